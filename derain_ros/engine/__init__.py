@@ -1,0 +1,1 @@
+"""Engines: one loaded model, ready to run on one device."""

@@ -1,0 +1,133 @@
+"""The manifest of models, models.yaml: find, verify and describe a model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from derain_ros.resources import model_dir
+
+MANIFEST_NAME = "models.yaml"
+TASKS = ("restore", "detect")
+
+
+class ManifestError(ValueError):
+    """The manifest or a model file cannot be used; the message names the file and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One entry of the manifest.
+
+    `file` is the absolute path of the ONNX file and `sha256` its digest. `channels` is 1 (grey) or 3 (RGB); height and
+    width of what the network takes must be multiples of `stride`. `figures` are its measured qualities, `card` is the
+    name of the Markdown file beside the manifest that tells how it was made. Only a detector has `classes`, clean
+    first, and `size`, the (height, width) of its input.
+    """
+
+    name: str
+    task: str
+    file: Path
+    sha256: str
+    channels: int
+    stride: int
+    description: str = ""
+    figures: dict[str, float | str] = field(default_factory=dict)
+    card: str = ""
+    classes: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The models of one directory, by name."""
+
+    directory: Path
+    models: dict[str, Model]
+
+    @classmethod
+    def load(cls, directory: Path | None = None) -> Manifest:
+        """Read `directory`/models.yaml, the shipped models by default; ManifestError where it cannot be used."""
+        directory = (directory or model_dir()).absolute()
+        path = directory / MANIFEST_NAME
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ManifestError(f"{path}: cannot be read ({error.strerror}); give a directory that holds "
+                                f"{MANIFEST_NAME}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ManifestError(f"{path}: not valid YAML: {error}") from error
+        if not isinstance(content, dict) or not isinstance(content.get("models"), list):
+            raise ManifestError(f"{path}: must hold a list named models")
+        models: dict[str, Model] = {}
+        for number, entry in enumerate(content["models"], start=1):
+            model = _model(entry, directory, f"{path}: model {number}")
+            if model.name in models:
+                raise ManifestError(f"{path}: model {number}: the name {model.name} is there twice; rename one")
+            models[model.name] = model
+        return cls(directory, models)
+
+    def get(self, name: str) -> Model:
+        """The model called `name`; ManifestError names those there are."""
+        if name not in self.models:
+            there = ", ".join(sorted(self.models)) or "none"
+            raise ManifestError(f"{name}: no such model in {self.directory}; there are: {there}")
+        return self.models[name]
+
+    def verify(self, model: Model) -> None:
+        """Raise ManifestError if the model's file is missing or is not the one the manifest describes."""
+        try:
+            with model.file.open("rb") as stream:
+                digest = hashlib.sha256()
+                for block in iter(lambda: stream.read(1 << 20), b""):
+                    digest.update(block)
+        except OSError as error:
+            raise ManifestError(f"{model.file}: cannot be read ({error.strerror}); restore the file of model "
+                                f"{model.name} or remove its entry") from error
+        if digest.hexdigest() != model.sha256:
+            raise ManifestError(f"{model.file}: sha256 is {digest.hexdigest()}, the manifest says {model.sha256}; "
+                                f"the file of model {model.name} is damaged or not the one described")
+
+
+def _model(entry: Any, directory: Path, where: str) -> Model:
+    """The model that one checked entry of the manifest describes; `where` opens the messages of ManifestError."""
+    if not isinstance(entry, Mapping):
+        raise ManifestError(f"{where}: must be a mapping of keys to values")
+    required = {"name": str, "task": str, "file": str, "sha256": str, "channels": int, "stride": int}
+    optional = {"description": str, "figures": dict, "card": str}
+    detector = {"classes": list, "size": list}
+    if isinstance(entry.get("name"), str):
+        where = f"{where} ({entry['name']})"
+    if entry.get("task") == "detect":
+        required |= detector
+    kinds = required | optional
+    for key, value in entry.items():
+        if key not in kinds:
+            raise ManifestError(f"{where}: unknown key {key}; there are {', '.join(kinds)}")
+        if not isinstance(value, kinds[key]) or isinstance(value, bool):
+            raise ManifestError(f"{where}: {key} is {value!r}, which is not of type {kinds[key].__name__}")
+    if missing := [key for key in required if key not in entry]:
+        raise ManifestError(f"{where}: {', '.join(missing)} missing")
+    _require(entry["task"] in TASKS, where, "task", entry["task"], f"one of {', '.join(TASKS)}")
+    _require(entry["channels"] in (1, 3), where, "channels", entry["channels"], "1 or 3")
+    _require(entry["stride"] >= 1, where, "stride", entry["stride"], "at least 1")
+    values = {key: entry[key] for key in kinds if key in entry}
+    values["file"] = directory / entry["file"]
+    if entry["task"] == "detect":
+        classes, size = entry["classes"], entry["size"]
+        _require(len(classes) > 1 and classes[0] == "clean" and all(isinstance(c, str) for c in classes), where,
+                 "classes", classes, "a list of names, clean first")
+        _require(len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size), where, "size", size,
+                 "[height, width]")
+        values["classes"], values["size"] = tuple(classes), (size[0], size[1])
+    return Model(**values)
+
+
+def _require(condition: bool, where: str, key: str, value: Any, what: str) -> None:
+    if not condition:
+        raise ManifestError(f"{where}: {key} is {value!r}; it must be {what}")
