@@ -1,0 +1,1 @@
+"""The `derain` command: one short file per sub-command, heavy imports inside."""

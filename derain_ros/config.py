@@ -1,0 +1,85 @@
+"""Every setting, written once: default, unit, range and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """A setting has a value that cannot be used; the message names it, its value and what it may be."""
+
+
+def setting(default: Any, help: str, *, unit: str = "", low: float | None = None, high: float | None = None,
+            choices: tuple[str, ...] = (), read_only: bool = False) -> Any:
+    """A dataclass field with a default and what a parameter description needs; `low` and `high` are inclusive."""
+    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices, "read_only": read_only}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of the pipeline and the node; ROS parameters and config files are made from these fields."""
+
+    cameras: list[str] = setting(
+        ["left", "right"], "Names of the cameras restored together; each is the namespace of its image_raw and "
+        "camera_info.", read_only=True)
+    thermal: bool = setting(False, "Subscribe to thermal/image_raw and pair it with the cameras.", read_only=True)
+    transport: str = setting("raw", "Type of the input images: sensor_msgs/Image or CompressedImage.",
+                             choices=("raw", "compressed"), read_only=True)
+    autostart: bool = setting(True, "Configure and activate the node by itself.", read_only=True)
+    enabled: bool = setting(True, "Restore; when false every frame is passed on untouched.")
+    gating: bool = setting(True, "Pass a clean pair on untouched; when false every frame is restored.")
+    detector: str = setting("detect", "Model that detects anomalies.", read_only=True)
+    restorer: str = setting("auto", "Model that restores: auto takes restore_mono or restore_rgb by encoding.",
+                            read_only=True)
+    engine: str = setting("auto", "Runtime of the networks.", choices=("auto", "onnxruntime"), read_only=True)
+    threads: int = setting(0, "Threads of the networks; 0 takes every core.", low=0, high=256, read_only=True)
+    budget_ms: float = setting(200.0, "From a frame set's arrival until its result must be published.", unit="ms",
+                               low=1.0, high=10000.0)
+    on_score: float = setting(0.6, "Score from which a camera counts as affected.", low=0.0, high=1.0)
+    off_score: float = setting(0.4, "Score under which a camera counts as clean again.", low=0.0, high=1.0)
+    on_hold_s: float = setting(0.2, "How long the score must stay high before the flag rises.", unit="s",
+                               low=0.0, high=60.0)
+    off_hold_s: float = setting(1.0, "How long the score must stay low before the flag falls.", unit="s",
+                                low=0.0, high=60.0)
+    pair_tolerance_ms: float = setting(5.0, "Largest difference of stamps within a frame set.", unit="ms",
+                                       low=0.0, high=1000.0)
+    thermal_tolerance_ms: float = setting(100.0, "Largest difference of stamps between the thermal frame and a "
+                                          "frame set.", unit="ms", low=0.0, high=10000.0)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            check(f.name, getattr(self, f.name))
+        if self.off_score > self.on_score:
+            raise ConfigError(f"off_score: {self.off_score} is above on_score ({self.on_score}); set it lower, or the "
+                              "flag would never settle")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Config:
+        """Settings from a mapping of names to values; an unknown name raises ConfigError."""
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{name}: no such setting; there are {', '.join(sorted(known))}")
+        return cls(**values)
+
+
+def check(name: str, value: Any) -> None:
+    """Raise ConfigError unless `value` is of the type, range and choices of the setting `name`."""
+    f = next(f for f in fields(Config) if f.name == name)
+    meta = f.metadata
+    kind = {"bool": bool, "int": int, "float": (int, float), "str": str, "list[str]": (list, tuple)}[str(f.type)]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{name}: {value!r} is not of type {f.type}")
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError(f"{name}: {value!r} is not one of {', '.join(meta['choices'])}")
+    if meta["low"] is not None and not meta["low"] <= value <= meta["high"]:
+        unit = f" {meta['unit']}" if meta["unit"] else ""
+        raise ConfigError(f"{name}: {value} is outside {meta['low']} to {meta['high']}{unit}")
+    if name == "cameras" and (not value or len(set(value)) != len(value)
+                              or not all(isinstance(v, str) and v for v in value)):
+        raise ConfigError(f"cameras: {value!r} must name at least one camera, each once")

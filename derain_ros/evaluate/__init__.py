@@ -1,0 +1,1 @@
+"""Figures: restoration, detection, speed."""

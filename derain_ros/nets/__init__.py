@@ -1,0 +1,1 @@
+"""Network definitions in PyTorch; never imported on the robot."""

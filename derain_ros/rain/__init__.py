@@ -1,0 +1,1 @@
+"""Synthetic anomalies and scenes, in numpy and OpenCV."""

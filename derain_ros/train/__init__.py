@@ -1,0 +1,1 @@
+"""Training, export and quantisation; never imported on the robot."""
