@@ -1,0 +1,52 @@
+"""Finds out whether something is on the lens, what, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from derain_ros.engine import Engine, EngineError
+from derain_ros.frame import Anomaly, Frame
+from derain_ros.runtime.encoding import check, to_grey
+
+
+class Detector:
+    """The detector network on frames of any size and encoding."""
+
+    def __init__(self, engine: Engine) -> None:
+        if engine.model.size is None:
+            raise EngineError(f"{engine.model.name}: a {engine.model.task} model cannot detect; name a detector")
+        self.engine = engine
+        self._size = engine.model.size
+
+    def warm_up(self, frames: int) -> None:
+        """Run the network once on `frames` black images, so that no real frame meets it cold."""
+        self.engine.run(np.zeros((frames, *self._size, 1), np.uint8))
+
+    def detect(self, frames: Sequence[Frame], on_score: float = 0.5) -> list[Anomaly]:
+        """What is wrong with each frame's view, all frames in one batch; FrameError for a frame that is malformed.
+
+        The score is the probability that the view is not clean. Under `on_score` its kind is clean, from there on the
+        most probable of the others.
+        """
+        height, width = self._size
+        batch = np.empty((len(frames), height, width, 1), np.uint8)
+        for slot, frame in zip(batch, frames, strict=True):
+            check(frame)
+            slot[..., 0] = cv2.resize(to_grey(frame), (width, height), interpolation=cv2.INTER_AREA)
+        outputs = self.engine.run(batch)
+        return [self._anomaly(probabilities, cells, on_score)
+                for probabilities, cells in zip(outputs["probabilities"], outputs["mask"], strict=True)]
+
+    def _anomaly(self, probabilities: np.ndarray, cells: np.ndarray, on_score: float) -> Anomaly:
+        classes = self.engine.model.classes
+        if probabilities.shape != (len(classes),) or not np.isfinite(probabilities).all():
+            raise EngineError(f"{self.engine.model.name}: gave {probabilities} as the probabilities of "
+                              f"{', '.join(classes)}")
+        score = float(np.clip(1.0 - probabilities[0], 0.0, 1.0))
+        kind = classes[1 + int(np.argmax(probabilities[1:]))] if score >= on_score else classes[0]
+        affected = cells > 0.5
+        return Anomaly(kind, score, float(affected.mean()), affected.astype(np.uint8) * np.uint8(255),
+                       dict(zip(classes, probabilities.tolist(), strict=True)))

@@ -1,0 +1,70 @@
+"""Between a frame's encoding and the 8-bit grey or RGB that the networks take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from derain_ros.frame import Frame
+
+CHANNELS = {"mono8": 1, "8UC1": 1, "mono16": 1, "rgb8": 3, "bgr8": 3}
+"""Channels of what the network takes, by encoding."""
+
+
+class FrameError(ValueError):
+    """A frame cannot be worked on; the message says what is wrong with it."""
+
+
+def check(frame: Frame) -> None:
+    """Raise FrameError unless the frame's encoding is known and its image is of that type and shape."""
+    if frame.encoding not in CHANNELS:
+        raise FrameError(f"encoding {frame.encoding!r} is not one of {', '.join(CHANNELS)}")
+    dtype = np.uint16 if frame.encoding == "mono16" else np.uint8
+    tail = (3,) if CHANNELS[frame.encoding] == 3 else ()
+    image = frame.image
+    if image.dtype != dtype or image.ndim != 2 + len(tail) or image.shape[2:] != tail or image.size == 0:
+        what = "(height, width" + (", 3)" if tail else ")")
+        raise FrameError(f"a {frame.encoding} image is {np.dtype(dtype)} {what}, not {image.dtype} {image.shape}")
+
+
+def to_grey(frame: Frame) -> np.ndarray:
+    """The frame as (H, W) uint8 grey; a view of the frame's own image where that is what it holds."""
+    if frame.encoding == "rgb8":
+        return cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
+    if frame.encoding == "bgr8":
+        return cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
+    if frame.encoding == "mono16":
+        return (frame.image >> _spare_bits(frame.image)).astype(np.uint8)
+    return frame.image
+
+
+def to_network(frame: Frame) -> np.ndarray:
+    """The frame as (H, W, 1) grey or (H, W, 3) RGB, uint8; a view of the frame's own image where that is possible."""
+    if frame.encoding == "bgr8":
+        return cv2.cvtColor(frame.image, cv2.COLOR_BGR2RGB)
+    if frame.encoding == "rgb8":
+        return frame.image
+    return to_grey(frame)[..., np.newaxis]
+
+
+def from_network(restored: np.ndarray, frame: Frame) -> Frame:
+    """`frame` with its image replaced by `restored`, which is as `to_network` gives it; size and encoding are kept."""
+    if frame.encoding == "bgr8":
+        image = cv2.cvtColor(restored, cv2.COLOR_RGB2BGR)
+    elif frame.encoding == "rgb8":
+        image = np.ascontiguousarray(restored)
+    elif frame.encoding == "mono16":
+        # The network's change goes to the eight upper bits; those under them are the frame's own, so that a pixel
+        # that the network left alone keeps its exact value.
+        spare = _spare_bits(frame.image)
+        image = restored[..., 0].astype(np.uint16) << spare | frame.image & np.uint16((1 << spare) - 1)
+    else:
+        image = np.ascontiguousarray(restored[..., 0])
+    return replace(frame, image=image)
+
+
+def _spare_bits(image: np.ndarray) -> np.uint16:
+    """By how many bits a 16-bit image is wider than eight, judged by its largest value."""
+    return np.uint16(max(0, int(image.max()).bit_length() - 8))

@@ -1,0 +1,183 @@
+"""The way of a frame set: detect, decide within the budget, restore."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+import cv2
+import numpy as np
+
+from derain_ros.config import Config, ConfigError
+from derain_ros.engine import Engine, EngineError
+from derain_ros.engine import load as load_engine
+from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
+from derain_ros.manifest import Manifest, Model
+from derain_ros.runtime.budget import Budget
+from derain_ros.runtime.detect import Detector
+from derain_ros.runtime.encoding import FrameError
+from derain_ros.runtime.flag import AnomalyFlag
+from derain_ros.runtime.restore import Restorer
+
+AUTO_RESTORERS = ("restore_mono", "restore_rgb")
+MESSAGES_LOGGED = 100
+"""Distinct errors that are logged; more of them would only be variations."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Stages:
+    detector: Detector
+    restorer: Restorer
+
+
+class Pipeline:
+    """Detects and restores frame sets of the configured cameras.
+
+    `manifest` gives the models, the shipped ones by default; `clock` gives monotonic nanoseconds. The constructor is
+    light and until `load` has ended every frame is passed on. `load` and `apply` may be called from another thread than
+    `process`; `process` itself from one thread at a time.
+    """
+
+    def __init__(self, config: Config | None = None, manifest: Manifest | None = None,
+                 clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self.config = config or Config()
+        self.flag = AnomalyFlag()
+        self.budget = Budget(clock)
+        self._manifest = manifest
+        self._clock = clock
+        self._stages: _Stages | None = None
+        self._logged: set[str] = set()
+
+    def load(self) -> None:
+        """Verify and load the models; ManifestError or EngineError where that fails."""
+        config, manifest = self.config, self._manifest or Manifest.load()
+        detector = Detector(self._engine(manifest, manifest.get(config.detector)))
+        detector.warm_up(len(config.cameras))
+        names = AUTO_RESTORERS if config.restorer == "auto" else (config.restorer,)
+        restorers = [manifest.get(name) for name in names]
+        for model in restorers:
+            if model.task != "restore":
+                raise EngineError(f"{model.name}: a {model.task} model cannot restore; set restorer to another")
+        restorer = Restorer({model.channels: self._engine(manifest, model) for model in restorers})
+        self._stages = _Stages(detector, restorer)
+
+    @property
+    def engines(self) -> list[Engine]:
+        """The loaded engines, the detector first; none before `load` has ended."""
+        stages = self._stages
+        return [] if stages is None else [stages.detector.engine, *stages.restorer.engines.values()]
+
+    def apply(self, config: Config) -> None:
+        """Take over changed settings from the next frame set on; ConfigError for one that needs a new pipeline."""
+        for f in fields(Config):
+            if f.metadata["read_only"] and getattr(config, f.name) != getattr(self.config, f.name):
+                raise ConfigError(f"{f.name}: cannot be changed while the pipeline runs; make a new one")
+        self.config = config
+
+    def process(self, frames: FrameSet) -> Result:
+        """Restore or pass on one frame set, all its cameras alike; never raises: a failing stage passes frames on."""
+        run = _Run(frames, self._clock)
+        try:
+            return self._process(frames, run)
+        except Exception as error:
+            # The stream must not stall whatever went wrong, so nothing is let through.
+            detail = str(error) or type(error).__name__
+            if detail not in self._logged and len(self._logged) < MESSAGES_LOGGED:
+                self._logged.add(detail)
+                expected = isinstance(error, (EngineError, FrameError))
+                logger.error("frames are passed on: %s", detail, exc_info=None if expected else error)
+            return run.passed(Action.PASSED_ERROR, self.flag.raised, detail)
+
+    def _process(self, frames: FrameSet, run: _Run) -> Result:
+        config, stages = self.config, self._stages
+        if stages is None:
+            return run.passed(Action.PASSED_DISABLED, self.flag.raised, "the models are not loaded yet")
+        images = list(frames.frames.values())
+        with run.stage("detect"):
+            anomalies = stages.detector.detect(images, config.on_score)
+        run.anomalies = dict(zip(frames.frames, anomalies, strict=True))
+        score = max(anomaly.score for anomaly in anomalies)
+        affected = self.flag.update(score, images[0].stamp_ns, config)
+        if not config.enabled:
+            return run.passed(Action.PASSED_DISABLED, affected, "restoration is switched off")
+        with run.excluded():
+            stages.restorer.warm_up(images)
+        if config.gating and not affected and score < config.on_score:
+            return run.passed(Action.PASSED_CLEAN, affected)
+        if not self.budget.allows(run.received_ns, config.budget_ms):
+            left = self.budget.left_ms(run.received_ns, config.budget_ms)
+            return run.passed(Action.PASSED_BUDGET, affected,
+                              f"restoring takes about {self.budget.expected_ms:.0f} ms, {left:.0f} ms are left")
+        with run.stage("restore"):
+            restored = stages.restorer.restore(images)
+        self.budget.learn(run.stage_ms["restore"])
+        if not self.budget.met(run.received_ns, config.budget_ms):
+            return run.passed(Action.PASSED_BUDGET, affected,
+                              f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
+        return run.restored(restored, affected)
+
+    def _engine(self, manifest: Manifest, model: Model) -> Engine:
+        manifest.verify(model)
+        return load_engine(model, self.config.engine, self.config.threads)
+
+
+class _Run:
+    """One frame set on its way: its times, its anomalies and the results it can end in."""
+
+    def __init__(self, frames: FrameSet, clock: Callable[[], int]) -> None:
+        self.frames = frames.frames
+        self.anomalies: dict[str, Anomaly] = {}
+        self.stage_ms: dict[str, float] = {}
+        self._clock = clock
+        self._started_ns = clock()
+        self.received_ns = frames.received_ns or self._started_ns
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what is done inside as the stage `name`."""
+        started = self._clock()
+        yield
+        self.stage_ms[name] = (self._clock() - started) / 1e6
+
+    @contextmanager
+    def excluded(self) -> Iterator[None]:
+        """Count what is done inside, a cold start, neither as a stage nor against the budget."""
+        started = self._clock()
+        yield
+        spent = self._clock() - started
+        self._started_ns += spent
+        self.received_ns += spent
+
+    def passed(self, action: Action, affected: bool, detail: str = "") -> Result:
+        """Every camera's own frame, with the detector's mask where it found the view affected."""
+        cameras = {}
+        for name, frame in self.frames.items():
+            anomaly = self.anomalies.get(name)
+            mask = np.zeros(np.shape(frame.image)[:2], np.uint8)
+            if anomaly is not None and anomaly.affected:
+                mask = _at_size_of(frame, anomaly)
+            cameras[name] = CameraResult(frame, action, mask, anomaly)
+        return self._result(cameras, "passthrough", affected, detail)
+
+    def restored(self, restored: list[tuple[Frame, np.ndarray]], affected: bool) -> Result:
+        """Every camera's restored frame, with all that was found affected or was reconstructed in the mask."""
+        cameras = {}
+        for (name, anomaly), (frame, mask) in zip(self.anomalies.items(), restored, strict=True):
+            union = np.maximum(mask, _at_size_of(frame, anomaly))
+            cameras[name] = CameraResult(frame, Action.RESTORED, union, anomaly)
+        return self._result(cameras, "restore", affected, "")
+
+    def _result(self, cameras: dict[str, CameraResult], plan: str, affected: bool, detail: str) -> Result:
+        self.stage_ms["total"] = (self._clock() - self._started_ns) / 1e6
+        return Result(cameras, plan, affected, self.stage_ms, detail)
+
+
+def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:
+    """The anomaly's mask at the size of the frame."""
+    height, width = frame.image.shape[:2]
+    return cv2.resize(anomaly.mask, (width, height), interpolation=cv2.INTER_NEAREST)
