@@ -1,0 +1,36 @@
+# make demo    a rainy drive through the real node; ends with a table, a cleaned bag and an HTML report
+# make test    all tests
+# make lint    ruff and mypy
+# make clean   remove what these made
+#
+# The first run makes a virtual environment in .venv and needs the network; later runs do not.
+# Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+
+# The environments hold a ROS 2 of their own, from wheels: one that is sourced must not mix with it.
+unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+.PHONY: demo test lint clean
+
+demo: .venv/demo/.installed
+	.venv/demo/bin/derain demo
+
+test: .venv/test/.installed
+	.venv/test/bin/python -m pytest
+
+lint: .venv/test/.installed
+	.venv/test/bin/python -m ruff check
+	.venv/test/bin/python -m mypy
+
+clean:
+	rm -rf .venv demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+.venv/demo/.installed: EXTRAS = ros,cpu,replay
+.venv/test/.installed: EXTRAS = ros,cpu,replay,train,test,lint
+
+.venv/%/.installed: setup.py pyproject.toml constraints.txt
+	@echo "Installing derain_ros[$(EXTRAS)] into $(@D); this happens once"
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@

@@ -1,0 +1,82 @@
+"""The package for colcon (ament_python) and for pip."""
+
+import re
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "derain_ros"
+VERSION = re.search(r'^__version__ = "(.+)"$', Path(NAME, "__init__.py").read_text(encoding="utf-8"), re.M).group(1)
+
+REQUIRES = [
+    "numpy>=1.26",  # images are arrays
+    "opencv-python-headless>=4.6",  # resizing, colour, JPEG; on a robot rosdep brings it as python3-opencv
+    "PyYAML>=6.0",  # the manifest of models, parameter files
+    "rich>=13.7",  # tables and progress of `derain`
+    "typer>=0.9",  # the command line `derain`
+]
+
+EXTRAS = {
+    # Runs the networks on the processor. Not required: other builds of ONNX Runtime take its place.
+    "cpu": ["onnxruntime>=1.18"],
+    # ROS 2 Jazzy where none is installed: x86-64 Linux, CPython 3.10 to 3.14. Never beside a sourced ROS 2.
+    "ros": [
+        "ros-jazzy-rclpy[fastrtps]==7.1.6",
+        "ros-jazzy-diagnostic-msgs==5.3.6",
+        "ros-jazzy-sensor-msgs==5.3.6",
+        "ros-jazzy-std-srvs==5.3.6",
+    ],
+    "replay": [
+        "matplotlib>=3.6",  # the latency plot of the report
+        "rosbags>=0.11",  # reads and writes bags without ROS
+    ],
+    "train": [
+        "onnx>=1.17",  # exported models
+        "onnxscript>=0.5",  # PyTorch's exporter writes through it
+        "torch>=2.5",  # the networks while they learn
+    ],
+    "test": [
+        "catkin_pkg",  # reads package.xml as colcon does
+        "onnx>=1.17",  # the tiny models of the tests
+        "pytest",
+        "setuptools>=70.1",  # the tests build the wheel
+    ],
+    "lint": [
+        "mypy",
+        "ruff",
+        "types-PyYAML",  # the types of yaml
+    ],
+}
+
+setup(
+    name=NAME,
+    version=VERSION,
+    description="Restores the images of robot cameras that look through rain and dirt, in real time, under ROS 2",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="derain_ros maintainers",
+    maintainer="derain_ros maintainers",
+    maintainer_email="maintainers@derain-ros.example",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    # Models and default settings live at the top of the tree and are installed inside the package.
+    packages=[*find_packages(include=[NAME, f"{NAME}.*"]), f"{NAME}.models", f"{NAME}.defaults"],
+    package_dir={f"{NAME}.models": "models", f"{NAME}.defaults": "config"},
+    package_data={f"{NAME}.models": ["*.onnx", "*.yaml", "*.md"], f"{NAME}.defaults": ["*"], NAME: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
+        (f"share/{NAME}/config", sorted(glob("config/*"))),
+    ],
+    zip_safe=False,
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "derain = derain_ros.cli.main:app",
+            "derain_node = derain_ros.ros.node:main",
+        ],
+    },
+)
