@@ -98,13 +98,14 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     """The model that one checked entry of the manifest describes; `where` opens the messages of ManifestError."""
     if not isinstance(entry, Mapping):
         raise ManifestError(f"{where}: must be a mapping of keys to values")
-    required = {"name": str, "task": str, "file": str, "sha256": str, "channels": int, "stride": int}
+    required: dict[str, type] = {"name": str, "task": str, "file": str, "sha256": str, "channels": int, "stride": int}
     optional = {"description": str, "figures": dict, "card": str}
     detector = {"classes": list, "size": list}
     if isinstance(entry.get("name"), str):
         where = f"{where} ({entry['name']})"
-    if entry.get("task") == "detect":
-        required |= detector
+    if "task" in entry:
+        _require(entry["task"] in TASKS, where, "task", entry["task"], f"one of {', '.join(TASKS)}")
+        required |= detector if entry["task"] == "detect" else {}
     kinds = required | optional
     for key, value in entry.items():
         if key not in kinds:
@@ -113,7 +114,6 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
             raise ManifestError(f"{where}: {key} is {value!r}, which is not of type {kinds[key].__name__}")
     if missing := [key for key in required if key not in entry]:
         raise ManifestError(f"{where}: {', '.join(missing)} missing")
-    _require(entry["task"] in TASKS, where, "task", entry["task"], f"one of {', '.join(TASKS)}")
     _require(entry["channels"] in (1, 3), where, "channels", entry["channels"], "1 or 3")
     _require(entry["stride"] >= 1, where, "stride", entry["stride"], "at least 1")
     values = {key: entry[key] for key in kinds if key in entry}

@@ -12,7 +12,7 @@ MEMORY_NS = 5_000_000_000
 """How long a measured time counts. The newest counts until there is a newer one."""
 PROBE_NS = 1_000_000_000
 """How long after the last restoration it is tried again against expectation, so that it comes back."""
-PROBE_SHARE = 0.1
+PROBE_SHARE = 0.2
 """Largest share of the time that may go into such trials, however long one takes."""
 
 

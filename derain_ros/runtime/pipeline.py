@@ -15,7 +15,7 @@ from derain_ros.config import Config, ConfigError
 from derain_ros.engine import Engine, EngineError
 from derain_ros.engine import load as load_engine
 from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
-from derain_ros.manifest import Manifest, Model
+from derain_ros.manifest import Manifest, ManifestError
 from derain_ros.runtime.budget import Budget
 from derain_ros.runtime.detect import Detector
 from derain_ros.runtime.encoding import FrameError
@@ -51,20 +51,16 @@ class Pipeline:
         self._manifest = manifest
         self._clock = clock
         self._stages: _Stages | None = None
+        self._unready = "the models are not loaded yet"
         self._logged: set[str] = set()
 
     def load(self) -> None:
-        """Verify and load the models; ManifestError or EngineError where that fails."""
-        config, manifest = self.config, self._manifest or Manifest.load()
-        detector = Detector(self._engine(manifest, manifest.get(config.detector)))
-        detector.warm_up(len(config.cameras))
-        names = AUTO_RESTORERS if config.restorer == "auto" else (config.restorer,)
-        restorers = [manifest.get(name) for name in names]
-        for model in restorers:
-            if model.task != "restore":
-                raise EngineError(f"{model.name}: a {model.task} model cannot restore; set restorer to another")
-        restorer = Restorer({model.channels: self._engine(manifest, model) for model in restorers})
-        self._stages = _Stages(detector, restorer)
+        """Verify and load the models; ManifestError or EngineError where that fails, and frames are still passed on."""
+        try:
+            self._stages = self._load(self.config, self._manifest or Manifest.load())
+        except (ManifestError, EngineError) as error:
+            self._unready = str(error)
+            raise
 
     @property
     def engines(self) -> list[Engine]:
@@ -96,7 +92,7 @@ class Pipeline:
     def _process(self, frames: FrameSet, run: _Run) -> Result:
         config, stages = self.config, self._stages
         if stages is None:
-            return run.passed(Action.PASSED_DISABLED, self.flag.raised, "the models are not loaded yet")
+            return run.passed(Action.PASSED_DISABLED, self.flag.raised, self._unready)
         images = list(frames.frames.values())
         with run.stage("detect"):
             anomalies = stages.detector.detect(images, config.on_score)
@@ -121,9 +117,19 @@ class Pipeline:
                               f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
         return run.restored(restored, affected)
 
-    def _engine(self, manifest: Manifest, model: Model) -> Engine:
-        manifest.verify(model)
-        return load_engine(model, self.config.engine, self.config.threads)
+    def _load(self, config: Config, manifest: Manifest) -> _Stages:
+        def load(name: str, task: str) -> Engine:
+            model = manifest.get(name)
+            if model.task != task:
+                raise EngineError(f"{name}: its task is to {model.task}, not to {task}; name another model")
+            manifest.verify(model)
+            return load_engine(model, config.engine, config.threads)
+
+        detector = Detector(load(config.detector, "detect"))
+        detector.warm_up(len(config.cameras))
+        names = AUTO_RESTORERS if config.restorer == "auto" else (config.restorer,)
+        restorers = [load(name, "restore") for name in names]
+        return _Stages(detector, Restorer({engine.model.channels: engine for engine in restorers}))
 
 
 class _Run:
@@ -158,7 +164,7 @@ class _Run:
         cameras = {}
         for name, frame in self.frames.items():
             anomaly = self.anomalies.get(name)
-            mask = np.zeros(np.shape(frame.image)[:2], np.uint8)
+            mask = np.zeros(getattr(frame.image, "shape", (0, 0))[:2], np.uint8)
             if anomaly is not None and anomaly.affected:
                 mask = _at_size_of(frame, anomaly)
             cameras[name] = CameraResult(frame, action, mask, anomaly)

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from tiny_models import write_models
+
+from derain_ros import Action, Config, ConfigError, Frame, FrameSet, Pipeline, Result
+from derain_ros.engine import EngineError
+from derain_ros.manifest import Manifest, ManifestError, Model
+from derain_ros.runtime import pipeline as pipeline_module
+
+SIZE = (20, 28)
+CLEAN, WET = 50, 150
+MS = 1_000_000
+
+
+class Clock:
+    """A clock that stands until it is told to go on."""
+
+    now_ns = 7_000_000 * MS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def wait(self, ms: float) -> None:
+        self.now_ns += round(ms * MS)
+
+
+class World:
+    """Engines that take the time they are told to, on a clock of their own, and fail when told to."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.restore_ms = 30.0
+        self.failure: dict[str, Exception] = {}
+        self.runs: list[tuple[str, tuple[int, ...]]] = []
+
+    def load(self, model: Model, engine: str, threads: int) -> FakeEngine:
+        return FakeEngine(self, model)
+
+
+class FakeEngine:
+    device = "nowhere"
+
+    def __init__(self, world: World, model: Model) -> None:
+        self.world, self.model = world, model
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        world, name = self.world, self.model.name
+        world.runs.append((name, image.shape))
+        if name in world.failure:
+            raise world.failure[name]
+        if self.model.task == "restore":
+            world.clock.wait(world.restore_ms)
+            mask = np.zeros(image.shape[:3], np.uint8)
+            mask[:, 0] = 255
+            return {"restored": image + 1, "mask": mask}
+        world.clock.wait(1)
+        wet = image.mean((1, 2, 3)) > 100
+        cells = np.zeros((len(image), 12, 16), np.float32)
+        cells[:, :, :8] = 1
+        return {"probabilities": np.where(wet[:, None], [[0.1, 0.9, 0, 0, 0]], [[0.9, 0.1, 0, 0, 0]]).astype(np.float32),
+                "mask": cells}
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(pipeline_module, "load_engine", world.load)
+    return world
+
+
+@pytest.fixture
+def make(world: World, manifest: Manifest) -> Callable[..., Pipeline]:
+    def make(**settings: object) -> Pipeline:
+        pipeline = Pipeline(Config.from_mapping(settings), manifest, world.clock)
+        pipeline.load()
+        world.runs.clear()
+        return pipeline
+    return make
+
+
+def pair(left: int, right: int, at_s: float = 0.0, received_ns: int = 0) -> FrameSet:
+    stamp = round(at_s * 1e9)
+    return FrameSet({"left": Frame(np.full(SIZE, left, np.uint8), "mono8", stamp, "l"),
+                     "right": Frame(np.full(SIZE, right, np.uint8), "mono8", stamp, "r")}, received_ns=received_ns)
+
+
+def actions(result: Result) -> list[Action]:
+    return [camera.action for camera in result.cameras.values()]
+
+
+def passed_on(result: Result, frames: FrameSet) -> bool:
+    """Whether every camera's frame is the very object that went in."""
+    return all(result.cameras[name].frame is frame for name, frame in frames.frames.items())
+
+
+@pytest.mark.parametrize(("left", "right"), [(WET, CLEAN), (CLEAN, WET), (WET, WET)])
+def test_both_eyes_are_restored_if_one_is_affected(make: Callable[..., Pipeline], world: World, left: int,
+                                                   right: int) -> None:
+    frames = pair(left, right, 3.0)
+    result = make().process(frames)
+    assert actions(result) == [Action.RESTORED] * 2 and result.plan == "restore" and result.detail == ""
+    for name, value in (("left", left), ("right", right)):
+        camera = result.cameras[name]
+        assert set(camera.frame.image.flat) == {value + 1} and set(frames.frames[name].image.flat) == {value}
+        assert (camera.frame.stamp_ns, camera.frame.frame_id) == (3_000_000_000, name[0])
+        assert camera.anomaly is not None and camera.anomaly.affected == (value == WET)
+        # What the detector saw, the left half, and what the restorer drew, the first row.
+        expected = np.zeros(SIZE, np.uint8)
+        expected[0], expected[:, :14] = 255, 255
+        assert np.array_equal(camera.mask, expected) and camera.mask.dtype == np.uint8
+    assert [shape for name, shape in world.runs if name == "detect"] == [(2, 96, 128, 1)]
+
+
+def test_a_clean_pair_is_passed_on_bit_for_bit(make: Callable[..., Pipeline]) -> None:
+    frames = pair(CLEAN, CLEAN)
+    result = make().process(frames)
+    assert actions(result) == [Action.PASSED_CLEAN] * 2 and passed_on(result, frames)
+    assert result.plan == "passthrough" and not result.affected
+    assert set(result.stage_ms) == {"detect", "total"}
+    for camera in result.cameras.values():
+        assert camera.mask.shape == SIZE and not camera.mask.any() and camera.mask.dtype == np.uint8
+
+
+def test_without_gating_a_clean_pair_is_restored_too(make: Callable[..., Pipeline]) -> None:
+    assert actions(make(gating=False).process(pair(CLEAN, CLEAN))) == [Action.RESTORED] * 2
+
+
+def test_restoring_starts_at_once_and_goes_on_until_the_flag_falls(make: Callable[..., Pipeline]) -> None:
+    pipeline = make(on_hold_s=0.2, off_hold_s=0.5)
+    results = [pipeline.process(pair(value, CLEAN, 0.1 * n)) for n, value in enumerate([WET] * 4 + [CLEAN] * 8)]
+    assert [result.affected for result in results] == [False] * 2 + [True] * 7 + [False] * 3
+    assert [actions(result)[0] is Action.RESTORED for result in results] == [True] * 9 + [False] * 3
+
+
+def test_switched_off_it_passes_on_but_still_says_what_it_sees(make: Callable[..., Pipeline], world: World) -> None:
+    frames = pair(WET, CLEAN)
+    result = make(enabled=False).process(frames)
+    assert actions(result) == [Action.PASSED_DISABLED] * 2 and passed_on(result, frames)
+    assert result.detail == "restoration is switched off"
+    left, right = result.cameras.values()
+    assert left.anomaly is not None and left.anomaly.kind == "raindrop"
+    assert left.mask[:, :14].all() and not left.mask[:, 14:].any() and not right.mask.any()
+    assert {name for name, _ in world.runs} == {"detect"}
+
+
+def test_settings_change_between_frames_but_not_those_that_need_a_new_pipeline(make: Callable[..., Pipeline]) -> None:
+    pipeline = make()
+    pipeline.apply(Config(enabled=False))
+    assert actions(pipeline.process(pair(WET, WET))) == [Action.PASSED_DISABLED] * 2
+    pipeline.apply(Config(on_score=0.95))
+    assert actions(pipeline.process(pair(WET, WET))) == [Action.PASSED_CLEAN] * 2
+    with pytest.raises(ConfigError, match="cameras: cannot be changed while the pipeline runs"):
+        pipeline.apply(Config(cameras=["front"]))
+    assert pipeline.config.on_score == 0.95
+
+
+def test_until_the_models_are_loaded_frames_are_passed_on(manifest: Manifest) -> None:
+    pipeline, frames = Pipeline(Config(), manifest), pair(WET, WET)
+    result = pipeline.process(frames)
+    assert actions(result) == [Action.PASSED_DISABLED] * 2 and passed_on(result, frames)
+    assert result.detail == "the models are not loaded yet" and pipeline.engines == []
+    assert all(camera.anomaly is None and not camera.mask.any() for camera in result.cameras.values())
+
+
+def test_the_cold_start_costs_no_frame_and_is_not_learned(make: Callable[..., Pipeline], world: World) -> None:
+    pipeline = make(budget_ms=50)
+    frames = pair(WET, WET, received_ns=world.clock())
+    result = pipeline.process(frames)
+    # One run to warm up and one for the frames, 30 ms each, where 50 ms is the budget.
+    assert [name for name, _ in world.runs] == ["detect", "restore_mono", "restore_mono"]
+    assert actions(result) == [Action.RESTORED] * 2
+    assert result.stage_ms == {"detect": 1.0, "restore": 30.0, "total": 31.0}
+    assert pipeline.budget.expected_ms == 30.0
+    world.runs.clear()
+    pipeline.process(frames)
+    assert [name for name, _ in world.runs] == ["detect"]
+
+
+def test_what_does_not_fit_the_budget_is_passed_on_with_the_detectors_mask(make: Callable[..., Pipeline],
+                                                                          world: World) -> None:
+    pipeline = make(budget_ms=50)
+    pipeline.process(pair(WET, WET))
+    frames = pair(WET, CLEAN, received_ns=world.clock() - 30 * MS)
+    result = pipeline.process(frames)
+    assert actions(result) == [Action.PASSED_BUDGET] * 2 and passed_on(result, frames)
+    assert result.detail == "restoring takes about 30 ms, 19 ms are left" and result.plan == "passthrough"
+    assert "restore" not in result.stage_ms and pipeline.budget.misses == 0
+    assert result.cameras["left"].mask[:, :14].all() and not result.cameras["right"].mask.any()
+
+
+def test_a_restoration_that_overran_is_not_published_and_it_recovers(make: Callable[..., Pipeline],
+                                                                     world: World) -> None:
+    pipeline = make(budget_ms=50)
+    pipeline.process(pair(WET, WET))
+    world.restore_ms = 80.0
+    frames = pair(WET, WET)
+    result = pipeline.process(frames)
+    assert actions(result) == [Action.PASSED_BUDGET] * 2 and passed_on(result, frames)
+    assert result.detail == "restoring took 80 ms and ended after the budget" and pipeline.budget.misses == 1
+    assert actions(pipeline.process(pair(WET, WET))) == [Action.PASSED_BUDGET] * 2
+    assert pipeline.budget.misses == 1
+    world.restore_ms = 30.0
+    for _ in range(7):
+        world.clock.wait(1001)
+        pipeline.process(pair(WET, WET))
+    assert actions(pipeline.process(pair(WET, WET))) == [Action.RESTORED] * 2
+
+
+@pytest.mark.parametrize("error", [EngineError("no memory"), ZeroDivisionError("no memory"), MemoryError()])
+@pytest.mark.parametrize("stage", ["detect", "restore_mono"])
+def test_a_failing_stage_passes_on_and_is_logged_once(make: Callable[..., Pipeline], world: World, stage: str,
+                                                      error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = make()
+    pipeline.process(pair(WET, WET))
+    world.failure[stage] = error
+    for _ in range(3):
+        frames = pair(WET, CLEAN)
+        result = pipeline.process(frames)
+        assert actions(result) == [Action.PASSED_ERROR] * 2 and passed_on(result, frames)
+        assert result.detail == (str(error) or "MemoryError")
+        assert result.cameras["left"].mask.any() == (stage == "restore_mono") and not result.cameras["right"].mask.any()
+        assert result.cameras["left"].mask.shape == SIZE
+    [record] = caplog.records
+    assert (record.name, record.levelno) == ("derain_ros.runtime.pipeline", logging.ERROR)
+    assert result.detail in record.getMessage()
+    # Where the fault is in the code, the log says where.
+    assert bool(record.exc_info) == (not isinstance(error, EngineError))
+    world.failure.clear()
+    assert actions(pipeline.process(pair(WET, CLEAN))) == [Action.RESTORED] * 2
+
+
+def test_errors_without_end_do_not_fill_the_log(make: Callable[..., Pipeline], world: World,
+                                                caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = make()
+    for n in range(300):
+        world.failure["detect"] = EngineError(f"error {n}")
+        pipeline.process(pair(WET, WET))
+    assert len(caplog.records) == pipeline_module.MESSAGES_LOGGED
+
+
+@pytest.mark.parametrize("bad", [np.zeros((0, 0), np.uint8), np.zeros((4, 4), np.float32), np.zeros(9, np.uint8), None],
+                         ids=["empty", "float", "flat", "nothing"])
+def test_a_bad_frame_takes_its_counterpart_along(make: Callable[..., Pipeline], bad: np.ndarray) -> None:
+    frames = FrameSet({"left": Frame(np.full(SIZE, WET, np.uint8)), "right": Frame(bad)})
+    result = make().process(frames)
+    assert actions(result) == [Action.PASSED_ERROR] * 2 and passed_on(result, frames) and result.detail
+
+
+def test_an_empty_set_does_not_stop_it(make: Callable[..., Pipeline]) -> None:
+    assert make().process(FrameSet({})).cameras == {}
+
+
+def test_a_missing_or_damaged_model_is_told_and_frames_flow(manifest: Manifest, tmp_path_factory: pytest.TempPathFactory
+                                                            ) -> None:
+    directory = write_models(tmp_path_factory.mktemp("damaged"))
+    (directory / "restore_rgb.onnx").write_bytes(b"")
+    for pipeline in (Pipeline(Config(), Manifest.load(directory)), Pipeline(Config(detector="eyes"), manifest)):
+        with pytest.raises(ManifestError, match=r"restore_rgb\.onnx: sha256|eyes: no such model") as caught:
+            pipeline.load()
+        result = pipeline.process(pair(WET, WET))
+        assert actions(result) == [Action.PASSED_DISABLED] * 2 and result.detail == str(caught.value)
+
+
+def test_a_model_of_the_wrong_task_is_refused(manifest: Manifest) -> None:
+    with pytest.raises(EngineError, match="detect: its task is to detect, not to restore; name another model"):
+        Pipeline(Config(restorer="detect"), manifest).load()
+
+
+def test_the_real_engine_restores_grey_and_colour_of_any_layout(manifest: Manifest) -> None:
+    pipeline = Pipeline(Config(budget_ms=10000.0), manifest)
+    pipeline.load()
+    assert [(engine.model.name, engine.device) for engine in pipeline.engines] \
+        == [("detect", "cpu"), ("restore_mono", "cpu"), ("restore_rgb", "cpu")]
+    whole = np.random.default_rng(2).integers(120, 240, (54, 90, 3), np.uint8)
+    view = whole[:, :70]
+    view.flags.writeable = False
+    frames = FrameSet({"left": Frame(view, "bgr8"), "right": Frame(view[..., 0].copy(), "mono8")})
+    result = pipeline.process(frames)
+    assert actions(result) == [Action.RESTORED] * 2, result.detail
+    assert np.array_equal(result.cameras["left"].frame.image, view + 10)
+    assert np.array_equal(result.cameras["right"].frame.image, view[..., 0] + 10)
+    assert result.cameras["left"].mask.shape == (54, 70)
+
+
+def test_one_named_restorer_serves_its_own_channels(manifest: Manifest) -> None:
+    pipeline = Pipeline(Config(cameras=["front"], restorer="restore_mono", budget_ms=10000.0), manifest)
+    pipeline.load()
+    assert [engine.model.name for engine in pipeline.engines] == ["detect", "restore_mono"]
+    assert actions(pipeline.process(FrameSet({"front": Frame(np.full(SIZE, WET, np.uint8))}))) == [Action.RESTORED]
+    colour = pipeline.process(FrameSet({"front": Frame(np.full((*SIZE, 3), WET, np.uint8), "rgb8")}))
+    assert actions(colour) == [Action.PASSED_ERROR] and "no restorer for rgb8" in colour.detail

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from derain_ros.frame import Frame, FrameSet
+from derain_ros.runtime.synchronize import DEPTH, Synchronizer
+
+MS = 1_000_000
+IMAGE = np.zeros((1, 1), np.uint8)
+
+
+def frame(at_ms: float) -> Frame:
+    return Frame(IMAGE, stamp_ns=round(at_ms * MS))
+
+
+@pytest.fixture
+def stereo() -> Synchronizer:
+    return Synchronizer(["left", "right"], 5 * MS, 100 * MS)
+
+
+def stamps(frames: FrameSet | None) -> dict[str, float] | None:
+    return None if frames is None else {name: f.stamp_ns / MS for name, f in frames.frames.items()}
+
+
+def test_a_pair_comes_out_in_the_order_of_the_cameras_with_its_time_of_arrival(stereo: Synchronizer) -> None:
+    before = time.monotonic_ns()
+    left, right = frame(100), frame(103)
+    assert stereo.add("right", right) is None
+    frames = stereo.add("left", left)
+    assert frames is not None and list(frames.frames.values()) == [left, right]
+    assert list(frames.frames) == ["left", "right"] and frames.thermal is None
+    assert before <= frames.received_ns <= time.monotonic_ns()
+    assert stereo.dropped == 0
+
+
+def test_the_tolerance_is_inclusive(stereo: Synchronizer) -> None:
+    stereo.add("left", frame(100))
+    assert stereo.add("right", frame(105)) is not None
+    stereo.add("left", frame(200))
+    assert stereo.add("right", frame(205.000001)) is None
+
+
+def test_one_camera_alone_needs_no_counterpart() -> None:
+    mono = Synchronizer(["front"], 0, 0)
+    assert [stamps(mono.add("front", frame(t))) for t in (1, 2, 2)] == [{"front": 1}, {"front": 2}, {"front": 2}]
+    assert mono.dropped == 0
+
+
+def test_the_nearest_is_taken_and_what_is_older_is_dropped(stereo: Synchronizer) -> None:
+    for at in (0, 50, 97, 101):
+        assert stereo.add("left", frame(at)) is None
+    assert stamps(stereo.add("right", frame(100))) == {"left": 101, "right": 100}
+    assert stereo.dropped == 3
+    # Nothing of what was dropped can come back.
+    assert stereo.add("right", frame(100.5)) is None
+
+
+def test_newer_frames_stay_for_the_next_pair(stereo: Synchronizer) -> None:
+    for at in (0, 50, 100):
+        stereo.add("left", frame(at))
+    assert [stamps(stereo.add("right", frame(at))) for at in (0, 50, 100)] \
+        == [{"left": at, "right": at} for at in (0, 50, 100)]
+    assert stereo.dropped == 0
+
+
+def test_a_lost_frame_costs_only_its_pair(stereo: Synchronizer) -> None:
+    pairs = []
+    for at in range(0, 500, 50):
+        pairs.append(stereo.add("left", frame(at)))
+        if at != 200:
+            pairs.append(stereo.add("right", frame(at + 1)))
+    assert [s["left"] for s in map(stamps, pairs) if s] == [at for at in range(0, 500, 50) if at != 200]
+    assert stereo.dropped == 1
+
+
+def test_a_silent_camera_is_waited_for_only_so_long() -> None:
+    given_up: list[tuple[str, float]] = []
+    stereo = Synchronizer(["left", "right"], 5 * MS, 0, lambda name, f: given_up.append((name, f.stamp_ns / MS)))
+    for at in range(0, DEPTH * 50, 50):
+        stereo.add("left", frame(at))
+    assert given_up == []
+    for at in range(DEPTH * 50, 50 * 1000, 50):
+        stereo.add("left", frame(at))
+        assert given_up[-1] == ("left", at)
+    assert given_up == [("left", at) for at in range(0, 50 * 1000, 50)] and stereo.dropped == 1000
+    # Once it sends again, pairs come out again.
+    assert stereo.add("right", frame(50 * 999.5)) is None
+    assert stereo.add("left", frame(50 * 1000)) is None
+    assert stamps(stereo.add("right", frame(50 * 1000))) == {"left": 50_000, "right": 50_000}
+
+
+def test_cameras_that_never_meet_do_not_fill_the_memory(stereo: Synchronizer) -> None:
+    for at in range(1000):
+        stereo.add("left", frame(at * 50))
+        stereo.add("right", frame(at * 50 + 20))
+    assert 2000 - 2 * DEPTH <= stereo.dropped <= 2000
+    assert sum(len(queue) for queue in stereo._waiting.values()) + stereo.dropped == 2000
+
+
+def test_a_slow_camera_may_lag_by_as_many_frames_as_wait(stereo: Synchronizer) -> None:
+    for at in range(DEPTH):
+        stereo.add("left", frame(at * 50))
+    assert [stamps(stereo.add("right", frame(at * 50))) for at in range(DEPTH)] \
+        == [{"left": at * 50, "right": at * 50} for at in range(DEPTH)]
+
+
+def test_a_frame_is_given_up_as_soon_as_no_counterpart_can_come() -> None:
+    given_up: list[tuple[str, float]] = []
+    stereo = Synchronizer(["left", "right"], 5 * MS, 0, lambda name, f: given_up.append((name, f.stamp_ns / MS)))
+    stereo.add("left", frame(100))
+    stereo.add("right", frame(105.5))
+    assert given_up == [("left", 100)]
+    stereo.add("left", frame(110))
+    assert given_up == [("left", 100)] and stereo.dropped == 1
+
+
+def test_every_frame_comes_out_or_is_given_up() -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(200):
+        given_up: list[Frame] = []
+        cameras = ["a", "b", "c"][:rng.integers(1, 4)]
+        synchronizer = Synchronizer(cameras, 5 * MS, 0, lambda name, f, into=given_up: into.append(f))
+        sent, paired = 0, 0
+        for at in range(0, 2000, 50):
+            for camera in rng.permutation(cameras):
+                if rng.random() < 0.8:
+                    sent += 1
+                    frames = synchronizer.add(camera, frame(at + rng.uniform(-4, 4)))
+                    paired += len(frames.frames) if frames else 0
+        synchronizer.clear()
+        assert paired + len(given_up) == sent and len(given_up) == synchronizer.dropped
+
+
+def test_three_cameras_must_all_be_within_the_tolerance() -> None:
+    three = Synchronizer(["a", "b", "c"], 5 * MS, 0)
+    three.add("a", frame(0))
+    three.add("b", frame(8))
+    assert three.add("c", frame(4)) is None
+    assert three.dropped == 1
+    assert stamps(three.add("a", frame(6))) == {"a": 6, "b": 8, "c": 4}
+    assert three.dropped == 1
+
+
+def test_a_jump_back_clears_what_waits(stereo: Synchronizer) -> None:
+    for at in (10_000, 10_050):
+        stereo.add("left", frame(at))
+    stereo.add_thermal(frame(10_050))
+    assert stereo.add("left", frame(0)) is None
+    assert stereo.dropped == 2
+    frames = stereo.add("right", frame(0))
+    assert stamps(frames) == {"left": 0, "right": 0} and frames is not None and frames.thermal is None
+    # The loop goes on as the first time.
+    stereo.add("left", frame(50))
+    assert stamps(stereo.add("right", frame(50))) == {"left": 50, "right": 50}
+
+
+def test_after_a_jump_back_old_frames_never_pair_with_new_ones(stereo: Synchronizer) -> None:
+    stereo.add("left", frame(100))
+    stereo.add("right", frame(100))
+    stereo.add("left", frame(150))
+    stereo.add("left", frame(0))
+    assert stereo.add("right", frame(150)) is None
+
+
+def test_thermal_is_attached_where_it_is_near_and_never_waited_for(stereo: Synchronizer) -> None:
+    def pair(at: float) -> Frame | None:
+        stereo.add("left", frame(at))
+        frames = stereo.add("right", frame(at))
+        assert frames is not None
+        return frames.thermal
+
+    assert pair(0) is None
+    early, late = frame(10), frame(90)
+    stereo.add_thermal(early)
+    stereo.add_thermal(late)
+    assert pair(40) is early and pair(60) is late
+    assert pair(190) is late and pair(190.1) is None
+    for at in range(200, 5000, 10):
+        stereo.add_thermal(frame(at))
+    assert pair(250) is None
+
+
+def test_thermal_that_jumps_back_starts_anew(stereo: Synchronizer) -> None:
+    stereo.add_thermal(frame(5000))
+    again = frame(10)
+    stereo.add_thermal(again)
+    stereo.add("left", frame(0))
+    frames = stereo.add("right", frame(0))
+    assert frames is not None and frames.thermal is again
+    stereo.add("left", frame(5000))
+    frames = stereo.add("right", frame(5000))
+    assert frames is not None and frames.thermal is None
+
+
+def test_an_unknown_camera_is_told(stereo: Synchronizer) -> None:
+    with pytest.raises(ValueError, match="top: no such camera; there are left, right"):
+        stereo.add("top", frame(0))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tiny_models import CLASSES, DETECTOR_SIZE, write_manifest, write_models
+
+from derain_ros.manifest import Manifest, ManifestError
+
+
+def test_entries_are_read(tmp_path: Path) -> None:
+    manifest = Manifest.load(write_models(tmp_path))
+    assert list(manifest.models) == ["restore_mono", "restore_rgb", "detect"]
+    rgb, detect = manifest.get("restore_rgb"), manifest.get("detect")
+    assert (rgb.task, rgb.channels, rgb.stride, rgb.size, rgb.classes) == ("restore", 3, 8, None, ())
+    assert rgb.file == tmp_path / "restore_rgb.onnx" and rgb.file.is_absolute()
+    assert rgb.figures == {"psnr_gain_db": 1.0} and rgb.card == "restore_rgb.md"
+    assert (detect.task, detect.classes, detect.size) == ("detect", CLASSES, DETECTOR_SIZE)
+
+
+def test_a_relative_directory_gives_absolute_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_models(tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    assert Manifest.load(Path("models")).get("detect").file == tmp_path / "models" / "detect.onnx"
+
+
+def test_an_unknown_name_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="restore_all: no such model .*detect, restore_mono, restore_rgb"):
+        Manifest.load(write_models(tmp_path)).get("restore_all")
+
+
+def test_verify_accepts_the_file_described(tmp_path: Path) -> None:
+    manifest = Manifest.load(write_models(tmp_path))
+    for model in manifest.models.values():
+        manifest.verify(model)
+
+
+def test_verify_refuses_a_changed_and_a_missing_file(tmp_path: Path) -> None:
+    manifest = Manifest.load(write_models(tmp_path))
+    model = manifest.get("detect")
+    model.file.write_bytes(model.file.read_bytes()[:-1])
+    with pytest.raises(ManifestError, match=r"detect\.onnx: sha256 is"):
+        manifest.verify(model)
+    model.file.unlink()
+    with pytest.raises(ManifestError, match=r"detect\.onnx: cannot be read"):
+        manifest.verify(model)
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"models\.yaml: cannot be read"):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["models: [", "- 1", "models: 3", "", "\x00"])
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "models.yaml").write_text(text)
+    with pytest.raises(ManifestError, match=r"models\.yaml: "):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"task": "guess"}, "task is 'guess'; it must be one of restore, detect"),
+    ({"task": ["detect"]}, r"task is \['detect'\]"),
+    ({"channels": 2}, "channels is 2"),
+    ({"channels": True}, "channels is True, which is not of type int"),
+    ({"stride": 0}, "stride is 0"),
+    ({"sha256": None}, "sha256 is None, which is not of type str"),
+    ({"colour": "blue"}, "unknown key colour"),
+    ({"size": [1, 2, 3]}, "size is"),
+    ({"size": [0, 4]}, "size is"),
+    ({"classes": ["raindrop", "clean"]}, "classes is"),
+    ({"classes": ["clean"]}, "classes is"),
+])
+def test_a_wrong_value_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    entry = _entries(tmp_path)[2] | change
+    write_manifest(tmp_path, [entry])
+    with pytest.raises(ManifestError, match=r"models\.yaml: model 1 \(detect\): " + message):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["task", "file", "sha256", "channels", "stride", "classes", "size"])
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    entry = _entries(tmp_path)[2]
+    del entry[key]
+    write_manifest(tmp_path, [entry])
+    with pytest.raises(ManifestError, match="unknown key classes" if key == "task" else f"{key} missing"):
+        Manifest.load(tmp_path)
+
+
+def test_an_entry_must_be_a_mapping_and_its_name_its_own(tmp_path: Path) -> None:
+    entries = _entries(tmp_path)
+    write_manifest(tmp_path, [entries[0], entries[0]])
+    with pytest.raises(ManifestError, match="restore_mono is there twice"):
+        Manifest.load(tmp_path)
+    (tmp_path / "models.yaml").write_text("models: [1]")
+    with pytest.raises(ManifestError, match="model 1: must be a mapping"):
+        Manifest.load(tmp_path)
+
+
+def _entries(directory: Path) -> list[dict[str, Any]]:
+    write_models(directory)
+    return yaml.safe_load((directory / "models.yaml").read_text())["models"]
