@@ -20,8 +20,10 @@ class Action(str, Enum):
     """Restoration is switched off, or no engine is ready."""
     PASSED_BUDGET = "passed_budget"
     """Restoration would not have met, or did not meet, the latency budget."""
+    PASSED_UNPAIRED = "passed_unpaired"
+    """No frame of the same instant came from the other camera."""
     PASSED_ERROR = "passed_error"
-    """A stage failed; the original is passed on."""
+    """A stage failed, or the encoding cannot be processed; the original is passed on."""
 
 
 @dataclass(frozen=True)

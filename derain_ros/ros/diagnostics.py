@@ -1,0 +1,150 @@
+"""Counts what happens to every frame, and tells it: once a second in /diagnostics, per frame set in ~/status."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
+
+from derain_ros.frame import Action, FrameSet, Result
+from derain_ros.ros.messages import header_of
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+_LATENCIES = 1000
+
+
+@dataclass(frozen=True)
+class Health:
+    """What /diagnostics tells of the node apart from counts: `engine` is loading, ready or failed: and why."""
+
+    state: str
+    engine: str
+    models: str
+    enabled: bool
+    affected: bool
+    budget_ms: float
+
+
+class Statistics:
+    """Counts of each camera and the last latencies; methods may be called from any thread.
+
+    Every frame received of a camera is in the end published, dropped (a newer one took its place) or unusable; the rest
+    is waiting. A frame that the middleware lost on the way was never received. Thermal frames are received or unusable.
+    """
+
+    def __init__(self, cameras: Sequence[str], thermal: bool = False) -> None:
+        self._cameras = tuple(cameras)
+        self._sources = (*cameras, *(("thermal",) if thermal else ()))
+        self._counts: dict[str, Counter[str]] = {source: Counter() for source in self._sources}
+        self._before = {source: Counter[str]() for source in self._sources}
+        self._latency_ms: deque[float] = deque(maxlen=_LATENCIES)
+        self._budget_misses = self._budget_misses_before = 0
+        self._lock = threading.Lock()
+
+    def count(self, camera: str, *what: str) -> None:
+        """Add one to each of these counts of a camera."""
+        with self._lock:
+            self._counts[camera].update(what)
+
+    def finish(self, latency_ms: float, missed_budget: bool) -> None:
+        """Note how long a frame set took from its arrival to its last publication."""
+        with self._lock:
+            self._latency_ms.append(latency_ms)
+            self._budget_misses += missed_budget
+
+    def counts(self, camera: str) -> Counter[str]:
+        """A copy of a camera's counts since the node was configured."""
+        with self._lock:
+            return Counter(self._counts[camera])
+
+    def report(self, name: str, health: Health, seconds: float) -> list[DiagnosticStatus]:
+        """The statuses of the node and of each camera; rates and warnings are of the `seconds` since the last report.
+
+        `name` is the node's, the beginning of each status's name.
+        """
+        with self._lock:
+            counts = {source: Counter(self._counts[source]) for source in self._sources}
+            before, self._before = self._before, counts
+            latency_ms = list(self._latency_ms)
+            misses, recent_misses = self._budget_misses, self._budget_misses - self._budget_misses_before
+            self._budget_misses_before = misses
+        statuses = [_node_status(name, health, latency_ms, misses, recent_misses)]
+        for source in self._sources:
+            recent = Counter({key: n - before[source][key] for key, n in counts[source].items()})
+            status = _source_status(f"{name}: {source}", health, counts[source], recent, seconds)
+            if source in self._cameras:
+                status.values += _accounts(counts[source])
+            statuses.append(status)
+        return statuses
+
+
+def status_of(frames: FrameSet, result: Result) -> DiagnosticArray:
+    """What was done with one frame set, for ~/status: one status per camera, in the header the stamp of the first."""
+    first = next(iter(frames.frames.values()))
+    array = DiagnosticArray(header=Header(stamp=header_of(first).stamp))
+    for camera, done in result.cameras.items():
+        anomaly = done.anomaly
+        restored_or_clean = done.action in (Action.RESTORED, Action.PASSED_CLEAN)
+        array.status.append(DiagnosticStatus(
+            name=camera, hardware_id=done.frame.frame_id, level=OK if restored_or_clean else WARN,
+            message=done.action.value, values=_values({
+                "kind": anomaly.kind if anomaly else "unknown",
+                "score": f"{anomaly.score:.3f}" if anomaly else "nan",
+                "coverage": f"{anomaly.coverage:.4f}" if anomaly else "nan",
+                "action": done.action.value,
+                "plan": result.plan,
+                **{f"{stage}_ms": f"{result.stage_ms.get(stage, 0.0):.2f}" for stage in ("total", "detect", "restore")},
+                "detail": result.detail})))
+    return array
+
+
+def _node_status(name: str, health: Health, latency_ms: list[float], misses: int,
+                 recent_misses: int) -> DiagnosticStatus:
+    level, message = OK, "restoring" if health.affected else "clean"
+    if health.state != "active":
+        message = health.state
+    elif health.engine.startswith("failed"):
+        level, message = ERROR, f"engine {health.engine}; frames are passed on untouched"
+    elif health.engine != "ready":
+        level, message = WARN, f"engine {health.engine}; frames are passed on untouched"
+    elif not health.enabled:
+        message = "switched off; frames are passed on untouched"
+    elif recent_misses:
+        level, message = WARN, f"{recent_misses} frame sets missed the budget of {health.budget_ms:g} ms"
+    p50, p95, p99 = np.percentile(latency_ms, (50, 95, 99)) if latency_ms else (np.nan,) * 3
+    return DiagnosticStatus(name=name, level=level, message=message, hardware_id=name, values=_values({
+        "state": health.state, "engine": health.engine, "models": health.models, "enabled": health.enabled,
+        "affected": health.affected, "latency_p50_ms": f"{p50:.2f}", "latency_p95_ms": f"{p95:.2f}",
+        "latency_p99_ms": f"{p99:.2f}", "budget_ms": health.budget_ms, "budget_misses": misses}))
+
+
+def _source_status(name: str, health: Health, counts: Counter[str], recent: Counter[str],
+                   seconds: float) -> DiagnosticStatus:
+    rate_in, rate_out = (f"{recent[key] / seconds:.1f}" for key in ("received", "published"))
+    level, message = OK, f"{rate_in} Hz"
+    troubles = [f"{n} {key}" for key, n in sorted(recent.items())
+                if n and (key in ("lost", "dropped", "unpaired") or key.startswith("bad_"))]
+    if health.state == "active" and not recent["received"]:
+        level, message = WARN, "no frames"
+    elif troubles:
+        level, message = WARN, f"{message}; {', '.join(troubles)}"
+    return DiagnosticStatus(name=name, level=level, message=message, hardware_id=name, values=_values({
+        "rate_in_hz": rate_in, "rate_out_hz": rate_out,
+        **{key: counts[key] for key in ("received", "lost", "unusable")},
+        **{key: n for key, n in counts.items() if key.startswith("bad_")}}))
+
+
+def _accounts(counts: Counter[str]) -> list[KeyValue]:
+    """Where a camera's frames went."""
+    waiting = counts["received"] - counts["published"] - counts["dropped"] - counts["unusable"]
+    return _values({"waiting": waiting, **{key: counts[key] for key in (
+        "published", "dropped", "unpaired", *(action.value for action in Action))}})
+
+
+def _values(values: Mapping[str, object]) -> list[KeyValue]:
+    return [KeyValue(key=key, value=str(value)) for key, value in values.items()]

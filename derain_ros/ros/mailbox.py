@@ -1,0 +1,64 @@
+"""What waits between the executor and the worker: one frame set, newest wins."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from derain_ros.frame import Action, FrameSet
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A frame set for the worker: to be processed, or, where `action` says so, to be passed on because of `detail`."""
+
+    frames: FrameSet
+    action: Action | None = None
+    detail: str = ""
+
+
+class Mailbox:
+    """Holds at most one frame set to process, and one frame of each camera to pass on; the worker takes the oldest.
+
+    Closed at first: what is put in is refused until `open`.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+        self._open = False
+        self._changed = threading.Condition()
+
+    def put(self, job: Job) -> list[Job]:
+        """Leave a job; returns those that are dropped: the one it replaces, or itself while the mailbox is closed."""
+        with self._changed:
+            if not self._open:
+                return [job]
+            dropped = [old for old in self._jobs if _same_slot(old, job)]
+            self._jobs = [old for old in self._jobs if not _same_slot(old, job)] + [job]
+            self._changed.notify()
+            return dropped
+
+    def take(self) -> Job | None:
+        """The oldest job, once there is one; None as soon as the mailbox is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or not self._open)
+            return self._jobs.pop(0) if self._open else None
+
+    def open(self) -> None:
+        """Begin to take jobs in."""
+        with self._changed:
+            self._open = True
+
+    def close(self) -> list[Job]:
+        """Refuse further jobs and release the worker; returns the jobs that were never taken."""
+        with self._changed:
+            self._open = False
+            jobs, self._jobs = self._jobs, []
+            self._changed.notify_all()
+            return jobs
+
+
+def _same_slot(old: Job, new: Job) -> bool:
+    if old.action is None or new.action is None:
+        return old.action is None and new.action is None
+    return old.frames.frames.keys() == new.frames.frames.keys()

@@ -1,0 +1,282 @@
+"""The life-cycle node: converts messages, pairs them, hands them to the worker and publishes what comes back."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Bool
+from std_srvs.srv import SetBool
+
+from derain_ros.config import ConfigError
+from derain_ros.frame import Action, Frame, FrameSet, Result
+from derain_ros.ros import parameters
+from derain_ros.ros.diagnostics import Health, Statistics, status_of
+from derain_ros.ros.log import RosLogHandler
+from derain_ros.ros.mailbox import Job
+from derain_ros.ros.memory import tune_malloc
+from derain_ros.ros.messages import ImageError, Received, frame_of, frame_of_compressed, frame_unread
+from derain_ros.ros.topics import CameraTopics, ImageSubscription
+from derain_ros.ros.worker import Worker
+from derain_ros.runtime.synchronize import Synchronizer
+
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+THERMAL = "thermal"
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class DerainNode(LifecycleNode):
+    """Restores the images of the configured cameras; configures and activates itself unless told not to.
+
+    The executor's thread takes messages in and pairs them, the worker's runs the pipeline and publishes: spin the node
+    in one thread. `arguments` are those of rclpy's Node. Raises ConfigError or rclpy's ParameterException where a
+    parameter cannot be used.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__("derain", **arguments)
+        self._log_handler = RosLogHandler(self.get_logger())
+        self._state, self._affected = "unconfigured", False
+        self._worker: Worker | None = None
+        self._topics: dict[str, CameraTopics] = {}
+        self._thermal: ImageSubscription | None = None
+        try:
+            self._config = parameters.declare(self)
+        except (ConfigError, ParameterException):
+            self.destroy_node()
+            raise
+        self.statistics = Statistics(self._config.cameras, self._config.thermal)
+        self._synchronizer = Synchronizer(self._config.cameras, 0, 0, self._on_unpaired)
+        logging.getLogger("derain_ros").addHandler(self._log_handler)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self.add_post_set_parameters_callback(self._apply_parameters)
+        self._apply_parameters([])
+        self._anomaly = self.create_lifecycle_publisher(Bool, "~/anomaly", LATCHED)
+        self._status = self.create_lifecycle_publisher(DiagnosticArray, "~/status", 10)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._enable = self.create_service(SetBool, "~/enable", self._on_enable)
+        self._reported_s = time.monotonic()
+        # Reports go on while a simulated clock stands still.
+        self._timer = self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if self._config.autostart and self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Create the topics and begin to load the models."""
+        config = self._config
+        try:
+            for camera in config.cameras:
+                self._topics[camera] = CameraTopics(self, camera, config.transport, self._on_image)
+            if config.thermal:
+                self._thermal = ImageSubscription(self, THERMAL, config.transport, self._on_thermal)
+            self._worker = Worker(config, self.get_parameter(parameters.MODELS).value, self._publish, self._drop,
+                                  self.get_logger())
+        except Exception as error:
+            # rclpy would swallow it and leave the user without a word.
+            self.get_logger().error(f"the node cannot be configured: {error}")
+            self._take_down()
+            return FAILURE
+        self._state = "inactive"
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to take frames in."""
+        assert self._worker is not None
+        super().on_activate(state)
+        self._worker.start()
+        self._affected = self._worker.affected
+        self._anomaly.publish(Bool(data=self._affected))
+        self._state = "active"
+        self.get_logger().info(f"active for {', '.join(self._config.cameras)}; models: {self._worker.engine}")
+        return SUCCESS
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Take no more frames in; the frame set in work is still published."""
+        self._stop()
+        self._state = "inactive"
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Give up the topics and the models."""
+        self._take_down()
+        self._state = "unconfigured"
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop for good."""
+        self._take_down()
+        self._state = "finalized"
+        return super().on_shutdown(state)
+
+    def destroy_node(self) -> None:
+        """Stop the threads, then destroy all that belongs to the node."""
+        self._take_down()
+        logging.getLogger("derain_ros").removeHandler(self._log_handler)
+        super().destroy_node()
+
+    def _stop(self) -> None:
+        if self._state == "active":
+            self._state = "stopping"
+            self._synchronizer.clear()
+        if self._worker is not None:
+            self._worker.stop()
+
+    def _take_down(self) -> None:
+        self._stop()
+        if self._worker is not None:
+            self._worker.close()
+        for topics in self._topics.values():
+            topics.destroy()
+        if self._thermal is not None:
+            self._thermal.destroy()
+        self._worker, self._topics, self._thermal = None, {}, None
+
+    def _on_image(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
+        if self._state != "active":
+            return
+        self.statistics.count(camera, "received", *["lost"] * lost)
+        received_ns = time.monotonic_ns()
+        try:
+            frame = _frame(message, received_ns)
+        except ImageError as error:
+            self._refuse(camera, message, error, received_ns)
+            return
+        frames = self._synchronizer.add(camera, frame)
+        if frames is not None:
+            self._put(Job(frames))
+
+    def _refuse(self, camera: str, message: Image | CompressedImage, error: ImageError, received_ns: int) -> None:
+        """Count an image that cannot be processed, and pass it on if it is one that others may understand."""
+        self.get_logger().warning(f"{camera}: {error}", throttle_duration_sec=5.0)
+        if error.usable:
+            self.statistics.count(camera, f"bad_{error.reason}")
+            frames = FrameSet({camera: frame_unread(message, received_ns)}, None, received_ns)
+            self._put(Job(frames, Action.PASSED_ERROR, str(error)))
+        else:
+            self.statistics.count(camera, f"bad_{error.reason}", "unusable")
+
+    def _on_unpaired(self, camera: str, frame: Frame) -> None:
+        assert isinstance(frame, Received)
+        self.statistics.count(camera, "unpaired")
+        self._put(Job(FrameSet({camera: frame}, None, frame.received_ns), Action.PASSED_UNPAIRED,
+                      f"no frame of another camera within {self._config.pair_tolerance_ms:g} ms"))
+
+    def _on_thermal(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
+        if self._state != "active":
+            return
+        self.statistics.count(camera, "received", *["lost"] * lost)
+        try:
+            self._synchronizer.add_thermal(_frame(message, time.monotonic_ns()))
+        except ImageError as error:
+            self.statistics.count(camera, f"bad_{error.reason}", "unusable")
+
+    def _put(self, job: Job) -> None:
+        assert self._worker is not None
+        self._worker.put(job)
+
+    def _drop(self, frames: FrameSet) -> None:
+        for camera in frames.frames:
+            self.statistics.count(camera, "dropped")
+
+    def _publish(self, frames: FrameSet, result: Result) -> None:
+        """Publish one frame set; called by the worker."""
+        for camera, done in result.cameras.items():
+            self._topics[camera].publish(frames.frames[camera], done)
+            self.statistics.count(camera, "published", done.action.value)
+        if result.stage_ms:
+            latency_ms = (time.monotonic_ns() - frames.received_ns) / 1e6
+            over = any(done.action is Action.PASSED_BUDGET for done in result.cameras.values())
+            self.statistics.finish(latency_ms, over or latency_ms > self._config.budget_ms)
+        self._status.publish(status_of(frames, result))
+        if result.affected != self._affected:
+            self._affected = result.affected
+            self._anomaly.publish(Bool(data=result.affected))
+        for camera, done in result.cameras.items():
+            self._topics[camera].publish_mask(frames.frames[camera], done)
+
+    def _check_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
+        try:
+            parameters.changed(self._config, changes)
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _apply_parameters(self, changes: Sequence[Parameter]) -> None:
+        self._config = parameters.changed(self._config, changes)
+        self._synchronizer.pair_tolerance_ns = int(self._config.pair_tolerance_ms * 1e6)
+        self._synchronizer.thermal_tolerance_ns = int(self._config.thermal_tolerance_ms * 1e6)
+        if self._worker is not None:
+            self._worker.apply(self._config)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self.set_parameters([Parameter("enabled", value=request.data)])
+        response.success = True
+        response.message = "restoring" if request.data else "passing every frame on untouched"
+        return response
+
+    def _report(self) -> None:
+        now_s = time.monotonic()
+        seconds, self._reported_s = max(now_s - self._reported_s, 1e-3), now_s
+        worker = self._worker
+        health = Health(self._state, worker.engine if worker else "not loaded", worker.models if worker else "none",
+                        self._config.enabled, self._affected, self._config.budget_ms)
+        report = DiagnosticArray(status=self.statistics.report(
+            self.get_fully_qualified_name().lstrip("/"), health, seconds))
+        report.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(report)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; returns the exit code: 0, or 1 where a parameter cannot be used."""
+    tune_malloc()
+    # Before rclpy's handlers could be there: ours lets the frame set in work go out while the context is still valid,
+    # and takes the second SIGINT that `ros2 launch` sends for the first.
+    stopping: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: stopping.append(number))
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
+    try:
+        node = DerainNode()
+    except (ConfigError, ParameterException) as error:
+        rclpy.logging.get_logger("derain").fatal(str(error))
+        rclpy.try_shutdown()
+        return 1
+    executor.add_node(node)
+    while rclpy.ok() and not stopping:
+        try:
+            executor.spin_once(timeout_sec=0.1)
+        except ExternalShutdownException:
+            break
+        except Exception as error:
+            # A request that rclpy cannot serve, such as an impossible transition, must not end the stream.
+            node.get_logger().error(f"a callback failed: {error!r}")
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+def _frame(message: Image | CompressedImage, received_ns: int) -> Received:
+    if isinstance(message, CompressedImage):
+        return frame_of_compressed(message, received_ns)
+    return frame_of(message, received_ns)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

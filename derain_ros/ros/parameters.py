@@ -1,0 +1,86 @@
+"""Parameters of the node, made from the fields of Config: one default, one description, one range."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+from collections.abc import Iterable
+from dataclasses import Field, fields
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from derain_ros.config import Config
+
+MODELS = "models"
+MODELS_HELP = "Directory with the models and their models.yaml; empty takes the ones that came with the package."
+
+
+def declare(node: Node) -> Config:
+    """Declare every setting, and `models`, as a parameter of `node`; returns the settings it was started with.
+
+    Raises ConfigError, or rclpy's ParameterException, where a value given at start cannot be used.
+    """
+    node.declare_parameter(MODELS, "", ParameterDescriptor(description=MODELS_HELP, read_only=True))
+    for field in fields(Config):
+        node.declare_parameter(field.name, _default(field), descriptor(field))
+    return Config(**{field.name: _value(node.get_parameter(field.name)) for field in fields(Config)})
+
+
+def descriptor(field: Field[Any]) -> ParameterDescriptor:
+    """Description, range and read-only flag of a setting, as `ros2 param describe` shows them."""
+    meta = field.metadata
+    found = ParameterDescriptor(description=_describe(field), read_only=meta["read_only"],
+                                additional_constraints=_constraint(field))
+    if field.type == "float":
+        # Dynamic typing lets a user write 100 for 100.0; `changed` checks what the range does not.
+        found.dynamic_typing = True
+        found.floating_point_range = [FloatingPointRange(from_value=float(meta["low"]), to_value=float(meta["high"]))]
+    elif field.type == "int":
+        found.integer_range = [IntegerRange(from_value=meta["low"], to_value=meta["high"], step=1)]
+    return found
+
+
+def changed(config: Config, parameters: Iterable[Parameter]) -> Config:
+    """`config` with the values of these parameters; others than settings are ignored. Raises ConfigError."""
+    names = {field.name for field in fields(Config)}
+    return dataclasses.replace(config, **{p.name: _value(p) for p in parameters if p.name in names})
+
+
+def yaml_text() -> str:
+    """The text of config/derain.yaml: every parameter with its meaning and default."""
+    lines = ["# Every parameter with its default. Those marked read-only are set at start.",
+             "/**:", "  ros__parameters:"]
+    entries = [(MODELS, "", f"{MODELS_HELP} Read-only.")]
+    entries += [(f.name, _default(f), " ".join(filter(None, (
+        _describe(f), _constraint(f), "Read-only." if f.metadata["read_only"] else "")))) for f in fields(Config)]
+    for name, default, comment in entries:
+        lines += textwrap.wrap(comment, 110, initial_indent="    # ", subsequent_indent="    # ",
+                               break_on_hyphens=False)
+        lines.append(f"    {name}: {json.dumps(default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _describe(field: Field[Any]) -> str:
+    unit = field.metadata["unit"]
+    return field.metadata["help"] + (f" Unit: {unit}." if unit else "")
+
+
+def _constraint(field: Field[Any]) -> str:
+    meta = field.metadata
+    if meta["choices"]:
+        return f"One of {', '.join(meta['choices'])}."
+    return f"From {meta['low']} to {meta['high']}." if meta["low"] is not None else ""
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default_factory() if callable(field.default_factory) else field.default
+
+
+def _value(parameter: Parameter) -> Any:
+    value = parameter.value
+    # rclpy hands lists out as array.array or tuple, as their type goes.
+    return list(value) if parameter.type_ == Parameter.Type.STRING_ARRAY else value

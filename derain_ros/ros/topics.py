@@ -1,0 +1,87 @@
+"""The topics of one camera: what the node subscribes to and what it publishes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile, QoSReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from derain_ros.frame import CameraResult, Frame
+from derain_ros.ros.camera_info import CameraInfos
+from derain_ros.ros.messages import Received, header_of, image_of
+
+# Best effort takes reliable cameras as well; an older image is of no use, so one is kept.
+IMAGE_IN = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+INFO_IN = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+# Reliable matches subscribers of both kinds.
+IMAGE_OUT = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
+INFO_OUT = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)
+
+ImageCallback = Callable[[str, "Image | CompressedImage", int], None]
+
+
+class ImageSubscription:
+    """A camera's images: `<camera>/image_raw`, or `…/compressed` below it where that is the transport.
+
+    `callback` gets the camera's name, the message, and how many messages the middleware lost since the last one.
+    """
+
+    def __init__(self, node: LifecycleNode, camera: str, transport: str, callback: ImageCallback) -> None:
+        self._node, self._camera, self._callback = node, camera, callback
+        self._last = 0
+        compressed = transport == "compressed"
+        self._subscription = node.create_subscription(
+            CompressedImage if compressed else Image, f"{camera}/image_raw{'/compressed' if compressed else ''}",
+            self._on_message, IMAGE_IN)  # type: ignore[arg-type]  # rclpy gives a second argument to whoever takes it.
+
+    def destroy(self) -> None:
+        """Unsubscribe."""
+        self._node.destroy_subscription(self._subscription)
+
+    def _on_message(self, message: Image | CompressedImage, info: dict[str, Any]) -> None:
+        # None where the middleware does not number messages; numbers of several publishers cannot be told apart.
+        number = info["publication_sequence_number"] or 0
+        lost = max(0, number - self._last - 1) if self._last and self._subscription.get_publisher_count() == 1 else 0
+        self._last = number
+        self._callback(self._camera, message, lost)
+
+
+class CameraTopics:
+    """Publishers and subscriptions of one camera; `publish` may be called from another thread than the executor's."""
+
+    def __init__(self, node: LifecycleNode, camera: str, transport: str, callback: ImageCallback) -> None:
+        self._node = node
+        self._infos = CameraInfos()
+        self._image = node.create_lifecycle_publisher(Image, f"derained/{camera}/image_raw", IMAGE_OUT)
+        self._info = node.create_lifecycle_publisher(CameraInfo, f"derained/{camera}/camera_info", INFO_OUT)
+        self._mask = node.create_lifecycle_publisher(Image, f"derained/{camera}/anomaly_mask", IMAGE_OUT)
+        self._images = ImageSubscription(node, camera, transport, callback)
+        self._infos_in = node.create_subscription(CameraInfo, f"{camera}/camera_info", self._on_info, INFO_IN)
+
+    def publish(self, frame: Frame, result: CameraResult) -> None:
+        """Publish one frame and its camera_info; a frame that was passed on goes out in the message it came in."""
+        message = frame.message if isinstance(frame, Received) and result.frame is frame else None
+        self._image.publish(message or image_of(result.frame.image, result.frame.encoding, header_of(frame)))
+        info = self._infos.beside(frame.stamp_ns)
+        if info is not None:
+            self._info.publish(info)
+
+    def publish_mask(self, frame: Frame, result: CameraResult) -> None:
+        """Publish the mask of one frame, where anybody listens."""
+        if self._mask.get_subscription_count():
+            self._mask.publish(image_of(result.mask, "mono8", header_of(frame)))
+
+    def destroy(self) -> None:
+        """Take the topics down; nothing may be published after that."""
+        self._images.destroy()
+        self._node.destroy_subscription(self._infos_in)
+        for publisher in (self._image, self._info, self._mask):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def _on_info(self, info: CameraInfo) -> None:
+        owed = self._infos.add(info)
+        if owed is not None:
+            self._info.publish(owed)

@@ -1,0 +1,113 @@
+"""The thread that runs the pipeline on the newest frame set, and the one that loads the models."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from derain_ros.config import Config
+from derain_ros.frame import CameraResult, FrameSet, Result
+from derain_ros.manifest import Manifest
+from derain_ros.ros.mailbox import Job, Mailbox
+from derain_ros.runtime.pipeline import Pipeline
+
+LOADING_MAY_TAKE_S = 5.0
+"""How long `close` waits for models that are still being loaded."""
+
+
+class Worker:
+    """Takes jobs in any thread and hands each, with its result, to `publish` in its own.
+
+    Begins at once to load the models of the directory `models`, the shipped ones where that is empty; until they are
+    loaded, or where they cannot be, frames are passed on. `engine` says how far that is: loading, ready, or failed and
+    why. Jobs that are not processed go to `drop`.
+    """
+
+    def __init__(self, config: Config, models: str, publish: Callable[[FrameSet, Result], None],
+                 drop: Callable[[FrameSet], None], logger: RcutilsLogger) -> None:
+        self.engine = "loading"
+        self._publish, self._drop, self._logger = publish, drop, logger
+        self._mailbox = Mailbox()
+        self._thread: threading.Thread | None = None
+        self._loader = threading.Thread(target=self._load, name="derain loader", daemon=True)
+        try:
+            self._pipeline = Pipeline(config, Manifest.load(Path(models)) if models else None)
+        except Exception as error:
+            self._pipeline = Pipeline(config)
+            self._fail(error)
+        else:
+            self._loader.start()
+
+    @property
+    def models(self) -> str:
+        """The loaded models and their devices, in words."""
+        return ", ".join(f"{engine.model.name} on {engine.device}" for engine in self._pipeline.engines) or "none"
+
+    @property
+    def affected(self) -> bool:
+        """The debounced flag: whether any camera is affected."""
+        return self._pipeline.flag.raised
+
+    def apply(self, config: Config) -> None:
+        """Take over changed settings; ConfigError for one that is read-only."""
+        self._pipeline.apply(config)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._mailbox.open()
+        self._thread = threading.Thread(target=self._work, name="derain worker")
+        self._thread.start()
+
+    def put(self, job: Job) -> None:
+        """Leave a job; one that was waiting for the same place is dropped."""
+        self._dropped(self._mailbox.put(job))
+
+    def stop(self) -> None:
+        """Take no more jobs and wait for the one in work; those that were waiting are dropped."""
+        self._dropped(self._mailbox.close())
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.stop()
+        if self._loader.is_alive():
+            self._loader.join(LOADING_MAY_TAKE_S)
+
+    def _load(self) -> None:
+        try:
+            self._pipeline.load()
+        except Exception as error:
+            self._fail(error)
+        else:
+            self.engine = "ready"
+            self._logger.info(f"models loaded: {self.models}")
+
+    def _fail(self, error: Exception) -> None:
+        self.engine = f"failed: {error}"
+        self._logger.error(f"models cannot be loaded, frames are passed on untouched: {error}")
+
+    def _work(self) -> None:
+        while (job := self._mailbox.take()) is not None:
+            try:
+                self._publish(job.frames, self._process(job))
+            except Exception as error:
+                # One frame set that cannot be published must not end the stream.
+                self._logger.error(f"a frame set was lost: {error!r}", throttle_duration_sec=5.0)
+                self._drop(job.frames)
+
+    def _process(self, job: Job) -> Result:
+        if job.action is None:
+            return self._pipeline.process(job.frames)
+        cameras = {name: CameraResult(frame, job.action, np.zeros(frame.image.shape[:2], np.uint8))
+                   for name, frame in job.frames.frames.items()}
+        return Result(cameras, "passthrough", self.affected, {}, job.detail)
+
+    def _dropped(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._drop(job.frames)
