@@ -26,7 +26,7 @@ class Budget:
         """Restorations that ended after their budget."""
 
     def left_ms(self, received_ns: int, budget_ms: float) -> float:
-        """Milliseconds left to a frame set that arrived at `received_ns` until its result must be out; negative: late."""
+        """Milliseconds until the result of a frame set that arrived at `received_ns` must be out; negative: late."""
         return budget_ms - (self._clock() - received_ns) / 1e6
 
     @property

@@ -37,7 +37,7 @@ class Restorer:
                 raise EngineError(f"{self.engines[shape[2]].model.name}: gave images {images.shape} and masks "
                                   f"{masks.shape} for images {batch.shape}")
             for image, mask, index in zip(images, masks, indices, strict=True):
-                restored[index] = from_network(image, frames[index]), np.ascontiguousarray(mask)
+                restored[index] = from_network(image, frames[index]), mask
         return [restored[index] for index in range(len(frames))]
 
     def warm_up(self, frames: Sequence[Frame]) -> bool:

@@ -44,6 +44,7 @@ class Synchronizer:
         self._last_ns[camera] = frame.stamp_ns
         self._silent_for = {name: frames + 1 for name, frames in self._silent_for.items()} | {camera: 0}
         self._waiting[camera].append(frame)
+        # In the order of the cameras, this one's own frame in its place.
         frames = {name: min(queue, key=lambda other: abs(other.stamp_ns - frame.stamp_ns))
                   for name, queue in self._waiting.items() if queue} | {camera: frame}
         stamps = [f.stamp_ns for f in frames.values()]
@@ -54,8 +55,7 @@ class Synchronizer:
             while queue[0] is not frames[name]:
                 self._give_up(name)
             queue.popleft()
-        ordered = {name: frames[name] for name in self._waiting}
-        return FrameSet(ordered, self._nearest_thermal(frame.stamp_ns), time.monotonic_ns())
+        return FrameSet(frames, self._nearest_thermal(frame.stamp_ns), time.monotonic_ns())
 
     def add_thermal(self, frame: Frame) -> None:
         """Keep a thermal frame for the sets to come."""
@@ -69,7 +69,6 @@ class Synchronizer:
             while queue:
                 self._give_up(name)
         self._last_ns.clear()
-        self._thermal.clear()
 
     def _give_up_hopeless(self) -> None:
         """Give up, oldest first, the frames whose counterpart cannot come, and those in excess of DEPTH."""

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-
 import cv2
 import numpy as np
 import pytest
@@ -93,7 +91,7 @@ def test_a_network_gone_wild_is_an_error(manifest: Manifest) -> None:
 
 def test_a_malformed_frame_is_refused(manifest: Manifest) -> None:
     with pytest.raises(FrameError, match="mono16"):
-        Detector(Spy(manifest.get("detect"), [1, 0, 0, 0, 0])).detect([dataclasses.replace(frame(1), encoding="mono16")])
+        Detector(Spy(manifest.get("detect"), [1, 0, 0, 0, 0])).detect([Frame(np.zeros((8, 8), np.uint8), "mono16")])
 
 
 def test_only_a_detector_detects(manifest: Manifest) -> None:

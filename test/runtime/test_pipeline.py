@@ -62,8 +62,8 @@ class FakeEngine:
         wet = image.mean((1, 2, 3)) > 100
         cells = np.zeros((len(image), 12, 16), np.float32)
         cells[:, :, :8] = 1
-        return {"probabilities": np.where(wet[:, None], [[0.1, 0.9, 0, 0, 0]], [[0.9, 0.1, 0, 0, 0]]).astype(np.float32),
-                "mask": cells}
+        probabilities = np.where(wet[:, None], [[0.1, 0.9, 0, 0, 0]], [[0.9, 0.1, 0, 0, 0]])
+        return {"probabilities": probabilities.astype(np.float32), "mask": cells}
 
 
 @pytest.fixture
@@ -179,6 +179,11 @@ def test_the_cold_start_costs_no_frame_and_is_not_learned(make: Callable[..., Pi
     world.runs.clear()
     pipeline.process(frames)
     assert [name for name, _ in world.runs] == ["detect"]
+
+
+def test_the_detector_is_warm_once_loaded(world: World, manifest: Manifest) -> None:
+    Pipeline(Config(cameras=["left", "right", "rear"]), manifest, world.clock).load()
+    assert world.runs == [("detect", (3, 96, 128, 1))]
 
 
 def test_what_does_not_fit_the_budget_is_passed_on_with_the_detectors_mask(make: Callable[..., Pipeline],

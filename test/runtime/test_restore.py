@@ -110,9 +110,14 @@ def test_a_malformed_frame_is_refused(restorer: Restorer) -> None:
         restorer.restore([Frame(noise(8, 8)), Frame(noise(8, 8), "rgb8")])
 
 
-def test_a_network_that_changes_the_size_is_an_error(manifest: Manifest) -> None:
+@pytest.mark.parametrize(("output", "message"), [
+    ("restored", r"gave images \(1, 4, 8, 1\) and masks \(1, 8, 8\) for images \(1, 8, 8, 1\)"),
+    ("mask", r"gave images \(1, 8, 8, 1\) and masks \(1, 4, 8\)"),
+])
+def test_a_network_that_changes_the_size_is_an_error(manifest: Manifest, output: str, message: str) -> None:
     class Shrinking(Spy):
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-            return {name: output[:, :4] for name, output in super().run(image).items()}
-    with pytest.raises(EngineError, match=r"restore_mono: gave images \(1, 4, 8, 1\)"):
+            outputs = super().run(image)
+            return outputs | {output: outputs[output][:, :4]}
+    with pytest.raises(EngineError, match=message):
         Restorer({1: Shrinking(load(manifest.get("restore_mono")))}).restore([Frame(noise(8, 8))])
