@@ -21,7 +21,7 @@ class DropStyle:
     brightness: float
     """Gain of the light inside the drops."""
     sky: float
-    """Share in [0, 1] of bright sky that is mixed into the lower part of the drops, which show the world upside down."""
+    """Share in [0, 1] of bright sky in the lower part of the drops, which show the world upside down."""
     rim: float
     """Darkness in [0, 1] of the rims, where light is reflected away."""
     film: float
@@ -48,8 +48,8 @@ class DropStyle:
 class LensDrops:
     """Drops at fixed places on the glass; applied to frame after frame they stay while the scene moves.
 
-    The same `rng` state gives the same drops. `coverage` is the share in [0, 1) of the frame that they cover; `style` is
-    drawn where none is given. `alpha` is (H, W) float32 in 0..1: how much of each pixel's light came through water.
+    The same `rng` state gives the same drops. `coverage` is the share in [0, 1) of the frame that they cover; `style`
+    is drawn where none is given. `alpha` is (H, W) float32 in 0..1: how much of each pixel's light came through water.
     """
 
     def __init__(self, height: int, width: int, rng: np.random.Generator, coverage: float,
@@ -127,8 +127,8 @@ class LensDrops:
         """Alpha (H, W) float32 of the film of water between the drops: soft patches, zero where there is none."""
         if self.style.film == 0:
             return np.zeros((self.height, self.width), np.float32)
-        noise = rng.standard_normal((self.height // 8 + 1, self.width // 8 + 1)).astype(np.float32)
-        noise = cv2.GaussianBlur(noise, (0, 0), max(1.0, self._unit / 60))
+        coarse = rng.standard_normal((self.height // 8 + 1, self.width // 8 + 1)).astype(np.float32)
+        noise: np.ndarray = cv2.GaussianBlur(coarse, (0, 0), max(1.0, self._unit / 60))
         noise = cv2.resize(noise / (noise.std() + 1e-6), (self.width, self.height), interpolation=cv2.INTER_CUBIC)
         return (self.style.film * np.clip(noise - 0.3, 0, 1)).astype(np.float32)
 
@@ -150,7 +150,7 @@ def _proto_drop(radius: float, rng: np.random.Generator, running: bool) -> np.nd
     """Outline of one drop, uint8 0 or 1: overlapping ellipses melted together; a running drop has a trail above."""
     size = int(np.ceil(radius * 3.2)) + 4
     tall = int(size * (rng.uniform(1.5, 3.0) if running else 1.0))
-    canvas = np.zeros((tall, size), np.uint8)
+    canvas: np.ndarray = np.zeros((tall, size), np.uint8)
     middle = np.array([size / 2, tall - size / 2])
     for _ in range(int(rng.integers(1, 5))):
         centre = middle + rng.uniform(-0.35, 0.35, 2) * radius
@@ -174,7 +174,8 @@ def _place(relief: np.ndarray, below: np.ndarray, outline: np.ndarray, rng: np.r
     left = int(rng.integers(-wide // 2, width - wide // 2 + 1))
     rows = slice(max(top, 0), min(top + tall, height))
     columns = slice(max(left, 0), min(left + wide, width))
-    depth = cv2.distanceTransform(cv2.copyMakeBorder(outline, 1, 1, 1, 1, cv2.BORDER_CONSTANT), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    framed = cv2.copyMakeBorder(outline, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    depth = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
     peak = float(depth.max())
     if peak == 0 or rows.start >= rows.stop or columns.start >= columns.stop:
         return 0

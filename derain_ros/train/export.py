@@ -1,0 +1,50 @@
+"""Networks written as ONNX, checked against PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+OPSET = 18
+
+
+class ExportError(RuntimeError):
+    """The exported graph does not do what the network does, or the checkpoint cannot be read."""
+
+
+def export_onnx(graph: nn.Module, example: Tensor, outputs: list[str], dynamic: dict[int, str], path: Path) -> None:
+    """Write `graph` to `path` as ONNX with input `image`; `dynamic` names its free dimensions.
+
+    ExportError where ONNX Runtime's outputs differ from PyTorch's by more than one grey level (uint8) or 1e-3 (float).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shapes = {"image": {axis: torch.export.Dim.DYNAMIC for axis in dynamic}}
+    program = torch.onnx.export(graph.eval(), (example,), None, dynamo=True, opset_version=OPSET,
+                                input_names=["image"], output_names=outputs, dynamic_shapes=shapes, verbose=False)
+    assert program is not None
+    program.optimize()
+    program.save(str(path))
+    _name_dimensions(path, dynamic)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = graph(example)
+    for name, ours, theirs in zip(outputs, expected, session.run(None, {"image": example.numpy()}), strict=True):
+        difference = np.abs(ours.numpy().astype(np.float64) - theirs.astype(np.float64))
+        # A pixel on the edge of rounding, or of the mask's threshold, may fall to either side.
+        wrong = np.mean(difference > (1 if ours.dtype == torch.uint8 else 1e-3))
+        if wrong > 1e-4:
+            raise ExportError(f"{path}: {name} differs from PyTorch's in {wrong:.2%} of its values")
+
+
+def _name_dimensions(path: Path, dynamic: dict[int, str]) -> None:
+    """Give the free dimensions of the input the names that an engine looks for."""
+    model = onnx.load(path)
+    for axis, name in dynamic.items():
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    onnx.checker.check_model(model)
+    onnx.save(model, path)

@@ -1,0 +1,43 @@
+"""Losses of the restorers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from derain_ros.nets.fast import Restoration
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity of (N, C, H, W) images in 0..1, Gaussian window of 11 pixels, sigma 1.5; a scalar."""
+    offsets = torch.arange(11, dtype=a.dtype, device=a.device) - 5
+    window = torch.exp(-offsets ** 2 / (2 * 1.5 ** 2))
+    window = window / window.sum()
+    channels = a.shape[1]
+    row = window.view(1, 1, 1, 11).expand(channels, 1, 1, 11)
+    column = window.view(1, 1, 11, 1).expand(channels, 1, 11, 1)
+
+    def blur(x: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(x, row, groups=channels), column, groups=channels)
+
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a ** 2, blur(b * b) - mean_b ** 2
+    cov = blur(a * b) - mean_a * mean_b
+    c1, c2 = 0.01 ** 2, 0.03 ** 2
+    similarity = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
+    return (similarity / ((mean_a ** 2 + mean_b ** 2 + c1) * (var_a + var_b + c2))).mean()
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB of each of (N, C, H, W) images in 0..1; (N,)."""
+    return -10 * torch.log10(((a - b) ** 2).mean(dim=(1, 2, 3)).clamp_min(1e-10))
+
+
+def restoration_loss(out: Restoration, clean: Tensor, mask: Tensor) -> Tensor:
+    """L1 and squared error of both outputs, structural dissimilarity of the last, cross entropy of the mask."""
+    restored, generated = out.restored.float(), out.generated.float()
+    fidelity = sum(((x - clean).abs().mean() + 2 * F.mse_loss(x, clean) for x in (generated, restored)),
+                   start=torch.zeros((), device=clean.device))
+    structure = 1 - ssim(restored.mean(1, keepdim=True), clean.mean(1, keepdim=True))
+    return fidelity + 0.15 * structure + 0.05 * F.binary_cross_entropy_with_logits(out.mask.float(), mask)
