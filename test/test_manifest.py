@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tiny_models import CLASSES, DETECTOR_SIZE, write_manifest, write_models
 
 from derain_ros.manifest import Manifest, ManifestError
+
+pytest.importorskip("onnx", reason="needs onnx to write models")
+from tiny_models import CLASSES, DETECTOR_SIZE, write_manifest, write_models  # noqa: E402
 
 
 def test_entries_are_read(tmp_path: Path) -> None:

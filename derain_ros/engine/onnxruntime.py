@@ -25,7 +25,7 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = threads or len(physical_cores())
         # Threads that spin between frames would take the cores from the camera driver and from SLAM.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # Errors come as exceptions; warnings would only clutter the robot's log.
+        options.log_severity_level = 4  # Errors come as exceptions; printed at every frame they would flood the log.
         try:
             self._session = ort.InferenceSession(model.file.read_bytes(), options, providers=["CPUExecutionProvider"])
         except Exception as error:

@@ -101,7 +101,7 @@ def test_a_model_of_another_kind_is_refused(manifest: Manifest) -> None:
         load(dataclasses.replace(manifest.get("restore_rgb"), file=mono.file))
 
 
-def test_a_failing_run_is_an_engine_error(tmp_path: Path) -> None:
+def test_a_failing_run_is_an_engine_error_and_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     # A graph that takes multiples of 16 only, described as if it took multiples of 8.
     nodes = [helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
              helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
@@ -116,3 +116,4 @@ def test_a_failing_run_is_an_engine_error(tmp_path: Path) -> None:
     engine.run(np.zeros((1, 16, 16, 1), np.uint8))
     with pytest.raises(EngineError, match=r"picky: cannot be run on \(1, 8, 8, 1\)"):
         engine.run(np.zeros((1, 8, 8, 1), np.uint8))
+    assert capfd.readouterr() == ("", "")
