@@ -28,12 +28,15 @@ EXTRAS = {
         "ros-jazzy-std-srvs==5.3.6",
     ],
     "replay": [
+        "backports.zstd",  # what can be read of a damaged bag, compressed with Zstandard
+        "lz4",  # the same with LZ4
         "matplotlib>=3.6",  # the latency plot of the report
         "rosbags>=0.11",  # reads and writes bags without ROS
     ],
     "train": [
         "onnx>=1.17",  # exported models
         "onnxscript>=0.5",  # PyTorch's exporter writes through it
+        "scikit-image>=0.22",  # the published way to compute SSIM
         "torch>=2.5",  # the networks while they learn
     ],
     "test": [

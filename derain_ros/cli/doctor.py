@@ -1,0 +1,194 @@
+"""`derain doctor`: what is installed on this machine, and what to do about what is not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+from xml.etree import ElementTree
+
+import typer
+
+from derain_ros.cli.node import PROFILE
+
+MESSAGES = ("sensor_msgs.msg", "std_msgs.msg", "std_srvs.srv", "diagnostic_msgs.msg", "lifecycle_msgs.msg",
+            "rcl_interfaces.msg")
+SPEEDS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp")
+"""Instructions of the processor that decide how fast a network runs on it."""
+SEGMENT = 8 << 20
+"""Bytes of shared memory a publisher of images needs; with Fast DDS's 512 kB it loses most of them."""
+SHARED_MEMORY = 64 << 20
+"""Bytes that the segments of two cameras, the node and their readers fill."""
+BAG_BYTES_A_SECOND = 2 * 720 * 540 * 20
+"""A raw grey stereo bag of 720x540 at 20 Hz."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report: what was looked at, what was found, and where it is not well, what to do.
+
+    The node cannot do its work while a `needed` one has a `remedy`.
+    """
+
+    subject: str
+    found: str
+    remedy: str = ""
+    needed: bool = False
+
+
+def command(
+    models: Annotated[Path | None, typer.Option(help="Directory with models.yaml; the shipped one by default.")] = None,
+) -> None:
+    """Say what is installed and what to do about each lack.
+
+    Looks at ROS 2, engines, devices, models, transport and room on the disk. ok: well. note: the node runs, but
+    something is amiss or missing. lack: the node cannot do its work; exit code 1.
+
+    Examples:
+
+      derain doctor
+
+      derain doctor --models runs/my_models
+    """
+    checks = [python(), ros(), engine(), *devices(), shipped(models), transport(), shared_memory(),
+              library("replay", "rosbags", "derain replay and derain demo"),
+              library("train", "torch", "derain train, export and evaluate"), disk()]
+    for check in checks:
+        state, colour = ("ok", typer.colors.GREEN)
+        if check.remedy:
+            state, colour = ("lack", typer.colors.RED) if check.needed else ("note", typer.colors.YELLOW)
+        typer.echo(f"{typer.style(f'{state:<5}', fg=colour)} {check.subject:<14} {check.found}")
+        if check.remedy:
+            typer.echo(f"{'':<21}do: {check.remedy}")
+    lacks = [check.subject for check in checks if check.remedy and check.needed]
+    typer.echo(f"The node cannot restore: see {', '.join(lacks)}." if lacks else "The node can run.")
+    raise typer.Exit(1 if lacks else 0)
+
+
+def python() -> Check:
+    """The interpreter and the system under it."""
+    return Check("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def ros() -> Check:
+    """rclpy, the distribution, the middleware and the message packages."""
+    source = "source /opt/ros/jazzy/setup.bash, or on x86-64 Linux without ROS 2: pip install 'derain_ros[ros]'"
+    try:
+        from rclpy.utilities import get_rmw_implementation_identifier
+        middleware = get_rmw_implementation_identifier()
+        for package in MESSAGES:
+            import_module(package)
+    except ModuleNotFoundError as error:
+        return Check("ROS 2", f"{error.name} is not installed", source, needed=True)
+    except Exception as error:
+        # Libraries of two distributions in one process, or a middleware that RMW_IMPLEMENTATION names and is not there.
+        return Check("ROS 2", f"rclpy does not load: {error}", "open a new terminal and either source ROS 2 or use the "
+                     "wheels, not both; unset RMW_IMPLEMENTATION", needed=True)
+    distribution = os.environ.get("ROS_DISTRO") or "jazzy from wheels"
+    return Check("ROS 2", f"{distribution}, {middleware}")
+
+
+def engine() -> Check:
+    """What runs the networks."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return Check("engine", f"ONNX Runtime does not load: {error}", "pip install 'derain_ros[cpu]'", needed=True)
+    providers = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    return Check("engine", f"ONNX Runtime {onnxruntime.__version__} ({', '.join(providers)})")
+
+
+def devices() -> list[Check]:
+    """The processor, and an NVIDIA GPU where there is one."""
+    lines = [line.partition(":") for line in _read("/proc/cpuinfo").splitlines()]
+    values = {key.strip(): value.strip() for key, _, value in reversed(lines)}
+    flags = set(values.get("flags", values.get("Features", "")).split())
+    speeds = ", ".join(name for name in SPEEDS if name in flags) or "no vector instructions known"
+    found = [Check("processor", f"{values.get('model name', platform.machine())}, "
+                                f"{len(os.sched_getaffinity(0))} cores for this process, {speeds}")]
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        try:
+            names = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+            found.append(Check("GPU", f"{'; '.join(names.splitlines())}; this version runs on the processor only"))
+        except (OSError, subprocess.SubprocessError) as error:
+            found.append(Check("GPU", f"nvidia-smi fails: {error}; this version runs on the processor only"))
+    return found
+
+
+def shipped(directory: Path | None) -> Check:
+    """The models: each one whole, loaded and run once."""
+    import numpy as np
+
+    from derain_ros.engine import EngineError, load
+    from derain_ros.manifest import Manifest, ManifestError
+    try:
+        manifest = Manifest.load(directory)
+        for model in manifest.models.values():
+            manifest.verify(model)
+    except ManifestError as error:
+        return Check("models", str(error), "install the package again, or give --models a whole directory", needed=True)
+    try:
+        for model in manifest.models.values():
+            height, width = model.size or (model.stride, model.stride)
+            load(model).run(np.zeros((1, height, width, model.channels), np.uint8))
+    except (EngineError, ModuleNotFoundError) as error:
+        return Check("models", f"verified, but do not run: {error}", "mend the engine above", needed=True)
+    return Check("models", f"{', '.join(manifest.models)}: verified, each ran once")
+
+
+def transport() -> Check:
+    """The profile with which Fast DDS carries images whole; the camera driver's terminal needs it as well."""
+    from derain_ros.resources import default_file
+    try:
+        remedy = f"here and where the camera driver starts: export {PROFILE}={default_file('fastdds.xml')}"
+    except FileNotFoundError as error:
+        return Check("transport", str(error), "install the package again")
+    if os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") not in ("rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp"):
+        return Check("transport", f"{os.environ['RMW_IMPLEMENTATION']}: Fast DDS's profile does not concern it")
+    if PROFILE not in os.environ:
+        return Check("transport", f"{PROFILE} is not set: images will get lost", remedy)
+    path = Path(os.environ[PROFILE])
+    try:
+        sizes = [int(e.text or 0) for e in ElementTree.parse(path).iter() if e.tag.endswith("}segment_size")]
+    except (OSError, ElementTree.ParseError, ValueError) as error:
+        return Check("transport", f"{PROFILE}: {path} cannot be used: {error}", remedy)
+    if max(sizes, default=0) < SEGMENT:
+        return Check("transport", f"{path} gives a publisher less than {SEGMENT >> 20} MiB of shared memory", remedy)
+    return Check("transport", f"{path}, {max(sizes) >> 20} MiB of shared memory a publisher")
+
+
+def shared_memory() -> Check:
+    """Room for the transport's segments; containers are often given too little."""
+    free = shutil.disk_usage("/dev/shm").free
+    remedy = "start the container with --ipc=host or --shm-size=512m" if free < SHARED_MEMORY else ""
+    return Check("shared memory", f"{free >> 20} MiB free", remedy)
+
+
+def library(extra: str, name: str, use: str) -> Check:
+    """A library that only some commands need."""
+    try:
+        return Check(extra, f"{name} {version(name)}")
+    except PackageNotFoundError:
+        return Check(extra, f"{name} is not installed; only {use} need it", f"pip install 'derain_ros[{extra}]'")
+
+
+def disk() -> Check:
+    """Room for bags in the current directory."""
+    free = shutil.disk_usage(".").free
+    minutes = free // (60 * BAG_BYTES_A_SECOND)
+    remedy = "free some room, or record elsewhere" if minutes < 1 else ""
+    return Check("disk", f"{free / 1e9:.1f} GB free here: {minutes} minutes of raw grey stereo at 20 Hz", remedy)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

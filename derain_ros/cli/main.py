@@ -1,0 +1,93 @@
+"""`derain`: the group of all sub-commands, and what a user sees when one fails."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import derain_ros
+from derain_ros.cli import doctor, evaluate, export, models, node, train
+from derain_ros.config import ConfigError
+
+EXTRA_OF_MODULE = {
+    "onnxruntime": "cpu",
+    "rclpy": "ros", "builtin_interfaces": "ros", "rcl_interfaces": "ros", "sensor_msgs": "ros", "std_msgs": "ros", "std_srvs": "ros",
+    "diagnostic_msgs": "ros", "lifecycle_msgs": "ros",
+    "rosbags": "replay", "matplotlib": "replay", "lz4": "replay", "backports": "replay",
+    "torch": "train", "onnx": "train", "onnxscript": "train", "skimage": "train",
+}
+
+
+class Commands(TyperGroup):
+    """Turns the errors a user can mend into one line on stderr; DERAIN_DEBUG=1 shows their traceback as well."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the sub-command: exit code 2 where it was called wrongly, 1 where it failed, 130 after Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except Exception as error:
+            message = explain(error)
+            if message is None or os.environ.get("DERAIN_DEBUG") == "1":
+                raise
+            typer.secho(f"derain: {message}", fg=typer.colors.RED, err=True)
+            raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+def explain(error: Exception) -> str | None:
+    """What to tell the user of `error`; None where it is no mistake of the user's and deserves a traceback."""
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRA_OF_MODULE:
+        name = str(error.name).split(".")[0]
+        return f"{name} is not installed: {how_to_install(EXTRA_OF_MODULE[name])}"
+    origin = type(error).__module__.split(".")[0]
+    # The package's own errors say what, where and how to mend it.
+    if origin == derain_ros.__name__:
+        return str(error)
+    if origin == "rclpy":
+        return f"ROS 2 refuses: {error}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def how_to_install(extra: str) -> str:
+    """The command that brings what the extra of setup.py holds."""
+    line = f"pip install '{derain_ros.__name__}[{extra}]'"
+    return f"source your ROS 2, or on x86-64 Linux without one: {line}" if extra == "ros" else line
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"derain {derain_ros.__version__}")
+        raise typer.Exit
+
+
+# Plain help: in rich markup, the brackets of `[left, right]` in an example would vanish.
+app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
+                  pretty_exceptions_enable=False)
+
+
+@app.callback()
+def derain(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                          help="Print the version and exit.")] = False,
+) -> None:
+    """Restores the images of cameras that look through raindrops and dirt.
+
+    Begin with `derain doctor`, which says what is installed and what to do about what is not, and `derain demo`.
+    Every command has --help with examples.
+
+    Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
+    """
+
+
+app.command("node", context_settings=node.CONTEXT)(node.command)
+app.command("models")(models.command)
+app.command("doctor")(doctor.command)
+app.command("export")(export.command)
+app.add_typer(train.app, name="train")
+app.add_typer(evaluate.app, name="evaluate")

@@ -1,0 +1,34 @@
+"""`derain node`: the node in this terminal."""
+
+from __future__ import annotations
+
+import os
+
+import typer
+
+CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+
+
+def command(context: typer.Context) -> None:
+    """Run the node until Ctrl-C.
+
+    As `ros2 run derain_ros derain_node` does; what follows --ros-args is ROS's. Where no Fast DDS profile is set, the
+    shipped one is: without it large images get lost.
+
+    Examples:
+
+      derain node
+
+      derain node --ros-args -r __ns:=/robot -p budget_ms:=100.0
+
+      derain node --ros-args --params-file derain.yaml
+    """
+    if context.args and context.args[0] != "--ros-args":
+        raise typer.BadParameter(f"{context.args[0]}: not known; what is meant for ROS follows --ros-args")
+    # Fast DDS reads it when rclpy makes its first context.
+    if PROFILE not in os.environ:
+        from derain_ros.resources import default_file
+        os.environ[PROFILE] = str(default_file("fastdds.xml"))
+    from derain_ros.ros.node import main
+    raise typer.Exit(main(["derain_node", *context.args]))

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tiny_models import write_models
+from typer.testing import CliRunner, Result
+
+from derain_ros.cli import doctor
+from derain_ros.cli.main import app
+from derain_ros.cli.node import PROFILE
+from derain_ros.resources import default_file
+
+pytest.importorskip("rclpy")
+
+
+@pytest.fixture()
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tiny models, on a machine where all is well."""
+    monkeypatch.setenv(PROFILE, str(default_file("fastdds.xml")))
+    return write_models(tmp_path / "models")
+
+
+def examine(models: Path) -> Result:
+    """Run `derain doctor` with these models."""
+    return CliRunner().invoke(app, ["doctor", "--models", str(models)])
+
+
+def line(result: Result, subject: str) -> list[str]:
+    """State, finding and remedy, "" where there is none, of one subject."""
+    lines = result.output.splitlines()
+    number, = (n for n, text in enumerate(lines) if text[6:21].strip() == subject and text[:4].strip())
+    after = lines[number + 1].strip()
+    return [lines[number][:5].strip(), lines[number][21:], after if after.startswith("do: ") else ""]
+
+
+def test_all_is_well(models: Path) -> None:
+    result = examine(models)
+    assert result.exit_code == 0, result.output
+    for subject in ("Python", "ROS 2", "engine", "processor", "models", "transport"):
+        assert line(result, subject)[0] == "ok", result.output
+    assert "rmw_fastrtps_cpp" in line(result, "ROS 2")[1]
+    assert line(result, "models")[1] == "restore_mono, restore_rgb, detect: verified, each ran once"
+    assert result.output.splitlines()[-1] == "The node can run."
+
+
+@pytest.mark.parametrize(("module", "subject", "remedy"), [
+    ("rclpy.utilities", "ROS 2", "pip install 'derain_ros[ros]'"),
+    ("std_srvs.srv", "ROS 2", "pip install 'derain_ros[ros]'"),
+    ("onnxruntime", "engine", "pip install 'derain_ros[cpu]'")])
+def test_what_the_node_needs_is_a_lack(models: Path, module: str, subject: str, remedy: str,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    result = examine(models)
+    assert result.exit_code == 1
+    assert line(result, subject)[0] == "lack"
+    assert module in line(result, subject)[1]
+    assert remedy in line(result, subject)[2]
+    assert result.output.splitlines()[-1].startswith(f"The node cannot restore: see {subject}")
+
+
+def test_ros_that_does_not_load_is_a_lack(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise RuntimeError("librcl.so: cannot open shared object file")
+    monkeypatch.setattr("rclpy.utilities.get_rmw_implementation_identifier", fail)
+    result = examine(models)
+    assert result.exit_code == 1
+    assert line(result, "ROS 2")[:2] == ["lack", "rclpy does not load: librcl.so: cannot open shared object file"]
+
+
+def test_damaged_model_is_a_lack(models: Path) -> None:
+    (models / "detect.onnx").write_bytes(b"damaged")
+    result = examine(models)
+    assert result.exit_code == 1
+    state, found, remedy = line(result, "models")
+    assert (state, remedy != "") == ("lack", True)
+    assert str(models / "detect.onnx") in found
+
+
+def test_whole_model_that_does_not_run_is_a_lack(models: Path) -> None:
+    manifest = models / "models.yaml"
+    manifest.write_text(manifest.read_text().replace("channels: 3", "channels: 1"))
+    result = examine(models)
+    assert result.exit_code == 1
+    assert line(result, "models")[1].startswith("verified, but do not run: ")
+
+
+def test_transport_without_a_profile_says_what_to_export(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PROFILE)
+    result = examine(models)
+    assert result.exit_code == 0
+    assert line(result, "transport")[0] == "note"
+    assert f"export {PROFILE}={default_file('fastdds.xml')}" in line(result, "transport")[2]
+
+
+@pytest.mark.parametrize("text", [None, "not XML", "<dds/>", (
+    '<dds xmlns="http://www.eprosima.com"><transport_descriptors><transport_descriptor>'
+    "<segment_size>524288</segment_size></transport_descriptor></transport_descriptors></dds>")])
+def test_transport_with_a_useless_profile(text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "profile.xml"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setenv(PROFILE, str(path))
+    check = doctor.transport()
+    assert check.remedy != ""
+    assert str(path) in check.found
+
+
+def test_profile_of_fast_dds_does_not_concern_another_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PROFILE, raising=False)
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
+    assert doctor.transport().remedy == ""
+
+
+def test_too_little_shared_memory_is_a_note(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 20))
+    result = examine(models)
+    assert result.exit_code == 0
+    assert line(result, "shared memory")[:2] == ["note", "1 MiB free"]
+    assert line(result, "disk")[0] == "note"
+
+
+def test_missing_library_of_some_commands_is_a_note(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+    monkeypatch.setattr(doctor, "version", missing)
+    result = examine(models)
+    assert result.exit_code == 0
+    assert line(result, "replay") == ["note", "rosbags is not installed; only derain replay and derain demo need it",
+                                      "do: pip install 'derain_ros[replay]'"]
+
+
+@pytest.mark.parametrize(("script", "found"), [("echo 'A GPU, 570.1'", "A GPU, 570.1; "),
+                                               ("exit 9", "nvidia-smi fails")])
+def test_gpu_is_told(script: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert doctor.devices()[-1].subject == "GPU"
+    assert doctor.devices()[-1].found.startswith(found)

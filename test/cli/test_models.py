@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_models import write_models
+from typer.testing import CliRunner, Result
+
+from derain_ros.cli.main import app
+
+
+@pytest.fixture()
+def directory(tmp_path: Path) -> Path:
+    """A directory of tiny models that a test may damage."""
+    return write_models(tmp_path / "models")
+
+
+def models(*arguments: str) -> Result:
+    """Run `derain models` on a wide terminal."""
+    return CliRunner().invoke(app, ["models", *arguments], env={"COLUMNS": "200"})
+
+
+def row(result: Result, name: str) -> list[str]:
+    """The cells of a model's row."""
+    line, = (line for line in result.output.splitlines() if f" {name} " in line)
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_lists_every_model_with_its_figures(directory: Path) -> None:
+    result = models("--models", str(directory))
+    assert result.exit_code == 0
+    assert row(result, "restore_mono")[:3] == ["restore_mono", "restore", "grey"]
+    assert row(result, "restore_rgb")[:3] == ["restore_rgb", "restore", "colour"]
+    assert row(result, "detect")[1:] == ["detect", "grey", "0.0 MB", "psnr_gain_db 1.0", ""]
+    assert str(directory) in result.output
+
+
+def test_verify_says_yes(directory: Path) -> None:
+    result = models("--models", str(directory), "--verify")
+    assert result.exit_code == 0
+    assert [row(result, name)[-1] for name in ("restore_mono", "restore_rgb", "detect")] == ["yes"] * 3
+
+
+def test_verify_exits_1_and_names_what_is_damaged_or_missing(directory: Path) -> None:
+    with (directory / "detect.onnx").open("ab") as file:
+        file.write(b"x")
+    (directory / "restore_rgb.onnx").unlink()
+    result = models("--models", str(directory), "--verify")
+    assert result.exit_code == 1
+    assert row(result, "detect")[-1] == "no"
+    assert row(result, "restore_rgb")[3:] == ["missing", "psnr_gain_db 1.0", "no"]
+    assert row(result, "restore_mono")[-1] == "yes"
+    assert f"{directory / 'detect.onnx'}: sha256 is" in result.output
+    assert f"{directory / 'restore_rgb.onnx'}: cannot be read" in result.output
+
+
+def test_shipped_models_are_whole() -> None:
+    result = models("--verify")
+    assert result.exit_code == 0
+    assert [row(result, name)[-1] for name in ("restore_mono", "restore_rgb", "detect")] == ["yes"] * 3

@@ -1,0 +1,54 @@
+"""What all tests share: no ROS traffic leaves the process, and what a machine lacks is said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+# Shared test modules, such as tiny_models, lie beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
+
+# Before anything imports rclpy, which reads them once.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"
+os.environ.pop("RMW_IMPLEMENTATION", None)
+_log_directory = tempfile.mkdtemp(prefix="derain_test_log_")
+os.environ["ROS_LOG_DIR"] = _log_directory
+
+# `make test` installs all of these. On a robot, `colcon test` runs the tests of what is there.
+NEEDS = {
+    "cli": ("onnx", "onnxruntime"),
+    "engine": ("onnx", "onnxruntime"),
+    "evaluate": ("onnx", "onnxruntime", "skimage"),
+    "nets": ("torch",),
+    "replay": ("onnx", "onnxruntime", "rclpy", "rosbags"),
+    "ros": ("onnx", "onnxruntime", "rclpy"),
+    "runtime": ("onnx", "onnxruntime"),
+    "train": ("onnx", "onnxruntime", "torch"),
+    "test_manifest.py": ("onnx",),
+}
+_lacking = {place: [name for name in names if find_spec(name) is None] for place, names in NEEDS.items()}
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out tests whose libraries are not installed."""
+    if collection_path.parent == Path(__file__).parent and _lacking.get(collection_path.name):
+        return True
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which were left out, and why."""
+    for place, names in _lacking.items():
+        if names:
+            terminalreporter.write_line(f"NOT RUN test/{place}: needs {', '.join(names)}", yellow=True)
+
+
+def pytest_unconfigure() -> None:
+    """Remove the logs of ROS."""
+    shutil.rmtree(_log_directory, ignore_errors=True)
