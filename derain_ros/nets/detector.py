@@ -47,8 +47,9 @@ class _Block(nn.Module):
 class Detector(nn.Module):
     """Grey images (N, 1, h, w) float in 0..255, h and w multiples of 8, to `Detection`.
 
-    0.19 M parameters, 0.11 GMAC at `SIZE`. Each image is standardised first: brightness and contrast say little about
-    the glass. The classes are told from the mean and the maximum over the cells: a single drop must not be averaged away.
+    0.20 M parameters, 0.10 GMAC at `SIZE`. Each image is standardised first: brightness and contrast say little about
+    the glass. The classes are told from the mean and the maximum over the cells, and from the mean over those found
+    affected: one drop must not be averaged away.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class Detector(nn.Module):
                                    _Block(32, 1))
         self.trunk = nn.Sequential(_layer(32, 64, stride=2), nn.ReLU(), _Block(64, 1), _Block(64, 3))
         self.mask = nn.Conv2d(64, 1, 1)
-        self.classes = nn.Sequential(nn.Linear(2 * 64, 64), nn.ReLU(), nn.Linear(64, len(CLASSES)))
+        self.classes = nn.Sequential(nn.Linear(3 * 64 + 1, 64), nn.ReLU(), nn.Linear(64, len(CLASSES)))
 
     def forward(self, image: Tensor) -> Detection:
         """Classes and mask, as logits."""
@@ -65,5 +66,9 @@ class Detector(nn.Module):
         spread = (centred * centred).mean((1, 2, 3), keepdim=True).sqrt()
         # A floor under the spread keeps the noise of an empty picture small.
         cells = self.trunk(self.edges(centred / (spread + 8.0)))
-        pooled = torch.cat([cells.mean((2, 3)), cells.amax((2, 3))], 1)
-        return Detection(self.classes(pooled), self.mask(cells).squeeze(1))
+        mask = self.mask(cells)
+        affected = mask.sigmoid()
+        share = affected.mean((2, 3))
+        found = (cells * affected).mean((2, 3)) / (share + 1e-2)
+        pooled = torch.cat([cells.mean((2, 3)), cells.amax((2, 3)), found, share], 1)
+        return Detection(self.classes(pooled), mask.squeeze(1))

@@ -24,13 +24,13 @@ class LensDirt:
         self._scatter = 0.0
         if self.kind == "dust":
             field = _specks(height, width, rng, count=int(rng.uniform(150, 900)), size=(0.003, 0.016))
-            opacity, shade, sigma = rng.uniform(0.35, 0.75), rng.uniform(0.35, 1.2), rng.uniform(0.002, 0.007)
+            opacity, shade, sigma = rng.uniform(0.45, 0.85), rng.uniform(0.3, 1.2), rng.uniform(0.002, 0.007)
         elif self.kind == "mud":
             field = _specks(height, width, rng, count=int(rng.uniform(8, 40)), size=(0.02, 0.13))
             opacity, shade, sigma = rng.uniform(0.85, 1.0), rng.uniform(0.08, 0.6), rng.uniform(0.004, 0.02)
         else:
             field = _strokes(height, width, rng)
-            opacity, shade, sigma = rng.uniform(0.4, 0.75), rng.uniform(0.7, 1.3), rng.uniform(0.004, 0.015)
+            opacity, shade, sigma = rng.uniform(0.5, 0.9), rng.uniform(0.7, 1.3), rng.uniform(0.004, 0.015)
             self._scatter = rng.uniform(0.3, 0.8)
         self.alpha = (_cover(field, coverage, sigma * height) * opacity).astype(np.float32)
         tint = np.array([1.08, 1.0, 0.86])  # earth is warm; the image is RGB

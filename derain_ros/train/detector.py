@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import multiprocessing
@@ -28,20 +29,20 @@ log = logging.getLogger(__name__)
 class DetectRecipe:
     """Hyper-parameters of the detector's training."""
 
-    views: int = 20000
+    views: int = 24000
     """Views rendered before the first step, and shown once an epoch."""
     validation_views: int = 2000
     """Views rendered from the pictures kept out of training."""
     epochs: int = 10
-    batch: int = 64
-    learning_rate: float = 3e-3
+    batch: int = 32
+    learning_rate: float = 2e-3
     """Peak rate of AdamW: it rises over the first tenth of the steps and falls to nothing by a cosine."""
     weight_decay: float = 0.02
     label_smoothing: float = 0.02
     mask_weight: float = 1.0
     """Weight of the mask's cross entropy beside that of the classes."""
     workers: int = 2
-    """Processes that render the views."""
+    """Processes that render the views; 1 renders in the training's own."""
     threads: int = 1
     """Threads of the training itself."""
     seed: int = 1
@@ -63,11 +64,17 @@ def render_views(pictures: Pictures, count: int, seed: int, workers: int) -> Vie
     labels = torch.empty(count, dtype=torch.int64)
     cells = torch.empty((count, height // CELL, width // CELL), dtype=torch.uint8)
     chunks = [range(start, min(start + 100, count)) for start in range(0, count, 100)]
-    # Started afresh: a forked copy of a process in which PyTorch's threads ran may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool, _progress("rendering") as progress:
+    render = partial(_render, pictures, seed)
+    with contextlib.ExitStack() as stack:
+        parts: Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]] = map(render, chunks)
+        if workers > 1:
+            # Started afresh: a forked copy of a process in which PyTorch's threads ran may hang.
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)))
+            parts = pool.map(render, chunks)
+        progress = stack.enter_context(_progress("rendering"))
         task = progress.add_task("", total=count, note="")
-        for chunk, part in zip(chunks, pool.map(partial(_render, pictures, seed), chunks), strict=True):
+        for chunk, part in zip(chunks, parts, strict=True):
             for target, source in zip((images, labels, cells), part, strict=True):
                 target[chunk.start : chunk.stop] = torch.from_numpy(source)
             progress.advance(task, len(chunk))
@@ -145,7 +152,7 @@ def _render(pictures: Pictures, seed: int, numbers: range) -> tuple[np.ndarray, 
 
 
 def _batches(views: Views, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """All views once in random order, mirrored, brightened and made noisy at random: (N, 1, h, w) float in 0..255."""
+    """All views once in random order, mirrored and brightened at random: (N, 1, h, w) float in 0..255."""
     for chosen in torch.randperm(len(views.labels)).split(size):
         images = views.images[chosen][:, None].float()
         cells = views.cells[chosen]
@@ -153,8 +160,7 @@ def _batches(views: Views, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         cells = torch.where(mirrored[:, None, None], cells.flip(2), cells)
         gamma = torch.empty(len(chosen), 1, 1, 1).uniform_(-0.3, 0.3).exp()
-        noise = torch.randn_like(images) * torch.empty(len(chosen), 1, 1, 1).uniform_(0.0, 3.0)
-        yield (255 * (images / 255) ** gamma + noise).clamp(0, 255), views.labels[chosen], cells
+        yield 255 * (images / 255) ** gamma, views.labels[chosen], cells
 
 
 def _progress(what: str) -> Progress:

@@ -30,7 +30,7 @@ SOURCES = {"camvid": 0.28, "bsds500": 0.24, "msrs": 0.18, "llvip": 0.05, "roadsc
 
 @dataclass(frozen=True)
 class View:
-    """One sample: grey `image` uint8 of `SIZE`, `label` into CLASSES or -1, `cells` uint8 of SIZE / CELL: 0, 1 or 255."""
+    """One sample: grey `image` uint8 of SIZE, `label` into CLASSES or -1, `cells` uint8 of SIZE / CELL: 0, 1 or 255."""
 
     image: np.ndarray
     label: int
@@ -74,24 +74,24 @@ def draw_view(pictures: Pictures, rng: np.random.Generator, kind: str | None = N
     """One view drawn at random; `kind` is one of MIX, drawn by its shares where none is given."""
     kind = kind or str(rng.choice(list(MIX), p=list(MIX.values())))
     if kind == "real drops":
-        return _finish(*_pair(pictures.drops, rng), None, "raindrop", rng)
+        return _finish(_pair(pictures.drops, rng), None, "raindrop", rng)
     if kind == "real streaks":
-        return _finish(*_pair(pictures.streaks, rng), None, "streak", rng)
+        return _finish(_pair(pictures.streaks, rng), None, "streak", rng)
     clean = _crop([_clean_picture(pictures, rng)], rng)[0]
     if kind == "spoiled" or rng.random() < 0.15:
         clean = spoil_scene(clean, rng) if rng.random() < 0.75 else clean
     if kind in ("clean", "spoiled"):
-        return _finish(clean, clean, None, "clean", rng, strong=kind == "spoiled")
+        return _finish((clean, clean), None, "clean", rng, strong=kind == "spoiled")
     height, width = clean.shape
     layer: LensDrops | LensDirt | RainStreaks
     if kind == "raindrop":
         layer = LensDrops(height, width, rng, float(np.exp(rng.uniform(np.log(0.006), np.log(0.7)))))
     elif kind == "dirt":
-        layer = LensDirt(height, width, rng, float(np.exp(rng.uniform(np.log(0.01), np.log(0.6)))))
+        layer = LensDirt(height, width, rng, float(np.exp(rng.uniform(np.log(0.02), np.log(0.6)))))
     else:
         layer = RainStreaks(height, width, rng, float(np.exp(rng.uniform(np.log(0.1), 0.0))))
     affected, alpha = layer.apply(clean)
-    return _finish(affected, clean, None if kind == "streak" else alpha, kind, rng, strong=rng.random() < 0.1)
+    return _finish((affected, clean), None if kind == "streak" else alpha, kind, rng, strong=rng.random() < 0.1)
 
 
 @lru_cache(maxsize=2048)
@@ -108,9 +108,9 @@ def _clean_picture(pictures: Pictures, rng: np.random.Generator) -> np.ndarray:
     return read_grey(files[int(rng.integers(len(files)))])
 
 
-def _pair(pairs: list[tuple[Path, Path]], rng: np.random.Generator) -> list[np.ndarray]:
-    affected, clean = pairs[int(rng.integers(len(pairs)))]
-    return _crop([read_grey(affected), read_grey(clean)], rng)
+def _pair(pairs: list[tuple[Path, Path]], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    affected, clean = _crop([read_grey(p) for p in pairs[int(rng.integers(len(pairs)))]], rng)
+    return affected, clean
 
 
 def _crop(images: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
@@ -134,11 +134,14 @@ def _crop(images: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray
     return [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in parts]
 
 
-def _finish(affected: np.ndarray, clean: np.ndarray, alpha: np.ndarray | None, kind: str, rng: np.random.Generator,
+def _finish(pair: tuple[np.ndarray, np.ndarray], alpha: np.ndarray | None, kind: str, rng: np.random.Generator,
             strong: bool = False) -> View:
-    """The view after exposure, scaling and noise, with the truth from `alpha` or from the difference of the pair."""
+    """The view of the first of the `pair` (affected, clean) after exposure, scaling and noise.
+
+    The truth comes from `alpha`, or where there is none from the difference of the pair.
+    """
     table = exposure_table(rng, strong)
-    image, other = to_detector(table[affected]), to_detector(table[clean])
+    image, other = (to_detector(table[part]) for part in pair)
     difference = cv2.absdiff(image, other).astype(np.float32)
     if kind == "clean":
         cells = np.zeros((SIZE[0] // CELL, SIZE[1] // CELL), np.uint8)
@@ -151,10 +154,10 @@ def _finish(affected: np.ndarray, clean: np.ndarray, alpha: np.ndarray | None, k
     }
     if alpha is not None:
         share, low, high = _per_cell(to_detector(alpha)), 0.05, 0.20
-        visible = np.mean(to_detector(alpha) > 0.3) > 0.005 and np.mean(difference > 12) > 0.004
+        visible = np.mean(to_detector(alpha) > 0.3) > 0.005 and np.mean(difference > 16) > 0.004
     else:
         share, low, high = rules[kind]()
-        visible = np.mean(difference > 5) > 0.02
+        visible = np.mean(difference > 8) > 0.02
     cells = np.where(share > high, 1, np.where(share < low, 0, IGNORED)).astype(np.uint8)
     return View(spoil_signal(image, rng, strong), CLASSES.index(kind) if visible else -1, cells)
 
