@@ -24,7 +24,7 @@ lint: .venv/test/.installed
 	.venv/test/bin/python -m mypy
 
 clean:
-	rm -rf .venv demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv derain_demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 .venv/demo/.installed: EXTRAS = ros,cpu,replay
 .venv/test/.installed: EXTRAS = ros,cpu,replay,train,test,lint

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import derain_ros
-from derain_ros.cli import doctor, evaluate, export, models, node, train
+from derain_ros.cli import demo, doctor, evaluate, export, models, node, replay, train
 from derain_ros.config import ConfigError
 
 EXTRA_OF_MODULE = {
@@ -86,6 +86,8 @@ def derain(
 
 
 app.command("node", context_settings=node.CONTEXT)(node.command)
+app.command("demo")(demo.command)
+app.command("replay")(replay.command)
 app.command("models")(models.command)
 app.command("doctor")(doctor.command)
 app.command("export")(export.command)

@@ -15,8 +15,8 @@ from derain_ros.config import ConfigError
 from derain_ros.manifest import ManifestError
 
 DERAIN = [sys.executable, "-c", "from derain_ros.cli.main import app; app(prog_name='derain')"]
-COMMANDS = (["node"], ["models"], ["doctor"], ["train", "restore"], ["train", "detect"], ["export"],
-            ["evaluate", "restoration"])
+COMMANDS = (["node"], ["demo"], ["replay"], ["models"], ["doctor"], ["train", "restore"], ["train", "detect"],
+            ["export"], ["evaluate", "restoration"])
 HEAVY = ("cv2", "matplotlib", "onnxruntime", "rclpy", "rosbags", "torch")
 
 
