@@ -1,4 +1,4 @@
-"""What waits between the executor and the worker: one frame set, newest wins."""
+"""What waits between the executor and the worker: one frame set, newest wins, and frames to pass on."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ class Job:
     detail: str = ""
 
 
+PASSED_ON = 8
+"""Frames of one camera that wait to be passed on at the most; it costs nothing to catch up on them."""
+
+
 class Mailbox:
-    """Holds at most one frame set to process, and one frame of each camera to pass on; the worker takes the oldest.
+    """Holds one frame set to process, and PASSED_ON frames of each camera to pass on; the worker takes the oldest.
 
     Closed at first: what is put in is refused until `open`.
     """
@@ -29,12 +33,13 @@ class Mailbox:
         self._changed = threading.Condition()
 
     def put(self, job: Job) -> list[Job]:
-        """Leave a job; returns those that are dropped: the one it replaces, or itself while the mailbox is closed."""
+        """Leave a job; returns those dropped for it: older ones of its kind, or itself while the mailbox is closed."""
         with self._changed:
             if not self._open:
                 return [job]
-            dropped = [old for old in self._jobs if _same_slot(old, job)]
-            self._jobs = [old for old in self._jobs if not _same_slot(old, job)] + [job]
+            older = [old for old in self._jobs if _kind(old) == _kind(job)]
+            dropped = older[:max(0, len(older) + 1 - (1 if job.action is None else PASSED_ON))]
+            self._jobs = [old for old in self._jobs if old not in dropped] + [job]
             self._changed.notify()
             return dropped
 
@@ -58,7 +63,5 @@ class Mailbox:
             return jobs
 
 
-def _same_slot(old: Job, new: Job) -> bool:
-    if old.action is None or new.action is None:
-        return old.action is None and new.action is None
-    return old.frames.frames.keys() == new.frames.frames.keys()
+def _kind(job: Job) -> tuple[str, ...]:
+    return () if job.action is None else tuple(job.frames.frames)

@@ -104,7 +104,7 @@ def image_of(image: np.ndarray, encoding: str, header: Header) -> Image:
     message.step = image.shape[1] * image.itemsize * (image.shape[2] if image.ndim == 3 else 1)
     # An array.array is taken as it is; anything else is checked byte by byte, which takes 20 ms an image.
     data = array.array("B")
-    data.frombytes(np.ascontiguousarray(image))  # type: ignore[arg-type]
+    data.frombytes(np.ascontiguousarray(image).view(np.uint8))  # type: ignore[arg-type]
     message.data = data
     return message
 

@@ -76,6 +76,11 @@ class DerainNode(LifecycleNode):
         if self._config.autostart and self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
+    @property
+    def engine(self) -> str:
+        """How far the models are: not loaded, loading, ready, or failed and why."""
+        return self._worker.engine if self._worker else "not loaded"
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Create the topics and begin to load the models."""
         config = self._config
@@ -196,8 +201,13 @@ class DerainNode(LifecycleNode):
     def _publish(self, frames: FrameSet, result: Result) -> None:
         """Publish one frame set; called by the worker."""
         for camera, done in result.cameras.items():
-            self._topics[camera].publish(frames.frames[camera], done)
-            self.statistics.count(camera, "published", done.action.value)
+            try:
+                self._topics[camera].publish(frames.frames[camera], done)
+            except Exception as error:
+                self.get_logger().error(f"{camera}: a frame was lost: {error!r}", throttle_duration_sec=5.0)
+                self.statistics.count(camera, "dropped")
+            else:
+                self.statistics.count(camera, "published", done.action.value)
         if result.stage_ms:
             latency_ms = (time.monotonic_ns() - frames.received_ns) / 1e6
             over = any(done.action is Action.PASSED_BUDGET for done in result.cameras.values())
@@ -232,9 +242,8 @@ class DerainNode(LifecycleNode):
     def _report(self) -> None:
         now_s = time.monotonic()
         seconds, self._reported_s = max(now_s - self._reported_s, 1e-3), now_s
-        worker = self._worker
-        health = Health(self._state, worker.engine if worker else "not loaded", worker.models if worker else "none",
-                        self._config.enabled, self._affected, self._config.budget_ms)
+        health = Health(self._state, self.engine, self._worker.models if self._worker else "none", self._config.enabled,
+                        self._affected, self._config.budget_ms)
         report = DiagnosticArray(status=self.statistics.report(
             self.get_fully_qualified_name().lstrip("/"), health, seconds))
         report.header.stamp = self.get_clock().now().to_msg()

@@ -16,8 +16,8 @@ from derain_ros.ros.messages import Received, header_of, image_of
 # Best effort takes reliable cameras as well; an older image is of no use, so one is kept.
 IMAGE_IN = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 INFO_IN = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
-# Reliable matches subscribers of both kinds.
-IMAGE_OUT = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
+# Reliable matches subscribers of both kinds; frames passed on in a burst stay together.
+IMAGE_OUT = QoSProfile(depth=5, reliability=QoSReliabilityPolicy.RELIABLE)
 INFO_OUT = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)
 
 ImageCallback = Callable[[str, "Image | CompressedImage", int], None]

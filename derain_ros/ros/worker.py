@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,13 +98,13 @@ class Worker:
             try:
                 self._publish(job.frames, self._process(job))
             except Exception as error:
-                # One frame set that cannot be published must not end the stream.
-                self._logger.error(f"a frame set was lost: {error!r}", throttle_duration_sec=5.0)
-                self._drop(job.frames)
+                # Whatever went wrong with one frame set must not end the stream.
+                self._logger.error(f"a frame set was not told of: {error!r}", throttle_duration_sec=5.0)
 
     def _process(self, job: Job) -> Result:
         if job.action is None:
-            return self._pipeline.process(job.frames)
+            result = self._pipeline.process(job.frames)
+            return result if self._pipeline.engines else replace(result, detail=f"models: {self.engine}")
         cameras = {name: CameraResult(frame, job.action, np.zeros(frame.image.shape[:2], np.uint8))
                    for name, frame in job.frames.frames.items()}
         return Result(cameras, "passthrough", self.affected, {}, job.detail)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: pip install '.[ros]', or source ROS 2")
+
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically  # noqa: E402
+from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from ros_bench import RELIABLE, Bench, at_ms, image_message, pixels_of, wait_for  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from std_srvs.srv import SetBool  # noqa: E402
+
+from derain_ros.ros.node import DerainNode  # noqa: E402
+
+Start = Callable[..., Bench]
+WET = np.full((24, 36), 160, np.uint8)
+
+
+def call(bench: Bench, kind: Any, name: str, **fields: Any) -> Any:
+    """The response of a service of the node."""
+    client = bench.node.create_client(kind, f"/derain/{name}")
+    wait_for(client.service_is_ready, name)
+    future = client.call_async(kind.Request(**fields))
+    wait_for(future.done, f"the response of {name}")
+    return future.result()
+
+
+def change(bench: Bench, transition: int) -> bool:
+    return call(bench, ChangeState, "change_state", transition=Transition(id=transition)).success
+
+
+def state(bench: Bench) -> str:
+    return call(bench, GetState, "get_state").current_state.label
+
+
+def test_the_node_starts_by_itself(start: Start) -> None:
+    assert state(start().ready()) == "active"
+
+
+def test_the_life_cycle_by_hand(start: Start) -> None:
+    bench = start(autostart=False)
+    assert state(bench) == "unconfigured" and bench.derain.engine == "not loaded"
+    assert bench.derain.count_subscribers("left/image_raw") == 0
+    for _ in range(2):
+        assert change(bench, Transition.TRANSITION_CONFIGURE) and state(bench) == "inactive"
+        bench.ready()
+        # Inactive: what arrives is not looked at.
+        seen = len(bench.restored("left"))
+        for camera in bench.cameras:
+            bench.images[camera].publish(image_message(WET, ms=1))
+        assert change(bench, Transition.TRANSITION_ACTIVATE) and state(bench) == "active"
+        received = bench.received("left")
+        bench.send_pair(100, WET, WET)
+        images = wait_for(lambda seen=seen: bench.restored("left")[seen:], "an image")
+        assert [at_ms(image) for image in images] == [100] and bench.received("left") == received + 1
+        assert change(bench, Transition.TRANSITION_DEACTIVATE) and state(bench) == "inactive"
+        assert change(bench, Transition.TRANSITION_CLEANUP) and state(bench) == "unconfigured"
+        wait_for(lambda: bench.node.count_publishers("derained/left/image_raw") == 0, "the topics to go")
+    assert change(bench, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN) and state(bench) == "finalized"
+
+
+def test_what_waits_at_deactivation_is_accounted_for(start: Start) -> None:
+    bench = start().ready()
+    worker = bench.derain._worker
+    process, started, go = worker._pipeline.process, threading.Event(), threading.Event()
+
+    def slow(frames: Any) -> Any:
+        started.set()
+        assert go.wait(20)
+        return process(frames)
+
+    worker._pipeline.process = slow
+    bench.send_pair(0, WET, WET)
+    assert started.wait(20)
+    bench.send_pair(50, WET, WET)
+    bench.send("left", image_message(WET, ms=100))
+    threading.Timer(0.05, go.set).start()
+    assert change(bench, Transition.TRANSITION_DEACTIVATE)
+    # The frame set in work goes out; the next, and the frame without a partner, count as dropped.
+    assert [at_ms(image) for image in bench.wait_images("left", 1)] == [0]
+    counts = bench.counts("left")
+    assert (counts["received"], counts["published"], counts["dropped"]) == (3, 1, 2)
+
+
+def test_an_impossible_transition_ends_nothing(start: Start) -> None:
+    bench = start().ready()
+    request = bench.node.create_client(ChangeState, "/derain/change_state")
+    wait_for(request.service_is_ready, "change_state")
+    request.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE)))
+    assert wait_for(lambda: bench.derain_errors, "the refusal")
+    bench.send_pair(0, WET, WET)
+    bench.wait_images("right", 1)
+
+
+def test_a_node_that_cannot_be_configured_says_why(context: Any) -> None:
+    overrides = [Parameter("autostart", value=False), Parameter("cameras", value=["left eye"])]
+    node = DerainNode(context=context, parameter_overrides=overrides)
+    lines: list[str] = []
+    node.get_logger().error = lines.append  # type: ignore[method-assign]
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert len(lines) == 1 and "left eye" in lines[0]
+    node.destroy_node()
+
+
+def test_frames_are_passed_on_while_models_load(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    from derain_ros import Pipeline
+    load, go = Pipeline.load, threading.Event()
+
+    def slow(pipeline: Pipeline) -> None:
+        assert go.wait(20)
+        load(pipeline)
+
+    monkeypatch.setattr(Pipeline, "load", slow)
+    bench = start().ready("loading")
+    bench.send_pair(0, WET, WET)
+    assert np.array_equal(pixels_of(bench.wait_images("left", 1)[0]), WET)
+    assert bench.wait_status(0)["left"][1]["detail"] == "models: loading"
+    status, _ = bench.wait_diagnostics(lambda d: d["derain"]["engine"] == "loading", "diagnostics")["derain"]
+    assert status.level == b"\1" and "passed on" in status.message
+    go.set()
+    bench.ready()
+    bench.send_pair(50, WET, WET)
+    assert np.array_equal(pixels_of(bench.wait_images("left", 2)[1]), WET + 10)
+
+
+def test_enable_switches_restoration_and_its_parameter(start: Start) -> None:
+    bench = start().ready()
+    for ms, enabled in ((0, False), (50, True)):
+        response = call(bench, SetBool, "enable", data=enabled)
+        assert response.success and ("untouched" in response.message) is not enabled
+        assert bench.derain.get_parameter("enabled").value is enabled
+        bench.send_pair(ms, WET, WET)
+        assert bench.wait_status(ms)["left"][0].message == ("restored" if enabled else "passed_disabled")
+    assert np.array_equal(pixels_of(bench.wait_images("left", 1)[0]), WET)
+
+
+def test_parameters_apply_at_once_and_bad_ones_are_refused_with_the_reason(start: Start) -> None:
+    bench = start().ready()
+
+    def set_parameters(kind: Any = SetParameters, **values: Any) -> Any:
+        name = "set_parameters" if kind is SetParameters else "set_parameters_atomically"
+        messages = [Parameter(key, value=value).to_parameter_msg() for key, value in values.items()]
+        return call(bench, kind, name, parameters=messages)
+
+    def refusal(**values: Any) -> str:
+        result = set_parameters(**values).results[0]
+        assert not result.successful
+        return result.reason
+
+    assert "20000" in refusal(budget_ms=20000.0) and "10000" in refusal(budget_ms=20000)
+    assert "float" in refusal(budget_ms="soon")
+    assert "off_score" in refusal(on_score=0.1)
+    assert "read-only" in refusal(cameras=["top"]) and "read-only" in refusal(threads=2)
+    assert bench.derain.get_parameter("on_score").value == 0.6
+    # Both at once are in order.
+    assert set_parameters(SetParametersAtomically, off_score=0.05, on_score=0.1).result.successful
+    assert set_parameters(budget_ms=100, pair_tolerance_ms=20).results[0].successful
+    for camera, ms in zip(bench.cameras, (0, 18), strict=True):
+        bench.send(camera, image_message(WET, ms=ms))
+    assert bench.wait_status(0)["right"][0].message == "restored"
+
+
+def test_subscribers_of_either_reliability_match_and_remaps_hold(start: Start) -> None:
+    bench = start(remaps=("left/image_raw:=/camera/first",), reliable=False)
+    bench.images["left"] = bench.node.create_publisher(Image, "/camera/first", RELIABLE)
+    wait_for(lambda: bench.images["left"].get_subscription_count() == 1, "the remapped topic")
+    wait_for(lambda: bench.derain.engine == "ready", "models")
+    wait_for(lambda: bench.images["right"].get_subscription_count() == 1, "right")
+    wait_for(lambda: bench.derain.count_subscribers("derained/left/image_raw") == 1, "a best-effort subscriber")
+    bench.send_pair(0, WET, WET)
+    bench.wait_images("left", 1)
+
+
+def test_a_simulated_clock_that_stands_still_stops_nothing(start: Start) -> None:
+    bench = start(use_sim_time=True).ready()
+    bench.send_pair(0, WET, WET)
+    bench.wait_images("left", 1)
+    found = bench.wait_diagnostics(lambda d: d["derain: left"]["published"] == "1", "a report")
+    assert float(found["derain"][1]["latency_p50_ms"]) > 0

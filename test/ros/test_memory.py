@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import ctypes
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from derain_ros.ros.memory import tune_malloc
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_a_large_buffer_that_is_freed_stays_with_the_process() -> None:
+    # mallinfo2 tells how many bytes lie in mappings of their own.
+    code = """if True:
+        import ctypes, sys
+        from derain_ros.ros.memory import tune_malloc
+        libc = ctypes.CDLL(None)
+        class Info(ctypes.Structure):
+            _fields_ = [(name, ctypes.c_size_t) for name in
+                        "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+        libc.mallinfo2.restype = Info
+        if sys.argv[1] == "tuned":
+            assert tune_malloc()
+        before = libc.mallinfo2().hblkhd
+        image = bytearray(3_000_000)
+        print(libc.mallinfo2().hblkhd - before > 2_000_000)
+    """
+    mapped = {how: subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True,
+                                  timeout=60).stdout.strip() for how in ("tuned", "not")}
+    assert mapped == {"tuned": "False", "not": "True"}
+
+
+def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert tune_malloc() is False

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed: pip install '.[ros]', or source ROS 2")
+
+from ros_bench import Bench, at_ms, image_message, pixels_of, stamp, wait_for  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+
+Start = Callable[..., Bench]
+RNG = np.random.default_rng(5)
+DRY, WET = (RNG.integers(low, low + 60, (24, 36), np.uint8) for low in (10, 160))
+ACCOUNTS = ("published", "dropped", "unusable")
+
+
+def info_message(ms: float) -> CameraInfo:
+    return CameraInfo(header=Header(stamp=stamp(ms), frame_id="cam"), height=24, width=36, distortion_model="plumb_bob",
+                      d=[0.1, -0.2, 0.0, 0.0, ms], k=[float(n) for n in range(9)])
+
+
+@pytest.mark.parametrize("reliable", [True, False])
+def test_a_clean_pair_is_passed_on_bit_for_bit(start: Start, reliable: bool) -> None:
+    bench = start(reliable).ready()
+    sent = {camera: image_message(DRY, ms=100, frame_id=f"{camera}_optical", padding=12) for camera in bench.cameras}
+    for camera, message in sent.items():
+        bench.send(camera, message)
+    for camera, message in sent.items():
+        assert bench.wait_images(camera, 1) == [message]
+        status, values = bench.wait_status(100)[camera]
+        assert (status.message, values["kind"], status.hardware_id) == ("passed_clean", "clean", f"{camera}_optical")
+        mask = wait_for(lambda camera=camera: bench.masks(camera), "a mask")[0]
+        assert mask.encoding == "mono8" and at_ms(mask) == 100 and not pixels_of(mask).any()
+
+
+def test_both_eyes_are_restored_where_one_is_affected(start: Start) -> None:
+    bench = start().ready()
+    bench.send_pair(100, DRY, WET)
+    for camera, image in zip(bench.cameras, (DRY, WET), strict=True):
+        restored = bench.wait_images(camera, 1)[0]
+        assert np.array_equal(pixels_of(restored), image + 10)
+        assert (at_ms(restored), restored.header.frame_id, restored.encoding) == (100, f"{camera}_optical", "mono8")
+        mask = wait_for(lambda camera=camera: bench.masks(camera), "a mask")[0]
+        assert pixels_of(mask).shape == image.shape and mask.header == restored.header
+        assert pixels_of(mask).all() == (camera == "right")
+    status, values = bench.wait_status(100)["right"]
+    assert (status.message, values["kind"], values["plan"]) == ("restored", "raindrop", "restore")
+    assert float(values["score"]) == pytest.approx(0.95, abs=1e-3) and float(values["coverage"]) > 0.9
+    assert float(values["total_ms"]) >= float(values["restore_ms"]) > 0 and float(values["detect_ms"]) > 0
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1", "rgb8", "bgr8", "mono16"])
+@pytest.mark.parametrize("padding", [0, 6])
+def test_every_encoding_is_restored_as_it_came(start: Start, encoding: str, padding: int) -> None:
+    bench = start().ready()
+    shape = (24, 36, 3) if encoding in ("rgb8", "bgr8") else (24, 36)
+    image = RNG.integers(150, 201, shape, np.uint8)
+    expected = image + 10
+    if encoding == "mono16":
+        # The low byte is the frame's own; the network works on the upper one.
+        low = RNG.integers(0, 256, shape, np.uint16)
+        image, expected = (pixels.astype(np.uint16) << 8 | low for pixels in (image, expected))
+    bench.send_pair(100, image, image, encoding=encoding, padding=padding)
+    for camera in bench.cameras:
+        restored = bench.wait_images(camera, 1)[0]
+        assert (restored.encoding, restored.height, restored.width) == (encoding, 24, 36)
+        assert np.array_equal(pixels_of(restored), expected)
+
+
+def test_camera_info_is_beside_each_image_unchanged(start: Start) -> None:
+    bench = start().ready()
+    for ms in range(0, 500, 50):
+        for camera in bench.cameras:
+            bench.infos[camera].publish(info_message(ms))
+        bench.send_pair(ms, WET, WET)
+        for camera in bench.cameras:
+            infos = wait_for(lambda c=camera, t=ms: [i for i in bench.camera_infos(c) if at_ms(i) == t], "camera_info")
+            assert infos[0] == info_message(ms)
+
+
+def test_a_camera_info_of_another_stamp_is_republished_with_every_image(start: Start) -> None:
+    bench = start().ready()
+    bench.infos["left"].publish(info_message(7))
+    wait_for(lambda: bench.derain._topics["left"]._infos._latest, "camera_info at the node")
+    for ms in range(100, 500, 50):
+        bench.send_pair(ms, DRY, DRY)
+        bench.wait_status(ms)
+    assert wait_for(lambda: len(bench.camera_infos("left")) == 8 and bench.camera_infos("left"), "8 camera_info") \
+        == [info_message(7)] * 8
+    assert bench.camera_infos("right") == []
+
+
+def test_bad_images_are_counted_and_the_stream_goes_on(start: Start) -> None:
+    bench = start().ready()
+    unknown = image_message(DRY, "bayer_rggb8", 10)
+    big_endian = image_message(DRY.astype(np.uint16), "mono16", 20)
+    big_endian.is_bigendian = 1
+    truncated = image_message(DRY, ms=30)
+    truncated.data = truncated.data[:-1]
+    short_rows = image_message(DRY, ms=40)
+    short_rows.step = 35
+    empty, no_data = Image(encoding="mono8"), Image(encoding="mono8", width=36, height=24, step=36)
+    huge = Image(encoding="nothing", width=2**32 - 1, height=2**32 - 1, step=2**32 - 1, data=b"abc")
+    for message in (unknown, big_endian, truncated, short_rows, empty, no_data, huge):
+        bench.send("left", message)
+    # What others may understand is passed on as it came, the rest has no pixels to pass on.
+    assert bench.wait_images("left", 2) == [unknown, big_endian]
+    status, values = bench.wait_status(10)["left"]
+    assert status.message == "passed_error" and "bayer_rggb8" in values["detail"]
+    bench.send_pair(100, WET, WET)
+    assert np.array_equal(pixels_of(bench.wait_images("left", 3)[2]), WET + 10)
+    bad = {"bad_unknown_encoding": 1, "bad_big_endian": 1, "bad_truncated": 3, "bad_empty": 2}
+    assert {k: n for k, n in bench.counts("left").items() if k.startswith("bad_")} == bad
+    reported = bench.wait_diagnostics(lambda d: d["derain: left"]["published"] == "3", "the counts in /diagnostics")
+    assert {k: int(v) for k, v in reported["derain: left"][1].items() if k.startswith("bad_")} == bad
+    assert reported["derain: left"][1]["unusable"] == "5" and reported["derain: left"][1]["waiting"] == "0"
+
+
+def test_big_endian_bytes_are_bytes(start: Start) -> None:
+    bench = start(cameras=["front"]).ready()
+    message = image_message(WET, ms=10)
+    message.is_bigendian = 1
+    bench.send("front", message)
+    assert np.array_equal(pixels_of(bench.wait_images("front", 1)[0]), WET + 10)
+    assert bench.counts("front")["bad_big_endian"] == 0
+
+
+def test_under_overload_the_newest_is_kept_and_every_frame_is_accounted_for(start: Start) -> None:
+    bench = start().ready()
+    worker = bench.derain._worker
+    process, busy = worker._pipeline.process, threading.Semaphore(0)
+    started = threading.Semaphore(0)
+
+    def slow(frames: Any) -> Any:
+        started.release()
+        assert busy.acquire(timeout=20)
+        return process(frames)
+
+    worker._pipeline.process = slow
+    bench.send_pair(0, DRY, DRY)
+    assert started.acquire(timeout=20)
+    for ms in range(50, 550, 50):
+        bench.send_pair(ms, DRY, DRY)
+    busy.release(2)
+    for camera in bench.cameras:
+        assert [at_ms(image) for image in bench.wait_images(camera, 2)] == [0, 500]
+        counts = bench.counts(camera)
+        assert (counts["received"], counts["published"], counts["dropped"]) == (11, 2, 9)
+
+
+def test_a_partner_that_dies_does_not_take_the_other_with_it(start: Start) -> None:
+    bench = start().ready()
+    bench.send_pair(0, WET, WET)
+    sent = [image_message(WET, ms=ms) for ms in range(50, 1000, 50)]
+    for message in sent:
+        bench.send("left", message)
+        wait_for(lambda: bench.counts("left")["unpaired"] <= bench.counts("left")["published"], "passed on")
+    # Nothing waits in the end: once the partner is known to be silent, each frame goes on at once.
+    images = bench.wait_images("left", 1 + len(sent))
+    assert images[1:] == sent
+    status, values = bench.wait_status(500)["left"]
+    assert status.message == "passed_unpaired" and "no frame of another camera within 5 ms" in values["detail"]
+    assert bench.counts("left")["unpaired"] == len(sent)
+    # It comes back: from then on it is waited for again.
+    bench.send("right", image_message(WET, ms=2000))
+    bench.send_pair(2050, WET, WET)
+    first, passed_on, restored = (pixels_of(image) for image in bench.wait_images("right", 3))
+    assert np.array_equal(first, WET + 10) and np.array_equal(passed_on, WET) and np.array_equal(restored, WET + 10)
+
+
+def test_stamps_that_jump_back_start_anew(start: Start) -> None:
+    bench = start().ready()
+    for loop in range(3):
+        for number, ms in enumerate((9000, 9050, 9100)):
+            bench.send_pair(ms, WET, WET)
+            bench.wait_images("right", 3 * loop + number + 1)
+    assert [at_ms(image) for image in bench.wait_images("left", 9)] == [9000, 9050, 9100] * 3
+    assert bench.counts("left")["restored"] == 9
+
+
+def test_the_anomaly_is_latched_and_published_on_change(start: Start) -> None:
+    bench = start().ready()
+    seen = bench.got["/derain/anomaly"]
+    assert [a.data for a in wait_for(lambda: seen, "the anomaly at activation")] == [False]
+    for number, (ms, image) in enumerate([(0, DRY), (50, WET), (100, WET), (150, DRY), (200, DRY)]):
+        bench.send_pair(ms, image, image)
+        bench.wait_images("right", number + 1)
+    wait_for(lambda: len(seen) >= 3, "the changes of the anomaly")
+    assert [a.data for a in seen] == [False, True, False]
+
+
+def test_a_subscriber_that_comes_late_gets_the_anomaly(start: Start) -> None:
+    from ros_bench import LATCHED
+    from std_msgs.msg import Bool
+    bench = start().ready()
+    bench.send_pair(0, WET, WET)
+    bench.wait_images("right", 1)
+    wait_for(lambda: len(bench.got["/derain/anomaly"]) == 2, "the anomaly")
+    late: list[Bool] = []
+    bench.node.create_subscription(Bool, "/derain/anomaly", late.append, LATCHED)
+    assert [a.data for a in wait_for(lambda: late, "the latched anomaly")] == [True]
+
+
+def test_while_models_load_and_where_they_fail_frames_are_passed_on(start: Start, tmp_path: Any) -> None:
+    bench = start(models=str(tmp_path)).ready("failed")
+    bench.send_pair(100, WET, WET)
+    assert np.array_equal(pixels_of(bench.wait_images("right", 1)[0]), WET)
+    status, values = bench.wait_status(100)["left"]
+    assert status.message == "passed_disabled" and status.level != b"\0" and "models.yaml" in values["detail"]
+    node, values = bench.wait_diagnostics(lambda d: "derain" in d, "diagnostics")["derain"]
+    assert node.level == b"\2" and "models.yaml" in node.message and values["models"] == "none"
+
+
+def test_diagnostics_tell_rates_latency_and_models(start: Start) -> None:
+    bench = start().ready()
+    for ms in range(0, 500, 50):
+        bench.send_pair(ms, WET, WET)
+        bench.wait_status(ms)
+    found = bench.wait_diagnostics(lambda d: d["derain: right"]["published"] == "10", "ten published")
+    status, values = found["derain"]
+    assert values["engine"] == "ready" and "restore_mono on cpu" in values["models"] and values["state"] == "active"
+    assert 0 < float(values["latency_p50_ms"]) <= float(values["latency_p95_ms"]) <= float(values["latency_p99_ms"])
+    assert values["budget_misses"] == "0" and status.level == b"\0"
+    left = found["derain: left"][1]
+    assert left["restored"] == "10" and left["dropped"] == left["unpaired"] == left["lost"] == left["waiting"] == "0"
+    later = bench.wait_diagnostics(lambda d: d["derain: left"]["rate_in_hz"] == "0.0"
+                                   and d["derain: left"]["received"] == "10", "a second without frames")
+    assert later["derain: left"][0].message == "no frames"
+
+
+def test_one_camera_needs_no_partner_and_thermal_is_never_waited_for(start: Start) -> None:
+    bench = start(cameras=["front"], thermal=True).ready()
+    bench.send("front", image_message(WET, ms=10))
+    assert np.array_equal(pixels_of(bench.wait_images("front", 1)[0]), WET + 10)
+    bench.send("thermal", image_message(DRY, ms=11))
+    bench.send("thermal", Image(encoding="mono8"))
+    bench.send("front", image_message(WET, ms=20))
+    bench.wait_images("front", 2)
+    assert bench.counts("thermal") == {"received": 2, "bad_empty": 1, "unusable": 1}
+
+
+def test_compressed_images_come_out_raw(start: Start) -> None:
+    import cv2
+    from sensor_msgs.msg import CompressedImage
+    bench = start(transport="compressed").ready()
+    colour = np.stack([WET, WET - 20, WET - 40], axis=2)
+    for ms, image, form, encoding, expected in (
+            (0, WET, "mono8; png compressed mono8", "mono8", WET + 10),
+            (50, colour, "png", "bgr8", colour + 10),
+            (100, colour, "rgb8; png compressed bgr8", "rgb8", colour[..., ::-1] + 10),
+            (150, WET.astype(np.uint16) << 8, "mono16; png compressed", "mono16", (WET + 10).astype(np.uint16) << 8)):
+        data = cv2.imencode(".png", image)[1].tobytes()
+        for camera in bench.cameras:
+            bench.send(camera, CompressedImage(header=Header(stamp=stamp(ms)), format=form, data=data))
+        bench.wait_status(ms)
+        image_out = wait_for(lambda t=ms: [i for i in bench.restored("left") if at_ms(i) == t], "the image")[0]
+        assert image_out.encoding == encoding and np.array_equal(pixels_of(image_out), expected)
+    bench.send("left", CompressedImage(format="jpeg", data=b"no image"))
+    bench.send("left", CompressedImage(format="jpeg"))
+    assert {k: n for k, n in bench.counts("left").items() if k.startswith("bad_")} \
+        == {"bad_undecodable": 1, "bad_empty": 1}
+
+
+def test_what_the_library_logs_reaches_the_log_of_ros(start: Start) -> None:
+    import logging
+
+    from rcl_interfaces.msg import Log
+    bench = start().ready()
+    lines: list[Any] = []
+    bench.node.create_subscription(Log, "/rosout", lines.append, 100)
+    wait_for(lambda: bench.node.count_publishers("/rosout"), "/rosout")
+    logging.getLogger("derain_ros.runtime").warning("a word of warning")
+    wait_for(lambda: [line for line in lines if line.msg == "a word of warning" and line.name == "derain"
+                      and line.level == Log.WARN], "the message")
+
+
+def test_a_frame_set_that_cannot_be_published_ends_nothing(start: Start) -> None:
+    bench = start().ready()
+    topics = bench.derain._topics["right"]
+    publish, topics.publish = topics.publish, lambda frame, done: 1 / 0
+    bench.send_pair(0, WET, WET)
+    wait_for(lambda: bench.counts("right")["dropped"] == 1, "the loss to be counted")
+    topics.publish = publish
+    bench.send_pair(50, WET, WET)
+    assert np.array_equal(pixels_of(bench.wait_images("right", 1)[0]), WET + 10)
+    for camera in bench.cameras:
+        counts = bench.counts(camera)
+        assert counts["received"] == sum(counts[key] for key in ACCOUNTS)

@@ -1,0 +1,205 @@
+"""A bench for the node: real rclpy and real DDS, seen by nobody outside the test."""
+
+from __future__ import annotations
+
+import array
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Before rclpy is imported: it must not look beyond this process.
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import rclpy  # noqa: E402
+from builtin_interfaces.msg import Time  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image  # noqa: E402
+from std_msgs.msg import Bool, Header  # noqa: E402
+
+from derain_ros.ros.node import DerainNode  # noqa: E402
+
+TIMEOUT_S = 20.0
+RELIABLE = QoSProfile(depth=200, reliability=QoSReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=200, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """The first true value of `condition`; fails, naming `what`, where none comes."""
+    until = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < until:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.002)
+    return pytest.fail(f"waited {TIMEOUT_S:g} s for {what}")
+
+
+def stamp(ms: float) -> Time:
+    """A stamp at so many milliseconds."""
+    return Time(sec=int(ms // 1000), nanosec=round(ms % 1000 * 1e6))
+
+
+def at_ms(message: Any) -> float:
+    """The stamp of a message in milliseconds."""
+    return message.header.stamp.sec * 1e3 + message.header.stamp.nanosec / 1e6
+
+
+def image_message(pixels: np.ndarray, encoding: str = "mono8", ms: float = 0.0, frame_id: str = "cam",
+                  padding: int = 0) -> Image:
+    """An image message whose rows are padded by so many bytes of 0xEE."""
+    rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(pixels.shape[0], -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xEE)
+    return Image(header=Header(stamp=stamp(ms), frame_id=frame_id), height=pixels.shape[0], width=pixels.shape[1],
+                 encoding=encoding, step=rows.shape[1], data=array.array("B", rows.tobytes()))
+
+
+def pixels_of(message: Image) -> np.ndarray:
+    """The pixels of a message without row padding, by the test's own reading."""
+    dtype = np.uint16 if message.encoding == "mono16" else np.uint8
+    rows = np.frombuffer(bytes(message.data), np.uint8).reshape(message.height, message.step)
+    channels = 3 if message.encoding in ("rgb8", "bgr8") else 1
+    used = np.ascontiguousarray(rows[:, :message.width * channels * np.dtype(dtype).itemsize]).view(dtype)
+    return used.reshape((message.height, message.width, 3) if channels == 3 else (message.height, message.width))
+
+
+class Spinning:
+    """A node spun in a thread of its own."""
+
+    def __init__(self, node: Any, context: Any) -> None:
+        self.node = node
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(node)
+        self.errors: list[Exception] = []
+        self._stopping = False
+        self._thread = threading.Thread(target=self._spin)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._stopping:
+            try:
+                self._executor.spin_once(timeout_sec=0.02)
+            except Exception as error:
+                self.errors.append(error)
+
+    def stop(self) -> None:
+        """End the thread, then destroy the node."""
+        self._stopping = True
+        self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+class Bench:
+    """One DerainNode and a node around it that sends images and keeps what comes back, by topic."""
+
+    def __init__(self, context: Any, models: Path, parameters: dict[str, Any], reliable: bool = True,
+                 remaps: tuple[str, ...] = ()) -> None:
+        parameters = {"models": str(models), "budget_ms": 10000.0, "on_hold_s": 0.0, "off_hold_s": 0.0} | parameters
+        self.cameras = parameters.get("cameras", ["left", "right"])
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        cli_args = ["--ros-args", *(word for remap in remaps for word in ("-r", remap))] if remaps else None
+        self.got: dict[str, list[Any]] = {}
+        self.node = rclpy.create_node("bench", context=context)
+        self._matched: list[Callable[[], int]] = []
+        self.images = {c: self._publisher(CompressedImage if parameters.get("transport") == "compressed" else Image,
+                                          f"{c}/image_raw" + "/compressed" * (parameters.get("transport")
+                                                                              == "compressed"))
+                       for c in self.cameras + ["thermal"] * parameters.get("thermal", False)}
+        self.infos = {c: self._publisher(CameraInfo, f"{c}/camera_info") for c in self.cameras}
+        qos = RELIABLE if reliable else BEST_EFFORT
+        for camera in self.cameras:
+            self._subscribe(Image, f"derained/{camera}/image_raw", qos)
+            self._subscribe(CameraInfo, f"derained/{camera}/camera_info", qos)
+            self._subscribe(Image, f"derained/{camera}/anomaly_mask", qos)
+        self._subscribe(DiagnosticArray, "/derain/status", RELIABLE)
+        self._subscribe(Bool, "/derain/anomaly", LATCHED)
+        self._subscribe(DiagnosticArray, "/diagnostics", RELIABLE)
+        self.derain = DerainNode(context=context, parameter_overrides=overrides, cli_args=cli_args)
+        self._spinning = [Spinning(self.node, context), Spinning(self.derain, context)]
+
+    def _publisher(self, kind: Any, topic: str) -> Any:
+        publisher = self.node.create_publisher(kind, topic, RELIABLE)
+        self._matched.append(publisher.get_subscription_count)
+        return publisher
+
+    def _subscribe(self, kind: Any, topic: str, qos: QoSProfile) -> None:
+        self.got[topic] = []
+        subscription = self.node.create_subscription(kind, topic, self.got[topic].append, qos)
+        self._matched.append(subscription.get_publisher_count)
+
+    def ready(self, engine: str = "ready") -> Bench:
+        """Wait until everything is matched and the models are loaded."""
+        wait_for(lambda: all(count() == 1 for count in self._matched), "matched topics")
+        wait_for(lambda: self.derain.engine.startswith(engine), f"engine {engine}")
+        return self
+
+    @property
+    def derain_errors(self) -> list[Exception]:
+        """What callbacks of the node raised."""
+        return self._spinning[1].errors
+
+    def send(self, camera: str, message: Any) -> None:
+        """Publish an image and wait until the node has taken it, as a depth of one keeps no second."""
+        before = self.received(camera)
+        self.images[camera].publish(message)
+        wait_for(lambda: self.received(camera) > before, f"{camera} received")
+
+    def send_pair(self, ms: float, *pixels: np.ndarray, encoding: str = "mono8", padding: int = 0) -> None:
+        """Publish one image for each camera, of this stamp."""
+        for camera, image in zip(self.cameras, pixels, strict=True):
+            self.send(camera, image_message(image, encoding, ms, f"{camera}_optical", padding))
+
+    def received(self, camera: str) -> int:
+        """How many images of a camera the node has taken."""
+        return self.derain.statistics.counts(camera)["received"]
+
+    def counts(self, camera: str) -> dict[str, int]:
+        """The node's counts of a camera."""
+        return self.derain.statistics.counts(camera)
+
+    def restored(self, camera: str) -> list[Image]:
+        """The images that came back of a camera."""
+        return self.got[f"derained/{camera}/image_raw"]
+
+    def masks(self, camera: str) -> list[Image]:
+        """The masks that came back of a camera."""
+        return self.got[f"derained/{camera}/anomaly_mask"]
+
+    def camera_infos(self, camera: str) -> list[CameraInfo]:
+        """The camera_info messages that came back of a camera."""
+        return self.got[f"derained/{camera}/camera_info"]
+
+    def wait_images(self, camera: str, number: int) -> list[Image]:
+        """The images of a camera once so many came back."""
+        return wait_for(lambda: len(self.restored(camera)) >= number and self.restored(camera),
+                        f"{number} images of {camera}")
+
+    def wait_status(self, ms: float) -> dict[str, tuple[DiagnosticStatus, dict[str, str]]]:
+        """By camera, the status of the frame set of this stamp, with its values."""
+        found = wait_for(lambda: [s for s in self.got["/derain/status"] if at_ms(s) == ms], f"the status of {ms} ms")
+        return {s.name: (s, {v.key: v.value for v in s.values}) for s in found[0].status}
+
+    def wait_diagnostics(self, condition: Callable[[dict[str, dict[str, str]]], bool],
+                         what: str) -> dict[str, tuple[DiagnosticStatus, dict[str, str]]]:
+        """By name, the statuses of the first /diagnostics whose values satisfy `condition`."""
+        def satisfied() -> Any:
+            for message in self.got["/diagnostics"]:
+                statuses = {s.name: (s, {v.key: v.value for v in s.values}) for s in message.status}
+                if condition({name: values for name, (_, values) in statuses.items()}):
+                    return statuses
+            return None
+        return wait_for(satisfied, what)
+
+    def close(self) -> None:
+        """Destroy both nodes."""
+        for spinning in reversed(self._spinning):
+            spinning.stop()
