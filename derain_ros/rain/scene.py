@@ -171,7 +171,7 @@ class _Canvas:
             toned = cv2.LUT(self.image, CONTRAST).astype(np.float32)
             image = np.where(far, toned, 205.0 + (toned - 205.0) * clear)
             image = cv2.GaussianBlur(image, (0, 0), 0.55) * _vignette(*depth.shape)
-            image += noise * cv2.sqrt(cv2.max(0.8 + 0.016 * image, 0.0))  # read-out and photon noise
+            image += noise * np.sqrt(np.maximum(0.8 + 0.016 * image, 0.0))  # read-out and photon noise
             picture = np.clip(image + 0.5, 0, 255).astype(np.uint8)
         else:
             celsius = np.where(far, self.image, AIR_C + (self.image - AIR_C) * clear)

@@ -150,8 +150,8 @@ def _shadow() -> Texture:
     """The soft dark patch under a car."""
     mask = np.zeros((160, 96), np.uint8)
     cv2.rectangle(mask, (18, 18), (77, 141), 215, -1)
-    mask = cv2.GaussianBlur(mask, (0, 0), 7)
-    return Texture(np.full_like(mask, 22), np.full(mask.shape, AIR_C + 4.0, np.float32), mask)
+    return Texture(np.full_like(mask, 22), np.full(mask.shape, AIR_C + 4.0, np.float32),
+                   np.asarray(cv2.GaussianBlur(mask, (0, 0), 7)))
 
 
 def _car(rng: np.random.Generator, scale: int = 96) -> tuple[Texture, Texture, Texture]:

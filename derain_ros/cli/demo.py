@@ -1,0 +1,47 @@
+"""`derain demo`: see the node at work without a robot."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    output: Annotated[Path, typer.Option(help="Directory for bags and report; an earlier demo there is "
+                                         "replaced.")] = Path("derain_demo"),
+    seconds: Annotated[float, typer.Option(min=2.0, max=600.0, help="Length of the drive.")] = 10.0,
+    models: Annotated[Path | None, typer.Option(help="Directory with models.yaml; the shipped one by default.")] = None,
+) -> None:
+    """Record a rainy drive, play it through the node in real time, and tell how it went.
+
+    A procedural street is seen by a stereo pair and a thermal camera: dry at first, then with drops on the left lens,
+    on both, and dry again. The node runs in another process and gets the images over DDS at 20 Hz. In the end there are
+    tables, a cleaned bag (MCAP, for ros2 bag and Foxglove) and a report (HTML) with pictures.
+
+    Examples:
+
+      derain demo
+
+      derain demo --output /tmp/rainy --seconds 20
+    """
+    import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work
+    from rich.console import Console
+
+    from derain_ros.cli import progress
+    from derain_ros.replay.demo import demonstrate
+    from derain_ros.replay.drive import Drive
+
+    # A robot or another demonstration on this network must neither hear nor disturb this one.
+    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 101))
+    console = Console()
+    with progress.steps(console) as step:
+        made = demonstrate(output, Drive(seconds=seconds), models, step)
+    progress.show(console, made.tables)
+    for note in made.account.notes:
+        console.print(note, style="yellow", markup=False, soft_wrap=True)
+    for what, path in (("recorded", made.drive), ("cleaned", made.cleaned), ("report", made.page)):
+        console.print(f"{what + ':':<10}{path.resolve()}", soft_wrap=True, highlight=False, markup=False)

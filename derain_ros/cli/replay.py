@@ -1,0 +1,87 @@
+"""`derain replay`: a recorded bag through the pipeline or through the node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    bag: Annotated[Path, typer.Argument(help="A ROS 2 bag: its directory, or one .mcap or .db3 file.")],
+    output: Annotated[Path, typer.Option(help="Directory of the bag to write; it must not exist.")],
+    camera: Annotated[list[str] | None, typer.Option(
+        metavar="NAME=TOPIC", help="A camera's image topic; once for each camera restored together. Found by type "
+        "without.")] = None,
+    thermal: Annotated[str, typer.Option(metavar="TOPIC", help="The thermal image topic, found by its name "
+                                         "without.")] = "",
+    live: Annotated[bool, typer.Option("--live", help="Play through the node in another process, over DDS.")] = False,
+    rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="With --live: times the recorded speed.")] = 1.0,
+    models: Annotated[Path | None, typer.Option(help="Directory with models.yaml; the shipped one by default.")] = None,
+    all_frames: Annotated[bool, typer.Option("--all-frames", help="Restore every frame, also clean ones.")] = False,
+) -> None:
+    """Restore the images of a recorded bag.
+
+    Writes an MCAP bag with every topic of the input and, beside them, /derained/<camera>/image_raw, camera_info and
+    anomaly_mask, /derain/status and /derain/anomaly. Cameras are found by type: the topics that differ in left and
+    right, else the first two by name, which become left and right. A damaged bag is read as far as it goes.
+
+    Offline (the default) every frame is restored, however long that takes. With --live the node has to keep up as it
+    would on the robot: frames may be passed on or dropped.
+
+    Examples:
+
+      derain replay drive --output cleaned
+
+      derain replay drive.mcap --output cleaned --camera left=/cam0/image_raw --camera right=/cam1/image_raw
+
+      derain replay drive --output cleaned --live --rate 0.5
+    """
+    if rate != 1.0 and not live:
+        raise typer.BadParameter("--rate goes with --live; offline is as fast as the machine")
+    named = {}
+    for entry in camera or []:
+        name, _, topic = entry.partition("=")
+        if not name.isidentifier() or not topic.startswith("/"):
+            raise typer.BadParameter(f"{entry}: write it as NAME=/TOPIC, for instance left=/cam0/image_raw")
+        named[name] = topic
+    if live:
+        import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work
+
+    from rich.console import Console
+    from rich.markup import escape
+
+    from derain_ros.cli import progress
+    from derain_ros.config import Config
+    from derain_ros.manifest import Manifest
+    from derain_ros.replay import report, topics
+    from derain_ros.replay.bag import BagReader
+
+    console = Console()
+    with BagReader(bag) as reader, progress.steps(console) as step:
+        cameras = topics.choose(reader.topics, named, thermal)
+        chosen = ", ".join(f"{name} {topic.name}" for name, topic in cameras.images.items())
+        console.print(f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""), markup=False)
+        if cameras.unused:
+            console.print(f"other images, kept as they are: {', '.join(cameras.unused)}")
+        if live:
+            from derain_ros.replay.player import play
+
+            config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal), gating=not all_frames)
+            account = play(reader, output, cameras, config, models, rate, step("Playing through the node"))
+        else:
+            from derain_ros.replay.offline import replay
+            from derain_ros.runtime.pipeline import Pipeline
+
+            config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal), gating=not all_frames,
+                            budget_ms=10000.0)
+            pipeline = Pipeline(config, Manifest.load(models))
+            pipeline.load()
+            account = replay(reader, output, cameras, pipeline, step("Restoring"))
+    how = "Latency, from camera to receiver" if live else "Time of the pipeline"
+    progress.show(console, [report.frames_table(account), report.latency_table(account, how)])
+    for note in (*account.notes, account.damage):
+        if note:
+            console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True, highlight=False)
+    console.print(f"written: {output}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,1 @@
+"""Bags: read, write, play through the pipeline or the node, report."""

@@ -1,0 +1,96 @@
+"""Keeps the books of a replay: every frame that went in, and what became of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from derain_ros.frame import Action
+
+
+@dataclass(frozen=True)
+class Output:
+    """One frame that came out: `action` is an Action's value, `score` in [0, 1] that the view is affected (nan where
+    nothing looked), `flagged` whether that made the camera count as affected, `latency_ms` from in to out."""
+
+    camera: str
+    stamp_ns: int
+    action: str
+    flagged: bool
+    score: float
+    latency_ms: float
+
+
+@dataclass
+class Account:
+    """What went in (frames of each camera), what came out, and what could not be used.
+
+    `broken` counts images that could not be read, `damage` says where a damaged bag ended, `notes` what else a person
+    should know.
+    """
+
+    frames_in: Counter[str] = field(default_factory=Counter)
+    outputs: list[Output] = field(default_factory=list)
+    broken: Counter[str] = field(default_factory=Counter)
+    damage: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def total(self, camera: str = "") -> dict[str, int]:
+        """Numbers of frames `in`, `out`, `dropped`, `restored`, `passed on`, `broken`; of one camera or of all."""
+        outputs = [o for o in self.outputs if camera in ("", o.camera)]
+        went_in = sum(n for name, n in self.frames_in.items() if camera in ("", name))
+        broken = sum(n for name, n in self.broken.items() if name in self.frames_in and camera in ("", name))
+        restored = sum(o.action == Action.RESTORED.value for o in outputs)
+        return {"in": went_in, "out": len(outputs), "dropped": went_in - broken - len(outputs), "restored": restored,
+                "passed on": len(outputs) - restored, "broken": broken}
+
+    def reasons(self) -> dict[str, int]:
+        """How often each action was taken."""
+        return dict(Counter(o.action for o in self.outputs))
+
+    def latency_ms(self) -> tuple[float, float, float]:
+        """50th, 95th and 99th percentile of the latency; nan where nothing came out."""
+        return percentiles(o.latency_ms for o in self.outputs)
+
+
+def percentiles(values: Iterable[float]) -> tuple[float, float, float]:
+    """50th, 95th and 99th percentile, nan left out."""
+    known = [v for v in values if not np.isnan(v)]
+    if not known:
+        return (float("nan"),) * 3
+    p50, p95, p99 = np.percentile(known, (50, 95, 99))
+    return float(p50), float(p95), float(p99)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Anomaly decisions of one camera against the truth.
+
+    `affected` and `clean` frames by the truth; `hits` of the affected and `false_alarms` of the clean were flagged;
+    `delays_s` is how long after each onset the first frame was flagged (inf where none was).
+    """
+
+    affected: int
+    clean: int
+    hits: int
+    false_alarms: int
+    delays_s: tuple[float, ...]
+
+
+def judge(outputs: Iterable[Output], truth: dict[int, bool]) -> Decisions:
+    """Compare one camera's outputs with the truth by stamp; frames without truth are left out."""
+    seen = sorted((o.stamp_ns, o.flagged, truth[o.stamp_ns]) for o in outputs if o.stamp_ns in truth)
+    affected = [flagged for _, flagged, wet in seen if wet]
+    clean = [flagged for _, flagged, wet in seen if not wet]
+    delays, before = [], False
+    stamps = sorted(truth)
+    for k, stamp in enumerate(stamps):
+        if truth[stamp] and not before:
+            end = next((s for s in stamps[k:] if not truth[s]), stamps[-1] + 1)
+            first = next((s for s, flagged, _ in seen if stamp <= s < end and flagged), None)
+            delays.append(float("inf") if first is None else (first - stamp) / 1e9)
+        before = truth[stamp]
+    return Decisions(len(affected), len(clean), sum(affected), sum(clean), tuple(delays))

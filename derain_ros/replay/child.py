@@ -1,0 +1,82 @@
+"""The node in a process of its own: started, watched, and ended as a user's Ctrl-C would."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+from derain_ros.config import Config
+from derain_ros.replay.records import ReplayError
+from derain_ros.resources import default_file
+
+BOOTSTRAP = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+NODE = "import sys; from derain_ros.ros.node import main; sys.exit(main())"
+ENDS_S = 20.0
+
+
+def transport_environment() -> dict[str, str]:
+    """The settings of DDS for the player and the node alike: large shared memory, and discovery on this machine only.
+
+    What the user has set already is left as it is.
+    """
+    return {PROFILE: os.environ.get(PROFILE) or str(default_file("fastdds.xml")),
+            "ROS_AUTOMATIC_DISCOVERY_RANGE": os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "LOCALHOST"}
+
+
+class NodeProcess:
+    """The derain node with these settings, while the context is open. ReplayError where it does not end well."""
+
+    def __init__(self, config: Config, models: Path | None) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="derain")
+        directory = Path(self._directory.name)
+        settings = {**dataclasses.asdict(config), "models": str(models.resolve()) if models else ""}
+        # JSON is YAML, and keeps floats floats.
+        (directory / "parameters.yaml").write_text(json.dumps({"/**": {"ros__parameters": settings}}))
+        self._log = directory / "node.log"
+        environment = {**os.environ, **transport_environment(), "PYTHONUNBUFFERED": "1"}
+        environment.pop(BOOTSTRAP, None)  # the wheels of ROS 2 set up each process anew
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", NODE, "--ros-args", "--params-file", str(directory / "parameters.yaml")],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                start_new_session=True)  # Ctrl-C reaches the player, which ends the node in order
+
+    def check(self) -> None:
+        """Raise ReplayError if the node has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise ReplayError(f"the node ended by itself with exit code {code}; it said: {self._last_words()}")
+
+    def end(self) -> None:
+        """End the node with SIGINT; ReplayError unless it leaves with exit code 0."""
+        self.check()
+        self._process.send_signal(signal.SIGINT)
+        try:
+            code = self._process.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            raise ReplayError(f"the node did not end {ENDS_S:.0f} s after SIGINT; it said: "
+                              f"{self._last_words()}") from None
+        if code != 0:
+            raise ReplayError(f"the node ended with exit code {code} after SIGINT; it said: {self._last_words()}")
+
+    def __enter__(self) -> NodeProcess:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        self._directory.cleanup()
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return "\n".join(lines[-12:]) or "nothing"

@@ -1,0 +1,151 @@
+"""Records the procedural drive as a bag: dry at first, then drops on one lens, then on both, then dry again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from derain_ros.frame import Frame
+from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.scene import Scene, pose, rig
+from derain_ros.replay.bag import BagWriter
+from derain_ros.replay.images import camera_info, header_of, image_of
+
+EPOCH_NS = 1_700_000_000_000_000_000
+PHASES = ((0.2, ()), (0.5, ("left",)), (0.8, ("left", "right")), (1.0, ()))
+"""Share of the drive at which each phase ends, and the cameras with drops on the lens during it."""
+COVERAGE = 0.16
+FRAMES_A_TASK = 5
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What to record: `rate` stereo pairs a second, every second one with a thermal frame; sizes in pixels."""
+
+    seconds: float = 10.0
+    rate: float = 20.0
+    width: int = 720
+    height: int = 540
+    seed: int = 7
+
+    @property
+    def frames(self) -> int:
+        """Number of stereo pairs."""
+        return max(1, round(self.seconds * self.rate))
+
+    def stamp_ns(self, index: int) -> int:
+        """The stamp of a pair."""
+        return EPOCH_NS + round(index * 1e9 / self.rate)
+
+    def wet(self, index: int) -> tuple[str, ...]:
+        """The cameras with drops on the lens at a pair."""
+        return next(cameras for end, cameras in PHASES if index < end * self.frames or end == 1.0)
+
+    def truth(self, camera: str) -> dict[int, bool]:
+        """Whether a camera is wet, by stamp."""
+        return {self.stamp_ns(k): camera in self.wet(k) for k in range(self.frames)}
+
+
+def record(drive: Drive, bag: Path, truth: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    """Write the bag of the drive, and a second one with the dry view of every wet frame on `/truth/<camera>/image_raw`.
+
+    The same drive gives the same pictures. `progress` is told the pairs done, of how many.
+    """
+    with BagWriter(bag) as out, BagWriter(truth) as dry_out:
+        for index, pictures in enumerate(_pictures(drive)):
+            stamp_ns = drive.stamp_ns(index)
+            for camera, (seen, dry) in pictures.items():
+                encoding = "mono16" if camera == "thermal" else "mono8"
+                out.put(f"/{camera}/image_raw", stamp_ns, image_of(out.types, Frame(seen, encoding, stamp_ns, camera)))
+                out.put(f"/{camera}/camera_info", stamp_ns, _info(out, drive, camera, stamp_ns))
+                if dry is not None:
+                    frame = Frame(dry, encoding, stamp_ns, camera)
+                    dry_out.put(f"/truth/{camera}/image_raw", stamp_ns, image_of(dry_out.types, frame))
+            out.put("/vehicle/pose", stamp_ns, _pose(out, drive, index))
+            if progress is not None:
+                progress(index + 1, drive.frames)
+
+
+Pictures = dict[str, tuple[np.ndarray, "np.ndarray | None"]]
+"""By camera what it sees, and its dry view where that is another."""
+
+
+def _pictures(drive: Drive) -> Iterator[Pictures]:
+    """The pictures of every pair in order, rendered by one process per core."""
+    tasks = [range(k, min(k + FRAMES_A_TASK, drive.frames)) for k in range(0, drive.frames, FRAMES_A_TASK)]
+    workers = max(1, min(len(tasks), os.cpu_count() or 1, 8))
+    # Spawned, not forked: the parent may already run threads of ROS.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _Renderer.start, (drive,))
+    try:
+        waiting: list[Future[list[Pictures]]] = []
+        for task in tasks:
+            waiting.append(pool.submit(_Renderer.work, task))
+            if len(waiting) > 2 * workers:
+                yield from waiting.pop(0).result()
+        for done in waiting:
+            yield from done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Renderer:
+    """One process that renders; it keeps its scene from task to task."""
+
+    one: _Renderer
+
+    def __init__(self, drive: Drive) -> None:
+        self.drive, self.rig, self.scene = drive, rig(drive.width, drive.height), Scene(drive.seed)
+        self.drops = {camera: LensDrops(drive.height, drive.width, np.random.default_rng([drive.seed, k]), COVERAGE)
+                      for k, camera in enumerate(("left", "right"))}
+
+    @staticmethod
+    def start(drive: Drive) -> None:
+        """Make this process's renderer."""
+        import cv2
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+        cv2.setNumThreads(1)
+        _Renderer.one = _Renderer(drive)
+
+    @staticmethod
+    def work(indices: range) -> list[Pictures]:
+        """The pictures of some pairs."""
+        return [_Renderer.one.pictures(k) for k in indices]
+
+    def pictures(self, index: int) -> Pictures:
+        """The pictures of one pair, and of the thermal camera at every second one."""
+        seconds, wet = index / self.drive.rate, self.drive.wet(index)
+        made: Pictures = {}
+        for camera in ("left", "right"):
+            dry = self.scene.render(self.rig[camera], seconds)[0]
+            made[camera] = (self.drops[camera].apply(dry)[0], dry) if camera in wet else (dry, None)
+        if index % 2 == 0:
+            made["thermal"] = self.scene.render(self.rig["thermal"], seconds)[0], None
+        return made
+
+
+def _info(out: BagWriter, drive: Drive, name: str, stamp_ns: int) -> Any:
+    cameras = rig(drive.width, drive.height)
+    camera = cameras[name]
+    baseline = cameras["left"].offset[1] - cameras["right"].offset[1] if name == "right" else 0.0
+    return camera_info(out.types, stamp_ns, name, camera.width, camera.height, camera.matrix, baseline)
+
+
+def _pose(out: BagWriter, drive: Drive, index: int) -> Any:
+    """Where the vehicle is: geometry_msgs/PoseStamped, heading as a turn about the vertical."""
+    make = out.types.types
+    place, turn = pose(index / drive.rate)
+    half = float(np.arctan2(turn[2, 1], turn[2, 0])) / 2
+    where = make["geometry_msgs/msg/Pose"](
+        position=make["geometry_msgs/msg/Point"](x=float(place[0]), y=float(place[1]), z=float(place[2])),
+        orientation=make["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=float(np.sin(half)), w=float(np.cos(half))))
+    header = header_of(out.types, drive.stamp_ns(index), "street")
+    return make["geometry_msgs/msg/PoseStamped"](header=header, pose=where)

@@ -1,0 +1,101 @@
+"""Publishers of a bag's images and subscriptions to the node's outputs, in serialized form."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Bool
+
+from derain_ros.ros.memory import tune_malloc
+
+TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage,
+         "sensor_msgs/msg/CameraInfo": CameraInfo, "diagnostic_msgs/msg/DiagnosticArray": DiagnosticArray,
+         "std_msgs/msg/Bool": Bool}
+SENT = QoSProfile(depth=4, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+RECORDED = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Link:
+    """The player's end of DDS while the context is open.
+
+    `inputs` maps topics of the bag to a topic of the node and its type. `on_output` is called with topic and serialized
+    message by the link's thread. `engine` is what the node last said of its engine in /diagnostics; empty before.
+    """
+
+    def __init__(self, cameras: list[str], inputs: Mapping[str, tuple[str, str]]) -> None:
+        tune_malloc()
+        self.inputs = inputs
+        self.on_output: Callable[[str, bytes], None] | None = None
+        self.engine = ""
+        self.outputs = {"/derain/status": "diagnostic_msgs/msg/DiagnosticArray", "/derain/anomaly": "std_msgs/msg/Bool",
+                        "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
+        for camera in cameras:
+            self.outputs |= {f"/derained/{camera}/image_raw": "sensor_msgs/msg/Image",
+                             f"/derained/{camera}/anomaly_mask": "sensor_msgs/msg/Image",
+                             f"/derained/{camera}/camera_info": "sensor_msgs/msg/CameraInfo"}
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        self._context = rclpy.Context()
+        # Ctrl-C is the player's to handle: the node is ended in order then.
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = Node("derain_player", context=self._context)
+        self._publishers = {name: self._node.create_publisher(TYPES[msgtype], topic, SENT)
+                            for name, (topic, msgtype) in inputs.items()}
+        self._subscriptions = [
+            self._node.create_subscription(TYPES[msgtype], topic, partial(self._take, topic),
+                                           LATCHED if topic == "/derain/anomaly" else RECORDED, raw=True)
+            for topic, msgtype in self.outputs.items()]
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name="derain link")
+        self._thread.start()
+
+    def matched(self) -> bool:
+        """Whether the node listens to every input and is heard on every output."""
+        return (all(p.get_subscription_count() for p in self._publishers.values())
+                and all(self._node.count_publishers(topic) for topic in self.outputs))
+
+    def send(self, topic: str, data: bytes) -> None:
+        """Publish a serialized message of a topic of the bag."""
+        self._publishers[topic].publish(data)
+
+    def _take(self, topic: str, data: bytes) -> None:
+        if topic == "/diagnostics":
+            self._look(data)
+        if self.on_output is not None:
+            self.on_output(topic, data)
+
+    def _look(self, data: bytes) -> None:
+        array: Any = self._types.deserialize_cdr(data, self.outputs["/diagnostics"])
+        for status in array.status:
+            for value in status.values:
+                if value.key == "engine" and status.name.strip("/") == "derain":
+                    self.engine = value.value
+
+    def _spin(self) -> None:
+        with suppress(ExternalShutdownException):
+            self._executor.spin()
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        # Shut down, join, then destroy: a spinning thread that is left behind aborts the process.
+        self._executor.shutdown()
+        self._thread.join()
+        self._node.destroy_node()
+        self._context.try_shutdown()

@@ -1,0 +1,135 @@
+"""A bag through the pipeline without ROS, as fast as it goes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from derain_ros.frame import Action, Frame, FrameSet, Result
+from derain_ros.replay.account import Account, Output
+from derain_ros.replay.bag import BagReader, BagWriter
+from derain_ros.replay.images import frame_of, header_of, image_of
+from derain_ros.replay.records import Message, ReplayError, Topic
+from derain_ros.replay.topics import INFO, Cameras
+from derain_ros.runtime.pipeline import Pipeline
+from derain_ros.runtime.synchronize import Synchronizer
+
+OURS = ("/derained/", "/derain/")
+"""Where the topics of the node lie."""
+Progress = Callable[[int, int], None]
+"""Is told how many messages are done, of how many."""
+
+
+def replay(reader: BagReader, output: Path, cameras: Cameras, pipeline: Pipeline,
+           progress: Progress | None = None) -> Account:
+    """Write a bag with all topics of `reader` and, beside them, those of the node: derained images, masks, status.
+
+    `pipeline` is loaded and has the names of `cameras`. Images that cannot be read are counted and left out. Returns
+    the account of all frames; ReplayError where the output cannot be written.
+    """
+    with BagWriter(output) as writer:
+        run = _Run(reader, writer, cameras, pipeline)
+        total = sum(t.count for t in reader.topics.values())
+        kept = keep(reader, writer, run.account)
+        for done, message in enumerate(reader.messages(), 1):
+            if message.topic in kept:
+                writer.write(message)
+            run.take(message)
+            if progress is not None:
+                progress(done, max(total, done))
+    run.account.damage = reader.damage
+    return run.account
+
+
+def keep(reader: BagReader, writer: BagWriter, account: Account) -> set[str]:
+    """Make the bag's topics known to the writer and return them, without those that an earlier replay has made."""
+    made = {name for name in reader.topics if name.startswith(OURS)}
+    if made:
+        account.notes.append(f"topics of an earlier replay are replaced: {', '.join(sorted(made))}")
+    for name, topic in reader.topics.items():
+        if name not in made:
+            writer.add(topic, reader.types)
+    return set(reader.topics) - made
+
+
+class _Run:
+    """One replay under way."""
+
+    def __init__(self, reader: BagReader, writer: BagWriter, cameras: Cameras, pipeline: Pipeline) -> None:
+        self.reader, self.writer, self.pipeline = reader, writer, pipeline
+        self.account = Account(frames_in=Counter(dict.fromkeys(cameras.images, 0)))
+        self._thermal = cameras.thermal
+        self._camera_of = {topic.name: camera for camera, topic in cameras.images.items()}
+        self._info_of = {topic: camera for camera, topic in cameras.info.items()}
+        config = pipeline.config
+        self._synchronizer = Synchronizer(list(cameras.images), round(config.pair_tolerance_ms * 1e6),
+                                          round(config.thermal_tolerance_ms * 1e6))
+
+    def take(self, message: Message) -> None:
+        """Work on one message of the bag."""
+        if message.topic in self._info_of:
+            self._copy_info(message)
+        elif message.topic == self._thermal:
+            frame = self._frame("thermal", message)
+            if frame is not None:
+                self._synchronizer.add_thermal(frame)
+        elif message.topic in self._camera_of:
+            camera = self._camera_of[message.topic]
+            self.account.frames_in[camera] += 1
+            frame = self._frame(camera, message)
+            frames = None if frame is None else self._synchronizer.add(camera, frame)
+            if frames is not None:
+                self._finish(frames, message.stamp_ns)
+
+    def _frame(self, camera: str, message: Message) -> Frame | None:
+        try:
+            return frame_of(self.reader.decode(message))
+        except ReplayError as error:
+            self.account.broken[camera] += 1
+            if self.account.broken[camera] == 1:
+                self.account.notes.append(f"{message.topic}: {error}")
+            return None
+
+    def _copy_info(self, message: Message) -> None:
+        topic = f"/derained/{self._info_of[message.topic]}/camera_info"
+        self.writer.add(Topic(topic, INFO, 0))
+        self.writer.write(Message(topic, message.stamp_ns, message.data))
+
+    def _finish(self, frames: FrameSet, stamp_ns: int) -> None:
+        started = time.monotonic_ns()
+        result = self.pipeline.process(frames)
+        elapsed_ms = (time.monotonic_ns() - started) / 1e6
+        types = self.writer.types
+        for camera, done in result.cameras.items():
+            frame = done.frame
+            self.writer.put(f"/derained/{camera}/image_raw", stamp_ns, image_of(types, frame))
+            mask = Frame(done.mask, "mono8", frame.stamp_ns, frame.frame_id)
+            self.writer.put(f"/derained/{camera}/anomaly_mask", stamp_ns, image_of(types, mask))
+            score = done.anomaly.score if done.anomaly else float("nan")
+            self.account.outputs.append(Output(camera, frame.stamp_ns, done.action.value,
+                                               done.anomaly is not None and done.anomaly.affected, score, elapsed_ms))
+        self.writer.put("/derain/status", stamp_ns, self._status(result))
+        self.writer.put("/derain/anomaly", stamp_ns, types.types["std_msgs/msg/Bool"](data=result.affected))
+
+    def _status(self, result: Result) -> Any:
+        """What the node would say on ~/status."""
+        make = self.writer.types.types
+        statuses = []
+        for camera, done in result.cameras.items():
+            anomaly = done.anomaly
+            values = {"kind": anomaly.kind if anomaly else "unknown",
+                      "score": f"{anomaly.score:.3f}" if anomaly else "nan",
+                      "coverage": f"{anomaly.coverage:.4f}" if anomaly else "nan",
+                      "action": done.action.value, "plan": result.plan,
+                      **{f"{s}_ms": f"{result.stage_ms.get(s, 0.0):.2f}" for s in ("total", "detect", "restore")},
+                      "detail": result.detail}
+            fine = done.action in (Action.RESTORED, Action.PASSED_CLEAN)
+            statuses.append(make["diagnostic_msgs/msg/DiagnosticStatus"](
+                level=0 if fine else 1, name=camera, message=done.action.value, hardware_id=done.frame.frame_id,
+                values=[make["diagnostic_msgs/msg/KeyValue"](key=k, value=v) for k, v in values.items()]))
+        stamp_ns = next(iter(result.cameras.values())).frame.stamp_ns
+        return make["diagnostic_msgs/msg/DiagnosticArray"](
+            header=header_of(self.writer.types, stamp_ns, ""), status=statuses)

@@ -1,0 +1,218 @@
+"""Plays a bag in real time through the node in another process, over DDS, and records what it publishes."""
+
+from __future__ import annotations
+
+import os
+import queue
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from derain_ros.config import Config
+from derain_ros.replay.account import Account, Output
+from derain_ros.replay.bag import BagReader, BagWriter
+from derain_ros.replay.child import NodeProcess, transport_environment
+from derain_ros.replay.offline import Progress, keep
+from derain_ros.replay.records import Message, ReplayError, Topic
+from derain_ros.replay.topics import COMPRESSED, IMAGE, INFO, Cameras
+
+READY_S = 60.0
+SILENCE_S = 1.5
+AHEAD = 128
+"""Messages that are read ahead of their time."""
+
+
+def play(reader: BagReader, output: Path, cameras: Cameras, config: Config, models: Path | None = None,
+         rate: float = 1.0, progress: Progress | None = None) -> Account:
+    """Play `reader` at `rate` times the recorded speed; write its topics and the node's outputs to the bag `output`.
+
+    `config.cameras` are the names of `cameras`. Latency is taken from publishing an image to receiving its result.
+    Raises ReplayError where the node does not get ready or ends badly.
+    """
+    os.environ.update(transport_environment())  # read when this process joins DDS
+    from derain_ros.replay.link import Link
+
+    with NodeProcess(config, models) as node, Link(list(cameras.images), _inputs(cameras)) as link:
+        _await_ready(node, link)
+        with _Recorder(output) as recorder:
+            account = Account(frames_in=Counter(dict.fromkeys(cameras.images, 0)))
+            kept = keep(reader, recorder.writer, account)
+            for topic, msgtype in link.outputs.items():
+                recorder.writer.add(Topic(topic, msgtype, 0))
+            session = _Session(reader, cameras, link, recorder, rate)
+            session.run(node, kept, progress)
+            node.end()
+        session.fill(account)
+    account.damage = reader.damage
+    if link.engine != "ready":
+        account.notes.append(f"the node's engine is {link.engine}")
+    return account
+
+
+def _inputs(cameras: Cameras) -> dict[str, tuple[str, str]]:
+    """By topic of the bag: the topic the node listens to, and its type."""
+    kinds = {t.msgtype for t in cameras.images.values()}
+    if len(kinds) > 1:
+        raise ReplayError("one camera is raw and the other compressed; name topics of one kind, or replay offline")
+    suffix = "/compressed" if kinds == {COMPRESSED} else ""
+    inputs = {t.name: (f"/{camera}/image_raw{suffix}", t.msgtype) for camera, t in cameras.images.items()}
+    inputs |= {name: (f"/{camera}/camera_info", INFO) for camera, name in cameras.info.items()}
+    if cameras.thermal:
+        inputs[cameras.thermal] = (f"/thermal/image_raw{suffix}", COMPRESSED if suffix else IMAGE)
+    return inputs
+
+
+def _await_ready(node: NodeProcess, link: Any) -> None:
+    deadline = time.monotonic() + READY_S
+    while not (link.matched() and link.engine not in ("", "loading")):
+        node.check()
+        if time.monotonic() > deadline:
+            topics = "all" if link.matched() else "not all"
+            raise ReplayError(f"the node was not ready within {READY_S:.0f} s: its topics are {topics} there, its "
+                              f"engine is {link.engine or 'silent'}; try `derain node` by itself")
+        time.sleep(0.02)
+
+
+def _stamp(data: bytes) -> int:
+    """The stamp of a serialized message that begins with a header, in nanoseconds."""
+    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+class _Session:
+    """One bag on its way through the node."""
+
+    def __init__(self, reader: BagReader, cameras: Cameras, link: Any, recorder: _Recorder, rate: float) -> None:
+        self.reader, self.link, self.recorder, self.rate = reader, link, recorder, rate
+        self._camera_of = {t.name: camera for camera, t in cameras.images.items()}
+        self._sent: dict[tuple[str, int], int] = {}
+        self._came: dict[tuple[str, int], int] = {}
+        self._statuses: list[bytes] = []
+        self._in: Counter[str] = Counter()
+        self._first_ns = self._begun_ns = 0
+
+    def run(self, node: NodeProcess, kept: set[str], progress: Progress | None) -> None:
+        """Publish every message when its time has come, then wait for the last outputs."""
+        total = sum(t.count for t in self.reader.topics.values())
+        source = _ahead(self.reader)
+        for done, message in enumerate(source, 1):
+            if not self._first_ns:
+                self._first_ns, self._begun_ns = message.stamp_ns, time.monotonic_ns()
+                self.link.on_output = self._on_output
+            due = self._begun_ns + round((message.stamp_ns - self._first_ns) / self.rate)
+            while (wait := due - time.monotonic_ns()) > 0:
+                time.sleep(min(wait / 1e9, 0.1))
+            if message.topic in self.link.inputs:
+                self._send(message)
+            if message.topic in kept:
+                self.recorder.put(message)
+            if progress is not None:
+                progress(done, max(total, done))
+            if done % 32 == 0:
+                node.check()
+        quiet_since = time.monotonic()
+        before = -1
+        while len(self._came) < len(self._sent) and time.monotonic() - quiet_since < SILENCE_S:
+            node.check()
+            if len(self._came) != before:
+                before, quiet_since = len(self._came), time.monotonic()
+            time.sleep(0.02)
+        time.sleep(0.2)  # the status follows its image
+        self.link.on_output = None
+
+    def fill(self, account: Account) -> None:
+        """Put what happened into the books."""
+        said: dict[tuple[str, int], dict[str, str]] = {}
+        for data in self._statuses:
+            array = self.recorder.writer.types.deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")
+            for status in array.status:  # type: ignore[attr-defined]
+                said[status.name, _stamp(data)] = {v.key: v.value for v in status.values}
+        account.frames_in.update(self._in)
+        for (camera, stamp), came_ns in sorted(self._came.items(), key=lambda item: item[1]):
+            if (camera, stamp) in self._sent:
+                values = said.get((camera, stamp), {})
+                flagged = values.get("kind", "unknown") not in ("clean", "unknown")
+                account.outputs.append(Output(camera, stamp, values.get("action", "unknown"), flagged,
+                                              float(values.get("score", "nan")),
+                                              (came_ns - self._sent[camera, stamp]) / 1e6))
+
+    def _send(self, message: Message) -> None:
+        camera = self._camera_of.get(message.topic)
+        if camera is not None:
+            self._in[camera] += 1
+            self._sent[camera, _stamp(message.data)] = time.monotonic_ns()
+        self.link.send(message.topic, message.data)
+
+    def _on_output(self, topic: str, data: bytes) -> None:
+        """Called by the link's thread for every message of the node."""
+        now = time.monotonic_ns()
+        stamp_ns = self._first_ns + round((now - self._begun_ns) * self.rate)
+        if topic == "/derain/status":
+            self._statuses.append(data)
+        elif topic.endswith("/image_raw"):
+            self._came.setdefault((topic.split("/")[2], _stamp(data)), now)
+        self.recorder.put(Message(topic, stamp_ns, data))
+
+
+class _Recorder:
+    """Writes a bag in a thread of its own, so that neither playing nor receiving waits for the disk."""
+
+    def __init__(self, output: Path) -> None:
+        self.writer = BagWriter(output)
+        self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._error: ReplayError | None = None
+        self._thread = threading.Thread(target=self._write, name="derain recorder")
+        self._thread.start()
+
+    def put(self, message: Message) -> None:
+        """Take a message in; ReplayError where an earlier one could not be written."""
+        if self._error is not None:
+            raise self._error
+        self._queue.put(message)
+
+    def _write(self) -> None:
+        while (message := self._queue.get()) is not None:
+            try:
+                self.writer.write(message)
+            except ReplayError as error:
+                self._error = error
+                return
+
+    def __enter__(self) -> _Recorder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        self.writer.close()
+
+
+def _ahead(reader: BagReader) -> Iterator[Message]:
+    """The messages of a bag, read ahead by a thread of its own."""
+    waiting: queue.Queue[Message | None] = queue.Queue(AHEAD)
+    stop = threading.Event()
+
+    def fill() -> None:
+        for message in reader.messages():
+            while not stop.is_set():
+                try:
+                    waiting.put(message, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+            if stop.is_set():
+                return
+        waiting.put(None)
+
+    thread = threading.Thread(target=fill, name="derain reader", daemon=True)
+    thread.start()
+    try:
+        while (message := waiting.get()) is not None:
+            yield message
+    finally:
+        stop.set()
+        thread.join()

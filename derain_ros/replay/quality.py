@@ -1,0 +1,83 @@
+"""Compares what came out of a replay with the dry views that the drive would have shown without drops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from derain_ros.replay.bag import BagReader
+from derain_ros.replay.images import frame_of
+
+COMPARED = 60
+"""Wet stamps that are compared at the most, spread evenly."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The pictures of one camera at one stamp, (H, W) uint8; `mask` is 255 where pixels were reconstructed."""
+
+    camera: str
+    stamp_ns: int
+    seen: np.ndarray
+    out: np.ndarray
+    mask: np.ndarray
+    dry: np.ndarray
+
+
+@dataclass
+class Quality:
+    """PSNR in dB of wet frames before and after, by pair of values; `untouched` of the `clean` frames that came out
+    bit for bit; and a few samples to look at."""
+
+    psnr: list[tuple[float, float]] = field(default_factory=list)
+    clean: int = 0
+    untouched: int = 0
+    samples: list[Sample] = field(default_factory=list)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB of two uint8 images; inf where they are equal."""
+    error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2))
+    return float("inf") if error == 0 else 10.0 * float(np.log10(255.0**2 / error))
+
+
+def compare(cleaned: Path, truth: Path, wet: Mapping[str, Mapping[int, bool]], samples: int = 2) -> Quality:
+    """Read the cleaned bag and the dry views; `wet` says by camera and stamp whether there were drops."""
+    stamps = sorted({stamp for camera in wet.values() for stamp, is_wet in camera.items() if is_wet})
+    chosen = set(stamps[:: max(1, -(-len(stamps) // COMPARED))])
+    dry = _images(truth, {f"/truth/{camera}/image_raw": camera for camera in wet}, chosen)
+    clean = {s for camera in wet.values() for s, is_wet in camera.items() if not is_wet}
+    spread = chosen | set(sorted(clean)[:: max(1, -(-len(clean) // COMPARED))])
+    seen = _images(cleaned, {f"/{camera}/image_raw": camera for camera in wet}, spread)
+    out = _images(cleaned, {f"/derained/{camera}/image_raw": camera for camera in wet}, spread)
+    masks = _images(cleaned, {f"/derained/{camera}/anomaly_mask": camera for camera in wet}, chosen)
+    quality = Quality()
+    pairs = [key for key in sorted(out, key=lambda k: k[::-1]) if key in seen]
+    for key in pairs:
+        if key in dry and wet[key[0]][key[1]]:
+            quality.psnr.append((psnr(seen[key], dry[key]), psnr(out[key], dry[key])))
+        elif not wet[key[0]].get(key[1], True):
+            quality.clean += 1
+            quality.untouched += bool(np.array_equal(seen[key], out[key]))
+    shown = [key for key in pairs if key in dry and key in masks]
+    for camera in wet:
+        mine = [key for key in shown if key[0] == camera]
+        for k in range(min(samples, len(mine))):
+            key = mine[(2 * k + 1) * len(mine) // (2 * samples)]
+            quality.samples.append(Sample(*key, seen[key], out[key], masks[key], dry[key]))
+    return quality
+
+
+def _images(bag: Path, cameras: Mapping[str, str], stamps: set[int]) -> dict[tuple[str, int], np.ndarray]:
+    """Images by camera and stamp, of these topics and stamps."""
+    found = {}
+    with BagReader(bag) as reader:
+        for message in reader.messages():
+            if message.topic in cameras:
+                frame = frame_of(reader.decode(message))
+                if frame.stamp_ns in stamps:
+                    found[cameras[message.topic], frame.stamp_ns] = frame.image
+    return found
