@@ -10,6 +10,8 @@ from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Res
 if TYPE_CHECKING:
     from derain_ros.runtime.pipeline import Pipeline
 
+__version__ = "0.1.0"
+
 __all__ = ["Action", "Anomaly", "CameraResult", "Config", "ConfigError", "Frame", "FrameSet", "Pipeline", "Result"]
 
 
