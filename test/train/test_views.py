@@ -58,6 +58,8 @@ def test_views_are_labelled(data_folder: Path, kind: str) -> None:
         assert set(np.unique(view.cells)) <= {0, 1, IGNORED}
     affected = np.mean([np.mean(v.cells == 1) for v in views])
     assert affected == 0 if CLASSES[LABELS[kind]] == "clean" else affected > 0.02
+    if kind in ("raindrop", "dirt"):  # of all coverages
+        assert 0.2 < np.mean([np.mean(v.cells == 0) for v in views]) < 0.9
 
 
 def test_the_same_seed_draws_the_same_view(data_folder: Path) -> None:
