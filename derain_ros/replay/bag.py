@@ -46,18 +46,23 @@ class BagReader:
             self._reader = None
             self.damage = f"{path} is damaged ({str(error).rstrip('.') or type(error).__name__})"
             topics = self._salvaged_topics()
+        self._opening = self.damage
         self.topics = {t.name: t for t in topics}
         self.types = _types(topics)
 
     def messages(self) -> Iterator[Message]:
         """Every message, in the order of recording; a damaged bag ends where it can be read no further."""
         first, last, count = 0, 0, 0
+        self.damage = self._opening
         try:
             for message in self._salvaged() if self._reader is None else self._whole(self._reader):
                 first, last, count = first or message.stamp_ns, message.stamp_ns, count + 1
                 yield message
         except Exception as error:  # as above: the messages read so far are good
             self.damage = self.damage or f"{self.path} is damaged ({str(error).rstrip('.') or type(error).__name__})"
+        expected = 0 if self._reader is None else sum(t.count for t in self.topics.values())
+        if count < expected and not self.damage:
+            self.damage = f"{self.path} is damaged: of {expected} messages {expected - count} cannot be found"
         if self.damage:
             self.damage += (f"; {count} messages were read, the last one {(last - first) / 1e9:.2f} s after the first"
                             if count else "; no message could be read")

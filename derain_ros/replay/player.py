@@ -34,6 +34,8 @@ def play(reader: BagReader, output: Path, cameras: Cameras, config: Config, mode
     Raises ReplayError where the node does not get ready or ends badly.
     """
     os.environ.update(transport_environment())  # read when this process joins DDS
+    if os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "OFF":
+        raise ReplayError("ROS_AUTOMATIC_DISCOVERY_RANGE is OFF, so that no process finds another; unset it")
     from derain_ros.replay.link import Link
 
     with NodeProcess(config, models) as node, Link(list(cameras.images), _inputs(cameras)) as link:

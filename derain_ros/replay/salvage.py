@@ -118,6 +118,8 @@ def _sqlite(file: Path, with_data: bool) -> Iterator[Topic | Message]:
     database = sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)
     rows = 0
     try:
+        # sqlite3 reads a page that is cut off as if zeros followed: the last row before an error is not to be trusted,
+        # and is held back for that.
         # A file shorter than its header says is refused at the door, unless the schema counts as writable.
         database.execute("PRAGMA writable_schema=ON")
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -131,10 +133,14 @@ def _sqlite(file: Path, with_data: bool) -> Iterator[Topic | Message]:
             names[number] = name
             yield Topic(name, msgtype, 0, *definitions.get(msgtype, ("", False)))
         column = "data" if with_data else "x''"
+        held: Message | None = None
         for number, stamp, data in database.execute(f"SELECT topic_id, timestamp, {column} FROM messages ORDER BY id"):
-            if number in names:
-                yield Message(names[number], stamp, data)
+            if held is not None:
+                yield held
+            held = Message(names[number], stamp, data) if number in names else None
             rows += 1
+        if held is not None:
+            yield held
     except sqlite3.Error as error:
         raise ReplayError(f"{file.name} can be read up to row {rows} ({error})") from error
     finally:
