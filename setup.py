@@ -7,7 +7,13 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "derain_ros"
-VERSION = re.search(r'^__version__ = "(.+)"$', Path(NAME, "__init__.py").read_text(encoding="utf-8"), re.M).group(1)
+# With --symlink-install colcon runs a link to this file from a directory that has neither README nor models.
+ROOT = Path(__file__).resolve().parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / NAME / "__init__.py").read_text(encoding="utf-8"), re.M).group(1)
+
+# Models and default settings live at the top of the tree and are installed inside the package; a package that is
+# linked to its tree finds them there.
+DATA = {f"{NAME}.models": "models", f"{NAME}.defaults": "config"} if Path("models").is_dir() else {}
 
 REQUIRES = [
     "numpy>=1.26",  # images are arrays
@@ -56,16 +62,15 @@ setup(
     name=NAME,
     version=VERSION,
     description="Restores the images of robot cameras that look through rain and dirt, in real time, under ROS 2",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="derain_ros maintainers",
     maintainer="derain_ros maintainers",
     maintainer_email="maintainers@derain-ros.example",
     license="Apache-2.0",
     python_requires=">=3.10",
-    # Models and default settings live at the top of the tree and are installed inside the package.
-    packages=[*find_packages(include=[NAME, f"{NAME}.*"]), f"{NAME}.models", f"{NAME}.defaults"],
-    package_dir={f"{NAME}.models": "models", f"{NAME}.defaults": "config"},
+    packages=[*find_packages(include=[NAME, f"{NAME}.*"]), *DATA],
+    package_dir=DATA,
     package_data={f"{NAME}.models": ["*.onnx", "*.yaml", "*.md"], f"{NAME}.defaults": ["*"], NAME: ["py.typed"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),

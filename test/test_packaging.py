@@ -102,6 +102,17 @@ def test_setup_cfg_puts_programs_where_ros2_run_looks() -> None:
     assert settings["develop"]["script_dir"] == "$base/lib/derain_ros"
 
 
+def test_setup_runs_from_links_as_colcon_makes_them(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    # What `colcon build --symlink-install` links: setup.py and setup.cfg, the packages, the data files.
+    for name in ("setup.py", "setup.cfg", "package.xml", "resource", "config", "launch", "derain_ros"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    run_python(f"import runpy, sys; sys.argv = ['setup.py', '-q', 'egg_info', '--egg-base', {str(tmp_path)!r}]; "
+               "runpy.run_path('setup.py', run_name='__main__')", tmp_path)
+    programs = (tmp_path / "derain_ros.egg-info" / "entry_points.txt").read_text()
+    assert "derain_node = derain_ros.ros.node:main" in programs
+
+
 def test_wheel_has_the_modules_and_the_models_and_defaults_beside_them(wheel: Path) -> None:
     assert files_under(wheel / "derain_ros" / "models") == files_under(ROOT / "models")
     assert files_under(wheel / "derain_ros" / "defaults") == files_under(ROOT / "config")
