@@ -34,7 +34,7 @@ def descriptor(field: Field[Any]) -> ParameterDescriptor:
     """Description, range and read-only flag of a setting, as `ros2 param describe` shows them."""
     meta = field.metadata
     found = ParameterDescriptor(description=_describe(field), read_only=meta["read_only"],
-                                additional_constraints=_constraint(field))
+                                additional_constraints=_choices(field))
     if field.type == "float":
         # Dynamic typing lets a user write 100 for 100.0; `changed` checks what the range does not.
         found.dynamic_typing = True
@@ -56,7 +56,7 @@ def yaml_text() -> str:
              "/**:", "  ros__parameters:"]
     entries = [(MODELS, "", f"{MODELS_HELP} Read-only.")]
     entries += [(f.name, _default(f), " ".join(filter(None, (
-        _describe(f), _constraint(f), "Read-only." if f.metadata["read_only"] else "")))) for f in fields(Config)]
+        _describe(f), _choices(f), _range(f), "Read-only." if f.metadata["read_only"] else "")))) for f in fields(Config)]
     for name, default, comment in entries:
         lines += textwrap.wrap(comment, 110, initial_indent="    # ", subsequent_indent="    # ",
                                break_on_hyphens=False)
@@ -69,10 +69,13 @@ def _describe(field: Field[Any]) -> str:
     return field.metadata["help"] + (f" Unit: {unit}." if unit else "")
 
 
-def _constraint(field: Field[Any]) -> str:
+def _choices(field: Field[Any]) -> str:
+    choices = field.metadata["choices"]
+    return f"One of {', '.join(choices)}." if choices else ""
+
+
+def _range(field: Field[Any]) -> str:
     meta = field.metadata
-    if meta["choices"]:
-        return f"One of {', '.join(meta['choices'])}."
     return f"From {meta['low']} to {meta['high']}." if meta["low"] is not None else ""
 
 

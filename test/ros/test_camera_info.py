@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import pytest
+from ros_bench import stamp
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
 
-pytest.importorskip("sensor_msgs", reason="ROS 2 is not installed: pip install '.[ros]', or source ROS 2")
-
-from ros_bench import stamp  # noqa: E402
-from sensor_msgs.msg import CameraInfo  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-
-from derain_ros.ros.camera_info import CameraInfos  # noqa: E402
+from derain_ros.ros.camera_info import CameraInfos
 
 MS = 1_000_000
 

@@ -6,19 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from ros_bench import RELIABLE, Bench, at_ms, image_message, pixels_of, wait_for
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool
 
-pytest.importorskip("rclpy", reason="rclpy is not installed: pip install '.[ros]', or source ROS 2")
-
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from rcl_interfaces.srv import SetParameters, SetParametersAtomically  # noqa: E402
-from rclpy.lifecycle import TransitionCallbackReturn  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from ros_bench import RELIABLE, Bench, at_ms, image_message, pixels_of, wait_for  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from std_srvs.srv import SetBool  # noqa: E402
-
-from derain_ros.ros.node import DerainNode  # noqa: E402
+from derain_ros.ros.node import DerainNode
 
 Start = Callable[..., Bench]
 WET = np.full((24, 36), 160, np.uint8)

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rclpy", reason="rclpy is not installed: pip install '.[ros]', or source ROS 2")
-
 ENVIRONMENT = os.environ | {"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF", "PYTHONUNBUFFERED": "1"}
 COMMAND = [sys.executable, "-m", "derain_ros.ros.node", "--ros-args"]
 

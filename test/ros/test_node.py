@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("rclpy", reason="rclpy is not installed: pip install '.[ros]', or source ROS 2")
-
-from ros_bench import Bench, at_ms, image_message, pixels_of, stamp, wait_for  # noqa: E402
-from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
+from ros_bench import Bench, at_ms, image_message, pixels_of, stamp, wait_for
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
 
 Start = Callable[..., Bench]
 RNG = np.random.default_rng(5)

@@ -6,15 +6,12 @@ from typing import Any
 
 import pytest
 import yaml
+from rclpy.exceptions import ParameterException
+from rclpy.parameter import Parameter
 
-pytest.importorskip("rclpy", reason="rclpy is not installed: pip install '.[ros]', or source ROS 2")
-
-from rclpy.exceptions import ParameterException  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-
-from derain_ros.config import Config, ConfigError  # noqa: E402
-from derain_ros.ros.node import DerainNode  # noqa: E402
-from derain_ros.ros.parameters import yaml_text  # noqa: E402
+from derain_ros.config import Config, ConfigError
+from derain_ros.ros.node import DerainNode
+from derain_ros.ros.parameters import yaml_text
 
 CONFIG = Path(__file__).parents[2] / "config"
 

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
+from derain_ros.ros.diagnostics import ERROR, OK, WARN, Health, Statistics, status_of
+
+HEALTH = Health("active", "ready", "detect on cpu", True, False, 100.0)
+
+
+@pytest.fixture
+def statistics() -> Statistics:
+    return Statistics(["left", "right"], thermal=True)
+
+
+def report(statistics: Statistics, seconds: float = 1.0, **health: object) -> dict[str, DiagnosticStatus]:
+    return {s.name: s for s in statistics.report("robot/derain", dataclasses.replace(HEALTH, **health), seconds)}
+
+
+def values(status: DiagnosticStatus) -> dict[str, str]:
+    return {value.key: value.value for value in status.values}
+
+
+def test_rates_are_of_the_last_interval_and_counts_of_all_time(statistics: Statistics) -> None:
+    for _ in range(10):
+        statistics.count("left", "received")
+        statistics.count("left", "published", "restored")
+    first = report(statistics, 0.5)["robot/derain: left"]
+    assert values(first)["rate_in_hz"] == values(first)["rate_out_hz"] == "20.0" and first.level == OK
+    statistics.count("left", "received")
+    second = report(statistics, 2.0)["robot/derain: left"]
+    assert values(second)["rate_in_hz"] == "0.5" and values(second)["received"] == "11"
+    assert values(second)["waiting"] == "1" and values(second)["restored"] == "10"
+    third = report(statistics)["robot/derain: left"]
+    assert (third.level, third.message) == (WARN, "no frames")
+
+
+def test_troubles_are_told_while_they_last(statistics: Statistics) -> None:
+    statistics.count("right", "received", "unusable", "bad_truncated", "lost", "lost")
+    told = report(statistics)["robot/derain: right"]
+    assert told.level == WARN and "1 bad_truncated" in told.message and "2 lost" in told.message
+    assert values(told)["bad_truncated"] == "1" and values(told)["lost"] == "2" and values(told)["waiting"] == "0"
+    statistics.count("right", "received")
+    later = report(statistics)["robot/derain: right"]
+    assert later.level == OK and values(later)["bad_truncated"] == "1"
+
+
+def test_thermal_has_no_frames_to_publish(statistics: Statistics) -> None:
+    statistics.count("thermal", "received")
+    assert values(report(statistics)["robot/derain: thermal"]) == {
+        "rate_in_hz": "1.0", "rate_out_hz": "0.0", "received": "1", "lost": "0", "unusable": "0"}
+
+
+def test_latencies_are_percentiles(statistics: Statistics) -> None:
+    assert values(report(statistics)["robot/derain"])["latency_p50_ms"] == "nan"
+    for ms in range(101):
+        statistics.finish(float(ms), ms > 98)
+    node = report(statistics)["robot/derain"]
+    assert [values(node)[f"latency_p{p}_ms"] for p in (50, 95, 99)] == ["50.00", "95.00", "99.00"]
+    assert values(node)["budget_misses"] == "2" and node.level == WARN and "budget of 100 ms" in node.message
+    assert report(statistics)["robot/derain"].level == OK
+
+
+@pytest.mark.parametrize(("health", "level", "word"), [
+    ({}, OK, "clean"), ({"affected": True}, OK, "restoring"), ({"enabled": False}, OK, "switched off"),
+    ({"engine": "loading"}, WARN, "loading"), ({"engine": "failed: no models.yaml"}, ERROR, "no models.yaml"),
+    ({"state": "inactive", "engine": "failed: x"}, OK, "inactive")])
+def test_the_node_says_how_it_is(statistics: Statistics, health: dict[str, object], level: bytes, word: str) -> None:
+    status = report(statistics, **health)["robot/derain"]
+    assert status.level == level and word in status.message
+
+
+def test_the_status_of_a_frame_set() -> None:
+    frames = {camera: Frame(np.zeros((2, 2), np.uint8), "mono8", 5_000_000_007, camera + "_optical")
+              for camera in ("left", "right")}
+    mask = np.zeros((2, 2), np.uint8)
+    result = Result({"left": CameraResult(frames["left"], Action.RESTORED, mask, Anomaly("dirt", 0.75, 0.25, mask)),
+                     "right": CameraResult(frames["right"], Action.PASSED_ERROR, mask)},
+                    "restore", True, {"total": 12.346, "detect": 1.0}, "why")
+    array = status_of(FrameSet(frames), result)
+    assert (array.header.stamp.sec, array.header.stamp.nanosec) == (5, 7)
+    left, right = array.status
+    assert (left.name, left.hardware_id, left.level, left.message) == ("left", "left_optical", OK, "restored")
+    assert values(left) == {"kind": "dirt", "score": "0.750", "coverage": "0.2500", "action": "restored",
+                            "plan": "restore", "total_ms": "12.35", "detect_ms": "1.00", "restore_ms": "0.00",
+                            "detail": "why"}
+    assert right.level == WARN and values(right)["kind"] == "unknown" and values(right)["score"] == "nan"

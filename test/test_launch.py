@@ -1,0 +1,119 @@
+"""The launch file: what it makes of its arguments, and, where launch_ros is installed, a real launch."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import MagicMock
+
+import pytest
+
+from derain_ros.config import Config
+
+LAUNCH_FILE = Path(__file__).parents[1] / "launch" / "derain.launch.py"
+MODULES = ("launch", "launch.actions", "launch.substitutions", "launch_ros", "launch_ros.actions",
+           "launch_ros.substitutions")
+REAL = find_spec("launch_ros") is not None
+
+
+class Stub(ModuleType):
+    """A module that has whatever is asked of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return MagicMock()
+
+
+@pytest.fixture
+def launch_file(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The names that the launch file defines."""
+    if not REAL:
+        for name in MODULES:
+            monkeypatch.setitem(sys.modules, name, Stub(name))
+    return runpy.run_path(str(LAUNCH_FILE))
+
+
+def given(launch_file: dict[str, Any], **arguments: str) -> dict[str, str]:
+    defaults = {name: default for name, default, _ in launch_file["ARGUMENTS"]}
+    assert arguments.keys() <= defaults.keys()
+    return defaults | arguments
+
+
+def test_an_argument_left_empty_leaves_the_parameter_to_the_file(launch_file: dict[str, Any]) -> None:
+    assert launch_file["parameters"](given(launch_file)) == {}
+
+
+def test_arguments_become_parameters(launch_file: dict[str, Any]) -> None:
+    found = launch_file["parameters"](given(launch_file, cameras="front, rear", thermal="true", autostart="False",
+                                            engine="onnxruntime", use_sim_time="true"))
+    assert found == {"cameras": ["front", "rear"], "thermal": True, "autostart": False, "engine": "onnxruntime",
+                     "use_sim_time": True}
+    assert found.keys() - {"use_sim_time"} <= {field.name for field in fields(Config)}
+
+
+def test_neither_true_nor_false_is_refused(launch_file: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="thermal:=on: must be true or false"):
+        launch_file["parameters"](given(launch_file, thermal="on"))
+
+
+def test_inputs_become_remappings(launch_file: dict[str, Any]) -> None:
+    assert launch_file["remappings"]("") == []
+    assert launch_file["remappings"]("left=/cam0/image_raw, right=image") == [
+        ("left/image_raw", "/cam0/image_raw"), ("left/image_raw/compressed", "/cam0/image_raw/compressed"),
+        ("left/camera_info", "/cam0/camera_info"), ("right/image_raw", "image"),
+        ("right/image_raw/compressed", "image/compressed"), ("right/camera_info", "camera_info")]
+    with pytest.raises(ValueError, match="'/cam0' is not of the form camera=topic"):
+        launch_file["remappings"]("/cam0")
+
+
+def test_the_profile_is_set_only_where_it_should_be(launch_file: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+                                                    tmp_path: Path) -> None:
+    def environment(profile: str) -> dict[str, str]:
+        return launch_file["environment"](None, profile)
+
+    profile = tmp_path / "profile.xml"
+    profile.touch()
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/of/the/user.xml")
+    assert environment("none") == environment("default") == {}
+    assert environment(str(profile)) == {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
+    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
+    assert environment("default") == {}
+    with pytest.raises(ValueError, match="there is no such file"):
+        environment(str(tmp_path / "missing.xml"))
+
+
+@pytest.mark.skipif(not REAL, reason="launch_ros is not installed: source ROS 2")
+def test_a_real_launch_ends_with_0_on_ctrl_c(tmp_path: Path) -> None:
+    from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+    try:
+        get_package_prefix("derain_ros")
+    except PackageNotFoundError:
+        pytest.skip("derain_ros is not in AMENT_PREFIX_PATH: build it with colcon and source it")
+    from tiny_models import write_models
+    models = write_models(tmp_path / "models")
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text(f"/**:\n  ros__parameters:\n    models: {models}\n    cameras: [front, rear]\n")
+    code = ("import sys; from launch import LaunchService;"
+            "from launch.actions import IncludeLaunchDescription as I; from launch import LaunchDescription as D;"
+            "from launch.launch_description_sources import PythonLaunchDescriptionSource as S;"
+            "service = LaunchService(); service.include_launch_description(D([I(S(sys.argv[1]),"
+            " launch_arguments=[('params_file', sys.argv[2]), ('namespace', 'robot')])])); sys.exit(service.run())")
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "ROS_LOG_DIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", code, str(LAUNCH_FILE), str(parameters)], env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "active for front, rear" in line:
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 0 and any("finished cleanly" in line for line in lines), "".join(lines)
+    assert any("[robot.derain]" in line for line in lines)
