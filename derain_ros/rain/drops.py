@@ -102,7 +102,7 @@ class LensDrops:
             # Small drops are the many, large ones the few.
             radius = float(np.exp(low + (high - low) * rng.beta(1.0, 1.6)) * self._unit)
             room = max(wanted - covered, 0.15 * wanted) + 4.0
-            radius = max(1.0, min(radius, float(np.sqrt(room))))
+            radius = max(1.0, min(radius, 0.5 * float(np.sqrt(room))))
             patch = _proto_drop(radius, rng, running=bool(rng.random() < self.style.running))
             covered += _place(relief, below, patch, rng)
         return relief, below

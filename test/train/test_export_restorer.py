@@ -1,0 +1,79 @@
+"""Exported restorers do what the network does; the grey one does what the colour one does to grey images."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from derain_ros.engine import load  # noqa: E402
+from derain_ros.evaluate.restoration import restore  # noqa: E402
+from derain_ros.manifest import Manifest  # noqa: E402
+from derain_ros.nets.fast import STRIDE, FastRestorer  # noqa: E402
+from derain_ros.train.export import ExportError  # noqa: E402
+from derain_ros.train.export_restorer import RestorerGraph, load_restorer, to_grey  # noqa: E402
+from derain_ros.train.publish import publish_restorer  # noqa: E402
+from derain_ros.train.restore import RestoreRecipe  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small restorer with random weights, as training leaves one."""
+    torch.manual_seed(0)
+    net = FastRestorer(3, 16, 2)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    path = tmp_path_factory.mktemp("runs") / "last.pt"
+    torch.save({"average": net.state_dict(), "recipe": asdict(RestoreRecipe(width=16, blocks=2))}, path)
+    return path
+
+
+@pytest.mark.parametrize("size", [(2 * STRIDE, 3 * STRIDE), (STRIDE + 5, 2 * STRIDE - 3)])
+def test_the_model_of_the_manifest_does_what_the_network_does(checkpoint: Path, tmp_path: Path,
+                                                              size: tuple[int, int]) -> None:
+    assert publish_restorer(checkpoint, "restore_rgb", tmp_path, grey=False, data=None) == {}
+    manifest = Manifest.load(tmp_path)
+    model = manifest.get("restore_rgb")
+    manifest.verify(model)
+    assert (model.channels, model.stride) == (3, STRIDE)
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    restored, mask = restore(load(model), image)
+    padded = np.pad(image, ((0, -size[0] % STRIDE), (0, -size[1] % STRIDE), (0, 0)), mode="edge")
+    expected, expected_mask = RestorerGraph(load_restorer(checkpoint)[0])(torch.from_numpy(padded[None]))
+    difference = np.abs(restored.astype(int) - expected[0, :size[0], :size[1]].numpy())
+    assert restored.shape == image.shape and difference.max() <= 1
+    assert np.abs(restored.astype(int) - image).max() > 5, "the network does something"
+    assert np.mean(mask == expected_mask[0, :size[0], :size[1]].numpy()) > 0.999
+    assert set(np.unique(mask)) == {0, 255}
+
+
+def test_grey_is_folded_from_colour(checkpoint: Path) -> None:
+    net, _ = load_restorer(checkpoint)
+    grey = to_grey(net)
+    image = torch.rand(1, 1, 2 * STRIDE, 2 * STRIDE)
+    colour, folded = net(image.expand(-1, 3, -1, -1)), grey(image)
+    torch.testing.assert_close(folded.generated[:, 0], colour.generated.mean(1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(folded.mask, colour.mask, atol=1e-5, rtol=0)
+    # The enhancer sees three generated channels that differ a little; on average they are the grey one.
+    assert (folded.restored[:, 0] - colour.restored.mean(1)).abs().mean() < 0.1 * colour.restored.std()
+
+
+def test_figures_are_measured_on_held_out_images(checkpoint: Path, data_folder: Path, tmp_path: Path) -> None:
+    figures = publish_restorer(checkpoint, "restore_mono", tmp_path, grey=True, data=data_folder)
+    assert figures["real_images"] == 2
+    assert figures["real_psnr_gain"] == pytest.approx(figures["real_psnr"] - figures["real_input_psnr"], abs=1e-3)
+    assert 0 <= figures["synthetic_mask_iou"] <= 1 and figures["clean_psnr"] > 5
+    assert Manifest.load(tmp_path).get("restore_mono").figures == figures
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pt"
+    torch.save({"weights": 1}, path)
+    with pytest.raises(ExportError, match="not a checkpoint"):
+        load_restorer(path)
+    with pytest.raises(ExportError, match="missing.pt"):
+        load_restorer(tmp_path / "missing.pt")
