@@ -68,10 +68,12 @@ def ground(rng: np.random.Generator, scale: int = 96) -> Texture:
     h, w = 16 * scale, 24 * scale
     y = (np.arange(w, dtype=np.float32) / scale - 12.0)[None]
     x = (np.arange(h, dtype=np.float32) / scale)[:, None]
-    coarse, fine = fractal(h, w, rng, 1.3), fractal(h, w, rng, 0.45)
+    # What is smooth is made at half the size, which takes a quarter of the time.
+    coarse, flow = (cv2.resize(fractal(h // 2, w // 2, rng, slope), (w, h)) for slope in (1.3, 1.6))
+    fine = fractal(h, w, rng, 0.45)
     road = 0.33 + 0.035 * coarse + 0.045 * fine
     road += 0.035 * np.exp(-((np.abs(np.abs(y) - 2.0) - 0.8) / 0.35) ** 2)  # polished wheel tracks
-    cracks = np.abs(fractal(h, w, rng, 1.6)) < 0.012
+    cracks = np.abs(flow) < 0.012
     road -= 0.13 * cv2.GaussianBlur(cracks.astype(np.float32), (0, 0), 1.0)
     dash = (np.abs(y) < 0.075) & ((x % 8.0) < 3.0)
     edge = np.abs(np.abs(y) - 3.65) < 0.06

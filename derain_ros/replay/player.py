@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,18 @@ def play(reader: BagReader, output: Path, cameras: Cameras, config: Config, mode
          rate: float = 1.0, progress: Progress | None = None) -> Account:
     """Play `reader` at `rate` times the recorded speed; write its topics and the node's outputs to the bag `output`.
 
-    `config.cameras` are the names of `cameras`. Latency is taken from publishing an image to receiving its result.
-    Raises ReplayError where the node does not get ready or ends badly.
+    `config.cameras` are the names of `cameras`; its transport is that of the bag. Latency is taken from publishing an
+    image to receiving its result. Raises ReplayError where the node does not get ready or ends badly.
     """
     os.environ.update(transport_environment())  # read when this process joins DDS
     if os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "OFF":
         raise ReplayError("ROS_AUTOMATIC_DISCOVERY_RANGE is OFF, so that no process finds another; unset it")
     from derain_ros.replay.link import Link
 
-    with NodeProcess(config, models) as node, Link(list(cameras.images), _inputs(cameras)) as link:
+    inputs = _inputs(cameras)
+    packed = any(msgtype == COMPRESSED for _, msgtype in inputs.values())
+    config = replace(config, transport="compressed" if packed else "raw")
+    with NodeProcess(config, models) as node, Link(list(cameras.images), inputs) as link:
         _await_ready(node, link)
         with _Recorder(output) as recorder:
             account = Account(frames_in=Counter(dict.fromkeys(cameras.images, 0)))

@@ -32,9 +32,9 @@ def picture(index: int, level: int = 60, size: tuple[int, int] = (64, 48)) -> np
 @pytest.fixture
 def write_bag(tmp_path: Path) -> Callable[..., Path]:
     """Write a bag with two cameras, their camera_info and a text topic; returns its directory."""
-    def write(name: str = "bag", frames: int = 10, storage: str = "mcap", compressed: bool = False, wet: range = range(0),
-              cameras: tuple[str, ...] = ("/left/image_raw", "/right/image_raw"), size: tuple[int, int] = (64, 48),
-              ) -> Path:
+    def write(name: str = "bag", frames: int = 10, storage: str = "mcap", compressed: bool = False,
+              wet: range = range(0), cameras: tuple[str, ...] = ("/left/image_raw", "/right/image_raw"),
+              size: tuple[int, int] = (64, 48)) -> Path:
         path = tmp_path / name
         plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
         with Writer(path, version=9, storage_plugin=plugin) as writer:

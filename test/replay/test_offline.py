@@ -63,7 +63,8 @@ def test_wet_frames_are_restored_clean_ones_untouched(write_bag: Write, tmp_path
         masks = [frame_of(m).image.any() for _, m in after[f"/derained/{camera}/anomaly_mask"]]
         assert masks == [k in range(4, 7) for k in range(10)]
         assert len(after[f"/derained/{camera}/camera_info"]) == 10
-    actions = [[v.value for v in s.values if v.key == "action"][0] for _, a in after["/derain/status"] for s in a.status]
+    statuses = [status for _, array in after["/derain/status"] for status in array.status]
+    actions = [value.value for status in statuses for value in status.values if value.key == "action"]
     assert Counter(actions) == {"restored": 6, "passed_clean": 14}
     assert [m.data for _, m in after["/derain/anomaly"]] == [k in range(4, 7) for k in range(10)]
 

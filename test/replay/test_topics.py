@@ -20,7 +20,8 @@ def found(*names: str) -> dict[str, str]:
 
 def test_left_and_right_are_found() -> None:
     cameras = choose(bag("/s/right/image_raw", "/s/left/image_raw", "/s/left/camera_info", "/thermal/image_raw"))
-    assert {c: t.name for c, t in cameras.images.items()} == {"left": "/s/left/image_raw", "right": "/s/right/image_raw"}
+    names = {camera: topic.name for camera, topic in cameras.images.items()}
+    assert names == {"left": "/s/left/image_raw", "right": "/s/right/image_raw"}
     assert cameras.info == {"left": "/s/left/camera_info"}
     assert cameras.thermal == "/thermal/image_raw"
     assert cameras.unused == []

@@ -1,0 +1,85 @@
+"""`derain replay` as a user calls it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import write_models
+from typer.testing import CliRunner
+
+from derain_ros.cli.main import app
+
+pytest.importorskip("rosbags")
+
+from derain_ros.frame import Frame  # noqa: E402
+from derain_ros.replay.bag import BagReader, BagWriter  # noqa: E402
+from derain_ros.replay.images import image_of  # noqa: E402
+
+runner = CliRunner(env={"COLUMNS": "200"})
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    path = tmp_path / "a bag"
+    with BagWriter(path) as writer:
+        for k in range(12):
+            for camera in ("cam0", "cam1"):
+                image = np.full((48, 64), 150 if k > 5 else 50, np.uint8)
+                writer.put(f"/{camera}/image_raw", 1 + k * 10**8,
+                           image_of(writer.types, Frame(image, "mono8", k * 10**8, camera)))
+    return path
+
+
+def test_offline(bag: Path, tmp_path: Path) -> None:
+    models, output = write_models(tmp_path / "models"), tmp_path / "out"
+    result = runner.invoke(app, ["replay", str(bag), "--output", str(output), "--models", str(models)])
+    assert result.exit_code == 0, result.output
+    assert "left /cam0/image_raw" in result.output and "restored" in result.output
+    assert f"written: {output}" in result.output
+    with BagReader(output) as reader:
+        assert reader.topics["/derained/right/image_raw"].count == 12
+
+
+def test_named_cameras_and_damage(bag: Path, tmp_path: Path) -> None:
+    file = next(bag.glob("*.mcap"))
+    file.write_bytes(file.read_bytes()[:-3000])
+    result = runner.invoke(app, ["replay", str(file), "--output", str(tmp_path / "out"), "--camera",
+                                 "front=/cam1/image_raw", "--models", str(write_models(tmp_path / "models"))])
+    assert result.exit_code == 0, result.output
+    assert "front" in result.output and "other images, kept as they are: /cam0/image_raw" in result.output
+    assert "cut off" in result.output or "without a footer" in result.output
+    assert "messages were read" in result.output
+
+
+@pytest.mark.parametrize(("arguments", "code", "says"), [
+    (["nowhere", "--output", "out"], 1, "does not exist"),
+    (["BAG", "--output", "BAG"], 1, "exists already"),
+    (["BAG", "--output", "out", "--camera", "left"], 2, "NAME=/TOPIC"),
+    (["BAG", "--output", "out", "--camera", "left=/none"], 1, "image topics there: /cam0/image_raw"),
+    (["BAG", "--output", "out", "--rate", "2"], 2, "--live"),
+    (["BAG"], 2, "--output"),
+])
+def test_mistakes(bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int,
+                  says: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    models = write_models(tmp_path / "models")
+    result = runner.invoke(app, ["replay", *(a.replace("BAG", str(bag)) for a in arguments), "--models", str(models)])
+    assert result.exit_code == code, result.output
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_help_has_examples() -> None:
+    result = runner.invoke(app, ["replay", "--help"])
+    assert result.exit_code == 0 and "Examples:" in result.output and "--rate 0.5" in result.output
+
+
+def test_importing_the_command_is_light() -> None:
+    import subprocess
+    code = ("import sys, derain_ros.cli.main; "
+            "sys.exit(bool({'rosbags', 'rclpy', 'matplotlib', 'cv2'} & set(sys.modules)))")
+    root = str(Path(__file__).parents[2])
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

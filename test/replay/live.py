@@ -1,0 +1,35 @@
+"""Runs `derain` in a process of its own, as live replay needs: the transport profile is read once per process."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment() -> dict[str, str]:
+    """Discovery within this machine and in a domain of its own."""
+    ours = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(random.randint(1, 101)),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))), "COLUMNS": "200"}
+    return {**{k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}, **ours}
+
+
+def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
+    """`derain` with these arguments."""
+    return subprocess.Popen([sys.executable, "-c", "from derain_ros.cli.main import app; app()", *map(str, arguments)],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), **options)
+
+
+def derain(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, output and errors of `derain` with these arguments."""
+    process = start(*arguments)
+    try:
+        out, err = process.communicate(timeout=240)
+    except BaseException:
+        process.kill()
+        raise
+    return process.returncode, out, err

@@ -1,0 +1,70 @@
+"""A bag through the real node in another process, over real DDS."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import BRIGHTER_BY, write_models
+
+from derain_ros.config import Config
+from derain_ros.replay.bag import BagReader
+from derain_ros.replay.child import NodeProcess
+from derain_ros.replay.images import frame_of
+from derain_ros.replay.player import play
+from derain_ros.replay.records import ReplayError
+from derain_ros.replay.topics import choose
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from live import derain, environment  # noqa: E402
+
+Write = Callable[..., Path]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_frames_go_through_the_node_and_are_recorded(write_bag: Write, tmp_path: Path, compressed: bool) -> None:
+    bag, output = write_bag(frames=40, wet=range(20, 40), compressed=compressed), tmp_path / "live out"
+    models = write_models(tmp_path / "models")
+    code, out, err = derain("replay", bag, "--output", output, "--live", "--models", models, "--rate", "0.5")
+    assert code == 0, err
+    images: dict[tuple[str, int], np.ndarray] = {}
+    with BagReader(output) as reader:
+        counts = {t.name: t.count for t in reader.topics.values()}
+        for message in reader.messages():
+            if "image_raw" in message.topic:
+                frame = frame_of(reader.decode(message))
+                images[message.topic.removesuffix("/compressed"), frame.stamp_ns] = frame.image
+        assert not reader.damage
+    suffix = "/compressed" if compressed else ""
+    assert counts["/left/image_raw" + suffix] == counts["/notes"] == counts["/right/camera_info"] == 40
+    came = [(camera, stamp) for topic, stamp in images for camera in ("left", "right")
+            if topic == f"/derained/{camera}/image_raw"]
+    assert len(came) > 60, out
+    for camera, stamp in came:
+        seen, made = (images[f"{prefix}/{camera}/image_raw", stamp] for prefix in ("", "/derained"))
+        change = BRIGHTER_BY if seen.mean() > 100 else 0
+        # The flag is debounced: after a wet frame, dry ones may still be restored, never the other way round.
+        np.testing.assert_array_equal(made, seen + np.uint8(change))
+    assert counts["/derained/left/anomaly_mask"] > 30 and counts["/derain/status"] > 30
+    assert "restored" in out and str(output) in out
+
+
+def test_without_discovery_it_says_so(write_bag: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    with BagReader(write_bag()) as reader, pytest.raises(ReplayError, match="unset it"):
+        play(reader, tmp_path / "out", choose(reader.topics), Config())
+
+
+def test_a_node_that_ends_by_itself_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment().items():
+        monkeypatch.setitem(os.environ, name, value)
+    with NodeProcess(Config(engine="onnxruntime"), tmp_path) as node:
+        node._process.kill()
+        node._process.wait()
+        with pytest.raises(ReplayError, match="exit code -9"):
+            node.check()
