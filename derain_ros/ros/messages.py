@@ -45,8 +45,20 @@ def stamp_ns(stamp: Time) -> int:
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
-def frame_of(message: Image, received_ns: int = 0) -> Received:
-    """The frame of an image message: a view of its data, rows padded as `step` says.
+def frame_of(message: Image | CompressedImage, received_ns: int = 0) -> Received:
+    """The frame of an image message of either type; ImageError where it cannot be processed."""
+    return (_decoded if isinstance(message, CompressedImage) else _viewed)(message, received_ns)
+
+
+def frame_unread(message: Image, received_ns: int = 0) -> Received:
+    """A frame of which only the size is looked at, black, to pass on a message that ImageError calls usable."""
+    image = np.broadcast_to(np.uint8(0), (message.height, message.width))
+    return Received(image, message.encoding, stamp_ns(message.header.stamp), message.header.frame_id, message,
+                    received_ns)
+
+
+def _viewed(message: Image, received_ns: int) -> Received:
+    """The frame of a raw image: a view of its data, rows padded as `step` says.
 
     Takes mono8, 8UC1, rgb8, bgr8 and little-endian mono16; anything else raises ImageError, whose reason is the first
     that applies of empty, truncated, unknown_encoding and big_endian.
@@ -74,14 +86,7 @@ def frame_of(message: Image, received_ns: int = 0) -> Received:
                     received_ns)
 
 
-def frame_unread(message: Image, received_ns: int = 0) -> Received:
-    """A frame of which only the size is looked at, black, to pass on a message that `frame_of` calls usable."""
-    image = np.broadcast_to(np.uint8(0), (message.height, message.width))
-    return Received(image, message.encoding, stamp_ns(message.header.stamp), message.header.frame_id, message,
-                    received_ns)
-
-
-def frame_of_compressed(message: CompressedImage, received_ns: int = 0) -> Received:
+def _decoded(message: CompressedImage, received_ns: int) -> Received:
     """The frame of a JPEG or PNG: mono8, mono16 or bgr8, or rgb8 where `format` names that as the original encoding.
 
     Raises ImageError (empty or undecodable).

@@ -30,7 +30,7 @@ from derain_ros.ros.diagnostics import Health, Statistics, status_of
 from derain_ros.ros.log import RosLogHandler
 from derain_ros.ros.mailbox import Job
 from derain_ros.ros.memory import tune_malloc
-from derain_ros.ros.messages import ImageError, Received, frame_of, frame_of_compressed, frame_unread
+from derain_ros.ros.messages import ImageError, Received, frame_of, frame_unread
 from derain_ros.ros.topics import CameraTopics, ImageSubscription
 from derain_ros.ros.worker import Worker
 from derain_ros.runtime.synchronize import Synchronizer
@@ -157,10 +157,13 @@ class DerainNode(LifecycleNode):
         self.statistics.count(camera, "received", *["lost"] * lost)
         received_ns = time.monotonic_ns()
         try:
-            frame = _frame(message, received_ns)
+            frame = frame_of(message, received_ns)
         except ImageError as error:
             self._refuse(camera, message, error, received_ns)
             return
+        if isinstance(message, Image) and message.is_bigendian:
+            # Bytes have no order, so the image is good; its driver should be looked at.
+            self.statistics.count(camera, "bad_big_endian")
         frames = self._synchronizer.add(camera, frame)
         if frames is not None:
             self._put(Job(frames))
@@ -186,7 +189,7 @@ class DerainNode(LifecycleNode):
             return
         self.statistics.count(camera, "received", *["lost"] * lost)
         try:
-            self._synchronizer.add_thermal(_frame(message, time.monotonic_ns()))
+            self._synchronizer.add_thermal(frame_of(message, time.monotonic_ns()))
         except ImageError as error:
             self.statistics.count(camera, f"bad_{error.reason}", "unusable")
 
@@ -279,12 +282,6 @@ def main(args: list[str] | None = None) -> int:
     node.destroy_node()
     rclpy.try_shutdown()
     return 0
-
-
-def _frame(message: Image | CompressedImage, received_ns: int) -> Received:
-    if isinstance(message, CompressedImage):
-        return frame_of_compressed(message, received_ns)
-    return frame_of(message, received_ns)
 
 
 if __name__ == "__main__":

@@ -55,10 +55,11 @@ def yaml_text() -> str:
     lines = ["# Every parameter with its default. Those marked read-only are set at start.",
              "/**:", "  ros__parameters:"]
     entries = [(MODELS, "", f"{MODELS_HELP} Read-only.")]
-    entries += [(f.name, _default(f), " ".join(filter(None, (
-        _describe(f), _choices(f), _range(f), "Read-only." if f.metadata["read_only"] else "")))) for f in fields(Config)]
-    for name, default, comment in entries:
-        lines += textwrap.wrap(comment, 110, initial_indent="    # ", subsequent_indent="    # ",
+    for f in fields(Config):
+        comment = (_describe(f), _choices(f), _range(f), "Read-only." if f.metadata["read_only"] else "")
+        entries.append((f.name, _default(f), " ".join(filter(None, comment))))
+    for name, default, text in entries:
+        lines += textwrap.wrap(text, 110, initial_indent="    # ", subsequent_indent="    # ",
                                break_on_hyphens=False)
         lines.append(f"    {name}: {json.dumps(default)}")
     return "\n".join(lines) + "\n"

@@ -50,11 +50,10 @@ def test_the_life_cycle_by_hand(start: Start) -> None:
         assert change(bench, Transition.TRANSITION_CONFIGURE) and state(bench) == "inactive"
         bench.ready()
         # Inactive: what arrives is not looked at.
-        seen = len(bench.restored("left"))
+        seen, received = len(bench.restored("left")), bench.received("left")
         for camera in bench.cameras:
             bench.images[camera].publish(image_message(WET, ms=1))
         assert change(bench, Transition.TRANSITION_ACTIVATE) and state(bench) == "active"
-        received = bench.received("left")
         bench.send_pair(100, WET, WET)
         images = wait_for(lambda seen=seen: bench.restored("left")[seen:], "an image")
         assert [at_ms(image) for image in images] == [100] and bench.received("left") == received + 1

@@ -12,7 +12,6 @@ from std_msgs.msg import Header
 from derain_ros.ros.messages import (
     ImageError,
     frame_of,
-    frame_of_compressed,
     frame_unread,
     header_of,
     image_of,
@@ -83,8 +82,8 @@ def test_stamps_are_in_nanoseconds() -> None:
     (pixels("bgr8"), "bgr8; png compressed bgr8", "bgr8"), (pixels("bgr8"), "rgb8; png compressed bgr8", "rgb8")])
 def test_compressed_images_are_read(image: np.ndarray, form: str, encoding: str) -> None:
     header = Header(stamp=stamp(7), frame_id="cam")
-    frame = frame_of_compressed(CompressedImage(header=header, format=form,
-                                                data=cv2.imencode(".png", image)[1].tobytes()), 5)
+    frame = frame_of(CompressedImage(header=header, format=form,
+                                     data=cv2.imencode(".png", image)[1].tobytes()), 5)
     assert frame.encoding == encoding and frame.message is None and frame.received_ns == 5
     assert np.array_equal(frame.image, image[..., ::-1] if encoding == "rgb8" else image)
     assert header_of(frame) == header
@@ -95,5 +94,5 @@ def test_compressed_images_are_read(image: np.ndarray, form: str, encoding: str)
     (cv2.imencode(".png", np.zeros((4, 4, 3), np.uint16))[1].tobytes(), "undecodable")])
 def test_what_cannot_be_decoded_says_why(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError) as caught:
-        frame_of_compressed(CompressedImage(format="png", data=data))
+        frame_of(CompressedImage(format="png", data=data))
     assert (caught.value.reason, caught.value.usable) == (reason, False)

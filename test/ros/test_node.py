@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from ros_bench import Bench, at_ms, image_message, pixels_of, stamp, wait_for
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
+from tiny_models import write_models
 
 Start = Callable[..., Bench]
 RNG = np.random.default_rng(5)
@@ -118,13 +120,13 @@ def test_bad_images_are_counted_and_the_stream_goes_on(start: Start) -> None:
     assert reported["derain: left"][1]["unusable"] == "5" and reported["derain: left"][1]["waiting"] == "0"
 
 
-def test_big_endian_bytes_are_bytes(start: Start) -> None:
+def test_big_endian_bytes_are_counted_and_restored(start: Start) -> None:
     bench = start(cameras=["front"]).ready()
     message = image_message(WET, ms=10)
     message.is_bigendian = 1
     bench.send("front", message)
     assert np.array_equal(pixels_of(bench.wait_images("front", 1)[0]), WET + 10)
-    assert bench.counts("front")["bad_big_endian"] == 0
+    assert bench.counts("front")["bad_big_endian"] == bench.counts("front")["restored"] == 1
 
 
 def test_under_overload_the_newest_is_kept_and_every_frame_is_accounted_for(start: Start) -> None:
@@ -203,14 +205,35 @@ def test_a_subscriber_that_comes_late_gets_the_anomaly(start: Start) -> None:
     assert [a.data for a in wait_for(lambda: late, "the latched anomaly")] == [True]
 
 
-def test_while_models_load_and_where_they_fail_frames_are_passed_on(start: Start, tmp_path: Any) -> None:
+@pytest.mark.parametrize("damaged", ["models.yaml", "restore_mono.onnx"])
+def test_where_models_cannot_be_loaded_frames_are_passed_on(start: Start, tmp_path: Path, damaged: str) -> None:
+    (write_models(tmp_path) / damaged).write_text("no model")
     bench = start(models=str(tmp_path)).ready("failed")
     bench.send_pair(100, WET, WET)
     assert np.array_equal(pixels_of(bench.wait_images("right", 1)[0]), WET)
     status, values = bench.wait_status(100)["left"]
-    assert status.message == "passed_disabled" and status.level != b"\0" and "models.yaml" in values["detail"]
-    node, values = bench.wait_diagnostics(lambda d: "derain" in d, "diagnostics")["derain"]
-    assert node.level == b"\2" and "models.yaml" in node.message and values["models"] == "none"
+    assert status.message == "passed_disabled" and status.level == b"\1" and damaged in values["detail"]
+    node, values = bench.wait_diagnostics(lambda d: d["derain"]["engine"].startswith("failed"), "diagnostics")["derain"]
+    assert node.level == b"\2" and damaged in node.message and values["models"] == "none"
+
+
+def test_what_the_middleware_lost_is_counted(start: Start) -> None:
+    bench = start(cameras=["front"]).ready()
+    add, busy = bench.derain._synchronizer.add, threading.Event()
+
+    def slow(camera: str, frame: Any) -> Any:
+        assert busy.wait(20)
+        return add(camera, frame)
+
+    bench.derain._synchronizer.add = slow
+    bench.send("front", image_message(DRY, ms=0))
+    for ms in (50, 100, 150):
+        bench.images["front"].publish(image_message(DRY, ms=ms))
+    busy.set()
+    # A depth of one keeps the newest.
+    wait_for(lambda: [image for image in bench.restored("front") if at_ms(image) == 150], "the newest image")
+    counts = bench.counts("front")
+    assert counts["received"] + counts["lost"] == 4 and counts["lost"] >= 1
 
 
 def test_diagnostics_tell_rates_latency_and_models(start: Start) -> None:
