@@ -34,8 +34,8 @@ class Config:
     enabled: bool = setting(True, "Restore; when false every frame is passed on untouched.")
     gating: bool = setting(True, "Pass a clean pair on untouched; when false every frame is restored.")
     detector: str = setting("detect", "Model that detects anomalies.", read_only=True)
-    restorer: str = setting("auto", "Model that restores: auto takes restore_mono or restore_rgb by encoding.",
-                            read_only=True)
+    restorer: str = setting("auto", "Model that restores: auto takes restore_mono or restore_rgb by encoding, in "
+                            "eight bits where there is such a model.", read_only=True)
     engine: str = setting("auto", "Runtime of the networks.", choices=("auto", "onnxruntime"), read_only=True)
     threads: int = setting(0, "Threads of the networks; 0 takes every core.", low=0, high=256, read_only=True)
     budget_ms: float = setting(200.0, "From a frame set's arrival until its result must be published.", unit="ms",

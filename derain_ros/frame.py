@@ -76,8 +76,8 @@ class Anomaly:
 class CameraResult:
     """What leaves the pipeline for one camera: the frame to publish, its anomaly, and what was done.
 
-    `frame` is the input's own object when it was passed on. `mask` is (H, W) uint8 at the frame's size, 255 where pixels
-    are occluded or were reconstructed. `anomaly` is None where no detector ran.
+    `frame` is the input's own object when it was passed on. `mask` is (H, W) uint8 at the frame's size, 255 where
+    pixels are occluded or were reconstructed. `anomaly` is None where no detector ran.
     """
 
     frame: Frame

@@ -9,20 +9,32 @@ import typer
 
 
 def command(
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `derain train restore`.")],
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `derain train`.")],
     name: Annotated[str, typer.Argument(help="Name of the model in the manifest; its file is NAME.onnx.")],
     models: Annotated[Path, typer.Option(help="Directory of models.yaml, which gets the entry.")] = Path("models"),
     grey: Annotated[bool, typer.Option("--grey", help="Make a model for grey images of a colour one.")] = False,
     data: Annotated[Path | None, typer.Option(help="Folder of training images: measures the held-out ones.")] = None,
 ) -> None:
-    """Export a restorer's checkpoint to ONNX, check it against PyTorch, measure it and enter it into the manifest.
+    """Export a checkpoint to ONNX, check it against PyTorch, measure it and enter it into the manifest.
 
     Examples:
 
       derain export runs/restore/last.pt restore_rgb --data data
 
       derain export runs/restore/last.pt restore_mono --grey --data data
+
+      derain export runs/detect/detector.pt detect --data data
     """
-    from derain_ros.train.publish import publish_restorer
-    for key, value in publish_restorer(checkpoint, name, models, grey, data).items():
-        typer.echo(f"{key}: {value}")
+    from derain_ros.train.export import task_of
+    if task_of(checkpoint) == "detect":
+        from derain_ros.train.publish_detector import publish_detector
+        if grey:
+            raise typer.BadParameter("the detector is grey already; leave --grey out")
+        report = publish_detector(checkpoint, name, models, data)
+        figures = report.figures if report else {}
+    else:
+        from derain_ros.train.publish import publish_restorer
+        figures = publish_restorer(checkpoint, name, models, grey, data)
+    for key, value in figures.items():
+        typer.echo(f"{key}: {value:.4g}")
+    typer.echo(f"written: {models / f'{name}.onnx'}")

@@ -9,13 +9,13 @@ import typer
 from typer.core import TyperGroup
 
 import derain_ros
-from derain_ros.cli import demo, doctor, evaluate, export, models, node, replay, train
+from derain_ros.cli import demo, doctor, evaluate, export, models, node, quantize, replay, train
 from derain_ros.config import ConfigError
 
 EXTRA_OF_MODULE = {
     "onnxruntime": "cpu",
-    "rclpy": "ros", "builtin_interfaces": "ros", "rcl_interfaces": "ros", "sensor_msgs": "ros", "std_msgs": "ros", "std_srvs": "ros",
-    "diagnostic_msgs": "ros", "lifecycle_msgs": "ros",
+    "rclpy": "ros", "builtin_interfaces": "ros", "rcl_interfaces": "ros", "sensor_msgs": "ros", "std_msgs": "ros",
+    "std_srvs": "ros", "diagnostic_msgs": "ros", "lifecycle_msgs": "ros",
     "rosbags": "replay", "matplotlib": "replay", "lz4": "replay", "backports": "replay",
     "torch": "train", "onnx": "train", "onnxscript": "train", "skimage": "train",
 }
@@ -91,5 +91,6 @@ app.command("replay")(replay.command)
 app.command("models")(models.command)
 app.command("doctor")(doctor.command)
 app.command("export")(export.command)
+app.command("quantize")(quantize.command)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")

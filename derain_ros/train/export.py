@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -48,3 +49,13 @@ def _name_dimensions(path: Path, dynamic: dict[int, str]) -> None:
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def task_of(checkpoint: Path) -> str:
+    """"restore" or "detect", whichever the checkpoint was trained for; ExportError where it is none of ours."""
+    try:
+        keys = torch.load(checkpoint, weights_only=False, map_location="cpu").keys()
+    except (OSError, RuntimeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
+        raise ExportError(f"{checkpoint}: not a checkpoint of `derain train`: {error}") from error
+    # Only the restorers keep a moving average of their weights.
+    return "restore" if "average" in keys else "detect"

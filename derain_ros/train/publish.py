@@ -62,20 +62,21 @@ def measure(engine: Engine, data: Path) -> dict[str, float]:
     real = list(read_pairs(folder / "rain", folder / "clean", channels, HELD_OUT_FRAMES))
     scores = summary(evaluate(engine, real))
     rendered = synthetic_pairs([data / "bsds500/val", data / "camvid/val/image"], 60, 256, seed=977)
-    in_channels = (lambda image: image) if channels == 3 else _luminance
-    synthetic = summary(evaluate(engine, (Pair("", in_channels(p.wet), in_channels(p.clean)) for p in rendered)))
-    photographs = [in_channels(read_rgb(path)) for path in image_files(data / "bsds500/val")[::5]]
+    synthetic = summary(evaluate(engine, (Pair("", in_channels(p.wet, channels), in_channels(p.clean, channels))
+                                          for p in rendered)))
+    photographs = [in_channels(read_rgb(path), channels) for path in image_files(data / "bsds500/val")[::5]]
     kept = [similarity(restore(engine, image)[0], image)[0] for image in photographs]
     figures = {f"real_{key}": value for key, value in scores.items()}
     figures |= {"synthetic_psnr_gain": synthetic["psnr_gain"], "synthetic_ssim_gain": synthetic["ssim_gain"]}
     figures["real_mask_iou"] = _mask_iou(engine, [(p.wet, occlusion_of(p.wet, p.clean)) for p in real])
-    figures["synthetic_mask_iou"] = _mask_iou(engine, [(in_channels(p.wet), p.mask) for p in rendered])
+    figures["synthetic_mask_iou"] = _mask_iou(engine, [(in_channels(p.wet, channels), p.mask) for p in rendered])
     figures["clean_psnr"] = float(np.mean(kept))
     return {key: round(value, 4) for key, value in figures.items()}
 
 
-def _luminance(image: np.ndarray) -> np.ndarray:
-    return np.rint(image @ np.array(LUMA)).astype(np.uint8)
+def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """An RGB image as it is for three channels, its luminance (H, W) for one."""
+    return image if channels == 3 else np.rint(image @ np.array(LUMA)).astype(np.uint8)
 
 
 def _mask_iou(engine: Engine, images: list[tuple[np.ndarray, np.ndarray]]) -> float:

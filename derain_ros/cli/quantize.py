@@ -1,0 +1,22 @@
+"""`derain quantize`: an eight-bit model beside an exported one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="Restorer of the manifest; the new one is called NAME_int8.")],
+    data: Annotated[Path, typer.Option(help="Folder of training images: calibrates, and measures the held-out ones.")],
+    models: Annotated[Path, typer.Option(help="Directory of models.yaml, which gets the entry.")] = Path("models"),
+) -> None:
+    """Quantise a restorer to eight bits, measure it and enter it into the manifest.
+
+    Example: derain quantize restore_mono --data data
+    """
+    from derain_ros.train.quantize import publish_quantized
+    for key, value in publish_quantized(name, models, data).items():
+        typer.echo(f"{key}: {value}")

@@ -1,0 +1,93 @@
+"""Eight-bit restorers: static quantisation of an exported model, calibrated on wet images of the training set."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from derain_ros.engine import load
+from derain_ros.manifest import Manifest, Model
+from derain_ros.train.data import CLEAN_FOLDERS, image_files, read_rgb, real_pairs, synthetic_pairs
+from derain_ros.train.export import ExportError
+from derain_ros.train.publish import enter, in_channels, measure
+
+QUANTIZED_OPS = ("Conv", "Add", "Concat", "AveragePool", "Resize", "Relu")
+SUFFIX = "_int8"
+
+
+class _Wet(CalibrationDataReader):
+    """Hands out the calibration images one by one, as the quantiser asks for them."""
+
+    def __init__(self, images: list[np.ndarray]) -> None:
+        self._images: Iterator[np.ndarray] = iter(images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next image as the model takes it; None at the end."""
+        image = next(self._images, None)
+        return None if image is None else {"image": image[None]}
+
+
+def calibration_images(data: Path, channels: int) -> list[np.ndarray]:
+    """Wet and dry images, (H, W, channels) uint8, on which the ranges are measured; none of them is held out."""
+    real = [pair.wet for pair in real_pairs(data, held_out=False)[::4]]
+    synthetic = [pair.wet for pair in synthetic_pairs([data / f for f in CLEAN_FOLDERS], 30, 256, seed=41)]
+    dry = [cv2.resize(read_rgb(p), (256, 256)) for p in image_files(data / CLEAN_FOLDERS[0])[::40]]
+    return [np.atleast_3d(in_channels(image, channels)) for image in (*real, *synthetic, *dry)]
+
+
+def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
+    """Write `source` with unsigned 8-bit activations and signed 8-bit weights, per channel, to `target`.
+
+    What is added to the image itself stays float: eight bits there would be noise on every clean pixel.
+    ExportError where the model is none of ours.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder, "prepared.onnx")
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        additions = _additions_to_the_image(onnx.load(prepared))
+        if not additions:
+            raise ExportError(f"{source}: has no residual on the image; quantise a model of `derain export`")
+        quantize_static(str(prepared), str(target), _Wet(images), quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                        op_types_to_quantize=list(QUANTIZED_OPS), nodes_to_exclude=additions)
+
+
+def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float]:
+    """Quantise the restorer `name` of `directory` and enter it as `name`_int8; returns its figures."""
+    model = Manifest.load(directory).get(name)
+    path = directory / f"{name}{SUFFIX}.onnx"
+    quantize_onnx(model.file, path, calibration_images(data, model.channels))
+    entry = _entry(model, path)
+    enter(directory, entry)
+    entry["figures"] = measure(load(Manifest.load(directory).get(entry["name"])), data)
+    enter(directory, entry)
+    return dict(entry["figures"])
+
+
+def _entry(model: Model, path: Path) -> dict[str, Any]:
+    return {"name": path.stem, "task": model.task, "file": path.name, "channels": model.channels,
+            "stride": model.stride, "description": f"{model.description}, 8 bit", "figures": {}, "card": model.card}
+
+
+def _additions_to_the_image(model: onnx.ModelProto) -> list[str]:
+    """Names of the additions onto the image: one of their inputs is it, but for its form, or it with a residual."""
+    maker = {output: node for node in model.graph.node for output in node.output}
+
+    def is_image(value: str) -> bool:
+        node = maker.get(value)
+        if node is None:
+            return value == "image"
+        if node.op_type == "Add":
+            return any(is_image(i) for i in node.input)
+        keeps = ("Reshape", "Transpose", "Cast", "Mul", "DepthToSpace", "Clip")
+        return node.op_type in keeps and is_image(node.input[0])
+
+    return [node.name for node in model.graph.node if node.op_type == "Add" and any(is_image(i) for i in node.input)]

@@ -1,0 +1,72 @@
+"""Eight-bit restorers: close to what they were made of, and entered beside it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+import onnx  # noqa: E402
+
+from derain_ros.engine import load  # noqa: E402
+from derain_ros.evaluate.restoration import restore, similarity  # noqa: E402
+from derain_ros.manifest import Manifest  # noqa: E402
+from derain_ros.nets.fast import FastRestorer  # noqa: E402
+from derain_ros.train.export import ExportError  # noqa: E402
+from derain_ros.train.publish import publish_restorer  # noqa: E402
+from derain_ros.train.quantize import calibration_images, publish_quantized, quantize_onnx  # noqa: E402
+from derain_ros.train.restore import RestoreRecipe  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a small grey restorer of random weights."""
+    torch.manual_seed(0)
+    net = FastRestorer(3, 16, 2)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    directory = tmp_path_factory.mktemp("models")
+    torch.save({"average": net.state_dict(), "recipe": asdict(RestoreRecipe(width=16, blocks=2))}, directory / "a.pt")
+    publish_restorer(directory / "a.pt", "restore_mono", directory, grey=True, data=None)
+    return directory
+
+
+def test_is_close_and_entered_beside(models: Path, data_folder: Path) -> None:
+    figures = publish_quantized("restore_mono", models, data_folder)
+    manifest = Manifest.load(models)
+    assert set(manifest.models) == {"restore_mono", "restore_mono_int8"}
+    eight, full = manifest.get("restore_mono_int8"), manifest.get("restore_mono")
+    manifest.verify(eight)
+    assert eight.figures == figures and (eight.channels, eight.stride) == (full.channels, full.stride)
+    image = calibration_images(data_folder, 1)[0]
+    theirs, ours = restore(load(full), image)[0], restore(load(eight), image)[0]
+    assert similarity(theirs[..., 0], image[..., 0])[0] < 30 < similarity(theirs[..., 0], ours[..., 0])[0]
+
+
+def test_what_is_added_to_the_image_stays_float(models: Path, data_folder: Path, tmp_path: Path) -> None:
+    quantize_onnx(models / "restore_mono.onnx", tmp_path / "q.onnx", calibration_images(data_folder, 1)[:2])
+    graph = onnx.load(tmp_path / "q.onnx").graph
+    maker = {output: node for node in graph.node for output in node.output}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    assert convolutions and all(maker[node.input[0]].op_type == "DequantizeLinear" for node in convolutions)
+    last = maker["restored"]
+    passed = []
+    while last.op_type != "Add" or "pixel" in last.name:
+        passed.append(last.op_type)
+        last = maker[last.input[0]]
+    assert "DequantizeLinear" not in passed, "the restored image is never rounded to eight bits but at the end"
+
+
+def test_other_models_are_refused(data_folder: Path, tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Relu", ["image"], ["restored"])
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 32, 32, 1])
+             for name in ("image", "restored")]
+    path = tmp_path / "other.onnx"
+    graph = onnx.helper.make_graph([node], "other", value[:1], value[1:])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), path)
+    with pytest.raises(ExportError, match="no residual on the image"):
+        quantize_onnx(path, tmp_path / "q.onnx", [np.zeros((32, 32, 1), np.uint8)])
