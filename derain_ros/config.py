@@ -72,8 +72,10 @@ def check(name: str, value: Any) -> None:
     """Raise ConfigError unless `value` is of the type, range and choices of the setting `name`."""
     f = next(f for f in fields(Config) if f.name == name)
     meta = f.metadata
-    kind = {"bool": bool, "int": int, "float": (int, float), "str": str, "list[str]": (list, tuple)}[str(f.type)]
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    kinds: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,),
+                                          "list[str]": (list, tuple)}
+    kind = kinds[str(f.type)]
+    if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
         raise ConfigError(f"{name}: {value!r} is not of type {f.type}")
     if meta["choices"] and value not in meta["choices"]:
         raise ConfigError(f"{name}: {value!r} is not one of {', '.join(meta['choices'])}")

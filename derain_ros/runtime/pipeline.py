@@ -127,10 +127,10 @@ class Pipeline:
 
         detector = Detector(load(config.detector, "detect"))
         detector.warm_up(len(config.cameras))
-        names = (config.restorer,)
+        names = [config.restorer]
         if config.restorer == "auto":
             # Eight bits are more than twice as fast on a processor, and hardly to be told apart.
-            names = tuple(f"{n}_int8" if f"{n}_int8" in manifest.models else n for n in AUTO_RESTORERS)
+            names = [f"{name}_int8" if f"{name}_int8" in manifest.models else name for name in AUTO_RESTORERS]
         restorers = [load(name, "restore") for name in names]
         return _Stages(detector, Restorer({engine.model.channels: engine for engine in restorers}))
 

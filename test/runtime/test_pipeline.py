@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import write_models
+import yaml
+from tiny_models import STRIDE, restorer, write_manifest, write_model, write_models
 
 from derain_ros import Action, Config, ConfigError, Frame, FrameSet, Pipeline, Result
 from derain_ros.engine import EngineError
@@ -299,3 +301,16 @@ def test_one_named_restorer_serves_its_own_channels(manifest: Manifest) -> None:
     assert actions(pipeline.process(FrameSet({"front": Frame(np.full(SIZE, WET, np.uint8))}))) == [Action.RESTORED]
     colour = pipeline.process(FrameSet({"front": Frame(np.full((*SIZE, 3), WET, np.uint8), "rgb8")}))
     assert actions(colour) == [Action.PASSED_ERROR] and "no restorer for rgb8" in colour.detail
+
+
+def test_an_eight_bit_restorer_is_preferred_where_there_is_one(tmp_path: Path) -> None:
+    directory = write_models(tmp_path)
+    entries = [*yaml.safe_load((directory / "models.yaml").read_text())["models"],
+               write_model(directory, restorer(1), name="restore_mono_int8", task="restore", channels=1, stride=STRIDE)]
+    write_manifest(directory, entries)
+    pipeline = Pipeline(manifest=Manifest.load(directory))
+    pipeline.load()
+    assert [engine.model.name for engine in pipeline.engines] == ["detect", "restore_mono_int8", "restore_rgb"]
+    named = Pipeline(Config(restorer="restore_mono"), Manifest.load(directory))
+    named.load()
+    assert [engine.model.name for engine in named.engines] == ["detect", "restore_mono"]
