@@ -80,7 +80,8 @@ def command(
             pipeline.load()
             account = replay(reader, output, cameras, pipeline, step("Restoring"))
     how = "Latency, from camera to receiver" if live else "Time of the pipeline"
-    progress.show(console, [report.frames_table(account), report.latency_table(account, how)])
+    progress.show(console, [report.frames_table(account), report.actions_table(account),
+                            report.latency_table(account, how)])
     for note in (*account.notes, account.damage):
         if note:
             console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True, highlight=False)

@@ -42,6 +42,12 @@ def frames_table(account: Account) -> Table:
     return Table("Frames", ["camera", *account.total()], rows)
 
 
+def actions_table(account: Account) -> Table:
+    """How often each thing was done with a frame."""
+    rows = [[action.replace("_", " "), str(count)] for action, count in account.reasons().items()]
+    return Table("What was done", ["action", "frames"], rows)
+
+
 def latency_table(account: Account, title: str) -> Table:
     """Percentiles of the latency, of all frames and of the restored ones, in milliseconds."""
     restored = percentiles(o.latency_ms for o in account.outputs if o.action == Action.RESTORED.value)
@@ -60,7 +66,7 @@ def decisions_table(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> 
         rows.append([camera, str(found.affected), _share(found.hits, found.affected), str(found.clean),
                      _share(found.false_alarms, found.clean), delay])
     return Table("Anomaly decisions against the truth",
-                 ["camera", "wet frames", "hits", "clean frames", "false alarms", "delay of onset"], rows)
+                 ["camera", "wet", "hits", "clean", "false alarms", "onset delay"], rows)
 
 
 def quality_table(quality: Quality) -> Table:

@@ -27,6 +27,7 @@ def test_tables() -> None:
     assert report.frames_table(books).rows == [["left", "5", "4", "1", "1", "3", "0"],
                                                ["right", "4", "4", "0", "1", "3", "0"],
                                                ["all", "9", "8", "1", "2", "6", "0"]]
+    assert report.actions_table(books).rows == [["passed clean", "6"], ["restored", "2"]]
     assert report.latency_table(books, "t").rows[1] == ["restored", "30.0", "30.0", "30.0"]
     assert report.decisions_table(books, WET).rows == [
         ["left", "2", "1 (50.0 %)", "2", "0 (0.0 %)", "1.00 s"], ["right", "0", "-", "4", "0 (0.0 %)", "-"]]
