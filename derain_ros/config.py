@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -75,13 +75,19 @@ def check(name: str, value: Any) -> None:
     kinds: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,),
                                           "list[str]": (list, tuple)}
     kind = kinds[str(f.type)]
-    if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
+    # Python takes a bool for an int.
+    fits = isinstance(value, kind) and (bool in kind or not isinstance(value, bool))
+    if not fits:
         raise ConfigError(f"{name}: {value!r} is not of type {f.type}")
     if meta["choices"] and value not in meta["choices"]:
         raise ConfigError(f"{name}: {value!r} is not one of {', '.join(meta['choices'])}")
     if meta["low"] is not None and not meta["low"] <= value <= meta["high"]:
         unit = f" {meta['unit']}" if meta["unit"] else ""
         raise ConfigError(f"{name}: {value} is outside {meta['low']} to {meta['high']}{unit}")
-    if name == "cameras" and (not value or len(set(value)) != len(value)
-                              or not all(isinstance(v, str) and v for v in value)):
-        raise ConfigError(f"cameras: {value!r} must name at least one camera, each once")
+    if name == "cameras":
+        _check_cameras(value)
+
+
+def _check_cameras(names: Sequence[Any]) -> None:
+    if not names or len(set(names)) != len(names) or not all(isinstance(name, str) and name for name in names):
+        raise ConfigError(f"cameras: {names!r} must name at least one camera, each once")
