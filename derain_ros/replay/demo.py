@@ -51,7 +51,8 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     quality = compare(cleaned, truth, wet)
     told(1, 2)
     tables = [report.frames_table(account), report.actions_table(account),
-              report.latency_table(account, "Latency, from camera to receiver"), report.decisions_table(account, wet), report.quality_table(quality)]
+              report.latency_table(account, "Latency, from camera to receiver"), report.decisions_table(account, wet),
+              report.quality_table(quality)]
     report.write(page, f"derain: a rainy drive of {drive.seconds:g} s", tables, account, quality, wet)
     told(2, 2)
     return Demonstration(bag, cleaned, page, account, tables)
