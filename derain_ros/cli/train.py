@@ -31,7 +31,7 @@ def read_recipe(recipe: type, path: Path | None) -> Any:
     for name, value in values.items():
         if name not in known:
             raise typer.BadParameter(f"{path}: {name}: no such hyper-parameter; there are {', '.join(known)}")
-        kinds = {"int": (int,), "float": (int, float)}.get(known[name], (object,))
+        kinds = {"int": (int,), "float": (int, float), "str": (str,)}.get(known[name], (object,))
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise typer.BadParameter(f"{path}: {name}: {value!r} is not of type {known[name]}")
     return recipe(**values)

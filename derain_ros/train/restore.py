@@ -56,6 +56,8 @@ class RestoreRecipe:
     average: float = 0.999
     """Decay of the moving average of the weights, which is what is validated and exported."""
     validate_every: int = 500
+    start_from: str = ""
+    """Checkpoint of an earlier training whose weights to start from; random ones where none is named."""
     seed: int = 1
 
 
@@ -121,6 +123,8 @@ def train(data: Path, output: Path, recipe: RestoreRecipe) -> Path:
                          recipe.clean_share, rng)
     net = FastRestorer(3, recipe.width, recipe.blocks)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its type stubs
+    if recipe.start_from:
+        net.load_state_dict(torch.load(recipe.start_from, weights_only=False)["average"])
     average = copy.deepcopy(net)
     optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     start = 0

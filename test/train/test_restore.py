@@ -52,6 +52,15 @@ def test_resumes_to_the_same_result(data_folder: Path, tmp_path: Path, monkeypat
     assert cut[-1]["loss"] == whole[-1]["loss"] and cut[-1]["psnr"] == whole[-1]["psnr"]
 
 
+def test_starts_from_the_weights_of_another_training(data_folder: Path, tmp_path: Path) -> None:
+    first = train(data_folder, tmp_path / "first", TINY)
+    second = train(data_folder, tmp_path / "second", replace(TINY, start_from=str(first), steps=1, learning_rate=0.0))
+    before, after = (torch.load(path, weights_only=False)["net"] for path in (first, second))
+    average = torch.load(first, weights_only=False)["average"]
+    assert all(torch.equal(after[key], average[key]) for key in average)
+    assert not all(torch.equal(after[key], before[key]) for key in before)
+
+
 def test_held_out_frames_are_kept_out(data_folder: Path) -> None:
     held_out, trained = real_pairs(data_folder, held_out=True), real_pairs(data_folder, held_out=False)
     assert len(held_out) == 2 and len(trained) == 2
