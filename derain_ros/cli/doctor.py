@@ -1,7 +1,5 @@
 """`derain doctor`: what is installed on this machine, and what to do about what is not."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil
@@ -10,7 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 from xml.etree import ElementTree
 
 import typer
@@ -43,7 +41,8 @@ class Check:
 
 
 def command(
-    models: Annotated[Path | None, typer.Option(help="Directory with models.yaml; the shipped one by default.")] = None,
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
 ) -> None:
     """Say what is installed and what to do about each lack.
 

@@ -1,7 +1,5 @@
 """`derain`: the group of all sub-commands, and what a user sees when one fails."""
 
-from __future__ import annotations
-
 import os
 from typing import Annotated, Any
 

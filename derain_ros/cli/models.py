@@ -1,16 +1,15 @@
 """`derain models`: what models there are and whether they are whole."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
 
 def command(
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its sha256.")] = False,
-    models: Annotated[Path | None, typer.Option(help="Directory with models.yaml; the shipped one by default.")] = None,
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
 ) -> None:
     """List the models and verify them.
 

@@ -1,7 +1,5 @@
 """`derain node`: the node in this terminal."""
 
-from __future__ import annotations
-
 import os
 
 import typer
