@@ -1,0 +1,48 @@
+"""The generator: what its stages give, and that its skips and its folding do what they say."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from derain_ros.nets.generator import Generator, Stage  # noqa: E402
+
+
+@pytest.mark.parametrize(("resize", "size"), [(1, (8, 12)), (-2, (4, 6)), (2, (16, 24))])
+def test_stage_resizes_and_folds_to_the_same(resize: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    stage = Stage(3, 5, resize)
+    for _ in range(3):
+        stage(torch.randn(4, 3, 8, 12) * 2 + 1)
+    stage.eval()
+    image = torch.randn(2, 3, 8, 12)
+    expected = stage(image)
+    assert expected.shape == (2, 5, *size) and (expected >= 0).all() and expected.any()
+    stage.fold()
+    assert isinstance(stage.norm, torch.nn.Identity)
+    torch.testing.assert_close(stage(image), expected, atol=1e-5, rtol=1e-5)
+    stage.fold()
+    torch.testing.assert_close(stage(image), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("aggregation", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shapes_and_range(channels: int, aggregation: bool) -> None:
+    generated, features = Generator(channels, aggregation)(torch.rand(2, channels, 36, 52) * 2 - 1)
+    assert generated.shape == (2, channels, 36, 52) and features.shape == (2, 16, 36, 52)
+    assert generated.abs().max() <= 1
+
+
+@pytest.mark.parametrize("aggregation", [False, True])
+def test_only_aggregation_carries_the_image_past_the_trunk(aggregation: bool) -> None:
+    torch.manual_seed(0)
+    net = Generator(1, aggregation).eval()
+    # Closes the trunk: what still reaches the output came through the skips.
+    with torch.no_grad():
+        for stage in (net.trunk[0], *(block.second for block in net.trunk[1:])):
+            stage.norm.weight.zero_()
+    image = torch.rand(1, 1, 32, 32, requires_grad=True)
+    net(image)[0].sum().backward()
+    assert image.grad is not None
+    assert bool(image.grad.abs().sum() > 0) == aggregation
