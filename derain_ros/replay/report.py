@@ -18,7 +18,7 @@ from derain_ros.replay.quality import Quality, Sample
 
 COLOURS = {Action.RESTORED.value: "#1f77b4", Action.PASSED_CLEAN.value: "#2ca02c",
            Action.PASSED_DISABLED.value: "#7f7f7f", Action.PASSED_BUDGET.value: "#ff7f0e",
-           Action.PASSED_ERROR.value: "#d62728"}
+           Action.PASSED_ERROR.value: "#d62728", Action.PASSED_UNPAIRED.value: "#9467bd"}
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .9em;border-bottom:1px solid #ddd;text-align:right}
 th:first-child,td:first-child{text-align:left}caption{text-align:left;font-weight:600;padding:.3em 0}
