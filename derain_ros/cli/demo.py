@@ -1,11 +1,9 @@
 """`derain demo`: see the node at work without a robot."""
 
-from __future__ import annotations
-
 import os
 import random
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -14,7 +12,8 @@ def command(
     output: Annotated[Path, typer.Option(help="Directory for bags and report; an earlier demo there is "
                                          "replaced.")] = Path("derain_demo"),
     seconds: Annotated[float, typer.Option(min=2.0, max=600.0, help="Length of the drive.")] = 10.0,
-    models: Annotated[Path | None, typer.Option(help="Directory with models.yaml; the shipped one by default.")] = None,
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
 ) -> None:
     """Record a rainy drive, play it through the node in real time, and tell how it went.
 

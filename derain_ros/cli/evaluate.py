@@ -1,9 +1,7 @@
 """`derain evaluate`: figures of a model on images it has not seen."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -20,9 +18,10 @@ def restoration(
     model: Annotated[str, typer.Argument(help="Name of a restorer in the manifest.")],
     wet: Annotated[Path, typer.Argument(help="Folder of wet images.")],
     clean: Annotated[Path, typer.Argument(help="Folder of clean images of the same names.")],
-    models: Annotated[Path | None, typer.Option(help="Directory with models.yaml; the shipped one by default.")] = None,
-    prefix: Annotated[list[str] | None, typer.Option(help="Only files whose names begin so; repeatable.")] = None,
-    output: Annotated[Path | None, typer.Option(help="CSV file to write, one line per image.")] = None,
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
+    prefix: Annotated[Optional[list[str]], typer.Option(help="Only files whose names begin so; repeatable.")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="CSV file to write, one line per image.")] = None,
 ) -> None:
     """PSNR and SSIM of a restorer on pairs of images, with bootstrap intervals, as a Markdown table.
 
@@ -31,10 +30,12 @@ def restoration(
     Example: derain evaluate restoration restore_rgb data/rain data/clean --output figures.csv
     """
     from derain_ros.engine import load
-    from derain_ros.evaluate.restoration import evaluate, markdown, read_pairs, write_csv
+    from derain_ros.evaluate.restoration import EvaluationError, evaluate, markdown, read_pairs, write_csv
     from derain_ros.manifest import Manifest
     manifest = Manifest.load(models)
     entry = manifest.get(model)
+    if entry.task != "restore":
+        raise EvaluationError(f"{model}: its task is to {entry.task}; name a restorer")
     manifest.verify(entry)
     with typer.progressbar(list(read_pairs(wet, clean, entry.channels, tuple(prefix or [""]))), label=model) as pairs:
         scores = evaluate(load(entry), pairs)

@@ -1,9 +1,7 @@
 """`derain export`: from a training checkpoint to a model that the node runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -13,7 +11,8 @@ def command(
     name: Annotated[str, typer.Argument(help="Name of the model in the manifest; its file is NAME.onnx.")],
     models: Annotated[Path, typer.Option(help="Directory of models.yaml, which gets the entry.")] = Path("models"),
     grey: Annotated[bool, typer.Option("--grey", help="Make a model for grey images of a colour one.")] = False,
-    data: Annotated[Path | None, typer.Option(help="Folder of training images: measures the held-out ones.")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="Folder of training images: measures those held "
+                                                 "out.")] = None,
 ) -> None:
     """Export a checkpoint to ONNX, check it against PyTorch, measure it and enter it into the manifest.
 

@@ -1,7 +1,5 @@
 """`derain quantize`: an eight-bit model beside an exported one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,9 +1,7 @@
 """`derain replay`: a recorded bag through the pipeline or through the node."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -11,14 +9,15 @@ import typer
 def command(
     bag: Annotated[Path, typer.Argument(help="A ROS 2 bag: its directory, or one .mcap or .db3 file.")],
     output: Annotated[Path, typer.Option(help="Directory of the bag to write; it must not exist.")],
-    camera: Annotated[list[str] | None, typer.Option(
+    camera: Annotated[Optional[list[str]], typer.Option(
         metavar="NAME=TOPIC", help="A camera's image topic; once for each camera restored together. Found by type "
         "without.")] = None,
     thermal: Annotated[str, typer.Option(metavar="TOPIC", help="The thermal image topic, found by its name "
                                          "without.")] = "",
     live: Annotated[bool, typer.Option("--live", help="Play through the node in another process, over DDS.")] = False,
     rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="With --live: times the recorded speed.")] = 1.0,
-    models: Annotated[Path | None, typer.Option(help="Directory with models.yaml; the shipped one by default.")] = None,
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
     all_frames: Annotated[bool, typer.Option("--all-frames", help="Restore every frame, also clean ones.")] = False,
 ) -> None:
     """Restore the images of a recorded bag.

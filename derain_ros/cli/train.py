@@ -1,11 +1,9 @@
 """`derain train`: train the networks."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -13,7 +11,7 @@ app = typer.Typer(no_args_is_help=True, help="Train the networks; needs the extr
 
 Data = Annotated[Path, typer.Option(help="Folder of training images; the README tells its layout.")]
 Output = Annotated[Path, typer.Option(help="Folder of checkpoints and the log; a run found there is taken up.")]
-Recipe = Annotated[Path | None, typer.Option(help="YAML file of hyper-parameters that differ from the defaults.")]
+Recipe = Annotated[Optional[Path], typer.Option(help="YAML file of hyper-parameters that differ from the defaults.")]
 
 
 def read_recipe(recipe: type, path: Path | None) -> Any:
