@@ -41,9 +41,10 @@ def evaluate(engine: Engine, data: Path, on_score: float = 0.6, views: int = 200
     """Run a detector through the runtime's own stage on the pictures below `data`; a view counts as affected from
     `on_score`. Raises DataError where data is missing.
 
-    `real`: crops of a wet lens and of the dry one beside it, whole frames never trained on. `clean`: whole photographs.
-    `spoiled`, `views`: rendered from pictures never trained on. `kitti`: a stereo sequence no part of which was ever
-    used for training or for a choice; drops on the left lens only.
+    `real`: crops of a wet lens and of the dry one beside it, whole frames never trained on. `clean`, `camvid`,
+    `bsds500`: whole photographs, every other one, as the rest decided on the operating point. `views`: rendered from
+    pictures never trained on. `kitti`: a stereo sequence no part of which was ever used for training or for a choice;
+    drops on the left lens only.
     """
     detector = Detector(engine)
     classes = engine.model.classes
@@ -80,7 +81,7 @@ def _real(detector: Detector, pictures: Pictures, on_score: float) -> dict[str, 
 
 def _clean(detector: Detector, pictures: Pictures, on_score: float) -> dict[str, float]:
     rates = {}
-    scores = {name: _scores(detector, map(read_grey, pictures.clean[name]), on_score)
+    scores = {name: _scores(detector, map(read_grey, pictures.clean[name][1::2]), on_score)
               for name in ("camvid", "bsds500", "msrs", "llvip", "roadscene")}
     for name in ("camvid", "bsds500"):
         rates[f"{name}_false_alarms"] = float(np.mean(scores[name] >= on_score))

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from derain_ros.nets.detector import CELL, SIZE, Detection, Detector
+from derain_ros.train.calibrate import clean_bias
 from derain_ros.train.views import IGNORED, Pictures, draw_view, find_pictures
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class DetectRecipe:
     threads: int = 1
     """Threads of the training itself."""
     seed: int = 1
+    start_from: str = ""
+    """Checkpoint of an earlier training whose weights to start from; random ones where none is named."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def detection_loss(out: Detection, labels: Tensor, cells: Tensor, recipe: Detect
 def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
     """Train a detector on the folders below `data`; returns the checkpoint, `output`/detector.pt.
 
-    `output`/detector.jsonl gets one line per epoch. Raises DataError where data is missing.
+    It holds the operating point too, see `calibrate`. `output`/detector.jsonl gets one line per epoch. Raises
+    DataError where data is missing.
     """
     training, validation = find_pictures(data, validation=False), find_pictures(data, validation=True)
     output.mkdir(parents=True, exist_ok=True)
@@ -101,6 +105,8 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
     views = render_views(training, recipe.views, recipe.seed, recipe.workers)
     unseen = render_views(validation, recipe.validation_views, recipe.seed + 1, recipe.workers)
     net = Detector()
+    if recipe.start_from:
+        net.load_state_dict(torch.load(recipe.start_from, weights_only=True)["net"])
     optimiser = torch.optim.AdamW(net.parameters(), weight_decay=recipe.weight_decay)
     steps = recipe.epochs * -(-recipe.views // recipe.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, steps, pct_start=0.1)
@@ -127,7 +133,8 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
             log.info("epoch %d: %s", epoch + 1, figures)
             with journal.open("a") as file:
                 file.write(json.dumps({"epoch": epoch + 1, **figures}) + "\n")
-            torch.save({"net": net.state_dict(), "recipe": asdict(recipe), "figures": figures}, checkpoint)
+            torch.save({"net": net.state_dict(), "recipe": asdict(recipe), "figures": figures,
+                        "clean_bias": clean_bias(net, validation)}, checkpoint)
     return checkpoint
 
 

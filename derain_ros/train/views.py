@@ -154,7 +154,7 @@ def _finish(pair: tuple[np.ndarray, np.ndarray], alpha: np.ndarray | None, kind:
     }
     if alpha is not None:
         share, low, high = _per_cell(to_detector(alpha)), 0.05, 0.20
-        visible = np.mean(to_detector(alpha) > 0.3) > 0.005 and np.mean(difference > 16) > 0.004
+        visible = np.mean(to_detector(alpha) > 0.3) > 0.005 and np.mean(difference > 16) > 0.006
     else:
         share, low, high = rules[kind]()
         visible = np.mean(difference > 8) > 0.02

@@ -24,7 +24,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Detector, Path]:
     net = Detector()
     for _ in range(3):
         net(torch.rand(4, 1, *SIZE) * 255)  # running statistics that differ from their start
-    torch.save({"net": net.state_dict()}, folder / "detector.pt")
+    torch.save({"net": net.state_dict(), "clean_bias": 0.75}, folder / "detector.pt")
     export_detector(folder / "detector.pt", folder / "detect.onnx")
     return net.eval(), folder / "detect.onnx"
 
@@ -41,7 +41,8 @@ def test_agrees_with_the_network(exported: tuple[Detector, Path], batch: int) ->
     assert np.allclose(probabilities.sum(1), 1.0, atol=1e-5)
     with torch.no_grad():
         out = net(torch.from_numpy(image).permute(0, 3, 1, 2).float())
-    assert np.allclose(probabilities, out.classes.softmax(1).numpy(), atol=1e-4)
+    expected = (out.classes + torch.tensor([0.75, 0.0, 0.0, 0.0])).softmax(1)
+    assert np.allclose(probabilities, expected.numpy(), atol=1e-4)
     assert np.allclose(mask, out.mask.sigmoid().numpy(), atol=1e-4)
 
 
