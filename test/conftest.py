@@ -52,3 +52,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_unconfigure() -> None:
     """Remove the logs of ROS."""
     shutil.rmtree(_log_directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders that training reads, with few images in each."""
+    from tiny_data import write_data
+    return write_data(tmp_path_factory.mktemp("training images"))

@@ -1,4 +1,4 @@
-"""A data folder in the layout of the real one, with a few pictures drawn by a seed."""
+"""A data folder in the layout of the real one, with a few textures instead of photographs."""
 
 from __future__ import annotations
 
@@ -7,32 +7,41 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-NAMES = ("0_0_0", "2400_80_1", "800_26_1", "7200_240_3")
-"""Names of the pictures of every folder: as real drops, the second and the fourth are held out."""
-
-FOLDERS = ("camvid/train/image", "camvid/val/image", "bsds500/train", "bsds500/val", "msrs/train/visible",
-           "llvip/train/visible", "roadscene_rain/train/clean", "roadscene_rain/train/rain",
-           "raindrop_real/train/clean", "raindrop_real/train/rain")
+REAL = ("0_0_0", "800_26_1", "2400_80_1", "7200_240_3")
+"""Names of the real pairs; the last two are of frames that training holds out."""
 
 
 def write_data(data: Path) -> Path:
-    """Draw NAMES in each of FOLDERS below `data`, which is returned; those of rain are the clean ones, blurred."""
-    for number, folder in enumerate(FOLDERS):
-        (data / folder).mkdir(parents=True)
-        rng = np.random.default_rng(3 if "rain" in folder.split("/")[0] else 10 + number)
-        for name in NAMES:
-            picture = _picture(rng)
-            if folder.endswith("/rain"):
-                picture = cv2.GaussianBlur(picture, (0, 0), 9)
-            cv2.imwrite(str(data / folder / f"{name}.jpg"), picture)
+    """Fill `data`, which is returned: a white blot hides the middle of each real wet image, lines are rain."""
+    rng = np.random.default_rng(0)
+    for folder in ("camvid/train/image", "camvid/val/image", "bsds500/train", "bsds500/val"):
+        for number in range(2):
+            _write(data / folder / f"{number}.png", _texture(rng, 300, 400))
+    for number in range(10):
+        _write(data / f"msrs/train/visible/{number}.png", _texture(rng, 300, 400))
+        _write(data / f"llvip/train/visible/{number}.png", _texture(rng, 300, 400) // 4)
+        clean = _texture(rng, 260, 400)
+        rain = clean.copy()
+        for x in range(5, 400, 9):
+            cv2.line(rain, (x, 0), (x - 20, 259), (235, 235, 235), 1)
+        _write(data / f"roadscene_rain/train/clean/{number}.png", clean)
+        _write(data / f"roadscene_rain/train/rain/{number}.png", rain)
+    for name in REAL:
+        clean = _texture(rng, 256, 256)
+        wet = clean.copy()
+        cv2.circle(wet, (128, 128), 60, (250, 250, 250), -1)
+        _write(data / f"raindrop_real/train/clean/{name}.png", clean)
+        _write(data / f"raindrop_real/train/rain/{name}.png", wet)
     return data
 
 
-def _picture(rng: np.random.Generator) -> np.ndarray:
-    """Boxes on a plain ground, (150, 200, 3) uint8."""
-    image = np.full((150, 200, 3), rng.integers(60, 200), np.uint8)
-    for _ in range(12):
-        x, y = int(rng.integers(180)), int(rng.integers(130))
-        corner = (x + int(rng.integers(10, 60)), y + int(rng.integers(10, 60)))
-        cv2.rectangle(image, (x, y), corner, rng.integers(0, 256, 3).tolist(), -1)
-    return image
+def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Smooth colour patches with detail on them, (height, width, 3) uint8."""
+    patches = rng.uniform(30, 220, (6, 8, 3)).astype(np.float32)
+    coarse = cv2.resize(patches, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(coarse + rng.normal(0, 12, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def _write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image), path

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_data import write_data
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("rich")
@@ -18,12 +17,6 @@ from derain_ros.train.detector import DetectRecipe, Views, detection_loss, rende
 from derain_ros.train.views import IGNORED, draw_view, find_pictures  # noqa: E402
 
 TINY = DetectRecipe(views=48, validation_views=16, epochs=2, batch=16, workers=1)
-
-
-@pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny data folder."""
-    return write_data(tmp_path_factory.mktemp("data"))
 
 
 def test_trains_and_writes_checkpoint_and_journal(data_folder: Path, tmp_path: Path) -> None:
