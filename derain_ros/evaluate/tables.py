@@ -1,0 +1,73 @@
+"""The tables of paper 1 in Markdown, what the paper prints beside what was measured."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from derain_ros.evaluate.restoration import Score, mean_and_interval
+from derain_ros.evaluate.speed import Speed
+
+ABLATION = {"Input": (24.09, 0.851), "G": (27.12, 0.869), "G+E": (29.15, 0.898), "G+E+A": (29.84, 0.909)}
+"""Table I as printed: PSNR in dB and SSIM on the pairs of Qian et al."""
+INITIALISATION = {"Raw": (19.34, 0.760), "Random": (22.36, 0.787), "Sharp drops": (22.15, 0.791),
+                  "Our drops": (24.77, 0.813)}
+"""Table II as printed, on the authors' own pairs."""
+SPEED = {"paper 1, G+E+A": (6, 542), "DeRaindrop": (262, 4317), "Porav et al.": (91, 2780)}
+"""Table III as printed: milliseconds on an RTX 2080 and on a Core i7 of the 10th generation."""
+
+
+def speed_table(speeds: Sequence[Speed], threads: int) -> str:
+    """Table III: a row per network; the first is the one to which the others are compared."""
+    lines = [f"Milliseconds for one frame, {_processor()}, {threads or 'all'} threads, ONNX Runtime in fp32; weights "
+             "are random. The paper's: RTX 2080 and Core i7 of the 10th generation.", "",
+             "| network | frame | parameters | GMAC | median ms | 10 % to 90 % | times ours | paper GPU ms | "
+             "paper CPU ms | times paper's, CPU |", "| --- " * 10 + "|"]
+    ours = speeds[0].quantile(0.5)
+    for speed in speeds:
+        median = speed.quantile(0.5)
+        gpu, cpu = SPEED.get(speed.name, (None, None))
+        printed = ["", "", ""] if cpu is None else [f"{gpu}", f"{cpu}", f"{cpu / SPEED['paper 1, G+E+A'][1]:.1f}"]
+        cells = [speed.name, f"{speed.width}x{speed.height}", f"{speed.parameters / 1e6:.2f} M",
+                 f"{speed.macs / 1e9:.1f}", f"{median:.1f}",
+                 f"{speed.quantile(0.1):.1f} to {speed.quantile(0.9):.1f}", f"{median / ours:.1f}", *printed]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def restoration_table(rows: Mapping[str, Sequence[Score]], printed: Mapping[str, tuple[float, float]]) -> str:
+    """Tables I and II: `rows` by the names of `printed`, whose first is the input; and whether their order holds.
+
+    Means over the images with their 95 % bootstrap intervals.
+    """
+    count = len(next(iter(rows.values())))
+    lines = [f"Means of {count} images with bootstrap intervals of 95 %, on RGB.", "",
+             "| method | PSNR, dB | SSIM | paper PSNR | paper SSIM |", "| --- " * 5 + "|"]
+    means = {}
+    for place, name in enumerate(printed):
+        scores = rows[name] if place else next(iter(rows.values()))
+        psnr = np.array([s.psnr if place else s.input_psnr for s in scores])
+        ssim = np.array([s.ssim if place else s.input_ssim for s in scores])
+        means[name] = psnr.mean()
+        cells = [name]
+        for values, digits in ((psnr, 2), (ssim, 3)):
+            mean, low, high = mean_and_interval(values)
+            cells.append(f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})")
+        lines.append("| " + " | ".join([*cells, f"{printed[name][0]:.2f}", f"{printed[name][1]:.3f}"]) + " |")
+    theirs, ours = sorted(printed, key=lambda n: printed[n][0]), sorted(means, key=lambda n: means[n])
+    lines += ["", "The order of the paper's rows by PSNR holds." if ours == theirs else
+              f"The order of the paper's rows by PSNR, {' < '.join(theirs)}, does not hold: {' < '.join(ours)}."]
+    return "\n".join(lines) + "\n"
+
+
+def _processor() -> str:
+    """What the machine calls its processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
