@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 import derain_ros
-from derain_ros.cli import demo, doctor, evaluate, export, models, node, quantize, replay, train
+from derain_ros.cli import demo, doctor, evaluate, export, models, node, quantize, replay, table, train
 from derain_ros.config import ConfigError
 
 EXTRA_OF_MODULE = {
@@ -92,3 +92,4 @@ app.command("export")(export.command)
 app.command("quantize")(quantize.command)
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(table.app, name="table")

@@ -29,8 +29,8 @@ def read_recipe(recipe: type, path: Path | None) -> Any:
     for name, value in values.items():
         if name not in known:
             raise typer.BadParameter(f"{path}: {name}: no such hyper-parameter; there are {', '.join(known)}")
-        kinds = {"int": (int,), "float": (int, float), "str": (str,)}.get(known[name], (object,))
-        if not isinstance(value, kinds) or isinstance(value, bool):
+        kinds = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}.get(known[name], (object,))
+        if not isinstance(value, kinds) or isinstance(value, bool) != (known[name] == "bool"):
             raise typer.BadParameter(f"{path}: {name}: {value!r} is not of type {known[name]}")
     return recipe(**values)
 
@@ -45,6 +45,21 @@ def restore(data: Data, output: Output, config: Recipe = None) -> None:
     from derain_ros.train.restore import RestoreRecipe, train
     checkpoint = train(data, output, read_recipe(RestoreRecipe, config))
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} restore_rgb")
+
+
+@app.command()
+def adversarial(
+    data: Data, output: Output, config: Recipe = None,
+    initial: Annotated[Optional[Path], typer.Option(help="Checkpoint whose weights to begin with.")] = None,
+) -> None:
+    """Train the printed network of paper 1 against a discriminator, as printed.
+
+    Example: derain train adversarial --data data --output runs/adversarial
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from derain_ros.train.adversarial import AdversarialRecipe, train
+    checkpoint = train(data, output, read_recipe(AdversarialRecipe, config), initial)
+    typer.echo(f"checkpoint: {checkpoint}")
 
 
 @app.command()

@@ -1,0 +1,53 @@
+"""`derain table` and `derain train adversarial`, with tiny trainings and short timings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from derain_ros.cli.main import app
+
+torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+
+TINY = "{batch: 2, crop: 32, synthetic: 2, epochs: 3, epoch_steps: 1}"
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    """Exit code and output of `derain` with these arguments."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    return result.exit_code, result.output
+
+
+def test_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from derain_ros.evaluate import speed
+    measured = speed.Speed("paper 1, G+E+A", 360, 540, 774_947, 13_230_000_000, (10.0, 20.0, 30.0))
+    asked = {}
+    monkeypatch.setattr(speed, "measure", lambda **options: asked.update(options) or [measured])
+    code, output = run("table", "speed", "--repeats", 3, "--threads", 1, "--output", tmp_path / "speed.md")
+    assert code == 0 and asked == {"repeats": 3, "threads": 1}
+    assert (tmp_path / "speed.md").read_text() in output and "| paper 1, G+E+A | 540x360 | 0.77 M |" in output
+
+
+@pytest.mark.parametrize(("table", "row", "trainings"), [("ablation", "G+E+A", 6), ("initialisation", "Our drops", 5)])
+def test_tables_that_train(table: str, row: str, trainings: int, data_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(TINY)
+    code, output = run("table", table, "--data", data_folder, "--runs", tmp_path / "runs", "--steps", 1, "--config",
+                       tmp_path / "recipe.yaml", "--output", tmp_path / "table.md")
+    assert code == 0
+    assert f"| {row} | " in (tmp_path / "table.md").read_text() and f"| {row} | " in output
+    logs = list((tmp_path / "runs").rglob("log.jsonl"))
+    assert len(logs) == trainings and all(len(log.read_text().splitlines()) == 1 for log in logs)
+
+
+def test_adversarial_training(data_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("{crop: 64, enhancer: false, synthetic: 2, batch: 2, epochs: 1, "
+                                         "epoch_steps: 1}")
+    command = ("train", "adversarial", "--data", data_folder, "--config", tmp_path / "recipe.yaml", "--output")
+    code, output = run(*command, tmp_path / "run")
+    assert code == 0 and "best.pt" in output
+    code, output = run(*command, tmp_path / "other", "--initial", tmp_path / "recipe.yaml")
+    assert code == 1
+    (tmp_path / "recipe.yaml").write_text("enhancer: 1")
+    assert run(*command, tmp_path / "run")[0] == 2
