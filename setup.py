@@ -34,7 +34,7 @@ EXTRAS = {
         "ros-jazzy-std-srvs==5.3.6",
     ],
     "replay": [
-        "backports.zstd",  # what can be read of a damaged bag, compressed with Zstandard
+        "backports.zstd; python_version < '3.14'",  # what can be read of a damaged bag, compressed with Zstandard
         "lz4",  # the same with LZ4
         "matplotlib>=3.6",  # the latency plot of the report
         "rosbags>=0.11",  # reads and writes bags without ROS

@@ -89,7 +89,8 @@ def test_package_xml_names_what_the_robot_imports(package: Package) -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
                 [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             imported |= {name.split(".")[0] for name in names}
-    foreign = imported - set(sys.stdlib_module_names) - {"derain_ros"}
+    # compression is of the standard library from Python 3.14 on.
+    foreign = imported - set(sys.stdlib_module_names) - {"derain_ros", "compression"}
     assert {"rclpy", "numpy", "onnxruntime"} <= foreign
     assert {ROSDEP_KEYS.get(name, name) for name in foreign} - depends == set()
 

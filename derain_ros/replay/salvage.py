@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from backports import zstd
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
 
 from derain_ros.replay.records import Message, ReplayError, Topic
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
+BIGGEST = 1 << 30
+"""Bytes of a record at the most; one that claims more has a broken size, and is not read into memory."""
 
 
 def topics(file: Path) -> list[Topic]:
@@ -48,26 +55,34 @@ def _items(file: Path, with_data: bool) -> Iterator[Topic | Message]:
 
 def _mcap(file: Path) -> Iterator[Topic | Message]:
     """Read records one after another, as they were written, without the index at the end."""
-    schemas: dict[int, tuple[str, str, str]] = {}
-    channels: dict[int, str] = {}
     with file.open("rb") as stream:
         if stream.read(8) != MCAP_MAGIC:
             raise ReplayError(f"{file.name} is no MCAP file: it does not begin with the mark of one")
-        for code, body in _records(stream, file):
-            if code == FOOTER:
-                return
-            if code == SCHEMA:
-                name, at = _text(body, 2)
-                language, at = _text(body, at)
-                schemas[_u16(body, 0)] = (name, language, _text(body, at)[0])
-            elif code == CHANNEL:
-                topic = _text(body, 4)[0]
-                name, language, definition = schemas.get(_u16(body, 2), ("", "", ""))
-                if channels.get(_u16(body, 0)) != topic:
-                    channels[_u16(body, 0)] = topic
-                    yield Topic(topic, name, 0, definition, language.endswith("idl"))
-            elif code == MESSAGE and _u16(body, 0) in channels:
-                yield Message(channels[_u16(body, 0)], struct.unpack_from("<Q", body, 6)[0], body[22:])
+        try:
+            yield from _contents(stream, file)
+        except (struct.error, UnicodeDecodeError) as error:
+            raise ReplayError(f"{file.name} is broken before byte {stream.tell()} of {file.stat().st_size}") from error
+
+
+def _contents(stream: BinaryIO, file: Path) -> Iterator[Topic | Message]:
+    """What the records say, up to the footer; struct.error or UnicodeDecodeError for one with wrong bytes in it."""
+    schemas: dict[int, tuple[str, str, str]] = {}
+    channels: dict[int, str] = {}
+    for code, body in _records(stream, file):
+        if code == FOOTER:
+            return
+        if code == SCHEMA:
+            name, at = _text(body, 2)
+            language, at = _text(body, at)
+            schemas[_u16(body, 0)] = (name, language, _text(body, at)[0])
+        elif code == CHANNEL:
+            topic = _text(body, 4)[0]
+            name, language, definition = schemas.get(_u16(body, 2), ("", "", ""))
+            if channels.get(_u16(body, 0)) != topic:
+                channels[_u16(body, 0)] = topic
+                yield Topic(topic, name, 0, definition, language.endswith("idl"))
+        elif code == MESSAGE and _u16(body, 0) in channels:
+            yield Message(channels[_u16(body, 0)], struct.unpack_from("<Q", body, 6)[0], body[22:])
     raise ReplayError(f"{file.name} ends at byte {file.stat().st_size} without a footer")
 
 
@@ -76,12 +91,12 @@ def _records(stream: BinaryIO, file: Path) -> Iterator[tuple[int, bytes]]:
     while head := stream.read(9):
         start = stream.tell() - len(head)
         code, size = struct.unpack("<BQ", head) if len(head) == 9 else (0, 1)
-        body = stream.read(min(size, 1 << 32))
+        body = stream.read(min(size, BIGGEST))
         whole = len(body) == size
         if code == CHUNK and len(body) > 40:
             try:
                 yield from _records(BytesIO(_unpacked(body)), file)
-            except (zstd.ZstdError, RuntimeError, ReplayError):
+            except (zstd.ZstdError, RuntimeError, ReplayError, struct.error, UnicodeDecodeError):
                 whole = False
         elif whole:
             yield code, body
@@ -115,7 +130,7 @@ def _text(body: bytes, at: int) -> tuple[str, int]:
 
 def _sqlite(file: Path, with_data: bool) -> Iterator[Topic | Message]:
     """Rows in the order they were written, up to the first that cannot be read."""
-    database = sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)
+    database = sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
     rows = 0
     try:
         # sqlite3 reads a page that is cut off as if zeros followed: the last row before an error is not to be trusted,

@@ -92,6 +92,29 @@ def test_a_broken_byte_in_the_middle_ends_the_reading(write_bag: Write) -> None:
     assert f"{len(read)} messages were read" in damage
 
 
+@pytest.mark.parametrize(("offset", "wrong"), [
+    (0, b"\xff\xfe"),  # no UTF-8
+    (-4, b"\xff\xff\xff\x7f"),  # a length that leads out of the record
+])
+def test_wrong_bytes_in_a_record_of_a_cut_bag_are_no_failure(write_bag: Write, offset: int, wrong: bytes) -> None:
+    bag = write_bag(frames=400)
+    file = one_file(bag)
+    data = file.read_bytes()[:file.stat().st_size // 2]
+    at = data.find(b"std_msgs/msg/String") + offset
+    file.write_bytes(data[:at] + wrong + data[at + len(wrong):])
+    with BagReader(bag) as reader:
+        assert "/left/image_raw" in reader.topics
+        list(reader.messages())
+        assert "broken" in reader.damage
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_damaged_bag_in_a_folder_with_an_odd_name_is_read(write_bag: Write, tmp_path: Path, storage: str) -> None:
+    bag = write_bag(storage=storage).rename(tmp_path / "run #1 100% wet?")
+    (bag / "metadata.yaml").unlink()
+    assert len(contents(bag)[0]) == 50
+
+
 def test_compressed_chunks_cut_short(tmp_path: Path, write_bag: Write) -> None:
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
