@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
@@ -141,7 +141,7 @@ class BagWriter:
                 digest = store.hash_rihs01(topic.msgtype)
                 break
         self._connections[topic.name] = self._writer.add_connection(
-            topic.name, topic.msgtype, msgdef=definition or "", rihs01=digest)
+            topic.name, topic.msgtype, msgdef=definition or "", rihs01=digest, offered_qos_profiles=topic.qos)
 
     def write(self, message: Message) -> None:
         """Write one message; its topic was added before."""
@@ -158,7 +158,10 @@ class BagWriter:
 
     def close(self) -> None:
         """Write index and metadata; without it the bag is a damaged one."""
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as error:
+            raise ReplayError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def __enter__(self) -> BagWriter:
         return self
@@ -186,8 +189,9 @@ def _files(path: Path) -> list[Path]:
 
 def _topic(connection: Connection) -> Topic:
     definition = connection.msgdef
+    qos = connection.ext.offered_qos_profiles if isinstance(connection.ext, ConnectionExtRosbag2) else []
     return Topic(connection.topic, connection.msgtype, connection.msgcount, definition.data,
-                 definition.format == MessageDefinitionFormat.IDL)
+                 definition.format == MessageDefinitionFormat.IDL, tuple(qos))
 
 
 def _types(topics: list[Topic]) -> Typestore:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +21,7 @@ BOOTSTRAP = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 NODE = "import sys; from derain_ros.ros.node import main; sys.exit(main())"
 ENDS_S = 20.0
+KILLED_AFTER_S = 5.0
 
 
 def transport_environment() -> dict[str, str]:
@@ -72,10 +74,16 @@ class NodeProcess:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        if self._process.poll() is None:
+        # Also after Ctrl-C: a node that is killed leaves its shared memory behind.
+        try:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(KILLED_AFTER_S)
+        finally:
             self._process.kill()
             self._process.wait()
-        self._directory.cleanup()
+            self._directory.cleanup()
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from derain_ros.config import Config
@@ -116,6 +117,7 @@ class _Session:
                 self._send(message)
             if message.topic in kept:
                 self.recorder.put(message)
+                self.recorder.check()
             if progress is not None:
                 progress(done, max(total, done))
             if done % 32 == 0:
@@ -165,36 +167,46 @@ class _Session:
 
 
 class _Recorder:
-    """Writes a bag in a thread of its own, so that neither playing nor receiving waits for the disk."""
+    """Writes a bag in a thread of its own, so that neither playing nor receiving waits for the disk.
+
+    What could not be written is raised by `check` and, at the latest, at the end of the context.
+    """
 
     def __init__(self, output: Path) -> None:
         self.writer = BagWriter(output)
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._error: ReplayError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="derain recorder")
         self._thread.start()
 
     def put(self, message: Message) -> None:
-        """Take a message in; ReplayError where an earlier one could not be written."""
+        """Take a message in."""
+        if self._error is None:
+            self._queue.put(message)
+
+    def check(self) -> None:
+        """Raise what went wrong with an earlier message, ReplayError where the disk refused it."""
         if self._error is not None:
             raise self._error
-        self._queue.put(message)
 
     def _write(self) -> None:
         while (message := self._queue.get()) is not None:
             try:
                 self.writer.write(message)
-            except ReplayError as error:
+            except Exception as error:  # it is for the player to tell, not for this thread
                 self._error = error
                 return
 
     def __enter__(self) -> _Recorder:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         self._queue.put(None)
         self._thread.join()
         self.writer.close()
+        if kind is None:
+            self.check()
 
 
 def _ahead(reader: BagReader) -> Iterator[Message]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 class ReplayError(RuntimeError):
@@ -11,13 +12,17 @@ class ReplayError(RuntimeError):
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic of a bag: `definition` is the text of its message type where the bag holds it, `idl` its language."""
+    """One topic of a bag: `definition` is the text of its message type where the bag holds it, `idl` its language.
+
+    `qos` are the profiles with which it was published, in the form of rosbags; `ros2 bag play` offers them again.
+    """
 
     name: str
     msgtype: str
     count: int
     definition: str = ""
     idl: bool = False
+    qos: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

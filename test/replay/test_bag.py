@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
@@ -182,6 +183,29 @@ def test_a_bag_is_whole_after_an_error(tmp_path: Path) -> None:
         writer.put("/flag", 5, writer.types.types["std_msgs/msg/Bool"](data=True))
         raise RuntimeError("stop")
     assert contents(tmp_path / "bag")[1] == ""
+
+
+def test_a_full_disk_is_told_at_the_end_too(tmp_path: Path) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    writer = BagWriter(tmp_path / "bag")
+    close, writer._writer.close = writer._writer.close, full
+    with pytest.raises(ReplayError, match="bag cannot be written: No space left on device"):
+        writer.close()
+    close()
+
+
+def test_a_latched_topic_stays_latched(tmp_path: Path) -> None:
+    latched = Qos(QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, QosTime(0, 0),
+                  QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False)
+    path, copy = tmp_path / "bag", tmp_path / "copy"
+    with BagWriter(path) as writer:
+        writer.add(Topic("/tf_static", "tf2_msgs/msg/TFMessage", 0, qos=(latched,)))
+    with BagReader(path) as reader, BagWriter(copy) as writer:
+        writer.add(reader.topics["/tf_static"], reader.types)
+    with Reader(copy) as reader:
+        assert reader.connections[0].ext.offered_qos_profiles == [latched]
 
 
 def test_a_message_of_garbage_is_refused(write_bag: Write) -> None:

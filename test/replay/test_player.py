@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from derain_ros.config import Config
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.child import NodeProcess
 from derain_ros.replay.images import frame_of
-from derain_ros.replay.player import play
-from derain_ros.replay.records import ReplayError
+from derain_ros.replay.player import _Recorder, play
+from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import choose
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -68,3 +69,26 @@ def test_a_node_that_ends_by_itself_is_noticed(tmp_path: Path, monkeypatch: pyte
         node._process.wait()
         with pytest.raises(ReplayError, match="exit code -9"):
             node.check()
+
+
+def test_a_node_is_ended_in_order_whatever_ends_the_player(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment().items():
+        monkeypatch.setitem(os.environ, name, value)
+    with pytest.raises(KeyboardInterrupt), NodeProcess(Config(), tmp_path) as node:
+        deadline = time.monotonic() + 60
+        while "active for left, right" not in node._log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+    assert node._process.returncode == 0
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("anything")])
+def test_what_could_not_be_recorded_is_told_at_the_latest_at_the_end(tmp_path: Path, error: Exception) -> None:
+    def write(*arguments: object) -> None:
+        raise error
+
+    with pytest.raises((ReplayError, ValueError), match="No space left|anything"), _Recorder(tmp_path / "out") as made:
+        made.writer.add(Topic("/flag", "std_msgs/msg/Bool", 0))
+        made.writer._writer.write = write
+        for _ in range(3):
+            made.put(Message("/flag", 1, b"\0\1\0\0\1"))
