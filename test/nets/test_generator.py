@@ -34,15 +34,29 @@ def test_shapes_and_range(channels: int, aggregation: bool) -> None:
     assert generated.abs().max() <= 1
 
 
-@pytest.mark.parametrize("aggregation", [False, True])
-def test_only_aggregation_carries_the_image_past_the_trunk(aggregation: bool) -> None:
-    torch.manual_seed(0)
-    net = Generator(1, aggregation).eval()
-    # Closes the trunk: what still reaches the output came through the skips.
+def reach(net: Generator, *closed: Stage) -> bool:
+    """Whether the output depends on the image when these stages let nothing through, nor does the trunk."""
     with torch.no_grad():
-        for stage in (net.trunk[0], *(block.second for block in net.trunk[1:])):
+        for stage in (*closed, net.trunk[0], *(block.second for block in net.trunk[1:])):
             stage.norm.weight.zero_()
     image = torch.rand(1, 1, 32, 32, requires_grad=True)
-    net(image)[0].sum().backward()
+    net.eval()(image)[0].sum().backward()
     assert image.grad is not None
-    assert bool(image.grad.abs().sum() > 0) == aggregation
+    return bool(image.grad.abs().sum() > 0)
+
+
+def test_only_aggregation_carries_the_image_past_the_trunk() -> None:
+    torch.manual_seed(0)
+    assert not reach(Generator(1, aggregation=False))
+    assert reach(Generator(1))
+
+
+def test_image_and_features_are_skips_of_their_own() -> None:
+    torch.manual_seed(0)
+    net = Generator(1)
+    assert reach(net, net.join_up_half), "the image comes in at full size"
+    net = Generator(1)
+    with torch.no_grad():
+        net.join_up_full.conv.weight[:, -1] = 0
+    assert reach(net), "the encoder's features come in at half"
+    assert not reach(net, net.join_up_half)
