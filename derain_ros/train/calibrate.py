@@ -10,7 +10,7 @@ from derain_ros.config import Config
 from derain_ros.nets.detector import Detector
 from derain_ros.train.views import Pictures, read_grey, to_detector
 
-FALSE_ALARMS = 0.01
+FALSE_ALARMS = 0.02
 """Share of clean photographs that may be called affected."""
 
 

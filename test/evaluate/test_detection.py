@@ -68,8 +68,8 @@ def test_report_is_readable() -> None:
 @needs_data
 def test_the_shipped_detector_tells_wet_from_dry() -> None:
     figures = evaluate(load(Manifest.load().get("detect")), DATA, views=200).figures
-    assert figures["real_auroc"] > 0.98
-    assert figures["kitti_false_alarms"] == 0.0
-    assert figures["kitti_recall_10"] > 0.95
-    assert figures["clean_false_alarms"] < 0.02
-    assert figures["mask_iou"] > 0.4
+    assert figures["real_auroc"] > 0.98 and figures["real_accuracy"] > 0.95
+    assert figures["camvid_false_alarms"] < 0.02 and figures["clean_false_alarms"] < 0.05
+    assert figures["kitti_false_alarms"] < 0.05
+    assert figures["kitti_recall_30"] > 0.8
+    assert figures["mask_iou"] > 0.5

@@ -42,4 +42,4 @@ def test_bright_photographs_just_reach_the_score(tmp_path: Path) -> None:
 
 
 def test_a_detector_that_is_sure_enough_is_left_alone(tmp_path: Path) -> None:
-    assert clean_bias(ByBrightness(), _pictures(tmp_path, [0] * 199 + [100])) == 0.0, "one in 200 may be bright"
+    assert clean_bias(ByBrightness(), _pictures(tmp_path, [0] * 99 + [100])) == 0.0, "one in 100 may be bright"
