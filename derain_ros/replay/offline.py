@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from derain_ros.frame import Action, Frame, FrameSet, Result
+import numpy as np
+
+from derain_ros.frame import Action, CameraResult, Frame, Result
 from derain_ros.replay.account import Account, Output
 from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.images import frame_of, header_of, image_of
@@ -27,8 +29,9 @@ def replay(reader: BagReader, output: Path, cameras: Cameras, pipeline: Pipeline
            progress: Progress | None = None) -> Account:
     """Write a bag with all topics of `reader` and, beside them, those of the node: derained images, masks, status.
 
-    `pipeline` is loaded and has the names of `cameras`. Images that cannot be read are counted and left out. Returns
-    the account of all frames; ReplayError where the output cannot be written.
+    `pipeline` is loaded and has the names of `cameras`. As in the node, a frame without one of the other camera is
+    passed on; images that cannot be read are counted and left out. Returns the account of all frames; ReplayError where
+    the output cannot be written.
     """
     with BagWriter(output) as writer:
         run = _Run(reader, writer, cameras, pipeline)
@@ -40,6 +43,7 @@ def replay(reader: BagReader, output: Path, cameras: Cameras, pipeline: Pipeline
             run.take(message)
             if progress is not None:
                 progress(done, max(total, done))
+        run.end()
     run.account.damage = reader.damage
     return run.account
 
@@ -66,10 +70,12 @@ class _Run:
         self._info_of = {topic: camera for camera, topic in cameras.info.items()}
         config = pipeline.config
         self._synchronizer = Synchronizer(list(cameras.images), round(config.pair_tolerance_ms * 1e6),
-                                          round(config.thermal_tolerance_ms * 1e6))
+                                          round(config.thermal_tolerance_ms * 1e6), self._pass_on)
+        self._now_ns = 0
 
     def take(self, message: Message) -> None:
         """Work on one message of the bag."""
+        self._now_ns = message.stamp_ns
         if message.topic in self._info_of:
             self._copy_info(message)
         elif message.topic == self._thermal:
@@ -82,7 +88,13 @@ class _Run:
             frame = self._frame(camera, message)
             frames = None if frame is None else self._synchronizer.add(camera, frame)
             if frames is not None:
-                self._finish(frames, message.stamp_ns)
+                started = time.monotonic_ns()
+                result = self.pipeline.process(frames)
+                self._write(result, (time.monotonic_ns() - started) / 1e6)
+
+    def end(self) -> None:
+        """Pass on what still waits for its counterpart."""
+        self._synchronizer.clear()
 
     def _frame(self, camera: str, message: Message) -> Frame | None:
         try:
@@ -98,11 +110,13 @@ class _Run:
         self.writer.add(Topic(topic, INFO, 0))
         self.writer.write(Message(topic, message.stamp_ns, message.data))
 
-    def _finish(self, frames: FrameSet, stamp_ns: int) -> None:
-        started = time.monotonic_ns()
-        result = self.pipeline.process(frames)
-        elapsed_ms = (time.monotonic_ns() - started) / 1e6
-        types = self.writer.types
+    def _pass_on(self, camera: str, frame: Frame) -> None:
+        mask = np.zeros(frame.image.shape[:2], np.uint8)
+        self._write(Result({camera: CameraResult(frame, Action.PASSED_UNPAIRED, mask)}, "passthrough",
+                           self.pipeline.flag.raised, {}, "no frame of another camera at that time"), float("nan"))
+
+    def _write(self, result: Result, elapsed_ms: float) -> None:
+        types, stamp_ns = self.writer.types, self._now_ns
         for camera, done in result.cameras.items():
             frame = done.frame
             self.writer.put(f"/derained/{camera}/image_raw", stamp_ns, image_of(types, frame))

@@ -11,10 +11,11 @@ import pytest
 from tiny_models import BRIGHTER_BY, write_models
 
 from derain_ros.config import Config
+from derain_ros.frame import Frame
 from derain_ros.manifest import Manifest
 from derain_ros.replay.account import Account
-from derain_ros.replay.bag import BagReader
-from derain_ros.replay.images import frame_of
+from derain_ros.replay.bag import BagReader, BagWriter
+from derain_ros.replay.images import frame_of, image_of
 from derain_ros.replay.offline import replay
 from derain_ros.replay.topics import choose
 from derain_ros.runtime.pipeline import Pipeline
@@ -104,6 +105,23 @@ def test_an_unknown_encoding_is_counted_and_said(write_bag: Write, tmp_path: Pat
     assert account.broken == {"left": 1, "right": 1}
     assert account.total()["out"] == 18
     assert len(account.notes) == 2 and "wrong" in account.notes[0]
+
+
+def test_frames_without_a_partner_are_passed_on(tmp_path: Path, manifest: Manifest) -> None:
+    bag = tmp_path / "gaps"
+    wet = np.full((48, 64), 150, np.uint8)
+    with BagWriter(bag) as writer:
+        for k in range(8):
+            for camera in ("left", "right"):
+                if (camera, k) not in (("right", 3), ("left", 7)):
+                    frame = Frame(wet, "mono8", (k + 1) * 10**8, camera)
+                    writer.put(f"/{camera}/image_raw", frame.stamp_ns, image_of(writer.types, frame))
+    account = run(bag, tmp_path / "out", manifest)
+    assert account.total() == {"in": 14, "out": 14, "dropped": 0, "restored": 12, "passed on": 2, "broken": 0}
+    unpaired = [(o.camera, o.stamp_ns) for o in account.outputs if o.action == "passed_unpaired"]
+    assert unpaired == [("left", 4 * 10**8), ("right", 8 * 10**8)]
+    out = [frame_of(m) for _, m in by_topic(tmp_path / "out")["/derained/left/image_raw"]]
+    assert [frame.stamp_ns for frame in out if np.array_equal(frame.image, wet)] == [4 * 10**8]
 
 
 def test_a_cleaned_bag_can_be_replayed_again(write_bag: Write, tmp_path: Path, manifest: Manifest) -> None:
