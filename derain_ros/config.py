@@ -57,6 +57,9 @@ class Config:
         if self.off_score > self.on_score:
             raise ConfigError(f"off_score: {self.off_score} is above on_score ({self.on_score}); set it lower, or the "
                               "flag would never settle")
+        if self.thermal and "thermal" in self.cameras:
+            raise ConfigError("cameras: thermal is the name of the thermal camera; name the other one differently, or "
+                              "set thermal to false")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Config:

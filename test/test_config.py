@@ -49,6 +49,12 @@ def test_thresholds_must_not_cross() -> None:
         Config(off_score=0.7)
 
 
+def test_no_camera_is_called_as_the_thermal_one() -> None:
+    assert Config(cameras=["thermal"]).cameras == ["thermal"]
+    with pytest.raises(ConfigError, match="cameras: thermal is the name of the thermal camera"):
+        Config(cameras=["left", "thermal"], thermal=True)
+
+
 def test_an_unknown_setting_is_answered_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match="budget: no such setting; there are .*budget_ms"):
         Config.from_mapping({"budget": 10.0})

@@ -58,7 +58,7 @@ class Statistics:
             self._budget_misses += missed_budget
 
     def counts(self, camera: str) -> Counter[str]:
-        """A copy of a camera's counts since the node was configured."""
+        """A copy of a camera's counts since the node was made."""
         with self._lock:
             return Counter(self._counts[camera])
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import rclpy
@@ -166,7 +167,8 @@ class DerainNode(LifecycleNode):
             self.statistics.count(camera, "bad_big_endian")
         frames = self._synchronizer.add(camera, frame)
         if frames is not None:
-            self._put(Job(frames))
+            # What a compressed image took to decode is part of its latency.
+            self._put(Job(replace(frames, received_ns=received_ns)))
 
     def _refuse(self, camera: str, message: Image | CompressedImage, error: ImageError, received_ns: int) -> None:
         """Count an image that cannot be processed, and pass it on if it is one that others may understand."""

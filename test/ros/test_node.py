@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,25 @@ def test_compressed_images_come_out_raw(start: Start) -> None:
     bench.send("left", CompressedImage(format="jpeg"))
     assert {k: n for k, n in bench.counts("left").items() if k.startswith("bad_")} \
         == {"bad_undecodable": 1, "bad_empty": 1}
+
+
+def test_the_time_to_decode_an_image_counts_as_latency(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    from derain_ros.ros import node
+    bench = start().ready()
+    jobs: list[Any] = []
+    monkeypatch.setattr(bench.derain._worker, "put", jobs.append)
+    arrived: list[int] = []
+
+    def slow(message: Image, received_ns: int) -> Any:
+        arrived.append(received_ns)
+        while time.monotonic_ns() - received_ns < 5_000_000:
+            pass
+        return frame_of(message, received_ns)
+
+    frame_of = node.frame_of
+    monkeypatch.setattr(node, "frame_of", slow)
+    bench.send_pair(0, WET, WET)
+    assert wait_for(lambda: jobs, "a frame set")[0].frames.received_ns == arrived[1]
 
 
 def test_what_the_library_logs_reaches_the_log_of_ros(start: Start) -> None:
