@@ -31,6 +31,7 @@ NEEDS = {
     "runtime": ("onnx", "onnxruntime"),
     "train": ("onnx", "onnxruntime", "torch"),
     "test_manifest.py": ("onnx",),
+    "test_readme.py": ("onnx", "onnxruntime"),
 }
 _lacking = {place: [name for name in names if find_spec(name) is None] for place, names in NEEDS.items()}
 

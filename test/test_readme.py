@@ -1,0 +1,27 @@
+"""The README's example does what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_models import BRIGHTER_BY, write_models
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_example_for_a_notebook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                    capsys: pytest.CaptureFixture[str]) -> None:
+    code, = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+    models = write_models(tmp_path / "models")
+    monkeypatch.setattr("derain_ros.manifest.model_dir", lambda: models)
+    monkeypatch.chdir(tmp_path)
+    wet = np.full((48, 64), 150, np.uint8)
+    cv2.imwrite("wet.png", wet)
+    exec(compile(code, str(README), "exec"), {})
+    assert capsys.readouterr().out == "restored raindrop 0.95\n"
+    assert np.array_equal(cv2.imread("restored.png", cv2.IMREAD_GRAYSCALE), wet + BRIGHTER_BY)
+    assert (cv2.imread("mask.png", cv2.IMREAD_GRAYSCALE) == 255).all()
