@@ -8,11 +8,6 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Measure models; needs the extra `train`.")
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `restoration` a sub-command."""
-
-
 @app.command()
 def restoration(
     model: Annotated[str, typer.Argument(help="Name of a restorer in the manifest.")],
@@ -42,3 +37,23 @@ def restoration(
     if output is not None:
         write_csv(scores, output)
     typer.echo(markdown({model: scores}))
+
+
+@app.command()
+def detection(
+    data: Annotated[Path, typer.Option(help="Folder of training images: measures those held out.")],
+    model: Annotated[str, typer.Argument(help="Name of a detector in the manifest.")] = "detect",
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
+) -> None:
+    """Recall, false alarms, class confusion and mask IoU of a detector on images held out of training.
+
+    Example: derain evaluate detection --data data
+    """
+    from derain_ros.engine import load
+    from derain_ros.evaluate.detection import evaluate
+    from derain_ros.manifest import Manifest
+    manifest = Manifest.load(models)
+    entry = manifest.get(model)
+    manifest.verify(entry)
+    typer.echo(evaluate(load(entry), data).markdown())

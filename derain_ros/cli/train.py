@@ -10,7 +10,7 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Train the networks; needs the extra `train`.")
 
 Data = Annotated[Path, typer.Option(help="Folder of training images; the README tells its layout.")]
-Output = Annotated[Path, typer.Option(help="Folder of checkpoints and the log; a run found there is taken up.")]
+Output = Annotated[Path, typer.Option(help="Folder of the checkpoint and the log.")]
 Recipe = Annotated[Optional[Path], typer.Option(help="YAML file of hyper-parameters that differ from the defaults.")]
 
 
@@ -37,7 +37,7 @@ def read_recipe(recipe: type, path: Path | None) -> Any:
 
 @app.command()
 def restore(data: Data, output: Output, config: Recipe = None) -> None:
-    """Train a restorer on real and synthetic pairs.
+    """Train a restorer on real and synthetic pairs; takes up what an earlier call left in the output folder.
 
     Example: derain train restore --data data --output runs/restore
     """
@@ -70,4 +70,5 @@ def detect(data: Data, output: Output, config: Recipe = None) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from derain_ros.train.detector import DetectRecipe, train
-    train(data, output, read_recipe(DetectRecipe, config))
+    checkpoint = train(data, output, read_recipe(DetectRecipe, config))
+    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} detect")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def load_restorer(checkpoint: Path) -> tuple[FastRestorer, dict[str, Any]]:
         recipe = state["recipe"]
         net = FastRestorer(int(state["average"]["stem.weight"].shape[1]) // 16, recipe["width"], recipe["blocks"])
         net.load_state_dict(state["average"])
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train restore`: {error}") from error
     return net.eval(), state
 
