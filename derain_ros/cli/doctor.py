@@ -122,21 +122,26 @@ def devices() -> list[Check]:
 
 
 def shipped(directory: Path | None) -> Check:
-    """The models: each one whole, loaded and run once."""
+    """The models: those the node loads are there, and each one is whole, and ran once."""
     import numpy as np
 
+    from derain_ros import Config, Pipeline
     from derain_ros.engine import EngineError, load
     from derain_ros.manifest import Manifest, ManifestError
+    remedy = "install the package again, or give --models a whole directory"
     try:
         manifest = Manifest.load(directory)
         for model in manifest.models.values():
             manifest.verify(model)
     except ManifestError as error:
-        return Check("models", str(error), "install the package again, or give --models a whole directory", needed=True)
+        return Check("models", str(error), remedy, needed=True)
     try:
+        Pipeline(Config(), manifest).load()
         for model in manifest.models.values():
             height, width = model.size or (model.stride, model.stride)
             load(model).run(np.zeros((1, height, width, model.channels), np.uint8))
+    except ManifestError as error:
+        return Check("models", str(error), remedy, needed=True)
     except (EngineError, ModuleNotFoundError) as error:
         return Check("models", f"verified, but do not run: {error}", "mend the engine above", needed=True)
     return Check("models", f"{', '.join(manifest.models)}: verified, each ran once")
@@ -165,6 +170,8 @@ def transport() -> Check:
 
 def shared_memory() -> Check:
     """Room for the transport's segments; containers are often given too little."""
+    if not Path("/dev/shm").is_dir():
+        return Check("shared memory", "/dev/shm is not there: Fast DDS sends through the network")
     free = shutil.disk_usage("/dev/shm").free
     remedy = "start the container with --ipc=host or --shm-size=512m" if free < SHARED_MEMORY else ""
     return Check("shared memory", f"{free >> 20} MiB free", remedy)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from tiny_models import write_models
 from typer.testing import CliRunner, Result
 
@@ -78,6 +79,15 @@ def test_damaged_model_is_a_lack(models: Path) -> None:
     state, found, remedy = line(result, "models")
     assert (state, remedy != "") == ("lack", True)
     assert str(models / "detect.onnx") in found
+
+
+def test_a_model_of_the_node_that_is_not_there_is_a_lack(models: Path) -> None:
+    manifest = models / "models.yaml"
+    entries = yaml.safe_load(manifest.read_text())["models"]
+    manifest.write_text(yaml.safe_dump({"models": [entry for entry in entries if entry["name"] != "restore_rgb"]}))
+    result = examine(models)
+    assert result.exit_code == 1
+    assert line(result, "models")[0] == "lack" and "restore_rgb: no such model" in line(result, "models")[1]
 
 
 def test_whole_model_that_does_not_run_is_a_lack(models: Path) -> None:
