@@ -256,14 +256,19 @@ class DerainNode(LifecycleNode):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; returns the exit code: 0, or 1 where a parameter cannot be used."""
+    """Run the node until SIGINT or SIGTERM; returns the exit code: 0, or 1 where what it was started with is no use."""
     tune_malloc()
     # Before rclpy's handlers could be there: ours lets the frame set in work go out while the context is still valid,
     # and takes the second SIGINT that `ros2 launch` sends for the first.
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: stopping.append(number))
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:
+        # Arguments after --ros-args that rcl cannot read; its errors have no other common base.
+        rclpy.logging.get_logger("derain").fatal(str(error))
+        return 1
     executor = SingleThreadedExecutor()
     try:
         node = DerainNode()

@@ -30,7 +30,9 @@ def test_a_signal_ends_the_node_with_0(models: Path, signals: list[signal.Signal
     assert "Traceback" not in rest and "rror" not in rest
 
 
-def test_a_bad_parameter_is_told_without_a_traceback() -> None:
-    done = subprocess.run([*COMMAND, "-p", "engine:=magic"], env=ENVIRONMENT, capture_output=True, text=True,
-                          timeout=60)
-    assert done.returncode == 1 and "onnxruntime" in done.stderr and "Traceback" not in done.stderr
+@pytest.mark.parametrize(("arguments", "said"), [
+    (("-p", "engine:=magic"), "onnxruntime"), (("--params-file", "nowhere.yaml"), "nowhere.yaml"),
+    (("-p", "budget_ms"), "budget_ms"), (("-r", "__ns:=a b"), "__ns:=a b")])
+def test_a_bad_argument_is_told_without_a_traceback(arguments: tuple[str, str], said: str) -> None:
+    done = subprocess.run([*COMMAND, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
