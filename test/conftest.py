@@ -19,6 +19,8 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"
 os.environ.pop("RMW_IMPLEMENTATION", None)
 _log_directory = tempfile.mkdtemp(prefix="derain_test_log_")
 os.environ["ROS_LOG_DIR"] = _log_directory
+# Tiny networks are fastest on one thread; on a busy machine, several would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # `make test` installs all of these. On a robot, `colcon test` runs the tests of what is there.
 NEEDS = {
