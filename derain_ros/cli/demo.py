@@ -1,7 +1,5 @@
 """`derain demo`: see the node at work without a robot."""
 
-import os
-import random
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -31,11 +29,11 @@ def command(
     from rich.console import Console
 
     from derain_ros.cli import progress
+    from derain_ros.replay.child import join_own_domain
     from derain_ros.replay.demo import demonstrate
     from derain_ros.replay.drive import Drive
 
-    # A robot or another demonstration on this network must neither hear nor disturb this one.
-    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 101))
+    join_own_domain()
     console = Console()
     with progress.steps(console) as step:
         made = demonstrate(output, Drive(seconds=seconds), models, step)

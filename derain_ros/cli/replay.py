@@ -27,7 +27,8 @@ def command(
     right, else the first two by name, which become left and right. A damaged bag is read as far as it goes.
 
     Offline (the default) every frame is restored, however long that takes. With --live the node has to keep up as it
-    would on the robot: frames may be passed on or dropped.
+    would on the robot: frames may be passed on or dropped. That runs in a DDS domain of its own, so that no node of a
+    robot takes the bag's images for its cameras'.
 
     Examples:
 
@@ -65,8 +66,10 @@ def command(
         if cameras.unused:
             console.print(f"other images, kept as they are: {', '.join(cameras.unused)}")
         if live:
+            from derain_ros.replay.child import join_own_domain
             from derain_ros.replay.player import play
 
+            join_own_domain()
             config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal), gating=not all_frames)
             account = play(reader, output, cameras, config, models, rate, step("Playing through the node"))
         else:

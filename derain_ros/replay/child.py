@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -31,6 +32,11 @@ def transport_environment() -> dict[str, str]:
     """
     return {PROFILE: os.environ.get(PROFILE) or str(default_file("fastdds.xml")),
             "ROS_AUTOMATIC_DISCOVERY_RANGE": os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "LOCALHOST"}
+
+
+def join_own_domain() -> None:
+    """Choose a DDS domain for this process and its node: a robot on this machine must neither hear nor disturb them."""
+    os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 101))
 
 
 class NodeProcess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from derain_ros.cli.main import app
 pytest.importorskip("rosbags")
 
 from derain_ros.frame import Frame  # noqa: E402
+from derain_ros.replay.account import Account  # noqa: E402
 from derain_ros.replay.bag import BagReader, BagWriter  # noqa: E402
 from derain_ros.replay.images import image_of  # noqa: E402
 
@@ -70,6 +72,21 @@ def test_mistakes(bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ar
     assert result.exit_code == code, result.output
     assert says in result.output
     assert "Traceback" not in result.output
+
+
+def test_live_keeps_away_from_the_robot(bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("rclpy")
+    domains: list[str] = []
+
+    def play(*arguments: object) -> Account:
+        domains.append(os.environ["ROS_DOMAIN_ID"])
+        return Account()
+
+    monkeypatch.setattr("derain_ros.replay.player.play", play)
+    monkeypatch.setenv("ROS_DOMAIN_ID", "0")
+    result = runner.invoke(app, ["replay", str(bag), "--output", str(tmp_path / "out"), "--live"])
+    assert result.exit_code == 0, result.output
+    assert domains and domains[0] != "0"
 
 
 def test_help_has_examples() -> None:
