@@ -23,7 +23,6 @@ EPOCH_NS = 1_700_000_000_000_000_000
 PHASES = ((0.2, ()), (0.5, ("left",)), (0.8, ("left", "right")), (1.0, ()))
 """Share of the drive at which each phase ends, and the cameras with drops on the lens during it."""
 COVERAGE = 0.16
-FRAMES_A_TASK = 5
 
 
 @dataclass(frozen=True)
@@ -80,18 +79,18 @@ Pictures = dict[str, tuple[np.ndarray, "np.ndarray | None"]]
 
 def _pictures(drive: Drive) -> Iterator[Pictures]:
     """The pictures of every pair in order, rendered by one process per core."""
-    tasks = [range(k, min(k + FRAMES_A_TASK, drive.frames)) for k in range(0, drive.frames, FRAMES_A_TASK)]
-    workers = max(1, min(len(tasks), os.cpu_count() or 1, 8))
+    workers = min(drive.frames, os.cpu_count() or 1, 8)
     # Spawned, not forked: the parent may already run threads of ROS.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _Renderer.start, (drive,))
     try:
-        waiting: list[Future[list[Pictures]]] = []
-        for task in tasks:
-            waiting.append(pool.submit(_Renderer.work, task))
+        waiting: list[Future[Pictures]] = []
+        for index in range(drive.frames):
+            # One pair a task: after Ctrl-C, those that are begun are waited for.
+            waiting.append(pool.submit(_Renderer.work, index))
             if len(waiting) > 2 * workers:
-                yield from waiting.pop(0).result()
+                yield waiting.pop(0).result()
         for done in waiting:
-            yield from done.result()
+            yield done.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -116,9 +115,9 @@ class _Renderer:
         _Renderer.one = _Renderer(drive)
 
     @staticmethod
-    def work(indices: range) -> list[Pictures]:
-        """The pictures of some pairs."""
-        return [_Renderer.one.pictures(k) for k in indices]
+    def work(index: int) -> Pictures:
+        """The pictures of one pair."""
+        return _Renderer.one.pictures(index)
 
     def pictures(self, index: int) -> Pictures:
         """The pictures of one pair, and of the thermal camera at every second one."""
