@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -92,5 +93,9 @@ def check(name: str, value: Any) -> None:
 
 
 def _check_cameras(names: Sequence[Any]) -> None:
-    if not names or len(set(names)) != len(names) or not all(isinstance(name, str) and name for name in names):
+    if not names or len(set(names)) != len(names):
         raise ConfigError(f"cameras: {names!r} must name at least one camera, each once")
+    for name in names:
+        # They become parts of topic names.
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII):
+            raise ConfigError(f"cameras: {name!r} must be letters, digits and underscores, and begin with no digit")

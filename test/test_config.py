@@ -31,7 +31,8 @@ def test_two_configs_share_no_list() -> None:
     ("engine", "warp", "engine: 'warp' is not one of auto, onnxruntime"),
     ("cameras", [], "must name at least one camera"),
     ("cameras", ["left", "left"], "each once"),
-    ("cameras", ["left", ""], "must name"),
+    ("cameras", ["left", ""], "begin with no digit"),
+    ("cameras", ["left eye"], "'left eye' must be letters"),
     ("cameras", "left", "is not of type list"),
 ])
 def test_a_bad_value_is_refused_with_its_name_and_range(name: str, value: Any, message: str) -> None:

@@ -105,12 +105,13 @@ def engine() -> Check:
 
 def devices() -> list[Check]:
     """The processor, and an NVIDIA GPU where there is one."""
+    from derain_ros.engine.onnxruntime import physical_cores
     lines = [line.partition(":") for line in _read("/proc/cpuinfo").splitlines()]
     values = {key.strip(): value.strip() for key, _, value in reversed(lines)}
     flags = set(values.get("flags", values.get("Features", "")).split())
     speeds = ", ".join(name for name in SPEEDS if name in flags) or "no vector instructions known"
     found = [Check("processor", f"{values.get('model name', platform.machine())}, "
-                                f"{len(os.sched_getaffinity(0))} cores for this process, {speeds}")]
+                                f"{len(physical_cores())} cores for this process, {speeds}")]
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
         try:

@@ -38,9 +38,10 @@ class Commands(TyperGroup):
 
 def explain(error: Exception) -> str | None:
     """What to tell the user of `error`; None where it is no mistake of the user's and deserves a traceback."""
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in EXTRA_OF_MODULE:
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] in EXTRA_OF_MODULE:
         name = str(error.name).split(".")[0]
-        return f"{name} is not installed: {how_to_install(EXTRA_OF_MODULE[name])}"
+        lack = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not load ({error})"
+        return f"{name} {lack}: {how_to_install(EXTRA_OF_MODULE[name])}"
     origin = type(error).__module__.split(".")[0]
     # The package's own errors say what, where and how to mend it.
     if origin == derain_ros.__name__:

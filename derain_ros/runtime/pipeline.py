@@ -174,11 +174,12 @@ class _Run:
         return self._result(cameras, "passthrough", affected, detail)
 
     def restored(self, restored: list[tuple[Frame, np.ndarray]], affected: bool) -> Result:
-        """Every camera's restored frame, with all that was found affected or was reconstructed in the mask."""
+        """Every camera's restored frame; the mask holds what was reconstructed, and what was found affected."""
         cameras = {}
         for (name, anomaly), (frame, mask) in zip(self.anomalies.items(), restored, strict=True):
-            union = np.maximum(mask, _at_size_of(frame, anomaly))
-            cameras[name] = CameraResult(frame, Action.RESTORED, union, anomaly)
+            if anomaly.affected:
+                mask = np.maximum(mask, _at_size_of(frame, anomaly))
+            cameras[name] = CameraResult(frame, Action.RESTORED, mask, anomaly)
         return self._result(cameras, "restore", affected, "")
 
     def _result(self, cameras: dict[str, CameraResult], plan: str, affected: bool, detail: str) -> Result:

@@ -115,3 +115,10 @@ def test_missing_extra_says_how_to_install_it(name: str, extra: str, monkeypatch
 
 def test_missing_module_that_no_extra_brings_is_a_defect() -> None:
     assert explain(ModuleNotFoundError("No module named 'derain_ros.nonsense'", name="derain_ros.nonsense")) is None
+
+
+def test_a_library_that_does_not_load_is_told_with_its_cause() -> None:
+    error = ImportError("libGL.so.1: cannot open shared object file", name="cv2")
+    assert explain(error) is None, "OpenCV is no extra: a broken one deserves its traceback"
+    told = explain(ImportError("cannot import name 'zstd' from 'backports'", name="backports"))
+    assert told is not None and "does not load (cannot import name 'zstd'" in told and "[replay]" in told
