@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from derain_ros.replay.records import ReplayError, Topic
 
 IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
-THERMAL_WORDS = {"thermal", "ir", "infra", "infrared", "lwir", "flir", "boson", "lepton"}
+THERMAL_WORDS = {"thermal", "ir", "lwir", "flir", "boson", "lepton"}
 OTHER_WORDS = {"depth", "disparity", "mask", "derained", "anomaly", "confidence", "theora", "compresseddepth"}
 
 
@@ -30,9 +31,10 @@ def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, 
     """The cameras of a bag, `named` as camera name to topic or, without names, found by type.
 
     Found by type: of the image topics that are neither thermal nor depth nor masks, the pair whose names differ in
-    "left" and "right" becomes cameras `left` and `right`; without such a pair the first two by name do too, or the only
-    one becomes `left`. Raw is preferred to compressed, `image_raw` to what was made of it. ReplayError where there is
-    no camera or a named topic is missing or no image.
+    "left" and "right" becomes cameras `left` and `right`; without such a pair one whose names differ in one digit
+    only, the lower of them `left`; without that the first two by name, or the only one as `left`. Raw is preferred to
+    compressed, `image_raw` to what was made of it. ReplayError where there is no camera or a named topic is missing
+    or no image.
     """
     images = {t.name: t for t in topics.values() if t.msgtype in (IMAGE, COMPRESSED) and t.count}
     for topic in [*(named or {}).values(), *([thermal] if thermal else [])]:
@@ -62,7 +64,15 @@ def _found(images: dict[str, Topic]) -> dict[str, Topic]:
             for other in names:
                 if other.lower() == right.lower():
                     return {"left": images[left], "right": images[other]}
+    for first, second in combinations(names, 2):
+        if _differ_in_a_digit(first, second):
+            return {"left": images[min(first, second)], "right": images[max(first, second)]}
     return dict(zip(("left", "right"), (images[n] for n in names), strict=False))
+
+
+def _differ_in_a_digit(name: str, other: str) -> bool:
+    differing = [pair for pair in zip(name, other, strict=False) if pair[0] != pair[1]]
+    return len(name) == len(other) and len(differing) == 1 and "".join(differing[0]).isdecimal()
 
 
 def _one_a_camera(names: Iterable[str]) -> list[str]:

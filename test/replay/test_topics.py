@@ -38,6 +38,17 @@ def test_without_left_and_right_the_order_counts() -> None:
     assert found("/cam/image_raw") == {"left": "/cam/image_raw"}
 
 
+@pytest.mark.parametrize(("left", "right"), [
+    ("/camera/infra1/image_rect_raw", "/camera/infra2/image_rect_raw"), ("/cam0/image_raw", "/cam1/image_raw"),
+    ("/rig/cam_2/image_raw/compressed", "/rig/cam_3/image_raw/compressed")])
+def test_a_pair_that_differs_in_a_digit_is_found_among_others(left: str, right: str) -> None:
+    # Raw colour and longer names come first where only the order counts.
+    others = ("/camera/color/image_raw", "/another10/image_raw", "/camera/depth/image_rect_raw")
+    cameras = choose(bag(right, *others, left))
+    assert {camera: topic.name for camera, topic in cameras.images.items()} == {"left": left, "right": right}
+    assert cameras.thermal == ""
+
+
 def test_one_form_of_a_camera_is_taken() -> None:
     names = ("/left/image_raw/compressed", "/left/image_rect", "/left/image_raw", "/right/image_raw/compressed",
              "/right/image_raw", "/right/image_rect")
@@ -48,7 +59,7 @@ def test_one_form_of_a_camera_is_taken() -> None:
 
 
 def test_depth_masks_and_thermal_are_no_cameras() -> None:
-    assert found("/depth/image_raw", "/a/mask", "/derained/left/image_raw", "/flir/image", "/infra1/image",
+    assert found("/depth/image_raw", "/a/mask", "/derained/left/image_raw", "/flir/image", "/ir/image",
                  "/front/image_raw") == {"left": "/front/image_raw"}
 
 
