@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +40,7 @@ class BagReader:
         try:
             self._reader = Reader(path)
             self._reader.open()
-            topics = [_topic(c) for c in self._reader.connections]
+            topics = _merged(_topic(c) for c in self._reader.connections)
         except Exception as error:
             # Every storage fails in its own way; whatever it was, the files may still hold messages.
             self._reader = None
@@ -103,15 +103,11 @@ class BagReader:
             self.damage = f"{self.path} is damaged: {'; '.join(trouble)}"
 
     def _salvaged_topics(self) -> list[Topic]:
-        merged: dict[str, Topic] = {}
-        for file in self._files:
-            for t in salvage.topics(file):
-                before = merged[t.name].count if t.name in merged else 0
-                merged[t.name] = replace(t, count=t.count + before)
+        merged = _merged(t for file in self._files for t in salvage.topics(file))
         if not merged:
             raise ReplayError(f"{self.damage}, and no message is left in {', '.join(f.name for f in self._files)}; "
                               "was it copied completely?")
-        return list(merged.values())
+        return merged
 
 
 class BagWriter:
@@ -192,6 +188,15 @@ def _topic(connection: Connection) -> Topic:
     qos = connection.ext.offered_qos_profiles if isinstance(connection.ext, ConnectionExtRosbag2) else []
     return Topic(connection.topic, connection.msgtype, connection.msgcount, definition.data,
                  definition.format == MessageDefinitionFormat.IDL, tuple(qos))
+
+
+def _merged(topics: Iterable[Topic]) -> list[Topic]:
+    """Each topic once, with all its messages: it may lie in several files, or have a channel for each publisher."""
+    merged: dict[str, Topic] = {}
+    for t in topics:
+        before = merged[t.name].count if t.name in merged else 0
+        merged[t.name] = replace(t, count=t.count + before)
+    return list(merged.values())
 
 
 def _types(topics: list[Topic]) -> Typestore:

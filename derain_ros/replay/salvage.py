@@ -152,7 +152,9 @@ def _sqlite(file: Path, with_data: bool) -> Iterator[Topic | Message]:
         for number, stamp, data in database.execute(f"SELECT topic_id, timestamp, {column} FROM messages ORDER BY id"):
             if held is not None:
                 yield held
-            held = Message(names[number], stamp, data) if number in names else None
+            # A column takes values of any type, so a broken row may hold anything.
+            good = number in names and isinstance(stamp, int) and isinstance(data, bytes)
+            held = Message(names[number], stamp, data) if good else None
             rows += 1
         if held is not None:
             yield held

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
-from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.records import Message, ReplayError, Topic
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
+LATCHED = Qos(QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, QosTime(0, 0),
+              QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False)
 Write = Callable[..., Path]
 
 
@@ -117,7 +121,7 @@ def test_a_damaged_bag_in_a_folder_with_an_odd_name_is_read(write_bag: Write, tm
 
 
 def test_compressed_chunks_cut_short(tmp_path: Path, write_bag: Write) -> None:
-    from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+    from rosbags.rosbag2 import CompressionFormat, CompressionMode
 
     source = write_bag(frames=300)
     bag = tmp_path / "zstd"
@@ -197,15 +201,40 @@ def test_a_full_disk_is_told_at_the_end_too(tmp_path: Path) -> None:
 
 
 def test_a_latched_topic_stays_latched(tmp_path: Path) -> None:
-    latched = Qos(QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, QosTime(0, 0),
-                  QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False)
     path, copy = tmp_path / "bag", tmp_path / "copy"
     with BagWriter(path) as writer:
-        writer.add(Topic("/tf_static", "tf2_msgs/msg/TFMessage", 0, qos=(latched,)))
+        writer.add(Topic("/tf_static", "tf2_msgs/msg/TFMessage", 0, qos=(LATCHED,)))
     with BagReader(path) as reader, BagWriter(copy) as writer:
         writer.add(reader.topics["/tf_static"], reader.types)
     with Reader(copy) as reader:
-        assert reader.connections[0].ext.offered_qos_profiles == [latched]
+        assert reader.connections[0].ext.offered_qos_profiles == [LATCHED]
+
+
+def test_several_channels_of_a_topic_count_together(tmp_path: Path) -> None:
+    path = tmp_path / "bag"
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        # The writer refuses channels that are alike; two publishers may differ in what they offer.
+        channels = [writer.add_connection("/flag", "std_msgs/msg/Bool", typestore=TYPES, offered_qos_profiles=qos)
+                    for qos in ((), (LATCHED,))]
+        for stamp in range(1, 6):
+            writer.write(channels[stamp % 2], stamp, b"\0\1\0\0\1")
+    with BagReader(path) as reader:
+        assert reader.topics["/flag"].count == len(list(reader.messages())) == 5
+        assert not reader.damage
+
+
+@pytest.mark.parametrize("column", ["timestamp = 'soon'", "timestamp = NULL", "data = NULL", "data = 'text'",
+                                    "topic_id = 99"])
+def test_broken_rows_of_a_damaged_bag_are_left_out(write_bag: Write, column: str) -> None:
+    bag = write_bag(storage="sqlite3")
+    whole = contents(bag)[0]
+    with closing(sqlite3.connect(one_file(bag))) as database:
+        database.executescript("CREATE TABLE loose AS SELECT * FROM messages; DROP TABLE messages;"
+                               f"ALTER TABLE loose RENAME TO messages; UPDATE messages SET {column} WHERE id = 7")
+    (bag / "metadata.yaml").unlink()
+    with BagReader(bag) as reader:
+        assert list(reader.messages()) == whole[:6] + whole[7:]
+        assert "49 messages were read" in reader.damage
 
 
 def test_a_message_of_garbage_is_refused(write_bag: Write) -> None:
