@@ -61,6 +61,15 @@ def test_without_discovery_it_says_so(write_bag: Write, tmp_path: Path, monkeypa
         play(reader, tmp_path / "out", choose(reader.topics), Config())
 
 
+@pytest.mark.parametrize("broken", ["models.yaml", "restore_mono.onnx"])
+def test_models_that_cannot_be_loaded_end_it(write_bag: Write, tmp_path: Path, broken: str) -> None:
+    models, output = write_models(tmp_path / "models"), tmp_path / "out"
+    (models / broken).write_text("broken")
+    code, _, err = derain("replay", write_bag(), "--output", output, "--live", "--models", models)
+    assert code == 1 and "the node's engine failed: " in err and str(models / broken) in err, err
+    assert "Traceback" not in err and not output.exists()
+
+
 def test_a_node_that_ends_by_itself_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment().items():
         monkeypatch.setitem(os.environ, name, value)
