@@ -26,6 +26,8 @@ READY_S = 60.0
 SILENCE_S = 1.5
 AHEAD = 128
 """Messages that are read ahead of their time."""
+HEADER_BYTES = 16
+"""Of a serialized message that begins with a header: encapsulation, stamp and length of the frame_id."""
 
 
 def play(reader: BagReader, output: Path, cameras: Cameras, config: Config, models: Path | None = None,
@@ -87,7 +89,7 @@ def _await_ready(node: NodeProcess, link: Any) -> None:
 
 
 def _stamp(data: bytes) -> int:
-    """The stamp of a serialized message that begins with a header, in nanoseconds."""
+    """The stamp of a serialized message that begins with a header (HEADER_BYTES at least), in nanoseconds."""
     seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
@@ -102,6 +104,7 @@ class _Session:
         self._came: dict[tuple[str, int], int] = {}
         self._statuses: list[bytes] = []
         self._in: Counter[str] = Counter()
+        self._cut: Counter[str] = Counter()
         self._first_ns = self._begun_ns = 0
 
     def run(self, node: NodeProcess, kept: set[str], progress: Progress | None) -> None:
@@ -142,6 +145,9 @@ class _Session:
             for status in array.status:  # type: ignore[attr-defined]
                 said[status.name, _stamp(data)] = {v.key: v.value for v in status.values}
         account.frames_in.update(self._in)
+        for topic, number in self._cut.items():
+            account.broken[self._camera_of.get(topic, topic)] += number
+            account.notes.append(f"{topic}: {number} messages end within their header; they were not played")
         for (camera, stamp), came_ns in sorted(self._came.items(), key=lambda item: item[1]):
             if (camera, stamp) in self._sent:
                 values = said.get((camera, stamp), {})
@@ -154,6 +160,10 @@ class _Session:
         camera = self._camera_of.get(message.topic)
         if camera is not None:
             self._in[camera] += 1
+        if len(message.data) < HEADER_BYTES:
+            self._cut[message.topic] += 1
+            return
+        if camera is not None:
             self._sent[camera, _stamp(message.data)] = time.monotonic_ns()
         self.link.send(message.topic, message.data)
 

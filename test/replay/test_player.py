@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,11 @@ import pytest
 from tiny_models import BRIGHTER_BY, write_models
 
 from derain_ros.config import Config
+from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.child import NodeProcess
 from derain_ros.replay.images import frame_of
-from derain_ros.replay.player import _Recorder, play
+from derain_ros.replay.player import _Recorder, _Session, play
 from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import choose
 
@@ -68,6 +71,33 @@ def test_models_that_cannot_be_loaded_end_it(write_bag: Write, tmp_path: Path, b
     code, _, err = derain("replay", write_bag(), "--output", output, "--live", "--models", models)
     assert code == 1 and "the node's engine failed: " in err and str(models / broken) in err, err
     assert "Traceback" not in err and not output.exists()
+
+
+class FakeLink:
+    """Counts what is sent to it."""
+
+    def __init__(self) -> None:
+        self.sent: Counter[str] = Counter()
+
+    def send(self, topic: str, data: bytes) -> None:
+        self.sent[topic] += 1
+
+
+def test_messages_without_a_whole_header_are_counted_and_not_sent(write_bag: Write) -> None:
+    lengths = {"/left/image_raw": [0, 1, 3, 11, 15, None], "/right/camera_info": [9, None, None, None, None, None]}
+    with BagReader(write_bag(frames=6)) as reader:
+        cameras = choose(reader.topics)
+        link = FakeLink()
+        session = _Session(reader, cameras, link, None, 1.0)
+        for message in reader.messages():
+            if message.topic in lengths:
+                session._send(replace(message, data=message.data[:lengths[message.topic].pop(0)]))
+    account = Account(frames_in=Counter(dict.fromkeys(cameras.images, 0)))
+    session.fill(account)
+    assert account.broken == {"left": 5, "/right/camera_info": 1}
+    assert link.sent == {"/left/image_raw": 1, "/right/camera_info": 5}
+    assert account.frames_in["left"] == 6 and account.total()["dropped"] == 1
+    assert account.notes[0] == "/left/image_raw: 5 messages end within their header; they were not played"
 
 
 def test_a_node_that_ends_by_itself_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
