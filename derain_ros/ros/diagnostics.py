@@ -13,6 +13,7 @@ from std_msgs.msg import Header
 
 from derain_ros.frame import Action, FrameSet, Result
 from derain_ros.ros.messages import header_of
+from derain_ros.runtime.status import statuses_of
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 _LATENCIES = 1000
@@ -86,21 +87,9 @@ class Statistics:
 def status_of(frames: FrameSet, result: Result) -> DiagnosticArray:
     """What was done with one frame set, for ~/status: one status per camera, in the header the stamp of the first."""
     first = next(iter(frames.frames.values()))
-    array = DiagnosticArray(header=Header(stamp=header_of(first).stamp))
-    for camera, done in result.cameras.items():
-        anomaly = done.anomaly
-        restored_or_clean = done.action in (Action.RESTORED, Action.PASSED_CLEAN)
-        array.status.append(DiagnosticStatus(
-            name=camera, hardware_id=done.frame.frame_id, level=OK if restored_or_clean else WARN,
-            message=done.action.value, values=_values({
-                "kind": anomaly.kind if anomaly else "unknown",
-                "score": f"{anomaly.score:.3f}" if anomaly else "nan",
-                "coverage": f"{anomaly.coverage:.4f}" if anomaly else "nan",
-                "action": done.action.value,
-                "plan": result.plan,
-                **{f"{stage}_ms": f"{result.stage_ms.get(stage, 0.0):.2f}" for stage in ("total", "detect", "restore")},
-                "detail": result.detail})))
-    return array
+    return DiagnosticArray(header=Header(stamp=header_of(first).stamp), status=[
+        DiagnosticStatus(level=bytes([told.level]), name=told.name, message=told.message, hardware_id=told.hardware_id,
+                         values=_values(told.values)) for told in statuses_of(result)])
 
 
 def _node_status(name: str, health: Health, latency_ms: list[float], misses: int,

@@ -1,0 +1,38 @@
+"""What ~/status tells of a frame set, whatever the message is made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from derain_ros.frame import Action, Result
+
+OK, WARN = 0, 1
+"""Levels of a diagnostic_msgs/DiagnosticStatus."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The fields of one camera's diagnostic_msgs/DiagnosticStatus."""
+
+    level: int
+    name: str
+    message: str
+    hardware_id: str
+    values: dict[str, str]
+
+
+def statuses_of(result: Result) -> list[Status]:
+    """What was done with each camera's frame: OK where it was restored or clean, WARN otherwise."""
+    statuses = []
+    for camera, done in result.cameras.items():
+        anomaly = done.anomaly
+        fine = done.action in (Action.RESTORED, Action.PASSED_CLEAN)
+        statuses.append(Status(OK if fine else WARN, camera, done.action.value, done.frame.frame_id, {
+            "kind": anomaly.kind if anomaly else "unknown",
+            "score": f"{anomaly.score:.3f}" if anomaly else "nan",
+            "coverage": f"{anomaly.coverage:.4f}" if anomaly else "nan",
+            "action": done.action.value,
+            "plan": result.plan,
+            **{f"{stage}_ms": f"{result.stage_ms.get(stage, 0.0):.2f}" for stage in ("total", "detect", "restore")},
+            "detail": result.detail}))
+    return statuses
