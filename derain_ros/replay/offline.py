@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import numpy as np
 from derain_ros.frame import Action, CameraResult, Frame, Result
 from derain_ros.replay.account import Account, Output
 from derain_ros.replay.bag import BagReader, BagWriter
-from derain_ros.replay.images import frame_of, header_of, image_of
+from derain_ros.replay.images import header_of, image_of
 from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import INFO, Cameras
+from derain_ros.runtime.messages import ImageError, Received, frame_of, frame_unread
 from derain_ros.runtime.pipeline import Pipeline
+from derain_ros.runtime.status import statuses_of
 from derain_ros.runtime.synchronize import Synchronizer
 
 OURS = ("/derained/", "/derain/")
@@ -30,8 +32,8 @@ def replay(reader: BagReader, output: Path, cameras: Cameras, pipeline: Pipeline
     """Write a bag with all topics of `reader` and, beside them, those of the node: derained images, masks, status.
 
     `pipeline` is loaded and has the names of `cameras`. As in the node, a frame without one of the other camera is
-    passed on; images that cannot be read are counted and left out. Returns the account of all frames; ReplayError where
-    the output cannot be written.
+    passed on, and so is an image of an encoding that cannot be processed; images that cannot be read are counted and
+    left out. Returns the account of all frames; ReplayError where the output cannot be written.
     """
     with BagWriter(output) as writer:
         run = _Run(reader, writer, cameras, pipeline)
@@ -70,8 +72,9 @@ class _Run:
         self._info_of = {topic: camera for camera, topic in cameras.info.items()}
         config = pipeline.config
         self._synchronizer = Synchronizer(list(cameras.images), round(config.pair_tolerance_ms * 1e6),
-                                          round(config.thermal_tolerance_ms * 1e6), self._pass_on)
+                                          round(config.thermal_tolerance_ms * 1e6), self._unpaired)
         self._now_ns = 0
+        self._noted: set[tuple[str, str]] = set()
 
     def take(self, message: Message) -> None:
         """Work on one message of the bag."""
@@ -90,36 +93,52 @@ class _Run:
             if frames is not None:
                 started = time.monotonic_ns()
                 result = self.pipeline.process(frames)
-                self._write(result, (time.monotonic_ns() - started) / 1e6)
+                self._write(frames.frames, result, (time.monotonic_ns() - started) / 1e6)
 
     def end(self) -> None:
         """Pass on what still waits for its counterpart."""
         self._synchronizer.clear()
 
     def _frame(self, camera: str, message: Message) -> Frame | None:
+        """The frame of a message; None for one that cannot be processed, which is passed on if it is a whole image."""
+        image = None
         try:
-            return frame_of(self.reader.decode(message))
-        except ReplayError as error:
-            self.account.broken[camera] += 1
-            if self.account.broken[camera] == 1:
-                self.account.notes.append(f"{message.topic}: {error}")
+            image = self.reader.decode(message)
+            return frame_of(image)
+        except (ImageError, ReplayError) as error:
+            if camera in self.account.frames_in and isinstance(error, ImageError) and error.usable:
+                self._pass_on(camera, frame_unread(image), Action.PASSED_ERROR, str(error))
+                self._note(camera, error.reason, f"{message.topic}: {error}; such images are passed on as they are")
+            else:
+                self.account.broken[camera] += 1
+                self._note(camera, "broken", f"{message.topic}: {error}")
             return None
+
+    def _note(self, camera: str, reason: str, note: str) -> None:
+        if (camera, reason) not in self._noted:
+            self._noted.add((camera, reason))
+            self.account.notes.append(note)
 
     def _copy_info(self, message: Message) -> None:
         topic = f"/derained/{self._info_of[message.topic]}/camera_info"
         self.writer.add(Topic(topic, INFO, 0))
         self.writer.write(Message(topic, message.stamp_ns, message.data))
 
-    def _pass_on(self, camera: str, frame: Frame) -> None:
-        mask = np.zeros(frame.image.shape[:2], np.uint8)
-        self._write(Result({camera: CameraResult(frame, Action.PASSED_UNPAIRED, mask)}, "passthrough",
-                           self.pipeline.flag.raised, {}, "no frame of another camera at that time"), float("nan"))
+    def _unpaired(self, camera: str, frame: Frame) -> None:
+        self._pass_on(camera, frame, Action.PASSED_UNPAIRED, "no frame of another camera at that time")
 
-    def _write(self, result: Result, elapsed_ms: float) -> None:
+    def _pass_on(self, camera: str, frame: Frame, action: Action, detail: str) -> None:
+        mask = np.zeros(frame.image.shape[:2], np.uint8)
+        self._write({camera: frame}, Result({camera: CameraResult(frame, action, mask)}, "passthrough",
+                                            self.pipeline.flag.raised, {}, detail), float("nan"))
+
+    def _write(self, frames: Mapping[str, Frame], result: Result, elapsed_ms: float) -> None:
         types, stamp_ns = self.writer.types, self._now_ns
         for camera, done in result.cameras.items():
             frame = done.frame
-            self.writer.put(f"/derained/{camera}/image_raw", stamp_ns, image_of(types, frame))
+            # As in the node, a frame that was passed on goes out in the message it came in.
+            message = frame.message if isinstance(frame, Received) and frame is frames[camera] else None
+            self.writer.put(f"/derained/{camera}/image_raw", stamp_ns, message or image_of(types, frame))
             mask = Frame(done.mask, "mono8", frame.stamp_ns, frame.frame_id)
             self.writer.put(f"/derained/{camera}/anomaly_mask", stamp_ns, image_of(types, mask))
             score = done.anomaly.score if done.anomaly else float("nan")
@@ -131,19 +150,10 @@ class _Run:
     def _status(self, result: Result) -> Any:
         """What the node would say on ~/status."""
         make = self.writer.types.types
-        statuses = []
-        for camera, done in result.cameras.items():
-            anomaly = done.anomaly
-            values = {"kind": anomaly.kind if anomaly else "unknown",
-                      "score": f"{anomaly.score:.3f}" if anomaly else "nan",
-                      "coverage": f"{anomaly.coverage:.4f}" if anomaly else "nan",
-                      "action": done.action.value, "plan": result.plan,
-                      **{f"{s}_ms": f"{result.stage_ms.get(s, 0.0):.2f}" for s in ("total", "detect", "restore")},
-                      "detail": result.detail}
-            fine = done.action in (Action.RESTORED, Action.PASSED_CLEAN)
-            statuses.append(make["diagnostic_msgs/msg/DiagnosticStatus"](
-                level=0 if fine else 1, name=camera, message=done.action.value, hardware_id=done.frame.frame_id,
-                values=[make["diagnostic_msgs/msg/KeyValue"](key=k, value=v) for k, v in values.items()]))
+        statuses = [make["diagnostic_msgs/msg/DiagnosticStatus"](
+            level=told.level, name=told.name, message=told.message, hardware_id=told.hardware_id,
+            values=[make["diagnostic_msgs/msg/KeyValue"](key=k, value=v) for k, v in told.values.items()])
+            for told in statuses_of(result)]
         stamp_ns = next(iter(result.cameras.values())).frame.stamp_ns
         return make["diagnostic_msgs/msg/DiagnosticArray"](
             header=header_of(self.writer.types, stamp_ns, ""), status=statuses)

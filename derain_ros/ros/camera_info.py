@@ -6,7 +6,7 @@ import threading
 
 from sensor_msgs.msg import CameraInfo
 
-from derain_ros.ros.messages import stamp_ns
+from derain_ros.runtime.messages import stamp_ns
 
 _KEPT = 64
 

@@ -31,9 +31,9 @@ from derain_ros.ros.diagnostics import Health, Statistics, status_of
 from derain_ros.ros.log import RosLogHandler
 from derain_ros.ros.mailbox import Job
 from derain_ros.ros.memory import tune_malloc
-from derain_ros.ros.messages import ImageError, Received, frame_of, frame_unread
 from derain_ros.ros.topics import CameraTopics, ImageSubscription
 from derain_ros.ros.worker import Worker
+from derain_ros.runtime.messages import ImageError, Received, frame_of, frame_unread
 from derain_ros.runtime.synchronize import Synchronizer
 
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)

@@ -11,7 +11,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from derain_ros.frame import CameraResult, Frame
 from derain_ros.ros.camera_info import CameraInfos
-from derain_ros.ros.messages import Received, header_of, image_of
+from derain_ros.ros.messages import header_of, image_of
+from derain_ros.runtime.messages import Received
 
 # Best effort takes reliable cameras as well; an older image is of no use, so one is kept.
 IMAGE_IN = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)

@@ -9,7 +9,9 @@ import numpy as np
 
 from derain_ros.frame import Frame
 
-CHANNELS = {"mono8": 1, "8UC1": 1, "mono16": 1, "rgb8": 3, "bgr8": 3}
+PIXELS = {"mono8": ("u1", 1), "8UC1": ("u1", 1), "mono16": ("<u2", 1), "rgb8": ("u1", 3), "bgr8": ("u1", 3)}
+"""Data type and channels of a pixel, by encoding."""
+CHANNELS = {encoding: channels for encoding, (_, channels) in PIXELS.items()}
 """Channels of what the network takes, by encoding."""
 
 
@@ -19,14 +21,15 @@ class FrameError(ValueError):
 
 def check(frame: Frame) -> None:
     """Raise FrameError unless the frame's encoding is known and its image is of that type and shape."""
-    if frame.encoding not in CHANNELS:
-        raise FrameError(f"encoding {frame.encoding!r} is not one of {', '.join(CHANNELS)}")
-    dtype = np.uint16 if frame.encoding == "mono16" else np.uint8
-    tail = (3,) if CHANNELS[frame.encoding] == 3 else ()
+    if frame.encoding not in PIXELS:
+        raise FrameError(f"encoding {frame.encoding!r} is not one of {', '.join(PIXELS)}")
+    kind, channels = PIXELS[frame.encoding]
+    dtype = np.dtype(kind)
+    tail = (3,) if channels == 3 else ()
     image = frame.image
     if image.dtype != dtype or image.ndim != 2 + len(tail) or image.shape[2:] != tail or image.size == 0:
         what = "(height, width" + (", 3)" if tail else ")")
-        raise FrameError(f"a {frame.encoding} image is {np.dtype(dtype)} {what}, not {image.dtype} {image.shape}")
+        raise FrameError(f"a {frame.encoding} image is {dtype} {what}, not {image.dtype} {image.shape}")
 
 
 def to_grey(frame: Frame) -> np.ndarray:

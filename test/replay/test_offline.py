@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from rosbags.typesys import Stores, get_typestore
 from tiny_models import BRIGHTER_BY, write_models
 
 from derain_ros.config import Config
 from derain_ros.frame import Frame
 from derain_ros.manifest import Manifest
+from derain_ros.replay import offline
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader, BagWriter
-from derain_ros.replay.images import frame_of, image_of
-from derain_ros.replay.offline import replay
+from derain_ros.replay.images import image_of
 from derain_ros.replay.topics import choose
+from derain_ros.runtime.messages import frame_of
 from derain_ros.runtime.pipeline import Pipeline
 
+TYPES = get_typestore(Stores.ROS2_JAZZY)
 Write = Callable[..., Path]
 
 
@@ -34,7 +40,7 @@ def run(bag: Path, output: Path, manifest: Manifest, **settings: object) -> Acco
         config = Config(cameras=list(cameras.images), budget_ms=10000.0, on_hold_s=0.0, off_hold_s=0.0, **settings)
         pipeline = Pipeline(config, manifest)
         pipeline.load()
-        return replay(reader, output, cameras, pipeline)
+        return offline.replay(reader, output, cameras, pipeline)
 
 
 def by_topic(bag: Path) -> dict[str, list[tuple[int, object]]]:
@@ -91,20 +97,72 @@ def test_a_cut_bag_is_processed_up_to_its_end(write_bag: Write, tmp_path: Path, 
     assert len(by_topic(tmp_path / "out")["/derained/left/image_raw"]) == account.total("left")["out"]
 
 
-def test_an_unknown_encoding_is_counted_and_said(write_bag: Write, tmp_path: Path, manifest: Manifest) -> None:
-    from rosbags.rosbag2 import Reader, StoragePlugin, Writer
-    from rosbags.typesys import Stores, get_typestore
+Change = Callable[[Any], Any]
 
-    types = get_typestore(Stores.ROS2_JAZZY)
-    odd = tmp_path / "odd"
-    with Reader(write_bag()) as reader, Writer(odd, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        made = {c.id: writer.add_connection(c.topic, c.msgtype, typestore=types) for c in reader.connections}
-        for k, (connection, stamp, data) in enumerate(reader.messages()):
-            writer.write(made[connection.id], stamp, data.replace(b"mono8", b"wrong") if k < 5 else data)
-    account = run(odd, tmp_path / "out", manifest)
-    assert account.broken == {"left": 1, "right": 1}
-    assert account.total()["out"] == 18
-    assert len(account.notes) == 2 and "wrong" in account.notes[0]
+
+def changed(bag: Path, path: Path, change: Change) -> Path:
+    """Write a copy of a bag whose first image of the left camera is what `change` makes of it."""
+    with BagReader(bag) as reader, BagWriter(path) as writer:
+        left = [message for message in reader.messages() if message.topic.startswith("/left/image_raw")]
+        for message in reader.messages():
+            value = reader.decode(message)
+            writer.put(message.topic, message.stamp_ns, change(value) if message == left[0] else value)
+    return path
+
+
+def deep(image: Any, order: str) -> Any:
+    """The same picture in 16 bits of this byte order, its rows padded."""
+    data = np.zeros((48, 70), order)
+    data[:, :64] = image.data.reshape(48, 64).astype(order) << 4
+    data[0, 0] = 4095  # the white that the others are seen against
+    return replace(image, encoding="mono16", is_bigendian=int(order[0] == ">"), step=140,
+                   data=data.view(np.uint8).ravel())
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (lambda image: replace(image, encoding="bayer_rggb8"), "'bayer_rggb8'"),
+    (lambda image: deep(image, ">u2"), "little-endian")])
+def test_what_cannot_be_processed_is_passed_on_as_it_is(write_bag: Write, tmp_path: Path, manifest: Manifest,
+                                                        change: Change, says: str) -> None:
+    bag = changed(write_bag(wet=range(10)), tmp_path / "odd", change)
+    account = run(bag, tmp_path / "out", manifest)
+    assert account.total() == {"in": 20, "out": 20, "dropped": 0, "restored": 18, "passed on": 2, "broken": 0}
+    # As in the node, the other eye's image has lost its counterpart.
+    assert account.reasons() == {"restored": 18, "passed_error": 1, "passed_unpaired": 1}
+    assert len(account.notes) == 1 and says in account.notes[0] and "/left/image_raw" in account.notes[0]
+    sent, out = by_topic(bag)["/left/image_raw"][0], by_topic(tmp_path / "out")
+    assert TYPES.serialize_cdr(out["/derained/left/image_raw"][0][1], "sensor_msgs/msg/Image") == (
+        TYPES.serialize_cdr(sent[1], "sensor_msgs/msg/Image"))
+    status = out["/derain/status"][0][1].status[0]
+    assert (status.name, status.level, status.message) == ("left", 1, "passed_error")
+    assert says in {value.key: value.value for value in status.values}["detail"]
+
+
+def test_a_clean_image_goes_out_in_the_message_it_came_in(write_bag: Write, tmp_path: Path,
+                                                          manifest: Manifest) -> None:
+    bag = changed(write_bag(), tmp_path / "deep", lambda image: deep(image, "<u2"))
+    assert run(bag, tmp_path / "out", manifest).reasons() == {"passed_clean": 20}
+    out = by_topic(tmp_path / "out")["/derained/left/image_raw"][0][1]
+    assert (out.step, out.encoding, out.data.size) == (140, "mono16", 140 * 48)
+
+
+def test_an_image_that_is_not_whole_is_counted_and_said(write_bag: Write, tmp_path: Path, manifest: Manifest) -> None:
+    bag = changed(write_bag(), tmp_path / "short", lambda image: replace(image, data=image.data[:99]))
+    account = run(bag, tmp_path / "out", manifest)
+    assert account.broken == {"left": 1} and account.total()["out"] == 19
+    assert len(account.notes) == 1 and "99 bytes" in account.notes[0]
+
+
+def test_a_compressed_image_that_was_rgb_comes_out_as_rgb(write_bag: Write, tmp_path: Path, manifest: Manifest) -> None:
+    colour = np.full((48, 64, 3), (200, 0, 0), np.uint8)
+
+    def change(image: Any) -> Any:
+        return replace(image, format="rgb8; png compressed bgr8",
+                       data=cv2.imencode(".png", colour[..., ::-1])[1].ravel())
+
+    run(changed(write_bag(compressed=True), tmp_path / "rgb", change), tmp_path / "out", manifest)
+    out = by_topic(tmp_path / "out")["/derained/left/image_raw"][0][1]
+    assert out.encoding == "rgb8" and np.array_equal(out.data.reshape(48, 64, 3), colour)
 
 
 def test_frames_without_a_partner_are_passed_on(tmp_path: Path, manifest: Manifest) -> None:

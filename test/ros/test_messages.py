@@ -9,14 +9,8 @@ from ros_bench import image_message, stamp
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from derain_ros.ros.messages import (
-    ImageError,
-    frame_of,
-    frame_unread,
-    header_of,
-    image_of,
-    stamp_ns,
-)
+from derain_ros.ros.messages import header_of, image_of
+from derain_ros.runtime.messages import ImageError, frame_of, frame_unread, stamp_ns
 
 RNG = np.random.default_rng(3)
 
