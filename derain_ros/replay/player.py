@@ -26,6 +26,8 @@ READY_S = 60.0
 SILENCE_S = 1.5
 AHEAD = 128
 """Messages that are read ahead of their time."""
+WAITING_BYTES = 1 << 30
+"""Messages that may wait for the disk."""
 HEADER_BYTES = 16
 """Of a serialized message that begins with a header: encapsulation, stamp and length of the frame_id."""
 
@@ -187,24 +189,35 @@ class _Recorder:
     def __init__(self, output: Path) -> None:
         self.writer = BagWriter(output)
         self._queue: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._write, name="derain recorder")
         self._thread.start()
 
     def put(self, message: Message) -> None:
         """Take a message in."""
+        with self._lock:
+            self._waiting_bytes += len(message.data)
+            if self._waiting_bytes > WAITING_BYTES and self._error is None:
+                self._error = ReplayError(
+                    f"{self.writer.path}: the disk is too slow for this bag, {WAITING_BYTES >> 20} MiB wait for it; "
+                    "write to a faster one, or play slower with --rate")
         if self._error is None:
             self._queue.put(message)
 
     def check(self) -> None:
-        """Raise what went wrong with an earlier message, ReplayError where the disk refused it."""
+        """Raise what went wrong with an earlier message, ReplayError where the disk refused it or is too slow."""
         if self._error is not None:
             raise self._error
 
     def _write(self) -> None:
-        while (message := self._queue.get()) is not None:
+        # Once anything went wrong, what still waits is not worth waiting for.
+        while (message := self._queue.get()) is not None and self._error is None:
             try:
                 self.writer.write(message)
+                with self._lock:
+                    self._waiting_bytes -= len(message.data)
             except Exception as error:  # it is for the player to tell, not for this thread
                 self._error = error
                 return

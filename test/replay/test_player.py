@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,13 +16,14 @@ import pytest
 from tiny_models import BRIGHTER_BY, write_models
 
 from derain_ros.config import Config
+from derain_ros.replay import player
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.child import NodeProcess
+from derain_ros.replay.images import frame_of
 from derain_ros.replay.player import _Recorder, _Session, play
 from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import choose
-from derain_ros.runtime.messages import frame_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -131,3 +133,40 @@ def test_what_could_not_be_recorded_is_told_at_the_latest_at_the_end(tmp_path: P
         made.writer._writer.write = write
         for _ in range(3):
             made.put(Message("/flag", 1, b"\0\1\0\0\1"))
+
+
+def recorder(output: Path, write: Callable[..., None]) -> _Recorder:
+    """A recorder of flags whose disk is this function."""
+    made = _Recorder(output)
+    made.writer.add(Topic("/flag", "std_msgs/msg/Bool", 0))
+    made.writer.write = write
+    return made
+
+
+def test_a_disk_that_is_too_slow_ends_the_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(player, "WAITING_BYTES", 1 << 20)
+    written: list[Message] = []
+    free = threading.Event()
+
+    def write(message: Message) -> None:
+        free.wait()
+        written.append(message)
+
+    with pytest.raises(ReplayError, match=r"out: the disk is too slow.*1 MiB.*--rate"), \
+            recorder(tmp_path / "out", write) as made:
+        for k in range(8):
+            made.put(Message("/flag", k, bytes(1 << 17)))
+        made.check()
+        made.put(Message("/flag", 8, b"\0"))
+        free.set()
+    assert len(written) <= 1
+
+
+def test_a_disk_that_keeps_up_may_be_given_any_amount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(player, "WAITING_BYTES", 1000)
+    turn = threading.Semaphore(0)
+    with recorder(tmp_path / "out", lambda message: turn.release()) as made:
+        for k in range(10):
+            # The one before is written, but may still be counted.
+            made.put(Message("/flag", k, bytes(400)))
+            assert turn.acquire(timeout=60)
