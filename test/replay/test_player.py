@@ -20,10 +20,10 @@ from derain_ros.replay import player
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.child import NodeProcess
-from derain_ros.replay.images import frame_of
 from derain_ros.replay.player import _Recorder, _Session, play
 from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import choose
+from derain_ros.runtime.messages import frame_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 
