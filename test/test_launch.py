@@ -7,37 +7,106 @@ import runpy
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import MagicMock
 
 import pytest
 
 from derain_ros.config import Config
 
 LAUNCH_FILE = Path(__file__).parents[1] / "launch" / "derain.launch.py"
-MODULES = ("launch", "launch.actions", "launch.substitutions", "launch_ros", "launch_ros.actions",
-           "launch_ros.substitutions")
 REAL = find_spec("launch_ros") is not None
 
 
-class Stub(ModuleType):
-    """A module that has whatever is asked of it."""
+class Recorded:
+    """Anything of launch that is only made, never asked."""
 
-    def __getattr__(self, name: str) -> Any:
-        return MagicMock()
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self.given, self.named = given, named
+
+
+class Declared(Recorded):
+    """DeclareLaunchArgument."""
+
+    def __init__(self, name: str, *, default_value: str, description: str) -> None:
+        super().__init__(name, default_value=default_value, description=description)
+
+
+class Function(Recorded):
+    """OpaqueFunction."""
+
+    def __init__(self, *, function: Callable[..., list[Any]]) -> None:
+        super().__init__(function=function)
+
+
+class Substitution(Recorded):
+    """LaunchConfiguration; the context of these tests is a mapping."""
+
+    def perform(self, context: dict[str, str]) -> str:
+        return context[self.given[0]]
+
+
+class Share(Recorded):
+    """FindPackageShare: the repository holds config/ as the package's share does."""
+
+    def perform(self, context: object) -> str:
+        assert self.given == ("derain_ros",)
+        return str(LAUNCH_FILE.parents[1])
+
+
+class Join(Recorded):
+    """PathJoinSubstitution."""
+
+    def perform(self, context: object) -> str:
+        (parts,) = self.given
+        return os.path.join(*(part if isinstance(part, str) else part.perform(context) for part in parts))
+
+
+class Node(Recorded):
+    """launch_ros.actions.Node: takes what that takes of its own and, of ExecuteProcess, what the launch file needs."""
+
+    def __init__(self, *, executable: str, package: str, name: str, namespace: str, parameters: list[Any],
+                 remappings: list[tuple[str, str]], arguments: list[str], output: str,
+                 additional_env: dict[str, str]) -> None:
+        super().__init__(**{key: value for key, value in locals().items() if key not in ("self", "__class__")})
+
+
+STUBS: dict[str, dict[str, type]] = {
+    "launch": {"LaunchContext": Recorded, "LaunchDescription": Recorded, "LaunchDescriptionEntity": Recorded},
+    "launch.actions": {"DeclareLaunchArgument": Declared, "OpaqueFunction": Function},
+    "launch.substitutions": {"LaunchConfiguration": Substitution, "PathJoinSubstitution": Join},
+    "launch_ros": {}, "launch_ros.actions": {"Node": Node}, "launch_ros.substitutions": {"FindPackageShare": Share}}
 
 
 @pytest.fixture
-def launch_file(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The names that the launch file defines."""
-    if not REAL:
-        for name in MODULES:
-            monkeypatch.setitem(sys.modules, name, Stub(name))
+def stubbed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The names that the launch file defines, with launch and launch_ros replaced."""
+    for name, found in STUBS.items():
+        module = ModuleType(name)
+        vars(module).update(found)
+        monkeypatch.setitem(sys.modules, name, module)
     return runpy.run_path(str(LAUNCH_FILE))
+
+
+@pytest.fixture
+def launch_file(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The names that the launch file defines, with launch and launch_ros themselves where they are installed."""
+    return runpy.run_path(str(LAUNCH_FILE)) if REAL else request.getfixturevalue("stubbed")
+
+
+def launched(stubbed: dict[str, Any], **arguments: str) -> dict[str, Any]:
+    """What Node is given where the launch file is included with these arguments."""
+    (entities,) = stubbed["generate_launch_description"]().given
+    *declared, function = entities
+    context = {entity.given[0]: entity.named["default_value"] for entity in declared}
+    assert isinstance(function, Function) and arguments.keys() <= context.keys()
+    (node,) = function.named["function"](context | arguments)
+    assert isinstance(node, Node)
+    return node.named
 
 
 def given(launch_file: dict[str, Any], **arguments: str) -> dict[str, str]:
@@ -88,6 +157,30 @@ def test_the_profile_is_set_only_where_it_should_be(launch_file: dict[str, Any],
     assert environment("default") == {}
     with pytest.raises(ValueError, match="there is no such file"):
         environment(str(tmp_path / "missing.xml"))
+
+
+def test_the_node_is_started_with_what_the_arguments_ask_for(stubbed: dict[str, Any], tmp_path: Path) -> None:
+    profile = tmp_path / "profile.xml"
+    profile.touch()
+    assert launched(stubbed, namespace="/fleet/robot", params_file="/etc/derain.yaml", cameras="front,rear",
+                    inputs="front=/cam0/image", log_level="debug", fastdds_profile=str(profile)) == {
+        "package": "derain_ros", "executable": "derain_node", "name": "derain", "namespace": "/fleet/robot",
+        "output": "screen", "parameters": ["/etc/derain.yaml", {"cameras": ["front", "rear"]}],
+        "remappings": [("front/image_raw", "/cam0/image"), ("front/image_raw/compressed", "/cam0/image/compressed"),
+                       ("front/camera_info", "/cam0/camera_info")],
+        "arguments": ["--ros-args", "--log-level", "fleet.robot.derain:=debug"],
+        "additional_env": {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}}
+
+
+def test_without_arguments_the_node_has_its_defaults_and_the_shipped_profile(
+        stubbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
+    monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
+    shipped = LAUNCH_FILE.parents[1] / "config" / "fastdds.xml"
+    assert launched(stubbed) == {
+        "package": "derain_ros", "executable": "derain_node", "name": "derain", "namespace": "", "output": "screen",
+        "parameters": [{}], "remappings": [], "arguments": ["--ros-args", "--log-level", "derain:=info"],
+        "additional_env": {"FASTRTPS_DEFAULT_PROFILES_FILE": str(shipped)}}
 
 
 @pytest.mark.skipif(not REAL, reason="launch_ros is not installed: source ROS 2")
