@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -44,11 +45,16 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
 def test_interrupted_it_leaves_cleanly(tmp_path: Path) -> None:
     process = start("demo", "--output", tmp_path / "demo", "--models", write_models(tmp_path / "models"),
                     start_new_session=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("demo/drive/*.mcap")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("demo/drive/*.mcap")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)  # with the processes that render
+            process.wait()
     assert process.returncode == 130, err
     assert "Traceback" not in err
