@@ -149,7 +149,7 @@ class _Session:
         account.frames_in.update(self._in)
         for topic, number in self._cut.items():
             account.broken[self._camera_of.get(topic, topic)] += number
-            account.notes.append(f"{topic}: {number} messages end within their header; they were not played")
+            account.notes.append(f"{topic}: not played, for they end within their header: {number}")
         for (camera, stamp), came_ns in sorted(self._came.items(), key=lambda item: item[1]):
             if (camera, stamp) in self._sent:
                 values = said.get((camera, stamp), {})

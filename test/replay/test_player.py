@@ -99,7 +99,7 @@ def test_messages_without_a_whole_header_are_counted_and_not_sent(write_bag: Wri
     assert account.broken == {"left": 5, "/right/camera_info": 1}
     assert link.sent == {"/left/image_raw": 1, "/right/camera_info": 5}
     assert account.frames_in["left"] == 6 and account.total()["dropped"] == 1
-    assert account.notes[0] == "/left/image_raw: 5 messages end within their header; they were not played"
+    assert account.notes[0] == "/left/image_raw: not played, for they end within their header: 5"
 
 
 def test_a_node_that_ends_by_itself_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
