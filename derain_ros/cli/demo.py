@@ -29,6 +29,7 @@ def command(
     from rich.console import Console
 
     from derain_ros.cli import progress
+    from derain_ros.manifest import Manifest
     from derain_ros.replay.child import join_own_domain
     from derain_ros.replay.demo import demonstrate
     from derain_ros.replay.drive import Drive
@@ -36,6 +37,7 @@ def command(
     join_own_domain()
     console = Console()
     with progress.steps(console) as step:
+        Manifest.load(models)  # a mistake is told before the work, not after it
         made = demonstrate(output, Drive(seconds=seconds), models, step)
     progress.show(console, made.tables)
     for note in made.account.notes:

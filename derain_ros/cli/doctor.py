@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -152,7 +153,8 @@ def transport() -> Check:
     """The profile with which Fast DDS carries images whole; the camera driver's terminal needs it as well."""
     from derain_ros.resources import default_file
     try:
-        remedy = f"here and where the camera driver starts: export {PROFILE}={default_file('fastdds.xml')}"
+        path = shlex.quote(str(default_file("fastdds.xml")))
+        remedy = f"here and where the camera driver starts: export {PROFILE}={path}"
     except FileNotFoundError as error:
         return Check("transport", str(error), "install the package again")
     if os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") not in ("rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp"):

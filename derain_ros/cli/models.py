@@ -5,19 +5,26 @@ from typing import Annotated, Optional
 
 import typer
 
+SHOWN = {"restore": ("real_psnr_gain", "real_ssim_gain", "clean_psnr"),
+         "detect": ("real_auroc", "clean_false_alarms", "mask_iou")}
+"""Figures of the list, by task; all of them stand in the card."""
+
 
 def command(
+    name: Annotated[Optional[str], typer.Argument(help="Show all figures of this model.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its sha256.")] = False,
     models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
                                                    "default.")] = None,
 ) -> None:
-    """List the models and verify them.
+    """List the models, or show one with all its figures, and verify them.
 
     With --verify, exit code 1 where a file is damaged or missing.
 
     Examples:
 
       derain models
+
+      derain models restore_mono
 
       derain models --verify
 
@@ -28,22 +35,32 @@ def command(
 
     from derain_ros.manifest import Manifest, ManifestError
     manifest = Manifest.load(models)
-    table = Table("name", "task", "channels", "size", "figures", "verified")
+    chosen = [manifest.get(name)] if name else list(manifest.models.values())
+    table = Table("name", "takes", "size", "figures", *(["whole"] if verify else []))
     damages = []
-    for model in manifest.models.values():
+    for model in chosen:
         size = f"{model.file.stat().st_size / 1e6:.1f} MB" if model.file.is_file() else "missing"
-        verified = ""
+        shown = [key for key in model.figures if name or key in SHOWN[model.task]]
+        figures = "\n".join(f"{key} {_short(model.figures[key])}" for key in shown)
+        row = [model.name, "grey" if model.channels == 1 else "colour", size, figures]
         if verify:
             try:
                 manifest.verify(model)
-                verified = "yes"
+                row.append("yes")
             except ManifestError as error:
-                verified = "no"
+                row.append("no")
                 damages.append(str(error))
-        figures = "\n".join(f"{name} {value}" for name, value in model.figures.items())
-        table.add_row(model.name, model.task, "grey" if model.channels == 1 else "colour", size, figures, verified)
+        table.add_row(*row)
     console = Console()
     console.print(table)
-    console.print(str(manifest.directory), soft_wrap=True, markup=False, highlight=False)
+    for model in chosen if name else []:
+        console.print(f"{model.description}. Card: {manifest.directory / model.card}", soft_wrap=True, markup=False,
+                      highlight=False)
+    if not name:
+        console.print(str(manifest.directory), soft_wrap=True, markup=False, highlight=False)
     if damages:
         raise ManifestError("\n".join(damages))
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -75,7 +75,8 @@ def quality_table(quality: Quality) -> Table:
     finite = np.isfinite(after)
     rows = [["wet frames, PSNR to the dry view", number(_mean(before[finite]), 2, " dB"),
              number(_mean(after[finite]), 2, " dB"), number(_mean((after - before)[finite]), 2, " dB", plus=True)],
-            ["clean frames out bit for bit", str(quality.clean), str(quality.untouched),
+            ["dry views out bit for bit; others were beside a wet eye or just after", str(quality.clean),
+             str(quality.untouched),
              _share(quality.untouched, quality.clean)]]
     return Table("Pictures", ["", "in", "out", ""], rows)
 

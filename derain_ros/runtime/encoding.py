@@ -27,6 +27,8 @@ def check(frame: Frame) -> None:
     dtype = np.dtype(kind)
     tail = (3,) if channels == 3 else ()
     image = frame.image
+    if not isinstance(image, np.ndarray):
+        raise FrameError(f"a frame's image is an array, not {image!r}; was the file read?")
     if image.dtype != dtype or image.ndim != 2 + len(tail) or image.shape[2:] != tail or image.size == 0:
         what = "(height, width" + (", 3)" if tail else ")")
         raise FrameError(f"a {frame.encoding} image is {dtype} {what}, not {image.dtype} {image.shape}")

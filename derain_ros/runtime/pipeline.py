@@ -174,11 +174,9 @@ class _Run:
         return self._result(cameras, "passthrough", affected, detail)
 
     def restored(self, restored: list[tuple[Frame, np.ndarray]], affected: bool) -> Result:
-        """Every camera's restored frame; the mask holds what was reconstructed, and what was found affected."""
+        """Every camera's restored frame with the restorer's mask, which is finer than the detector's cells."""
         cameras = {}
         for (name, anomaly), (frame, mask) in zip(self.anomalies.items(), restored, strict=True):
-            if anomaly.affected:
-                mask = np.maximum(mask, _at_size_of(frame, anomaly))
             cameras[name] = CameraResult(frame, Action.RESTORED, mask, anomaly)
         return self._result(cameras, "restore", affected, "")
 

@@ -29,10 +29,18 @@ def row(result: Result, name: str) -> list[str]:
 def test_lists_every_model_with_its_figures(directory: Path) -> None:
     result = models("--models", str(directory))
     assert result.exit_code == 0
-    assert row(result, "restore_mono")[:3] == ["restore_mono", "restore", "grey"]
-    assert row(result, "restore_rgb")[:3] == ["restore_rgb", "restore", "colour"]
-    assert row(result, "detect")[1:] == ["detect", "grey", "0.0 MB", "psnr_gain_db 1.0", ""]
+    assert row(result, "restore_mono")[:2] == ["restore_mono", "grey"]
+    assert row(result, "restore_rgb")[:2] == ["restore_rgb", "colour"]
+    assert row(result, "detect")[1:] == ["grey", "0.0 MB", ""]
     assert str(directory) in result.output
+
+
+def test_shows_one_model_with_all_its_figures_and_its_card(directory: Path) -> None:
+    result = models("detect", "--models", str(directory))
+    assert result.exit_code == 0
+    assert row(result, "detect")[1:] == ["grey", "0.0 MB", "psnr_gain_db 1"]
+    assert f"Card: {directory / 'detect.md'}" in result.output and "restore" not in result.output
+    assert models("nonesuch", "--models", str(directory)).exit_code == 1
 
 
 def test_verify_says_yes(directory: Path) -> None:
@@ -48,7 +56,7 @@ def test_verify_exits_1_and_names_what_is_damaged_or_missing(directory: Path) ->
     result = models("--models", str(directory), "--verify")
     assert result.exit_code == 1
     assert row(result, "detect")[-1] == "no"
-    assert row(result, "restore_rgb")[3:] == ["missing", "psnr_gain_db 1.0", "no"]
+    assert row(result, "restore_rgb")[2:] == ["missing", "", "no"]
     assert row(result, "restore_mono")[-1] == "yes"
     assert f"{directory / 'detect.onnx'}: sha256 is" in result.output
     assert f"{directory / 'restore_rgb.onnx'}: cannot be read" in result.output

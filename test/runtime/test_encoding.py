@@ -84,3 +84,8 @@ def test_a_change_by_the_network_is_scaled_to_sixteen_bits() -> None:
 def test_a_malformed_frame_is_told(image: np.ndarray, encoding: str, message: str) -> None:
     with pytest.raises(FrameError, match=message):
         check(Frame(image, encoding))
+
+
+def test_what_is_no_image_is_told() -> None:
+    with pytest.raises(FrameError, match="is an array, not None; was the file read"):
+        check(Frame(None))  # type: ignore[arg-type]
