@@ -153,10 +153,10 @@ def transport() -> Check:
     """The profile with which Fast DDS carries images whole; the camera driver's terminal needs it as well."""
     from derain_ros.resources import default_file
     try:
-        path = shlex.quote(str(default_file("fastdds.xml")))
-        remedy = f"here and where the camera driver starts: export {PROFILE}={path}"
+        shipped_profile = shlex.quote(str(default_file("fastdds.xml")))
     except FileNotFoundError as error:
         return Check("transport", str(error), "install the package again")
+    remedy = f"here and where the camera driver starts: export {PROFILE}={shipped_profile}"
     if os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") not in ("rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp"):
         return Check("transport", f"{os.environ['RMW_IMPLEMENTATION']}: Fast DDS's profile does not concern it")
     if PROFILE not in os.environ:

@@ -60,6 +60,7 @@ class Link:
             for topic, msgtype in self.outputs.items()]
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="derain link")
         self._thread.start()
 
@@ -87,15 +88,18 @@ class Link:
 
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):
-            self._executor.spin()
+            while not self._ending.is_set() and self._context.ok():
+                self._executor.spin_once(timeout_sec=0.1)
 
     def __enter__(self) -> Link:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        # Shut down, join, then destroy: a spinning thread that is left behind aborts the process.
-        self._executor.shutdown()
+        # Join, shut down, then destroy: a spinning thread that is left behind aborts the process, and an executor that
+        # is shut down while it waits fails now and then.
+        self._ending.set()
         self._thread.join()
+        self._executor.shutdown()
         self._node.destroy_node()
         self._context.try_shutdown()

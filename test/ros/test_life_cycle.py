@@ -96,13 +96,16 @@ def test_an_impossible_transition_ends_nothing(start: Start) -> None:
     bench.wait_images("right", 1)
 
 
-def test_a_node_that_cannot_be_configured_says_why(context: Any) -> None:
-    overrides = [Parameter("autostart", value=False), Parameter("cameras", value=["left eye"])]
-    node = DerainNode(context=context, parameter_overrides=overrides)
+def test_a_node_that_cannot_be_configured_says_why(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise RuntimeError("no topic for left")
+
+    monkeypatch.setattr("derain_ros.ros.node.CameraTopics", refuse)
+    node = DerainNode(context=context, parameter_overrides=[Parameter("autostart", value=False)])
     lines: list[str] = []
     node.get_logger().error = lines.append  # type: ignore[method-assign]
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
-    assert len(lines) == 1 and "left eye" in lines[0]
+    assert len(lines) == 1 and "no topic for left" in lines[0]
     node.destroy_node()
 
 
