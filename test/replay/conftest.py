@@ -50,7 +50,7 @@ def write_bag(tmp_path: Path) -> Callable[..., Path]:
 
             for k in range(frames):
                 stamp = START_NS + k * PERIOD_NS
-                image = picture(k, 150 if k in wet else 60, size)
+                image = picture(k, 190 if k in wet else 60, size)
                 for number, (images_to, info_to) in enumerate(zip(images, infos, strict=True)):
                     if compressed:
                         jpeg = cv2.imencode(".png", image)[1].ravel()
