@@ -30,7 +30,7 @@ def export_onnx(graph: nn.Module, example: Tensor, outputs: list[str], dynamic: 
     assert program is not None
     program.optimize()
     program.save(str(path))
-    _name_dimensions(path, dynamic)
+    _tidy(path, dynamic)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.no_grad():
         expected = graph(example)
@@ -42,9 +42,12 @@ def export_onnx(graph: nn.Module, example: Tensor, outputs: list[str], dynamic: 
             raise ExportError(f"{path}: {name} differs from PyTorch's in {wrong:.2%} of its values")
 
 
-def _name_dimensions(path: Path, dynamic: dict[int, str]) -> None:
-    """Give the free dimensions of the input the names that an engine looks for."""
+def _tidy(path: Path, dynamic: dict[int, str]) -> None:
+    """Name the free dimensions of the input, and drop the exporter's notes, which hold paths of this machine."""
     model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
     for axis, name in dynamic.items():
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     onnx.checker.check_model(model)

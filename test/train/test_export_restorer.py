@@ -40,6 +40,7 @@ def test_the_model_of_the_manifest_does_what_the_network_does(checkpoint: Path, 
     model = manifest.get("restore_rgb")
     manifest.verify(model)
     assert (model.channels, model.stride) == (3, STRIDE)
+    assert b".py" not in model.file.read_bytes(), "no paths of the machine that exported it"
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
     restored, mask = restore(load(model), image)
     padded = np.pad(image, ((0, -size[0] % STRIDE), (0, -size[1] % STRIDE), (0, 0)), mode="edge")
