@@ -1,14 +1,33 @@
-"""Engines: one loaded model, ready to run on one device."""
+"""Engines: one loaded model, ready to run on one device.
+
+`load` gives one engine by name. What serves a robot stands on it:
+
+- `auto.choose(models, shape, engine, threads, tell)` measures the engines installed here on the real shape, with each
+  of `models` (the same restorer in several precisions, the best first), and gives the fastest as a `Choice`: its
+  `engine`, `why` it was chosen and the `failures` of those that could not be used. What it found is remembered in the
+  cache folder: the next start only loads.
+- `background.Preparation(models, shape, engine, threads)` does that in a thread of its own. `engine` is what frames may
+  be run on just now: a slower engine while others are built, None while engines are measured (pass frames on), the
+  chosen one in the end. `state` says in words how far it is, for diagnostics.
+
+A shape is (N, H, W): images in a batch, their height and width as they arrive; engines pad to the model's stride.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 
 from derain_ros.manifest import Model
 
-ENGINES = ("auto", "onnxruntime")
+ENGINES = ("auto", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino", "openvino-gpu", "tensorrt")
+"""Values of the setting `engine`; all but auto are names of engines."""
+
+Shape = tuple[int, int, int]
+Tell = Callable[[str], None]
+"""Is told in words what is being done, e.g. that an engine is built and how far it is."""
 
 
 class EngineError(RuntimeError):
@@ -16,23 +35,41 @@ class EngineError(RuntimeError):
 
 
 class Engine(Protocol):
-    """One loaded model on one device. `device` is its name in words, e.g. "cpu"."""
+    """One loaded model on one device.
 
+    `name` is one of ENGINES, `device` the device in words, e.g. "cpu", `precision` that of the arithmetic: fp32, bf16,
+    fp16 or int8. Several `streams` run the images of a batch side by side, a share of the threads each.
+    """
+
+    name: str
     model: Model
     device: str
+    precision: str
+    streams: int
+
+    def prepare(self, shape: Shape) -> None:
+        """Make ready for batches of this shape: compile, or load what was compiled before; this may take minutes.
+
+        `run` does it too where it was not done. EngineError where it fails.
+        """
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """The network's outputs by name for `image`, (N, H, W, C) uint8 with the model's channels; never altered.
 
         A restorer takes any height and width: the engine pads to the stride by repeating the edge and crops the
-        outputs back. A detector takes its own size. EngineError where the image does not fit or the run fails.
+        outputs back. A detector takes its own size. EngineError where the image does not fit or the run fails. The
+        arrays are the caller's.
         """
 
 
-def load(model: Model, engine: str = "auto", threads: int = 0) -> Engine:
-    """Load `model` with the runtime called `engine`; 0 `threads` takes every physical core the process may use."""
+def load(model: Model, engine: str = "auto", threads: int = 0, streams: int = 1, tell: Tell | None = None) -> Engine:
+    """Load `model` with one engine; EngineError where it is unknown, not installed, or does not take the model.
+
+    0 `threads` takes every physical core that the process may use. auto takes ONNX Runtime on the processor, whose
+    results are the reference for all others; `auto.choose` measures.
+    """
     if engine not in ENGINES:
         raise EngineError(f"{engine}: no such engine; there are {', '.join(ENGINES)}")
-    # Imported here: ONNX Runtime costs 0.2 s, and whoever only asks for types or errors does not need it.
+    # Imported here: each library costs time and memory, and most machines lack some of them.
     from derain_ros.engine.onnxruntime import OnnxRuntimeEngine
     return OnnxRuntimeEngine(model, threads)
