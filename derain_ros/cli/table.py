@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from derain_ros.cli.train import Data, Recipe, read_recipe
+from derain_ros.cli.train import Data, Recipe, read_phases
 
 if TYPE_CHECKING:
-    from derain_ros.train.adversarial import AdversarialRecipe
+    from derain_ros.train.recipe import RestoreRecipe
 
 app = typer.Typer(no_args_is_help=True, help="Make the tables of the papers; needs the extra `train`.")
 
@@ -62,16 +62,13 @@ def initialisation(data: Data, runs: Runs, output: Markdown = None, steps: Steps
     _give(tables.restoration_table(rows, tables.INITIALISATION), output)
 
 
-def _recipe(steps: int | None, config: Path | None) -> "AdversarialRecipe":
-    """The recipe of `config`, its epochs cut to `steps` in all."""
+def _recipe(steps: int | None, config: Path | None) -> "RestoreRecipe":
+    """The recipe of `config`, by default the paper's, cut to `steps`; of one in phases the first."""
     from dataclasses import replace
-
-    from derain_ros.train.adversarial import AdversarialRecipe
-    recipe: AdversarialRecipe = read_recipe(AdversarialRecipe, config)
+    recipe: RestoreRecipe = read_phases(config or Path("paper"))[0]
     if steps is None:
         return recipe
-    epoch_steps = min(steps, recipe.epoch_steps)
-    return replace(recipe, epoch_steps=epoch_steps, epochs=min(recipe.epochs, steps // epoch_steps))
+    return replace(recipe, steps=min(steps, recipe.steps), validate_every=min(steps, recipe.validate_every))
 
 
 def _give(table: str, output: Path | None) -> None:

@@ -10,56 +10,76 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Train the networks; needs the extra `train`.")
 
 Data = Annotated[Path, typer.Option(help="Folder of training images; the README tells its layout.")]
+Folders = Annotated[list[Path], typer.Option("--data", help="Folder of images in a known layout; may be repeated.")]
 Output = Annotated[Path, typer.Option(help="Folder of the checkpoint and the log.")]
 Recipe = Annotated[Optional[Path], typer.Option(help="YAML file of hyper-parameters that differ from the defaults.")]
 
 
 def read_recipe(recipe: type, path: Path | None) -> Any:
     """A recipe dataclass with the values of a YAML file; typer.BadParameter for a name or type that does not fit."""
+    return recipe(**_fitting(recipe, path, read_yaml(path))) if path is not None else recipe()
+
+
+def read_phases(path: Path | None) -> list[Any]:
+    """The recipes of restorers in a YAML file, or in the shipped one of that name: several where it has `phases`."""
+    from derain_ros.train.recipe import RECIPES, RestoreRecipe
     if path is None:
-        return recipe()
+        return [RestoreRecipe()]
+    shipped = RECIPES / f"{path}.yaml"
+    path = shipped if not path.exists() and shipped.exists() else path
+    values = read_yaml(path)
+    phases = values.pop("phases", [{}])
+    if not isinstance(phases, list) or not phases or not all(isinstance(phase, dict) for phase in phases):
+        raise typer.BadParameter(f"{path}: phases: must be a list of what differs in each, such as `- steps: 20000`")
+    return [RestoreRecipe(**_fitting(RestoreRecipe, path, {**values, **phase})) for phase in phases]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The names and values of a YAML file; typer.BadParameter where it holds anything else."""
     import yaml
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise typer.BadParameter(f"{path}: cannot be read: {error}") from error
-    known = {f.name: str(f.type) for f in fields(recipe)}
     if not isinstance(values, dict):
         raise typer.BadParameter(f"{path}: must hold names and values, such as `steps: 20000`")
+    return values
+
+
+def _fitting(recipe: type, path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, checked against the types of the recipe's fields; lists become tuples."""
+    known = {f.name: str(f.type) for f in fields(recipe)}
     for name, value in values.items():
         if name not in known:
             raise typer.BadParameter(f"{path}: {name}: no such hyper-parameter; there are {', '.join(known)}")
-        kinds = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}.get(known[name], (object,))
+        kinds = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,),
+                 "tuple[str, ...]": (list,)}.get(known[name], (object,))
         if not isinstance(value, kinds) or isinstance(value, bool) != (known[name] == "bool"):
             raise typer.BadParameter(f"{path}: {name}: {value!r} is not of type {known[name]}")
-    return recipe(**values)
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 @app.command()
-def restore(data: Data, output: Output, config: Recipe = None) -> None:
-    """Train a restorer on real and synthetic pairs; takes up what an earlier call left in the output folder.
-
-    Example: derain train restore --data data --output runs/restore
-    """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from derain_ros.train.restore import RestoreRecipe, train
-    checkpoint = train(data, output, read_recipe(RestoreRecipe, config))
-    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} restore_rgb")
-
-
-@app.command()
-def adversarial(
-    data: Data, output: Output, config: Recipe = None,
-    initial: Annotated[Optional[Path], typer.Option(help="Checkpoint whose weights to begin with.")] = None,
+def restore(
+    data: Folders, output: Output,
+    config: Annotated[Optional[Path], typer.Option(
+        help="YAML file of what differs from the defaults, or a shipped one: balanced, fast, quality, paper.")] = None,
+    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processors or graphics cards that share a batch.")] = 1,
+    precision: Annotated[str, typer.Option(help="bf16-mixed, or 32-true.")] = "bf16-mixed",
+    workers: Annotated[Optional[int], typer.Option(min=0, help="Processes that draw samples for each device.")] = None,
 ) -> None:
-    """Train the printed network of paper 1 against a discriminator, as printed.
+    """Train a restorer, of any network, on real and synthetic pairs, plainly or against a discriminator.
 
-    Example: derain train adversarial --data data --output runs/adversarial
+    Takes up what an earlier call left in the output folder. Watch it with: tensorboard --logdir OUTPUT
+
+    Example: derain train restore --data data --output runs/restore --config balanced
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from derain_ros.train.adversarial import AdversarialRecipe, train
-    checkpoint = train(data, output, read_recipe(AdversarialRecipe, config), initial)
-    typer.echo(f"checkpoint: {checkpoint}")
+    recipes = read_phases(config)
+    from derain_ros.train.restore import Machine, train_phases
+    checkpoint = train_phases(data, output, recipes, Machine(accelerator, devices, precision, workers))
+    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} restore_rgb")
 
 
 @app.command()

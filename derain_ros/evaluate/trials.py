@@ -7,37 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from rich.progress import track
+from lightning_fabric import Fabric
+from torch import nn
 
 from derain_ros.evaluate.restoration import Pair as NamedPair
 from derain_ros.evaluate.restoration import Score, read_pairs, similarity
-from derain_ros.nets.printed import PrintedRestorer
-from derain_ros.rain.drops import DropStyle, LensDrops
-from derain_ros.train.adversarial import AdversarialRecipe, fit, load_printed
-from derain_ros.train.data import (
-    CLEAN_FOLDERS,
-    HELD_OUT_FRAMES,
-    OCCLUDED,
-    BatchSource,
-    DataError,
-    Pair,
-    image_files,
-    occlusion_of,
-    random_crop,
-    read_rgb,
-    synthetic_pairs,
-)
+from derain_ros.train import checkpoint
+from derain_ros.train.data import HELD_OUT_FRAMES, DataError, Pair, SampleSource, image_files, occlusion_of
+from derain_ros.train.datasets import TrainingFolders
 from derain_ros.train.gan_losses import Features, perceptual_features
-from derain_ros.train.restore import ValidationSet, as_tensor
+from derain_ros.train.recipe import RestoreRecipe
+from derain_ros.train.restore import fit
+from derain_ros.train.sources import sample_source, validation_set
+from derain_ros.train.validation import ValidationSet, as_tensor
 
 log = logging.getLogger(__name__)
 
 VALIDATION_FRAMES = ("800_", "5600_", "10400_")
 """Whole frames of the real pairs on which trainings stop early; the table is made on those held out from all."""
-VALIDATION_FOLDERS = ("bsds500/val", "camvid/val/image")
-"""Folders of clean photographs whose synthetic pairs stop the pre-training early."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,7 @@ class RealPairs:
         return cls(_with_masks(train), _with_masks(validate), test)
 
 
-def ablation(data: Path, output: Path, recipe: AdversarialRecipe) -> dict[str, list[Score]]:
+def ablation(data: Path, output: Path, recipe: RestoreRecipe) -> dict[str, list[Score]]:
     """Table I: G, G+E and G+E+A, each pre-trained on synthetic drops, trained on real pairs, scored on others.
 
     All are trained alike by `recipe`. A training found below `output` is taken up, or, if it is done, used.
@@ -78,7 +66,7 @@ def ablation(data: Path, output: Path, recipe: AdversarialRecipe) -> dict[str, l
     return rows
 
 
-def initialisation(data: Path, output: Path, recipe: AdversarialRecipe) -> dict[str, list[Score]]:
+def initialisation(data: Path, output: Path, recipe: RestoreRecipe) -> dict[str, list[Score]]:
     """Table II: the whole network on real pairs, its weights at first random, or learnt on sharp or on our drops.
 
     A training found below `output` is taken up, or, if it is done, used.
@@ -92,36 +80,15 @@ def initialisation(data: Path, output: Path, recipe: AdversarialRecipe) -> dict[
     return rows
 
 
-def pre_train(data: Path, output: Path, recipe: AdversarialRecipe, perceptual: Features | None, sharp: bool) -> Path:
-    """Train on synthetic pairs alone; returns the checkpoint."""
-    pairs = render([data / f for f in CLEAN_FOLDERS], recipe.synthetic, recipe.seed, sharp)
-    held_out = render([data / f for f in VALIDATION_FOLDERS], max(1, min(32, recipe.synthetic // 10)), recipe.seed + 1,
-                      sharp)
-    source = BatchSource([], pairs, recipe.crop, recipe.batch, 0.0, recipe.clean_share,
-                         np.random.default_rng(recipe.seed))
-    return fit(source, _validation(held_out), output, recipe, perceptual)
-
-
-def render(folders: Sequence[Path], count: int, seed: int, sharp: bool) -> list[Pair]:
-    """`count` photographs of 256x256 behind wet glass, the drops out of focus, or as in the reference model `sharp`.
-
-    The same seed gives the same photographs, drops and colours; only focus and brightness differ.
-    """
-    if not sharp:
-        return synthetic_pairs(folders, count, 256, seed)
-    rng = np.random.default_rng(seed)
-    files, pairs = [path for folder in folders for path in image_files(folder)], []
-    for _ in track(range(count), "rendering wet glass"):
-        clean = random_crop(read_rgb(files[rng.integers(len(files))]), 256, rng)
-        coverage = float(rng.uniform(0.03, 0.65))
-        style = replace(DropStyle.draw(rng), defocus=0.0, brightness=1.0)
-        wet, alpha = LensDrops(256, 256, rng, coverage, style).apply(clean)
-        pairs.append(Pair(wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8)))
-    return pairs
+def pre_train(data: Path, output: Path, recipe: RestoreRecipe, perceptual: Features | None, sharp: bool) -> Path:
+    """Train on synthetic pairs alone, their drops out of focus, or as in the reference model `sharp`."""
+    folders = TrainingFolders.find([data])
+    recipe = replace(recipe, real_share=0.0, sharp_drops=sharp)
+    return _fit(sample_source(folders, recipe), validation_set(folders, recipe), output, recipe, perceptual)
 
 
 @torch.no_grad()
-def score(net: PrintedRestorer, pairs: Sequence[NamedPair]) -> list[Score]:
+def score(net: nn.Module, pairs: Sequence[NamedPair]) -> list[Score]:
     """Figures of `pairs`, whose sides are multiples of 32, restored by `net`."""
     scores = []
     for pair in pairs:
@@ -134,12 +101,21 @@ def _with_masks(pairs: list[NamedPair]) -> list[Pair]:
     return [Pair(p.wet, p.clean, occlusion_of(p.wet, p.clean)) for p in pairs]
 
 
-def _on_real(real: RealPairs, output: Path, recipe: AdversarialRecipe, perceptual: Features | None,
-             initial: Path | None) -> PrintedRestorer:
+def _on_real(real: RealPairs, output: Path, recipe: RestoreRecipe, perceptual: Features | None,
+             initial: Path | None) -> nn.Module:
     """Train on the real pairs alone."""
-    source = BatchSource(real.train, [], recipe.crop, recipe.batch, 1.0, recipe.clean_share,
-                         np.random.default_rng(recipe.seed))
-    return load_printed(fit(source, _validation(real.validate), output, recipe, perceptual, initial))
+    recipe = replace(recipe, real_share=1.0, start_from="" if initial is None else str(initial))
+    source = SampleSource(real.train, None, recipe.crop, 1.0, recipe.clean_share, recipe.seed)
+    return checkpoint.load_network(_fit(source, _validation(real.validate), output, recipe, perceptual))
+
+
+def _fit(source: SampleSource, images: ValidationSet, output: Path, recipe: RestoreRecipe,
+         perceptual: Features | None) -> Path:
+    """Train on the fastest device there is."""
+    result, stopped = fit(Fabric(devices=1, precision="bf16-mixed"), source, images, output, recipe, perceptual)
+    if stopped:
+        raise KeyboardInterrupt
+    return Path(result)
 
 
 def _validation(pairs: list[Pair]) -> ValidationSet:

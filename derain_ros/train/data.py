@@ -1,18 +1,17 @@
-"""Training images: real pairs, synthetic pairs on clean photographs, and the batches drawn from them."""
+"""Training images: pairs read or rendered, and the samples drawn from them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
 from rich.progress import track
-from torch import Tensor
 
-from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.drops import DropStyle, LensDrops
 
 CLEAN_FOLDERS = ("camvid/train/image", "bsds500/train", "roadscene_rain/train/clean", "msrs/train/visible")
 """Folders of clean photographs below the data folder, on which drops are drawn."""
@@ -22,10 +21,14 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance, as OpenCV takes them."""
 OCCLUDED = 0.3
 """Alpha from which a pixel counts as occluded."""
+RENDERED = 256
+"""Side in pixels of a rendered pair, at the least."""
+SHARDS = 16
+"""Parts into which the rendered pairs are divided; batch after batch draws from the next."""
 
 
 class DataError(ValueError):
-    """Training data is missing or unfit; the message says which, where, and what is expected there."""
+    """Training data, a recipe or a checkpoint is missing or unfit; the message says which, and what is expected."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,17 @@ class Pair:
     mask: np.ndarray
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Tensors float32 in 0..1: `wet` and `clean` (N, 3, size, size), `mask` (N, 1, size, size)."""
+class Sample(NamedTuple):
+    """One crop of `size`: `wet`, `clean` (size, size, 3) uint8, `mask` (size, size) uint8 0 or 255, `colour` (6,).
 
-    wet: Tensor
-    clean: Tensor
-    mask: Tensor
+    `colour` float32 is how the sample is to be changed, both images alike: gain, tint of red, green and blue, gamma,
+    and whether it turns grey (1 or 0).
+    """
+
+    wet: np.ndarray
+    clean: np.ndarray
+    mask: np.ndarray
+    colour: np.ndarray
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -71,27 +78,38 @@ def occlusion_of(wet: np.ndarray, clean: np.ndarray) -> np.ndarray:
     return ((difference > 20) * 255).astype(np.uint8)
 
 
+def read_pair(wet: Path, clean: Path) -> Pair:
+    """The pair in two files; DataError where one is unreadable or they differ in size."""
+    images = read_rgb(wet), read_rgb(clean)
+    if images[0].shape != images[1].shape:
+        raise DataError(f"{wet} and {clean} differ in size: {images[0].shape[:2]} and {images[1].shape[:2]}")
+    return Pair(*images, occlusion_of(*images))
+
+
 def real_pairs(data: Path, held_out: bool) -> list[Pair]:
     """The real pairs below `data`: those kept out of training, or all the others."""
-    pairs = []
-    for path in image_files(data / "raindrop_real/train/rain"):
-        if path.name.startswith(HELD_OUT_FRAMES) == held_out:
-            wet, clean = read_rgb(path), read_rgb(data / "raindrop_real/train/clean" / path.name)
-            pairs.append(Pair(wet, clean, occlusion_of(wet, clean)))
-    return pairs
+    return [read_pair(path, data / "raindrop_real/train/clean" / path.name)
+            for path in image_files(data / "raindrop_real/train/rain")
+            if path.name.startswith(HELD_OUT_FRAMES) == held_out]
 
 
 def synthetic_pairs(folders: Sequence[Path], count: int, size: int, seed: int) -> list[Pair]:
     """`count` crops of `size` x `size` pixels of the clean photographs in `folders`, each behind its own wet glass."""
     rng = np.random.default_rng(seed)
     files = [path for folder in folders for path in image_files(folder)]
-    pairs = []
-    for _ in track(range(count), "rendering wet glass"):
-        clean = random_crop(read_rgb(files[rng.integers(len(files))]), size, rng)
-        glass = LensDrops(size, size, rng, coverage=float(rng.uniform(0.03, 0.65)))
-        wet, alpha = glass.apply(clean)
-        pairs.append(Pair(wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8)))
-    return pairs
+    return [render_pair(files, size, rng) for _ in track(range(count), "rendering wet glass")]
+
+
+def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, sharp: bool = False) -> Pair:
+    """A crop of `size` x `size` pixels of one of the photographs `files` behind wet glass.
+
+    `sharp` gives drops in focus and no brighter than what is seen through them, as in earlier models.
+    """
+    clean = random_crop(read_rgb(files[rng.integers(len(files))]), size, rng)
+    coverage = float(rng.uniform(0.03, 0.65))
+    style = replace(DropStyle.draw(rng), defocus=0.0, brightness=1.0) if sharp else None
+    wet, alpha = LensDrops(size, size, rng, coverage, style).apply(clean)
+    return Pair(wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8))
 
 
 def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -102,68 +120,88 @@ def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     return np.ascontiguousarray(image[top:top + size, left:left + size])
 
 
-class BatchSource:
-    """Draws batches: a share of real pairs, a share of clean images, the rest synthetic; all augmented.
+class RenderedPairs:
+    """An endless supply of synthetic pairs, rendered when they are first drawn and let go when their time is over.
 
-    Augmentation: scale, crop, mirror, gain, gamma and white balance, joined crops of two pairs, and grey for half of
-    the samples, so that one network serves grey and colour. The state of `rng` decides everything.
+    Of each of SHARDS parts a window of `kept` / SHARDS pairs is drawn from; it moves on by `fresh` pairs a step of
+    that part. Pair n of a part comes from (seed, part, n) alone, so that a training which is taken up again sees what
+    it would have seen. With 2, 4, 8 or 16 worker processes each renders its own parts, and nothing twice.
     """
 
-    def __init__(self, real: list[Pair], synthetic: list[Pair], size: int, batch: int, real_share: float,
-                 clean_share: float, rng: np.random.Generator) -> None:
-        if not synthetic and not real:
-            raise DataError("no pairs to train on: neither real nor synthetic ones were given")
-        self.real, self.synthetic, self.size, self.batch = real, synthetic, size, batch
-        self.real_share = real_share if synthetic else 1.0
-        self.clean_share, self.rng = clean_share, rng
+    def __init__(self, files: Sequence[Path], kept: int, fresh: float, size: int, seed: int, sharp: bool) -> None:
+        self.files, self.size, self.seed, self.sharp = files, size, seed, sharp
+        self.window, self.fresh = -(-kept // SHARDS), fresh
+        self._pairs: dict[tuple[int, int], Pair] = {}
 
-    def draw(self) -> Batch:
-        """One batch of float tensors."""
-        stacked = [self._sample() for _ in range(self.batch)]
-        wet, clean, mask = (torch.from_numpy(np.stack(part)) for part in zip(*stacked, strict=True))
-        wet, clean = (t.permute(0, 3, 1, 2).float().div_(255) for t in (wet, clean))
-        return Batch(*self._photometric(wet, clean), mask[:, None].float().div_(255))
+    def draw(self, step: int, rng: np.random.Generator) -> Pair:
+        """One of the pairs that can be drawn at `step`."""
+        turn, part = divmod(step, SHARDS)
+        oldest = int(turn * self.fresh)
+        number = oldest + int(rng.integers(self.window))
+        if (part, number) not in self._pairs:
+            for key in [k for k in self._pairs if k[0] == part and k[1] < oldest]:
+                del self._pairs[key]
+            own = np.random.default_rng((self.seed, 1, part, number))
+            self._pairs[part, number] = render_pair(self.files, self.size, own, self.sharp)
+        return self._pairs[part, number]
 
-    def _sample(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rng = self.rng
-        pool = self.real if self.real and rng.random() < self.real_share else self.synthetic
-        wet, clean, mask = self._crop(pool[rng.integers(len(pool))])
+
+class SampleSource:
+    """Draws samples: a share of real pairs, a share of clean images, the rest synthetic; all augmented.
+
+    Augmentation: scale, crop, mirror, gain, gamma and white balance, joined crops of two pairs, and grey for half of
+    the samples, so that one network serves grey and colour. A sample is a function of seed, step and place alone.
+    """
+
+    def __init__(self, real: Sequence[Pair], synthetic: RenderedPairs | None, size: int, real_share: float,
+                 clean_share: float, seed: int) -> None:
+        if synthetic is None and not real:
+            raise DataError("no pairs to train on: neither real ones nor clean photographs to draw drops on were given")
+        self.real, self.synthetic, self.size, self.seed = real, synthetic, size, seed
+        self.real_share = (real_share if synthetic is not None else 1.0) if real else 0.0
+        self.clean_share = clean_share
+
+    def sample(self, step: int, place: int) -> Sample:
+        """The sample at `place` of the batch of `step`."""
+        rng = np.random.default_rng((self.seed, 0, step, place))
+        from_real = rng.random() < self.real_share
+        wet, clean, mask = crop_pair(self._pair(from_real, step, rng), self.size, rng)
         if rng.random() < self.clean_share:
-            return clean, clean, np.zeros_like(mask)
-        if rng.random() < 0.3:
-            other = self._crop(pool[rng.integers(len(pool))])
+            wet, mask = clean, np.zeros_like(mask)
+        elif rng.random() < 0.3:
+            other = crop_pair(self._pair(from_real, step, rng), self.size, rng)
             edge = int(rng.integers(self.size // 4, self.size * 3 // 4))
             side = (slice(edge, None), slice(None)) if rng.random() < 0.5 else (slice(None), slice(edge, None))
             for mine, theirs in zip((wet, clean, mask), other, strict=True):
                 mine[side] = theirs[side]
-        return wet, clean, mask
+        return Sample(wet, clean, mask, draw_colour(rng))
 
-    def _crop(self, pair: Pair) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rng, size = self.rng, self.size
-        height, width = pair.wet.shape[:2]
-        scale = max(float(rng.uniform(0.8, 1.4)), size / min(height, width)) if rng.random() < 0.6 else 1.0
-        side = min(round(size / scale), height, width)
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        mirror = slice(None, None, -1) if rng.random() < 0.5 else slice(None)
-        crops = []
-        for image in (pair.wet, pair.clean, pair.mask):
-            crop = image[top:top + side, left:left + side][:, mirror]
-            if side != size:
-                how = cv2.INTER_LINEAR if image is not pair.mask else cv2.INTER_NEAREST
-                crop = cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=how)
-            crops.append(crop.copy())
-        return crops[0], crops[1], crops[2]
+    def _pair(self, from_real: bool, step: int, rng: np.random.Generator) -> Pair:
+        if from_real:
+            return self.real[rng.integers(len(self.real))]
+        assert self.synthetic is not None
+        return self.synthetic.draw(step, rng)
 
-    def _photometric(self, wet: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-        rng, count = self.rng, len(wet)
-        gain = torch.from_numpy(np.exp(rng.uniform(-0.35, 0.2, (count, 1, 1, 1)))).float()
-        tint = torch.from_numpy(np.exp(rng.normal(0, 0.06, (count, 3, 1, 1)))).float()
-        gamma = torch.from_numpy(np.exp(rng.uniform(-0.25, 0.25, (count, 1, 1, 1)))).float()
-        grey = torch.from_numpy(rng.random((count, 1, 1, 1)) < 0.5)
-        luma = torch.tensor(LUMA).view(1, 3, 1, 1)
 
-        def change(x: Tensor) -> Tensor:
-            x = (x * gain * tint).clamp(1e-4, 1).pow(gamma)
-            return torch.where(grey, (x * luma).sum(1, keepdim=True), x)
+def crop_pair(pair: Pair, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Wet image, clean image and mask of a square of `size` pixels from a random place, scaled, mirrored; copies."""
+    height, width = pair.wet.shape[:2]
+    scale = max(float(rng.uniform(0.8, 1.4)), size / min(height, width)) if rng.random() < 0.6 else 1.0
+    side = min(round(size / scale), height, width)
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    mirror = slice(None, None, -1) if rng.random() < 0.5 else slice(None)
+    crops = []
+    for image in (pair.wet, pair.clean, pair.mask):
+        crop = image[top:top + side, left:left + side][:, mirror]
+        if side != size:
+            how = cv2.INTER_LINEAR if image is not pair.mask else cv2.INTER_NEAREST
+            crop = cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=how)
+        crops.append(crop.copy())
+    return crops[0], crops[1], crops[2]
 
-        return change(wet), change(clean)
+
+def draw_colour(rng: np.random.Generator) -> np.ndarray:
+    """A change of light and colour as a `Sample` holds it, (6,) float32; grey for half of the draws."""
+    gain, tint = np.exp(rng.uniform(-0.35, 0.2)), np.exp(rng.normal(0, 0.06, 3))
+    gamma, grey = np.exp(rng.uniform(-0.25, 0.25)), rng.random() < 0.5
+    return np.array([gain, *tint, gamma, grey], np.float32)

@@ -1,173 +1,226 @@
-"""Training of a restorer on real and synthetic pairs."""
+"""Training of a restorer: the loop, for every network and every recipe."""
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import math
+import multiprocessing
+import os
+import signal
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
+from lightning_fabric import Fabric
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
 
-from derain_ros.nets.fast import FastRestorer
-from derain_ros.train.data import (
-    CLEAN_FOLDERS,
-    BatchSource,
-    Pair,
-    image_files,
-    random_crop,
-    read_rgb,
-    real_pairs,
-    synthetic_pairs,
-)
-from derain_ros.train.losses import psnr, restoration_loss, ssim
+from derain_ros.train import checkpoint
+from derain_ros.train.batches import Batches, Unlabelled, loader, prepare
+from derain_ros.train.data import DataError, SampleSource, image_files
+from derain_ros.train.datasets import TrainingFolders
+from derain_ros.train.gan_losses import Features, perceptual_features
+from derain_ros.train.interrupt import any_asked, asked_to_stop
+from derain_ros.train.learners import Adversarial, Supervised
+from derain_ros.train.recipe import RestoreRecipe
+from derain_ros.train.sources import sample_source, validation_set
+from derain_ros.train.validation import ValidationSet, validate
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class RestoreRecipe:
-    """Hyper-parameters of a restorer's training."""
-
-    width: int = 64
-    """Filters of the trunk; the edges have half of them."""
-    blocks: int = 9
-    """Residual blocks of the trunk."""
-    steps: int = 9000
-    batch: int = 8
-    crop: int = 192
-    """Side of the training crops in pixels, a multiple of 32."""
-    learning_rate: float = 6e-4
-    """Peak rate of AdamW; a cosine takes it to 1 % of that. Without normalisation layers 2e-3 diverges."""
-    warm_up: int = 200
-    """Steps over which the rate rises from nothing."""
-    weight_decay: float = 1e-4
-    real_share: float = 0.7
-    """Share of the samples drawn from real pairs."""
-    clean_share: float = 0.06
-    """Share of the samples that are clean already, and must stay so."""
-    synthetic: int = 1500
-    """Synthetic pairs rendered before the first step."""
-    average: float = 0.999
-    """Decay of the moving average of the weights, which is what is validated and exported."""
-    validate_every: int = 500
-    start_from: str = ""
-    """Checkpoint of an earlier training whose weights to start from; random ones where none is named."""
-    seed: int = 1
+SAVE_EVERY = 120.0
+"""Seconds of training, at the most, that a cut costs."""
 
 
 @dataclass(frozen=True)
-class ValidationSet:
-    """Images never trained on: real pairs, and clean photographs that must stay as they are."""
+class Machine:
+    """What to train on."""
 
-    real: list[Pair]
-    clean: list[np.ndarray]
-
-    @classmethod
-    def load(cls, data: Path) -> ValidationSet:
-        """The held-out real frames and twelve crops of photographs of the validation folder below `data`."""
-        rng = np.random.default_rng(0)
-        photographs = image_files(data / "bsds500/val")[::8]
-        return cls(real_pairs(data, held_out=True), [random_crop(read_rgb(p), 256, rng) for p in photographs])
-
-
-def as_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 to (1, 3, H, W) float in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+    accelerator: str = "auto"
+    """`cpu`, `cuda`, `mps`, or `auto`: the fastest there is."""
+    devices: int = 1
+    """Processors or graphics cards that share a batch."""
+    precision: str = "bf16-mixed"
+    """`bf16-mixed` halves the time of a step where the device has it, at the same result; `32-true` is for others."""
+    workers: int | None = None
+    """Processes that draw samples for each device; by itself none on a processor, up to 8 beside a graphics card."""
 
 
-@torch.no_grad()
-def validate(net: FastRestorer, images: ValidationSet, bf16: bool = False) -> dict[str, float]:
-    """PSNR (dB) and SSIM of input and output on real pairs, and PSNR of clean images passed through."""
-    net.eval()
-    rows = []
-    for pair in images.real:
-        wet, clean = as_tensor(pair.wet), as_tensor(pair.clean)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            out = net(wet)
-        restored = out.restored.float().clamp(0, 1)
-        found, true = out.mask[0, 0].float() > 0, torch.from_numpy(pair.mask) > 0
-        rows.append((float(psnr(wet, clean)), float(ssim(wet, clean)), float(psnr(restored, clean)),
-                     float(ssim(restored, clean)), float((found & true).sum() / (found | true).sum().clamp_min(1))))
-    mean = np.mean(rows, axis=0)
-    kept = [float(psnr(net(as_tensor(c)).restored.clamp(0, 1), as_tensor(c))) for c in images.clean]
-    net.train()
-    return {"input_psnr": mean[0], "input_ssim": mean[1], "psnr": mean[2], "ssim": mean[3], "mask_iou": mean[4],
-            "clean_psnr": float(np.mean(kept))}
+def train(data: Sequence[Path], output: Path, recipe: RestoreRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
+    """Train a restorer on the images below the folders `data`; returns its checkpoint in `output`.
+
+    That is best.pt, the best of all validations, where the recipe stops early, else last.pt. A training found in
+    `output` is taken up where it stopped, to the same result. DataError where data or recipe do not fit.
+    KeyboardInterrupt after Ctrl-C, when the checkpoint has been written.
+    """
+    if recipe.batch % machine.devices or (recipe.unlabelled and recipe.unlabelled_batch % machine.devices):
+        raise DataError(f"recipe: batch: {recipe.batch} samples, and {recipe.unlabelled_batch} unlabelled ones, cannot "
+                        f"be shared out among {machine.devices} devices")
+    TrainingFolders.find(data)  # mistakes are told before processes begin
+    # Spawned processes run this module only; the default would run the calling script once more for each.
+    fabric = Fabric(accelerator=machine.accelerator, devices=machine.devices,
+                    strategy="ddp_spawn" if machine.devices > 1 else "auto",
+                    precision=machine.precision)  # type: ignore[arg-type]  # a literal there
+    try:
+        result, stopped = fabric.launch(_train, data, output, recipe, machine.workers)
+    except KeyboardInterrupt:
+        for child in multiprocessing.active_children():
+            os.kill(child.pid or 0, signal.SIGINT)
+            child.join()
+        raise
+    if stopped:
+        raise KeyboardInterrupt
+    return Path(result)
+
+
+def train_phases(data: Sequence[Path], output: Path, recipes: Sequence[RestoreRecipe], machine: Machine) -> Path:
+    """Train by one recipe after the other in `output`/1, `output`/2 and so on; each begins where the last one ended.
+
+    Returns the last checkpoint. A single recipe is trained in `output` itself.
+    """
+    if len(recipes) == 1:
+        return train(data, output, recipes[0], machine)
+    result = ""
+    for number, recipe in enumerate(recipes, 1):
+        log.info("phase %d of %d", number, len(recipes))
+        recipe = replace(recipe, start_from=recipe.start_from or result)
+        result = str(train(data, output / str(number), recipe, machine))
+    return Path(result)
+
+
+def _train(fabric: Fabric, data: Sequence[Path], output: Path, recipe: RestoreRecipe,
+           workers: int | None) -> tuple[str, bool]:
+    """One process of a training: gather the data, then `fit`."""
+    if fabric.world_size > 1:  # a process of its own, in which nothing is set up
+        logging.basicConfig(level=logging.INFO if fabric.is_global_zero else logging.ERROR, format="%(message)s")
+    folders = TrainingFolders.find(data)
+    source = sample_source(folders, recipe)
+    perceptual = perceptual_features() if recipe.adversarial else None
+    return fit(fabric, source, validation_set(folders, recipe), output, recipe, perceptual, workers)
+
+
+def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Path, recipe: RestoreRecipe,
+        perceptual: Features | None = None, workers: int | None = None) -> tuple[str, bool]:
+    """Train on what `source` draws; returns the checkpoint as `train` does, and whether Ctrl-C came before the end.
+
+    `output` gets last.pt, best.pt, a line of log.jsonl for every validation, and a folder for TensorBoard.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    first = fabric.is_global_zero  # the only process that writes
+    on_gpu = fabric.device.type == "cuda"
+    if on_gpu:
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    if workers is None:
+        workers = min(8, (os.cpu_count() or 1) // fabric.world_size) if on_gpu else 0
+
+    torch.manual_seed(recipe.seed)
+    net = checkpoint.build(asdict(recipe))
+    if recipe.start_from:
+        checkpoint.begin_with(net, Path(recipe.start_from))
+    teacher = checkpoint.load_network(Path(recipe.teacher)) if recipe.teacher else None
+    learner = (Adversarial(fabric, recipe, net, teacher, perceptual) if recipe.adversarial
+               else Supervised(fabric, recipe, net, teacher))
+
+    last, best = output / "last.pt", output / "best.pt"
+    start, best_psnr, best_step, sums = 0, -math.inf, 0, {}
+    figures: dict[str, float] = {}
+    if last.exists():
+        state = checkpoint.read(last)
+        learner.load(state)
+        start, figures = state["step"], state["figures"]
+        best_psnr, best_step, sums = state["best_psnr"], state["best_step"], fabric.to_device(state["sums"])
+        log.info("resumed at step %d", start)
+
+    def save(step: int) -> None:
+        # The losses' sums since the last validation are part of it: the log will not tell where training was cut.
+        checkpoint.write({**learner.state(), "step": step, "recipe": asdict(recipe), "figures": figures, "sums": sums,
+                          "best_psnr": best_psnr, "best_step": best_step}, last)
+
+    unlabelled = Unlabelled([path for folder in recipe.unlabelled for path in image_files(Path(folder))],
+                            recipe.unlabelled_batch, recipe.crop, recipe.seed)
+    batches = Batches(source, unlabelled, recipe.batch, start, recipe.steps, fabric.global_rank, fabric.world_size)
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+               TextColumn("{task.fields[note]}"))
+    with _board(output, start, first) as board, asked_to_stop() as asked, Progress(*columns, disable=not first) as bar:
+        task = bar.add_task("", total=recipe.steps, completed=start, note="")
+        saved = time.monotonic()
+        step = start
+        for raw in loader(batches, workers, on_gpu):
+            if recipe.patience and step - best_step >= recipe.patience * recipe.validate_every:
+                log.info("step %d: no better than %.2f dB for %d validations", step, best_psnr, recipe.patience)
+                break
+            losses = learner.step(prepare(raw, fabric.device), learning_rate(step, recipe))
+            learner.follow(step)
+            sums = {name: sums.get(name, 0) + value for name, value in losses.items()}
+            step += 1
+            bar.update(task, completed=step)
+
+            if step % recipe.validate_every == 0 or step == recipe.steps:
+                since = (step - 1) % recipe.validate_every + 1
+                means = {name: float(value) / since for name, value in sums.items()}
+                _must_be_finite(means["loss"], step, recipe)
+                measured, samples = validate(learner.average, images)
+                # All go by the first one's figures, or rounding might stop only some of them.
+                figures, sums = fabric.broadcast({**means, **measured}), {}
+                if figures["psnr"] > best_psnr:
+                    best_psnr, best_step = figures["psnr"], step
+                    if first:
+                        checkpoint.write({"net": learner.net.state_dict(), "average": learner.average.state_dict(),
+                                          "step": step, "recipe": asdict(recipe), "figures": figures}, best)
+                if first:
+                    save(step)
+                    saved = time.monotonic()
+                    _record(output, board, step, figures, samples)
+                bar.update(task, note=f"{figures['psnr']:.2f} dB {figures['ssim']:.3f}")
+                log.info("step %d: loss %.4f; %.2f dB, SSIM %.3f on pairs; clean images kept at %.1f dB", step,
+                         figures["loss"], figures["psnr"], figures["ssim"], figures["clean_psnr"])
+            elif first and time.monotonic() - saved > SAVE_EVERY:
+                _must_be_finite(float(losses["loss"]), step, recipe)
+                save(step)
+                saved = time.monotonic()
+            if any_asked(fabric, asked, step):
+                if first:
+                    save(step)
+                log.info("interrupted: %s holds step %d; the same command goes on from there", last, step)
+                return str(last), True
+    return str(best if recipe.patience else last), False
 
 
 def learning_rate(step: int, recipe: RestoreRecipe) -> float:
-    """The rate at `step`: a linear rise, then a cosine down to 1 % of the peak."""
+    """The rate at `step`: a linear rise, then a cosine down to `final_rate` of the peak."""
     rise = min(1.0, (step + 1) / max(1, recipe.warm_up))
-    fall = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
-    return recipe.learning_rate * rise * fall
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
+    return recipe.learning_rate * rise * (recipe.final_rate + (1 - recipe.final_rate) * cosine)
 
 
-def train(data: Path, output: Path, recipe: RestoreRecipe) -> Path:
-    """Train a restorer on the folders below `data`; returns the checkpoint, `output`/last.pt.
+def _must_be_finite(loss: float, step: int, recipe: RestoreRecipe) -> None:
+    """DataError before a checkpoint of use is overwritten by one of none."""
+    if not math.isfinite(loss):
+        raise DataError(f"step {step}: the loss is {loss}; try a lower `learning_rate` than {recipe.learning_rate}")
 
-    A checkpoint already there is taken up where it stopped. `output`/log.jsonl gets one line per validation.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    checkpoint = output / "last.pt"
-    torch.manual_seed(recipe.seed)
-    images = ValidationSet.load(data)
-    synthetic = synthetic_pairs([data / f for f in CLEAN_FOLDERS], recipe.synthetic, 256, recipe.seed)
-    rng = np.random.default_rng(recipe.seed)
-    source = BatchSource(real_pairs(data, held_out=False), synthetic, recipe.crop, recipe.batch, recipe.real_share,
-                         recipe.clean_share, rng)
-    net = FastRestorer(3, recipe.width, recipe.blocks)
-    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its type stubs
-    if recipe.start_from:
-        net.load_state_dict(torch.load(recipe.start_from, weights_only=False)["average"])
-    average = copy.deepcopy(net)
-    optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    start = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
-        net.load_state_dict(state["net"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        rng.bit_generator.state = state["rng"]
-        start = state["step"]
-        log.info("resumed at step %d", start)
 
-    def save(step: int, figures: dict[str, float]) -> None:
-        """Write the checkpoint beside the old one first, so that a cut leaves one of them whole."""
-        state = {"net": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
-                 "rng": rng.bit_generator.state, "step": step, "recipe": asdict(recipe), "figures": figures}
-        torch.save(state, checkpoint.with_suffix(".new"))
-        checkpoint.with_suffix(".new").replace(checkpoint)
-        with (output / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"step": step, "time": round(time.time()), **figures}) + "\n")
+def _record(output: Path, board: SummaryWriter | None, step: int, figures: dict[str, float], samples: Tensor) -> None:
+    with (output / "log.jsonl").open("a") as file:
+        file.write(json.dumps({"step": step, "time": round(time.time()), **figures}) + "\n")
+    if board is not None:
+        for name, value in figures.items():
+            board.add_scalar(name, value, step)
+        board.add_image("wet, restored, clean", samples, step)
+        board.flush()
 
-    with Progress(TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                  TextColumn("{task.fields[note]}")) as progress:
-        task = progress.add_task("", total=recipe.steps, completed=start, note="")
-        for step in range(start, recipe.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, recipe)
-            batch = source.draw()
-            # bf16 halves the time of a step on processors that have it, at the same result.
-            with torch.autocast("cpu", torch.bfloat16):
-                out = net(batch.wet.contiguous(memory_format=torch.channels_last))
-            loss = restoration_loss(out, batch.clean, batch.mask)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            decay = min(recipe.average, (step + 1) / (step + 10))
-            with torch.no_grad():
-                torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - decay)
-            progress.advance(task)
-            if (step + 1) % recipe.validate_every == 0 or step + 1 == recipe.steps:
-                figures = validate(average, images)
-                save(step + 1, {"loss": loss.item(), **figures})
-                progress.update(task, note=f"{figures['psnr']:.2f} dB {figures['ssim']:.3f}")
-                log.info("step %d: %.2f dB, SSIM %.3f on real pairs; clean images kept at %.1f dB", step + 1,
-                         figures["psnr"], figures["ssim"], figures["clean_psnr"])
-    return checkpoint
+
+@contextmanager
+def _board(output: Path, start: int, first: bool) -> Iterator[SummaryWriter | None]:
+    """Where TensorBoard reads; what a cut training wrote beyond `start` is hidden."""
+    board = SummaryWriter(str(output / "tensorboard"), purge_step=start + 1) if first else None
+    try:
+        yield board
+    finally:
+        if board is not None:
+            board.close()

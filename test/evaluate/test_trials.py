@@ -13,10 +13,12 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 from derain_ros.evaluate import trials  # noqa: E402
 from derain_ros.evaluate.restoration import Pair  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
-from derain_ros.train.adversarial import AdversarialRecipe, load_printed  # noqa: E402
+from derain_ros.train.checkpoint import load_network  # noqa: E402
 from derain_ros.train.data import DataError  # noqa: E402
+from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
-TINY = AdversarialRecipe(epochs=1, epoch_steps=1, batch=2, crop=32, synthetic=2)
+TINY = RestoreRecipe(network="printed", adversarial=True, average=0.0, steps=1, validate_every=1, patience=2, batch=2,
+                     crop=32, synthetic=2)
 
 
 def test_real_pairs_are_split_by_frame(data_folder: Path, tmp_path: Path) -> None:
@@ -35,16 +37,6 @@ def test_real_pairs_are_split_by_frame(data_folder: Path, tmp_path: Path) -> Non
         trials.RealPairs.load(tmp_path)
 
 
-def test_sharp_drops_are_the_same_drops(data_folder: Path) -> None:
-    folders = [data_folder / "bsds500/train"]
-    sharp, soft = (trials.render(folders, 3, 5, sharp)[0] for sharp in (True, False))
-    assert np.array_equal(sharp.clean, soft.clean)
-    joint = np.count_nonzero(sharp.mask & soft.mask) / np.count_nonzero(sharp.mask | soft.mask)
-    assert joint > 0.5
-    edges = [np.abs(np.diff(p.wet.astype(int) - p.clean, axis=1)).max() for p in (sharp, soft)]
-    assert edges[0] > 1.3 * edges[1]
-
-
 def test_scores_a_network() -> None:
     class Darker(torch.nn.Module):
         def forward(self, image: torch.Tensor) -> object:
@@ -59,7 +51,7 @@ def test_ablation_trains_three_forms_alike(data_folder: Path, tmp_path: Path) ->
     rows = trials.ablation(data_folder, tmp_path, TINY)
     assert list(rows) == ["G", "G+E", "G+E+A"] and all(len(scores) == 2 for scores in rows.values())
     for folder, enhancer, aggregation in (("g", False, False), ("g_e", True, False), ("g_e_a", True, True)):
-        net = load_printed(tmp_path / folder / "real/best.pt")
+        net = load_network(tmp_path / folder / "real/best.pt")
         assert (net.enhancer is not None, net.generator.aggregation) == (enhancer, aggregation)
         assert (tmp_path / folder / "synthetic/best.pt").is_file()
     # What is done is not done again.
@@ -73,12 +65,13 @@ def test_initialisation_differs_in_the_first_weights(data_folder: Path, tmp_path
     begins = []
     fit = trials.fit
 
-    def watch(*arguments: object) -> Path:
-        begins.append(arguments[5] if len(arguments) > 5 else "nothing")
-        return fit(*arguments)  # type: ignore[arg-type]
+    def watch(fabric: object, source: object, images: object, output: Path, recipe: RestoreRecipe,
+              perceptual: object) -> tuple[str, bool]:
+        begins.append((recipe.start_from, recipe.real_share, recipe.sharp_drops))
+        return fit(fabric, source, images, output, recipe, perceptual)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trials, "fit", watch)
     rows = trials.initialisation(data_folder, tmp_path, TINY)
     assert list(rows) == ["Random", "Sharp drops", "Our drops"]
-    assert begins == [None, "nothing", tmp_path / "sharp_drops/synthetic/best.pt", "nothing",
-                      tmp_path / "our_drops/synthetic/best.pt"]
+    assert begins == [("", 1.0, False), ("", 0.0, True), (str(tmp_path / "sharp_drops/synthetic/best.pt"), 1.0, False),
+                      ("", 0.0, False), (str(tmp_path / "our_drops/synthetic/best.pt"), 1.0, False)]

@@ -1,0 +1,59 @@
+"""Checkpoints of the restorers: written whole or not at all, and read again as networks."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from derain_ros.nets.fast import FastRestorer
+from derain_ros.nets.printed import PrintedRestorer
+from derain_ros.train.data import DataError
+
+
+def build(recipe: Mapping[str, Any]) -> nn.Module:
+    """The network that a recipe (as a dict; of an earlier version, too) describes, for three channels."""
+    # Recipes from before there was one for both families name no network.
+    if recipe.get("network", "printed" if "enhancer" in recipe else "fast") == "printed":
+        return PrintedRestorer(3, recipe["enhancer"], recipe["aggregation"])
+    return FastRestorer(3, recipe["width"], recipe["blocks"])
+
+
+def write(state: dict[str, Any], path: Path) -> None:
+    """Write beside the old checkpoint first, so that a cut leaves one of them whole."""
+    torch.save(state, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a checkpoint of a restorer holds, on the processor; DataError where it is none."""
+    try:
+        state = torch.load(path, weights_only=False, map_location="cpu")
+        if not isinstance(state, dict) or not {"net", "recipe"} <= state.keys():
+            raise KeyError("it holds no network and recipe")
+    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        what = str(error).split("\n", 1)[0]
+        raise DataError(f"{path}: not a checkpoint of `derain train restore`: {what}") from error
+    return state
+
+
+def load_network(path: Path) -> nn.Module:
+    """The network of a checkpoint with its averaged weights, in evaluation mode; DataError where it is none."""
+    state = read(path)
+    net = build(state["recipe"])
+    begin_with(net, path)
+    return net.eval()
+
+
+def begin_with(net: nn.Module, path: Path) -> None:
+    """Give `net` the averaged weights of a checkpoint; DataError where it is another network's."""
+    state = read(path)
+    try:
+        net.load_state_dict(state.get("average", state["net"]))
+    except RuntimeError as error:
+        what = str(error).split("\n", 2)[1].strip() if "\n" in str(error) else str(error)
+        raise DataError(f"{path}: has not the parts of the network to be trained: {what}") from error

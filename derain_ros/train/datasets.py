@@ -1,0 +1,191 @@
+"""Folders of pairs as their authors publish them, recognised by what lies in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from derain_ros.train.data import CLEAN_FOLDERS, HELD_OUT_FRAMES, DataError, Pair, image_files, read_pair
+
+SPLITS = ("train", "validation", "test", "test_b")
+"""What pairs are for; `test_b` is the second, harder test set of Qian et al."""
+VALIDATION_FOLDERS = ("bsds500/val", "camvid/val/image")
+"""Folders of clean photographs below the data folder that no training sees."""
+EVERY = 12
+"""Each so manieth pair is for validation where a layout has no such part of its own."""
+MEMORY = 512 * 2 ** 20
+"""Bytes of images that one process keeps; what goes beyond them is read again each time."""
+WET, CLEAN = ("rain", "rainy", "wet", "anomaly", "data", "input"), ("clean", "gt", "target", "dry")
+"""Names of the two folders in the plain layout."""
+LAYOUTS = """\
+  raindrop_real/train/{rain,clean}/NAME  the project's own data folder, crops of RobotCar(R) by Porav et al.
+  {train,test_a,test_b}/data/N_rain.png beside gt/N_clean.png  Qian et al.
+  {RainDS_real,RainDS_syn}/{train_set,test_set}/{raindrop,rainstreak,rainstreak_raindrop,gt}  RainDS, whole or a part
+  {train,val,test}/WET/NAME beside CLEAN/NAME, or WET and CLEAN directly below  any other; WET is rain, rainy, wet,
+    anomaly, data or input, CLEAN is clean, gt, target or dry, and the names are equal but for their endings
+  camvid, bsds500, roadscene_rain, msrs  clean photographs, as in the project's own data folder"""
+"""What is looked for, as a message tells it."""
+
+
+@dataclass(frozen=True)
+class PairPath:
+    """Where a pair lies; `name` is unique in its folder of data."""
+
+    name: str
+    wet: Path
+    clean: Path
+
+    def read(self) -> Pair:
+        """The images and the mask of where they differ; DataError where they cannot be read or differ in size."""
+        return read_pair(self.wet, self.clean)
+
+
+class PairFiles(Sequence[Pair]):
+    """Pairs read when they are asked for, and kept up to MEMORY."""
+
+    def __init__(self, paths: Sequence[PairPath]) -> None:
+        self.paths = paths
+        self._kept: dict[int, Pair] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Pair:  # type: ignore[override]  # no slices
+        """The pair at `index`; DataError where it cannot be read."""
+        if index in self._kept:
+            return self._kept[index]
+        pair = self.paths[index].read()
+        size = pair.wet.nbytes + pair.clean.nbytes + pair.mask.nbytes
+        if self._bytes + size <= MEMORY:
+            self._kept[index] = pair
+            self._bytes += size
+        return pair
+
+
+def pairs(folder: Path, split: str) -> list[PairPath]:
+    """The pairs below `folder` for training, `validation`, `test` or `test_b`, by name; empty where it has no such.
+
+    DataError where the folder's layout is none of those known, or a wet image lacks its clean one.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    found = _find(folder, split)
+    if found is None:
+        raise DataError(f"{folder}: holds no images in a known layout. Looked for:\n{LAYOUTS}")
+    return found
+
+
+@dataclass(frozen=True)
+class TrainingFolders:
+    """What several folders of data hold: pairs to train on and to validate on, clean photographs for either."""
+
+    train: list[PairPath]
+    validation: list[PairPath]
+    photographs: list[Path]
+    validation_photographs: list[Path]
+
+    @classmethod
+    def find(cls, folders: Sequence[Path]) -> TrainingFolders:
+        """Look through `folders`; DataError where one holds neither pairs nor photographs in a known layout.
+
+        A folder without photographs of its own lends the clean images of its pairs.
+        """
+        all_parts = cls([], [], [], [])
+        for folder in folders:
+            clean, clean_validation = (_images_below(folder, names) for names in (CLEAN_FOLDERS, VALIDATION_FOLDERS))
+            train = pairs(folder, "train") if not clean else _find(folder, "train") or []
+            validation = _find(folder, "validation") or []
+            all_parts.train.extend(train)
+            all_parts.validation.extend(validation)
+            all_parts.photographs.extend(clean or sorted({pair.clean for pair in train}))
+            all_parts.validation_photographs.extend(clean_validation or sorted({pair.clean for pair in validation}))
+        return all_parts
+
+
+def _images_below(folder: Path, names: Sequence[str]) -> list[Path]:
+    return [path for name in names if (folder / name).is_dir() for path in image_files(folder / name)]
+
+
+def _find(folder: Path, split: str) -> list[PairPath] | None:
+    """The pairs of one split; None where the layout is unknown."""
+    for layout in (_project, _rainds, _qian, _plain):
+        found = layout(folder, split)
+        if found is not None:
+            return found
+    return None
+
+
+def _project(folder: Path, split: str) -> list[PairPath] | None:
+    root = folder / "raindrop_real/train"
+    if not root.is_dir():
+        return None
+    held_out = split in ("validation", "test")
+    return [p for p in _match(root / "rain", root / "clean")
+            if split != "test_b" and p.wet.name.startswith(HELD_OUT_FRAMES) == held_out]
+
+
+def _qian(folder: Path, split: str) -> list[PairPath] | None:
+    wet, clean = folder / "train/data", folder / "train/gt"
+    if not wet.is_dir() or not clean.is_dir() or not image_files(wet)[0].stem.endswith("_rain"):
+        return None
+    root = folder / {"test": "test_a", "test_b": "test_b"}.get(split, "train")
+    found = [] if not root.is_dir() else list(
+        _match(root / "data", root / "gt", lambda stem: stem.removesuffix("_rain") + "_clean"))
+    return _part(found, split)
+
+
+def _rainds(folder: Path, split: str) -> list[PairPath] | None:
+    sets = [s for s in (folder, folder / "RainDS_real", folder / "RainDS_syn", folder / "RainDS/RainDS_real",
+                        folder / "RainDS/RainDS_syn") if (s / "train_set/gt").is_dir()]
+    if not sets:
+        return None
+    found = []
+    for root in (s / ("test_set" if split.startswith("test") else "train_set") for s in sets):
+        for kind, mark in (("raindrop", "rd-"), ("rainstreak", "rain-"), ("rainstreak_raindrop", "rd-rain-")):
+            if (root / kind).is_dir():
+                # The synthetic ones are named rd-5, rain-5, rd-rain-5 or pie-rd-5 beside norain-5 or pie-norain-5, the
+                # real ones by one number for all.
+                found += _match(root / kind, root / "gt", lambda stem, mark=mark: stem.replace(mark, "norain-", 1))
+    return _part(found if split != "test_b" else [], split)
+
+
+def _plain(folder: Path, split: str) -> list[PairPath] | None:
+    direct = _sides(folder)
+    if direct is not None:  # not divided: as one wishes
+        found = list(_match(*direct))
+        return _part(found if split != "test_b" else [], split)
+    parts = [part for part in ("train", "val", "test") if _sides(folder / part) is not None]
+    if not parts:
+        return None
+    own_validation = "val" in parts
+    part = "val" if split == "validation" and own_validation else split.replace("validation", "train")
+    sides = _sides(folder / part)
+    found = [] if sides is None else list(_match(*sides))
+    return found if own_validation else _part(found, split)
+
+
+def _sides(root: Path) -> tuple[Path, Path] | None:
+    """The wet and the clean folder below `root`."""
+    wet = [root / name for name in WET if (root / name).is_dir()]
+    clean = [root / name for name in CLEAN if (root / name).is_dir()]
+    return (wet[0], clean[0]) if wet and clean else None
+
+
+def _part(found: list[PairPath], split: str) -> list[PairPath]:
+    """Of training pairs those that are for training or for validation; of others all."""
+    if split.startswith("test"):
+        return found
+    return [p for i, p in enumerate(found) if (i % EVERY == 0) == (split == "validation")]
+
+
+def _match(wet: Path, clean: Path, clean_stem: Callable[[str], str] = lambda stem: stem) -> Iterator[PairPath]:
+    """Every image of `wet` with the one of `clean` whose stem is what `clean_stem` makes of its own."""
+    there = {path.stem: path for path in image_files(clean)}
+    for path in image_files(wet):
+        stem = clean_stem(path.stem)
+        if stem not in there:
+            raise DataError(f"{path}: its clean image {stem} is not in {clean}")
+        yield PairPath(f"{wet.name}/{path.name}", path, there[stem])

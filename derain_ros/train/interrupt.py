@@ -1,0 +1,45 @@
+"""Ctrl-C and a polite kill during training: noted, and obeyed between two steps."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning_fabric import Fabric
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[list[int]]:
+    """A list that holds a signal after Ctrl-C or a polite kill, so that a step is never cut in the middle.
+
+    A second one ends the process at once.
+    """
+    asked: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    try:
+        before = {s: signal.getsignal(s) for s in signals}
+
+        def note(number: int, _: object) -> None:
+            asked.append(number)
+            signal.signal(number, before[signal.Signals(number)])
+
+        for s in signals:
+            signal.signal(s, note)
+    except ValueError:  # not the main thread, which alone gets signals
+        before = {}
+    try:
+        yield asked
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+def any_asked(fabric: Fabric, asked: list[int], step: int) -> bool:
+    """Whether a process was asked to stop; several must agree, which they do every tenth step: it takes time."""
+    if fabric.world_size == 1:
+        return bool(asked)
+    if step % 10:
+        return False
+    return bool(fabric.all_reduce(torch.tensor(float(bool(asked)), device=fabric.device), reduce_op="max"))

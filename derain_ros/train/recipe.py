@@ -1,0 +1,97 @@
+"""The recipe of a restorer's training: every hyper-parameter, with what it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from derain_ros.train.data import DataError
+
+RECIPES = Path(__file__).with_name("recipes")
+"""Folder of the shipped recipes, YAML."""
+
+
+@dataclass(frozen=True)
+class RestoreRecipe:
+    """Hyper-parameters of a restorer's training. The defaults are those of the fast family at its `balanced` size.
+
+    The recipes in `recipes/` say what differs from them: the small fast network, the printed one, the paper's own.
+    """
+
+    # The network.
+    network: str = "fast"
+    """`fast`: edges on the quarter grid, of any `width` and `blocks`; `printed`: paper 1's own."""
+    width: int = 64
+    """Filters of the fast network's trunk; its edges have half of them."""
+    blocks: int = 9
+    """Residual blocks of the fast network's trunk."""
+    enhancer: bool = True
+    """Whether the printed network has its enhancer (E)."""
+    aggregation: bool = True
+    """Whether the printed network has its aggregation modules (A)."""
+
+    # What it is told.
+    adversarial: bool = False
+    """Losses (1) to (5) of paper 1: a step of the discriminator, then a joint step; else L1, L2 and SSIM."""
+    mask_weight: float = 0.05
+    """Weight of the mask's cross entropy beside losses (1) to (5), which know no mask."""
+    teacher: str = ""
+    """Checkpoint of a network whose output is a goal as well; none where it is empty."""
+    teacher_weight: float = 1.0
+    """Weight of the mean absolute difference from the teacher's output."""
+    unlabelled: tuple[str, ...] = ()
+    """Folders of wet images without clean ones, on which the teacher alone speaks."""
+    unlabelled_batch: int = 4
+    """Unlabelled images in a step, beside its batch, where there are any."""
+
+    # What it sees.
+    batch: int = 8
+    """Samples in a step, shared out among the devices; as the paper."""
+    crop: int = 192
+    """Side of the training crops in pixels, a multiple of 32."""
+    real_share: float = 0.7
+    """Share of the samples drawn from real pairs; with 0, validation is on synthetic pairs, too."""
+    clean_share: float = 0.06
+    """Share of the samples that are clean already, and must stay so."""
+    synthetic: int = 512
+    """Synthetic pairs kept at hand; fresh ones take their places as training goes on."""
+    reuse: float = 8.0
+    """How often a synthetic pair is drawn before a fresh one replaces it, on the average."""
+    sharp_drops: bool = False
+    """Draw drops with sharp borders and no brighter inside, as the model that the paper compares its own with."""
+
+    # How it learns.
+    steps: int = 9000
+    """Steps at the most."""
+    learning_rate: float = 6e-4
+    """Peak rate of AdamW. Without normalisation layers 2e-3 diverges."""
+    warm_up: int = 200
+    """Steps over which the rate rises from nothing."""
+    final_rate: float = 0.01
+    """Share of the peak to which a cosine takes the rate; 1 keeps it."""
+    beta: float = 0.9
+    """Decay of the first moment; 0.5 is usual against a discriminator."""
+    weight_decay: float = 1e-4
+    """0 makes plain Adam of AdamW."""
+    average: float = 0.999
+    """Decay of the moving average of the weights, which is validated and exported; 0 takes the weights themselves."""
+    validate_every: int = 500
+    """Steps from one validation to the next."""
+    patience: int = 0
+    """Validations without a better PSNR after which training stops; 0: it never does."""
+    start_from: str = ""
+    """Checkpoint of an earlier training whose weights to start from; random ones where it is empty."""
+    seed: int = 1
+    """Decides the first weights and every sample."""
+
+    def __post_init__(self) -> None:
+        """DataError for values that cannot be trained with."""
+        if self.network not in ("fast", "printed"):
+            raise DataError(f"recipe: network: {self.network!r} is neither fast nor printed")
+        if self.crop <= 0 or self.crop % 32:
+            raise DataError(f"recipe: crop: {self.crop} is not a multiple of 32")
+        for name in ("width", "blocks", "batch", "steps", "validate_every", "reuse"):
+            if getattr(self, name) <= 0:
+                raise DataError(f"recipe: {name}: {getattr(self, name)} is not above 0")
+        if self.unlabelled and not self.teacher:
+            raise DataError("recipe: unlabelled: nothing can be learnt from unlabelled images without a `teacher`")

@@ -1,0 +1,39 @@
+"""From folders of data and a recipe to what is drawn in training and to what it is validated on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from derain_ros.train.data import RENDERED, DataError, RenderedPairs, SampleSource, random_crop, read_rgb, render_pair
+from derain_ros.train.datasets import PairFiles, TrainingFolders
+from derain_ros.train.recipe import RestoreRecipe
+from derain_ros.train.validation import ValidationSet
+
+VALIDATION_PAIRS = 48
+"""Pairs of which a validation is made, at the most."""
+
+
+def sample_source(folders: TrainingFolders, recipe: RestoreRecipe) -> SampleSource:
+    """What a recipe draws of the data: real pairs, synthetic ones, or both."""
+    real = PairFiles(folders.train if recipe.real_share > 0 else [])
+    share = 1.0 - (recipe.real_share if real else 0.0)
+    rendered = RenderedPairs(folders.photographs, recipe.synthetic, recipe.batch * share / recipe.reuse,
+                             max(RENDERED, recipe.crop), recipe.seed, recipe.sharp_drops)
+    synthetic = rendered if recipe.synthetic and share > 0 and folders.photographs else None
+    return SampleSource(real, synthetic, recipe.crop, recipe.real_share, recipe.clean_share, recipe.seed)
+
+
+def validation_set(folders: TrainingFolders, recipe: RestoreRecipe) -> ValidationSet:
+    """Pairs of the kind that is trained on, real or synthetic, and a dozen clean crops, which must stay as they are."""
+    rng = np.random.default_rng(0)
+    photographs = folders.validation_photographs
+    if not photographs:
+        raise DataError("no images to validate on: at least one folder of data must hold more than a few pairs, or "
+                        "photographs in bsds500/val or camvid/val/image")
+    if recipe.real_share > 0 and folders.validation:
+        pairs = PairFiles(folders.validation[::-(-len(folders.validation) // VALIDATION_PAIRS)])
+        real = [pairs[i] for i in range(len(pairs))]
+    else:
+        real = [render_pair(photographs, RENDERED, rng, recipe.sharp_drops) for _ in range(min(32, recipe.synthetic))]
+    clean = [random_crop(read_rgb(p), RENDERED, rng) for p in photographs[::-(-len(photographs) // 12)]]
+    return ValidationSet(real, clean)

@@ -1,0 +1,67 @@
+"""What a restorer does to images that it is not trained on: figures and samples to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from derain_ros.nets.fast import STRIDE
+from derain_ros.train.data import Pair
+from derain_ros.train.losses import psnr, ssim
+
+SHOWN = 4
+"""Pairs of which samples are kept to look at."""
+SHOWN_SIDE = 256
+"""Side in pixels of a sample: its upper left corner."""
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Images never trained on: pairs, and clean photographs that must stay as they are."""
+
+    real: Sequence[Pair]
+    clean: Sequence[np.ndarray]
+
+
+def as_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 to (1, 3, H, W) float in 0..1."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
+
+
+def restore(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
+    """(1, 3, H, W) in 0..1, of any size, restored and clamped; and where it was, (H, W) bool."""
+    height, width = image.shape[2:]
+    beyond = (0, -width % STRIDE, 0, -height % STRIDE)
+    out = net(F.pad(image, beyond, mode="replicate"))
+    return out.restored[..., :height, :width].float().clamp(0, 1), out.mask[0, 0, :height, :width] > 0
+
+
+@torch.no_grad()
+def validate(net: nn.Module, images: ValidationSet) -> tuple[dict[str, float], Tensor]:
+    """PSNR (dB) and SSIM of input and output and IoU of the mask on pairs, PSNR of clean images passed through.
+
+    Beside the figures come samples, (3, height, width) in 0..1: rows of a pair's wet, restored and clean image.
+    """
+    net.eval()
+    device = next(net.parameters()).device
+    rows, shown = [], []
+    for pair in images.real:
+        wet, clean = as_tensor(pair.wet).to(device), as_tensor(pair.clean).to(device)
+        restored, found = restore(net, wet)
+        true = torch.from_numpy(pair.mask).to(device) > 0
+        overlap = (found & true).sum() / (found | true).sum().clamp_min(1)
+        rows.append([float(x) for x in (psnr(wet, clean), ssim(wet, clean), psnr(restored, clean),
+                                        ssim(restored, clean), overlap)])
+        if len(shown) < SHOWN:
+            row = torch.cat([x[0, :, :SHOWN_SIDE, :SHOWN_SIDE] for x in (wet, restored, clean)], 2)
+            shown.append(F.pad(row, (0, 3 * SHOWN_SIDE - row.shape[2], 0, SHOWN_SIDE - row.shape[1])).cpu())
+    kept = [float(psnr(restore(net, as_tensor(c).to(device))[0], as_tensor(c).to(device))) for c in images.clean]
+    net.train()
+    names = ("input_psnr", "input_ssim", "psnr", "ssim", "mask_iou")
+    figures = dict(zip(names, np.mean(rows, axis=0).tolist(), strict=True))
+    return figures | {"clean_psnr": float(np.mean(kept))}, torch.cat(shown, 1)
