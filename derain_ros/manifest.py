@@ -10,10 +10,14 @@ from typing import Any
 
 import yaml
 
+from derain_ros.frame import ANOMALY_KINDS
 from derain_ros.resources import model_dir
 
 MANIFEST_NAME = "models.yaml"
 TASKS = ("restore", "detect")
+PLANS = ("quality", "balanced", "fast")
+"""What a restorer is made for, the best and slowest first."""
+PRECISIONS = ("float32", "int8")
 
 
 class ManifestError(ValueError):
@@ -26,8 +30,12 @@ class Model:
 
     `file` is the absolute path of the ONNX file and `sha256` its digest. `channels` is 1 (grey) or 3 (RGB); height and
     width of what the network takes must be multiples of `stride`. `figures` are its measured qualities, `card` is the
-    name of the Markdown file beside the manifest that tells how it was made. Only a detector has `classes`, clean
-    first, and `size`, the (height, width) of its input.
+    name of the Markdown file beside the manifest that tells how it was made.
+
+    A restorer belongs to a `plan`, one of PLANS, has its weights in a `precision`, one of PRECISIONS, and `serves` the
+    named kinds of anomaly; none are named by one that serves them all. Only a detector has `classes`, clean first,
+    `size`, the (height, width) of its input, and `multi_label`, which says that its probabilities are each for itself
+    and do not sum to 1.
     """
 
     name: str
@@ -41,6 +49,10 @@ class Model:
     card: str = ""
     classes: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
+    multi_label: bool = False
+    plan: str = "balanced"
+    precision: str = "float32"
+    serves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,7 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
         raise ManifestError(f"{where}: must be a mapping of keys to values")
     required: dict[str, type] = {"name": str, "task": str, "file": str, "sha256": str, "channels": int, "stride": int}
     optional = {"description": str, "figures": dict, "card": str}
+    optional |= {"plan": str, "precision": str, "serves": list, "multi_label": bool}
     detector = {"classes": list, "size": list}
     if isinstance(entry.get("name"), str):
         where = f"{where} ({entry['name']})"
@@ -110,14 +123,21 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     for key, value in entry.items():
         if key not in kinds:
             raise ManifestError(f"{where}: unknown key {key}; there are {', '.join(kinds)}")
-        if not isinstance(value, kinds[key]) or isinstance(value, bool):
+        if not isinstance(value, kinds[key]) or isinstance(value, bool) and kinds[key] is not bool:
             raise ManifestError(f"{where}: {key} is {value!r}, which is not of type {kinds[key].__name__}")
     if missing := [key for key in required if key not in entry]:
         raise ManifestError(f"{where}: {', '.join(missing)} missing")
     _require(entry["channels"] in (1, 3), where, "channels", entry["channels"], "1 or 3")
     _require(entry["stride"] >= 1, where, "stride", entry["stride"], "at least 1")
+    _require(entry.get("plan", "fast") in PLANS, where, "plan", entry.get("plan"), f"one of {', '.join(PLANS)}")
+    _require(entry.get("precision", "int8") in PRECISIONS, where, "precision", entry.get("precision"),
+             f"one of {', '.join(PRECISIONS)}")
+    served = tuple(entry.get("serves", ()))
+    anomalies = ANOMALY_KINDS[1:]
+    _require(set(map(str, served)) <= set(anomalies), where, "serves", entry.get("serves"),
+             f"a list of {', '.join(anomalies)}, or left out by one that serves them all")
     values = {key: entry[key] for key in kinds if key in entry}
-    values["file"] = directory / entry["file"]
+    values["file"], values["serves"] = directory / entry["file"], served
     if entry["task"] == "detect":
         classes, size = entry["classes"], entry["size"]
         _require(len(classes) > 1 and classes[0] == "clean" and all(isinstance(c, str) for c in classes), where,
