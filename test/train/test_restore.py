@@ -1,102 +1,156 @@
-"""The restorer's training: it learns, it resumes where it stopped, and it never sees the held-out frames."""
+"""The training loop: it learns, resumes to the bit, stops early or when asked, and shares a batch among processes."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
+pytest.importorskip("lightning_fabric", reason="training needs the extra `train`")
+pytest.importorskip("tensorboard", reason="training needs the extra `train`")
 
-from derain_ros.train.data import Batch, BatchSource, DataError, Pair, real_pairs, synthetic_pairs  # noqa: E402
-from derain_ros.train.restore import RestoreRecipe, learning_rate, train  # noqa: E402
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
-TINY = RestoreRecipe(width=16, blocks=1, steps=60, batch=2, crop=64, synthetic=4, validate_every=30, warm_up=5,
+from derain_ros.train import restore  # noqa: E402
+from derain_ros.train.batches import Batches, RawBatch  # noqa: E402
+from derain_ros.train.data import DataError  # noqa: E402
+from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
+from derain_ros.train.restore import Machine, learning_rate, train, train_phases  # noqa: E402
+
+TINY = RestoreRecipe(width=16, blocks=1, steps=6, batch=2, crop=32, synthetic=4, validate_every=2, warm_up=2,
                      average=0.9, seed=3)
+PAPER = replace(TINY, network="printed", adversarial=True, average=0.0, beta=0.5, patience=9)
+CPU = Machine("cpu")
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{**json.loads(line), "time": 0} for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def load(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    return torch.load(path, weights_only=False)
+
+
+def assert_same_weights(a: Path, b: Path) -> None:
+    for name in load(a)["net"]:
+        assert torch.equal(load(a)["net"][name], load(b)["net"][name]), name
+
+
+def cut_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the power fail once, when so many batches have been drawn in this process."""
+    draw, left = Batches.draw, steps
+
+    def draw_until_the_power_fails(batches: Batches, step: int) -> RawBatch:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            raise ConnectionResetError("no power")
+        return draw(batches, step)
+
+    monkeypatch.setattr(Batches, "draw", draw_until_the_power_fails)
 
 
 def test_learns_from_real_pairs(data_folder: Path, tmp_path: Path) -> None:
-    train(data_folder, tmp_path, replace(TINY, real_share=1.0, clean_share=0.0, steps=150, validate_every=50))
+    train([data_folder], tmp_path, replace(TINY, crop=64, real_share=1.0, clean_share=0.0, steps=150,
+                                           learning_rate=2e-3, validate_every=50), CPU)
     log = read_log(tmp_path)
     assert [row["step"] for row in log] == [50, 100, 150]
-    assert log[-1]["psnr"] > log[-1]["input_psnr"] + 1.0
+    assert log[-1]["psnr"] > log[-1]["input_psnr"] + 1.0 and log[-1]["loss"] < log[0]["loss"]
 
 
-def test_resumes_to_the_same_result(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(data_folder, tmp_path / "whole", TINY)
-    draws = 0
+@pytest.mark.parametrize("recipe", [TINY, PAPER], ids=["fast", "paper"])
+def test_resumes_to_the_bit(recipe: RestoreRecipe, data_folder: Path, tmp_path: Path,
+                            monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train([data_folder], tmp_path / "whole", recipe, CPU)
+    # A checkpoint after every step, validated or not; the cut falls between two validations.
+    monkeypatch.setattr(restore, "SAVE_EVERY", 0.0)
+    cut_after(3, monkeypatch)
+    with pytest.raises(ConnectionResetError):
+        train([data_folder], tmp_path / "cut", recipe, CPU)
+    assert load(tmp_path / "cut/last.pt")["step"] == 3
+    cut = train([data_folder], tmp_path / "cut", recipe, CPU)
+    assert_same_weights(whole, cut)
+    assert read_log(tmp_path / "whole") == read_log(tmp_path / "cut")
+    # What is done is not done again.
+    before = cut.stat().st_mtime_ns
+    assert train([data_folder], tmp_path / "cut", recipe, CPU) == cut and cut.stat().st_mtime_ns == before
 
-    def draw_until_the_power_fails(source: BatchSource) -> Batch:
-        nonlocal draws
-        draws += 1
-        if draws == 41:
-            raise KeyboardInterrupt
-        return draw(source)
 
-    draw = BatchSource.draw
-    monkeypatch.setattr(BatchSource, "draw", draw_until_the_power_fails)
+def test_a_seed_decides_everything(data_folder: Path, tmp_path: Path) -> None:
+    once, again, other = (train([data_folder], tmp_path / name, replace(TINY, steps=2, seed=seed), machine)
+                          for name, seed, machine in (("a", 1, CPU), ("b", 1, Machine("cpu", workers=2)), ("c", 2, CPU)))
+    assert_same_weights(once, again)
+    with pytest.raises(AssertionError):
+        assert_same_weights(once, other)
+
+
+def test_asked_to_stop_it_saves_and_says_so(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                            caplog: pytest.LogCaptureFixture) -> None:
+    whole = train([data_folder], tmp_path / "whole", TINY, CPU)
+    draw = Batches.draw
+
+    def press_ctrl_c(batches: Batches, step: int) -> RawBatch:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return draw(batches, step)
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(Batches, "draw", press_ctrl_c)
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(data_folder, tmp_path / "cut", TINY)
-    assert [row["step"] for row in read_log(tmp_path / "cut")] == [30]
-    train(data_folder, tmp_path / "cut", TINY)
-    whole, cut = read_log(tmp_path / "whole"), read_log(tmp_path / "cut")
-    assert [row["step"] for row in cut] == [30, 60]
-    assert cut[-1]["loss"] == whole[-1]["loss"] and cut[-1]["psnr"] == whole[-1]["psnr"]
+        train([data_folder], tmp_path / "cut", TINY, CPU)
+    assert "last.pt holds step 3; the same command goes on" in caplog.text
+    assert signal.getsignal(signal.SIGINT) is handler
+    monkeypatch.setattr(Batches, "draw", draw)
+    assert_same_weights(whole, train([data_folder], tmp_path / "cut", TINY, CPU))
 
 
-def test_starts_from_the_weights_of_another_training(data_folder: Path, tmp_path: Path) -> None:
-    first = train(data_folder, tmp_path / "first", TINY)
-    second = train(data_folder, tmp_path / "second", replace(TINY, start_from=str(first), steps=1, learning_rate=0.0))
-    before, after = (torch.load(path, weights_only=False)["net"] for path in (first, second))
-    average = torch.load(first, weights_only=False)["average"]
-    assert all(torch.equal(after[key], average[key]) for key in average)
-    assert not all(torch.equal(after[key], before[key]) for key in before)
+def test_stops_early_and_keeps_the_best(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead = iter([20.0, 21.0, 20.5, 20.9])
+    figures = {"ssim": 0.5, "clean_psnr": 40.0}
+    monkeypatch.setattr(restore, "validate", lambda *_: ({"psnr": next(ahead), **figures}, torch.zeros(3, 8, 24)))
+    best = train([data_folder], tmp_path, replace(TINY, steps=90, validate_every=1, patience=2), CPU)
+    assert [row["psnr"] for row in read_log(tmp_path)] == [20.0, 21.0, 20.5, 20.9]
+    assert best.name == "best.pt" and load(best)["figures"]["psnr"] == 21.0  # type: ignore[comparison-overlap]
 
 
-def test_held_out_frames_are_kept_out(data_folder: Path) -> None:
-    held_out, trained = real_pairs(data_folder, held_out=True), real_pairs(data_folder, held_out=False)
-    assert len(held_out) == 2 and len(trained) == 2
-    for a in held_out:
-        assert not any(np.array_equal(a.clean, b.clean) for b in trained)
+def test_processes_share_a_batch(data_folder: Path, tmp_path: Path) -> None:
+    recipe = replace(TINY, steps=2)
+    one, two = (train([data_folder], tmp_path / str(n), recipe, Machine("cpu", n, "32-true")) for n in (1, 2))
+    for name, weights in load(one)["net"].items():
+        torch.testing.assert_close(load(two)["net"][name], weights, atol=2e-5, rtol=1e-3, msg=name)
+    with pytest.raises(DataError, match="cannot be shared out among 3 devices"):
+        train([data_folder], tmp_path / "3", recipe, Machine("cpu", 3))
 
 
-def test_masks_of_real_and_synthetic_pairs(data_folder: Path) -> None:
-    for pair in real_pairs(data_folder, held_out=False):
-        blot = np.zeros_like(pair.mask)
-        cv2.circle(blot, (128, 128), 60, 255, -1)
-        assert np.count_nonzero(pair.mask & blot) / np.count_nonzero(pair.mask | blot) > 0.85
-    for pair in synthetic_pairs([data_folder / "bsds500/train"], 3, 128, seed=1):
-        changed = np.abs(pair.wet.astype(int) - pair.clean).max(axis=2) > 0
-        assert pair.mask.any() and changed[pair.mask > 0].mean() > 0.9
+def test_phases_begin_where_the_last_one_ended(data_folder: Path, tmp_path: Path) -> None:
+    first = replace(PAPER, steps=2, real_share=0.0)
+    second = replace(first, learning_rate=0.0, real_share=1.0, seed=9)
+    result = train_phases([data_folder], tmp_path, [first, second], CPU)
+    assert result == tmp_path / "2/best.pt"
+    learnt, kept = load(tmp_path / "1/best.pt")["average"], load(result)["average"]
+    assert all(torch.equal(kept[name], learnt[name]) for name in learnt if "running" not in name and "num_" not in name)
+    with pytest.raises(DataError, match="has not the parts of the network"):
+        train([data_folder], tmp_path / "3", replace(second, enhancer=False, start_from=str(result)), CPU)
 
 
-def test_batches(data_folder: Path) -> None:
-    clean = np.full((80, 80, 3), (200, 120, 60), np.uint8)
-    pair = Pair(np.full_like(clean, 250), clean, np.full((80, 80), 255, np.uint8))
-    source = BatchSource([pair], [], 64, 16, 1.0, 0.5, np.random.default_rng(0))
-    batch = source.draw()
-    assert batch.wet.shape == batch.clean.shape == (16, 3, 64, 64) and batch.mask.shape == (16, 1, 64, 64)
-    assert batch.wet.min() >= 0 and batch.wet.max() <= 1
-    same = torch.tensor([torch.equal(w, c) for w, c in zip(batch.wet, batch.clean, strict=True)])
-    assert 2 < same.sum() < 14, "about half are clean already"
-    assert all(m.max() == 0 for m in batch.mask[same]) and all(m.min() == 1 for m in batch.mask[~same])
-    grey = torch.tensor([torch.allclose(c[0], c[1]) and torch.allclose(c[1], c[2]) for c in batch.clean])
-    assert 2 < grey.sum() < 14, "about half are grey"
-    with pytest.raises(DataError, match="no pairs"):
-        BatchSource([], [], 64, 2, 1.0, 0.0, np.random.default_rng(0))
+def test_tensorboard_gets_figures_and_samples(data_folder: Path, tmp_path: Path) -> None:
+    train([data_folder], tmp_path, replace(PAPER, steps=2), CPU)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"psnr", "ssim", "loss", "judge", "gan", "fm", "fid", "mask"} <= set(events.Tags()["scalars"])
+    image, = events.Images("wet, restored, clean")
+    assert (image.step, image.width) == (2, 3 * 256)
 
 
-def test_missing_data_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no .jpg or .png images"):
-        train(tmp_path, tmp_path / "out", TINY)
+def test_a_loss_that_is_none_ends_it(data_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="step 2: the loss is (nan|inf)"):
+        train([data_folder], tmp_path, replace(TINY, learning_rate=1e30, warm_up=0), CPU)
+    assert not (tmp_path / "last.pt").exists()
 
 
 def test_learning_rate_rises_then_falls() -> None:
@@ -104,3 +158,4 @@ def test_learning_rate_rises_then_falls() -> None:
     rates = [learning_rate(step, recipe) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(rates[9], abs=0.03)
     assert rates[9:] == sorted(rates[9:], reverse=True) and rates[-1] < 0.02
+    assert learning_rate(99, replace(recipe, final_rate=1.0)) == 1.0
