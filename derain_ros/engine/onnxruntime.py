@@ -1,104 +1,91 @@
-"""ONNX Runtime on the CPU."""
+"""ONNX Runtime on the processor: the reference for all other engines."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from derain_ros.engine import EngineError
+from derain_ros.engine import EngineError, Shape
+from derain_ros.engine.images import check_image, check_interface, check_size, crop, is_quantized, pad, read_model
+from derain_ros.engine.machine import INSTALL, physical_cores
 from derain_ros.manifest import Model
-
-OUTPUTS = {"restore": ("restored", "mask"), "detect": ("probabilities", "mask")}
 
 
 class OnnxRuntimeEngine:
-    """One model in one ONNX Runtime session; see `derain_ros.engine.Engine`."""
+    """One model in ONNX Runtime; see `derain_ros.engine.Engine`."""
 
-    def __init__(self, model: Model, threads: int = 0) -> None:
+    name = "onnxruntime"
+    device = "cpu"
+
+    def __init__(self, model: Model, threads: int = 0, streams: int = 1) -> None:
         self.model = model
-        self.device = "cpu"
-        ort = _onnxruntime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or len(physical_cores())
-        # Threads that spin between frames would take the cores from the camera driver and from SLAM.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4  # Errors come as exceptions; printed at every frame they would flood the log.
+        self.streams = streams
+        data = read_model(model)
+        self.precision = "int8" if is_quantized(data) else "fp32"
+        ort = import_onnxruntime()
+        options = session_options(ort, max(1, (threads or len(physical_cores())) // streams))
         try:
-            self._session = ort.InferenceSession(model.file.read_bytes(), options, providers=["CPUExecutionProvider"])
+            self._sessions = [ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+                              for _ in range(streams)]
         except Exception as error:
             # ONNX Runtime raises many unrelated types here, none of them with a common base but Exception.
-            raise EngineError(f"{model.file}: model {model.name} cannot be loaded: {_first_line(error)}") from error
-        self._check()
+            raise EngineError(f"{model.file}: model {model.name} cannot be loaded: {first_line(error)}") from error
+        check_session(model, self._sessions[0])
+        self._names = [o.name for o in self._sessions[0].get_outputs()]
+        self._pool = ThreadPoolExecutor(streams, "derain engine") if streams > 1 else None
+
+    def prepare(self, shape: Shape) -> None:
+        """Nothing is compiled here; EngineError where the model does not take frames of this shape."""
+        check_size(self.model, shape[1:])
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`."""
-        model = self.model
-        if image.ndim != 4 or image.dtype != np.uint8 or image.shape[3] != model.channels or 0 in image.shape:
-            raise EngineError(f"{model.name}: takes uint8 images (N, H, W, {model.channels}), not {image.dtype} "
-                              f"{image.shape}")
-        height, width = image.shape[1:3]
-        if model.size is not None and (height, width) != model.size:
-            raise EngineError(f"{model.name}: takes images of {model.size[0]}x{model.size[1]}, not {height}x{width}")
-        padded = image if model.size is not None else pad(image, model.stride)
+        check_image(self.model, image)
+        padded = image if self.model.size is not None else pad(image, self.model.stride)
         try:
-            outputs = self._session.run(None, {"image": np.ascontiguousarray(padded)})
+            if self._pool is None or len(image) == 1:
+                outputs = self._run(self._sessions[0], padded)
+            else:
+                parts = np.array_split(padded, min(self.streams, len(image)))
+                done = list(self._pool.map(self._run, self._sessions, parts))
+                outputs = [np.concatenate(pieces) for pieces in zip(*done, strict=True)]
         except Exception as error:
-            raise EngineError(f"{model.name}: cannot be run on {image.shape}: {_first_line(error)}") from error
-        named = dict(zip((o.name for o in self._session.get_outputs()), outputs, strict=True))
-        if padded is image:
-            return named
-        return {name: output[:, :height, :width] for name, output in named.items()}
+            raise EngineError(f"{self.model.name}: cannot be run on {image.shape}: {first_line(error)}") from error
+        named = dict(zip(self._names, outputs, strict=True))
+        return named if padded is image else crop(self.model, named, image.shape[:3])
 
-    def _check(self) -> None:
-        """Raise EngineError unless the graph has the inputs and outputs that its task asks for."""
-        inputs = [(i.name, i.type, i.shape[-1]) for i in self._session.get_inputs()]
-        wanted = [("image", "tensor(uint8)", self.model.channels)]
-        if inputs != wanted:
-            raise EngineError(f"{self.model.file}: inputs are {inputs}, where {wanted} is asked for; export the model "
-                              "again with `derain export`")
-        outputs = [o.name for o in self._session.get_outputs()]
-        if missing := set(OUTPUTS[self.model.task]) - set(outputs):
-            raise EngineError(f"{self.model.file}: no output {', '.join(sorted(missing))} among {', '.join(outputs)}; "
-                              "export the model again with `derain export`")
+    @staticmethod
+    def _run(session: Any, image: np.ndarray) -> list[np.ndarray]:
+        return list(session.run(None, {"image": np.ascontiguousarray(image)}))
 
 
-def pad(image: np.ndarray, stride: int) -> np.ndarray:
-    """`image` (N, H, W, C) with its last row and column repeated to multiples of `stride`; itself where none lack."""
-    batch, height, width, channels = image.shape
-    below, right = -height % stride, -width % stride
-    if not below and not right:
-        return image
-    padded = np.empty((batch, height + below, width + right, channels), image.dtype)
-    padded[:, :height, :width] = image
-    padded[:, :height, width:] = image[:, :, -1:]
-    padded[:, height:] = padded[:, height - 1:height]
-    return padded
-
-
-def physical_cores(topology: Path = Path("/sys/devices/system/cpu")) -> list[int]:
-    """One usable logical CPU of each physical core: a second thread on a core only slows a network down."""
-    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    first_of_core: dict[str, int] = {}
-    for cpu in usable:
-        try:
-            core = (topology / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text()
-        except OSError:
-            core = str(cpu)
-        first_of_core.setdefault(core, cpu)
-    return list(first_of_core.values())
-
-
-def _onnxruntime() -> Any:
+def import_onnxruntime() -> Any:
+    """The library; EngineError where it is missing."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError(f"ONNX Runtime cannot be imported ({error}); install it with "
-                          "`pip install onnxruntime`") from error
+        raise EngineError(f"ONNX Runtime cannot be imported ({error}); {INSTALL['onnxruntime']}") from error
     return onnxruntime
 
 
-def _first_line(error: Exception) -> str:
+def session_options(ort: Any, threads: int) -> Any:
+    """Settings of a session with so many threads."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Threads that spin between frames would take the cores from the camera driver and from SLAM.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # Errors come as exceptions; printed at every frame they would flood the log.
+    return options
+
+
+def check_session(model: Model, session: Any) -> None:
+    """Raise EngineError unless the graph has the inputs and outputs that its task asks for."""
+    check_interface(model, [(i.name, i.type.removeprefix("tensor(").removesuffix(")"), i.shape[-1])
+                            for i in session.get_inputs()], [o.name for o in session.get_outputs()])
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says."""
     return str(error).strip().split("\n", 1)[0]

@@ -1,0 +1,182 @@
+"""Compiled engines on the disk: written whole, checked when read, built once however many processes ask."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from derain_ros.engine import EngineError, Tell
+
+FOLDER_VARIABLE = "DERAIN_CACHE"
+SUFFIX = ".engine"
+MAGIC = "derain engine 1"
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a compiled engine depends on; any difference is another file.
+
+    `model` is the name, for people only; `sha256` that of the ONNX file; `device` its name; `version` that of the
+    library; `shape` the padded input (N, H, W, C); `settings` what else the engine was compiled with.
+    """
+
+    model: str
+    sha256: str
+    engine: str
+    device: str
+    version: str
+    precision: str
+    shape: tuple[int, ...]
+    settings: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name of the file, readable and distinct."""
+        digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        return f"{self.model}-{self.engine}-{self.precision}-{'x'.join(map(str, self.shape))}-{digest}{SUFFIX}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of the cache: its key, or in `damage` why it cannot be used."""
+
+    file: Path
+    bytes: int
+    key: Key | None
+    damage: str = ""
+
+
+def folder() -> Path:
+    """Where compiled engines lie: $DERAIN_CACHE, else derain_ros in the user's cache folder."""
+    if own := os.environ.get(FOLDER_VARIABLE):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "derain_ros"
+
+
+def obtain(key: Key, build: Callable[[], bytes], load: Callable[[bytes], Loaded], tell: Tell) -> Loaded:
+    """What `load` makes of the compiled engine of `key`, which is built where the cache has none that can be used.
+
+    Where another process builds it just now, that is waited for. `load` raises EngineError for an engine that its
+    library refuses; such a file is built anew. A folder that cannot be written costs the next start a build, no more.
+    """
+    file = folder() / key.file
+    loaded = _read(file, key, load)
+    if loaded is not None:
+        return loaded
+    with _locked(file, tell) as writable:
+        loaded = _read(file, key, load) if writable else None
+        if loaded is not None:
+            return loaded
+        tell(f"building {key.model} for {key.engine} on {key.device}")
+        data = build()
+        if writable:
+            _write(file, key, data)
+    return load(data)
+
+
+def store(key: Key, data: bytes) -> Path:
+    """Put an engine that was compiled elsewhere under `key`; returns its file. EngineError where it cannot be written.
+    """
+    file = folder() / key.file
+    if not _write(file, key, data):
+        raise EngineError(f"{file}: cannot be written; free some room, or name another folder in {FOLDER_VARIABLE}")
+    return file
+
+
+def entries() -> list[Entry]:
+    """Every compiled engine that the folder holds, damaged ones too, by name."""
+    found = []
+    for file in sorted(folder().glob(f"*{SUFFIX}")):
+        try:
+            key, _ = _parse(file)
+            found.append(Entry(file, file.stat().st_size, key))
+        except (OSError, ValueError) as error:
+            found.append(Entry(file, file.stat().st_size if file.exists() else 0, None, str(error)))
+    return found
+
+
+def clear() -> int:
+    """Remove everything this package put into the folder; how many files it were."""
+    files = [file for pattern in (f"*{SUFFIX}", "*.lock", "*.part", "choice-*.json") for file in folder().glob(pattern)]
+    for file in files:
+        file.unlink(missing_ok=True)
+    return len(files)
+
+
+def write_whole(file: Path, data: bytes) -> bool:
+    """Write `data` so that `file` is never seen half written; whether it could be written."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, name = tempfile.mkstemp(suffix=".part", dir=file.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(name, file)
+        except OSError:
+            os.unlink(name)
+            raise
+    except OSError:
+        return False
+    return True
+
+
+def _read(file: Path, key: Key, load: Callable[[bytes], Loaded]) -> Loaded | None:
+    """The loaded engine, or None where there is none, or it is damaged, foreign, or refused by its library."""
+    try:
+        found, data = _parse(file)
+        return load(data) if found == key else None
+    except (OSError, ValueError, EngineError):
+        return None
+
+
+def _write(file: Path, key: Key, data: bytes) -> bool:
+    head = {"magic": MAGIC, "sha256": hashlib.sha256(data).hexdigest(), "key": asdict(key)}
+    return write_whole(file, json.dumps(head).encode() + b"\n" + data)
+
+
+def _parse(file: Path) -> tuple[Key, bytes]:
+    """Key and engine of a file; ValueError where it is damaged, OSError where it cannot be read."""
+    # What a compiled engine holds is executed: one that another user put there is none of ours.
+    if file.stat().st_uid not in (os.getuid(), 0):
+        raise ValueError("belongs to another user")
+    head, _, data = file.read_bytes().partition(b"\n")
+    try:
+        content = json.loads(head)
+        if content["magic"] != MAGIC:
+            raise ValueError("is of another version of this package")
+        key = Key(**{**content["key"], "shape": tuple(content["key"]["shape"])})
+    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError("has no readable head") from error
+    if hashlib.sha256(data).hexdigest() != content["sha256"]:
+        raise ValueError("is damaged: its digest is another")
+    return key, data
+
+
+@contextmanager
+def _locked(file: Path, tell: Tell) -> Iterator[bool]:
+    """Hold the lock of this file, which ends with the process that holds it; False where none can be made."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = open(file.with_suffix(".lock"), "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        tell(f"the cache cannot be written ({error}); engines are built anew at every start")
+        yield False
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell(f"waiting for another process that builds {file.stem}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield True

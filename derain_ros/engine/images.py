@@ -1,0 +1,86 @@
+"""What every engine does with an image before and after the network: check, pad, name, crop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from derain_ros.engine import EngineError, Shape
+from derain_ros.manifest import Model
+
+OUTPUTS = {"restore": ("restored", "mask"), "detect": ("probabilities", "mask")}
+
+
+def check_image(model: Model, image: np.ndarray) -> None:
+    """Raise EngineError unless `image` is what the model takes: (N, H, W, C) uint8."""
+    if image.ndim != 4 or image.dtype != np.uint8 or image.shape[3] != model.channels or 0 in image.shape:
+        raise EngineError(f"{model.name}: takes uint8 images (N, H, W, {model.channels}), not {image.dtype} "
+                          f"{image.shape}")
+    check_size(model, image.shape[1:3])
+
+
+def check_size(model: Model, size: tuple[int, ...]) -> None:
+    """Raise EngineError where the model takes images of one (height, width) only and it is another."""
+    if model.size is not None and tuple(size) != model.size:
+        raise EngineError(f"{model.name}: takes images of {model.size[0]}x{model.size[1]}, not {size[0]}x{size[1]}")
+
+
+def check_interface(model: Model, inputs: list[tuple[str, str, int]], outputs: list[str]) -> None:
+    """Raise EngineError unless a loaded graph has the inputs (name, type, channels) and outputs that its task asks for.
+    """
+    wanted = [("image", "uint8", model.channels)]
+    if inputs != wanted:
+        raise EngineError(f"{model.file}: inputs are {inputs}, where {wanted} is asked for; export the model "
+                          "again with `derain export`")
+    if missing := set(OUTPUTS[model.task]) - set(outputs):
+        raise EngineError(f"{model.file}: no output {', '.join(sorted(missing))} among {', '.join(outputs)}; "
+                          "export the model again with `derain export`")
+
+
+def padded_shape(model: Model, shape: Shape) -> tuple[int, int, int, int]:
+    """(N, H, W, C) of what the network gets for frames of `shape`; EngineError where the model has another size."""
+    check_size(model, shape[1:])
+    if model.size is not None:
+        return (*shape, model.channels)
+    batch, height, width = shape
+    return batch, height + -height % model.stride, width + -width % model.stride, model.channels
+
+
+def pad(image: np.ndarray, stride: int) -> np.ndarray:
+    """`image` (N, H, W, C) with its last row and column repeated to multiples of `stride`; itself where none lack."""
+    batch, height, width, channels = image.shape
+    below, right = -height % stride, -width % stride
+    if not below and not right:
+        return image
+    padded = np.empty((batch, height + below, width + right, channels), image.dtype)
+    pad_into(padded, image)
+    return padded
+
+
+def pad_into(target: np.ndarray, image: np.ndarray) -> None:
+    """Write `image` into the larger or equal `target`, both (N, H, W, C), its last row and column repeated."""
+    height, width = image.shape[1:3]
+    target[:, :height, :width] = image
+    target[:, :height, width:] = image[:, :, -1:]
+    target[:, height:] = target[:, height - 1:height]
+
+
+def crop(model: Model, outputs: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray]:
+    """The outputs cut back to frames of `shape`; a detector's are as they are."""
+    if model.size is not None:
+        return dict(outputs)
+    return {name: output[:, :shape[1], :shape[2]] for name, output in outputs.items()}
+
+
+def is_quantized(onnx_bytes: bytes) -> bool:
+    """Whether an ONNX file holds an eight-bit model, by the name of an operator that only such have."""
+    return b"QuantizeLinear" in onnx_bytes
+
+
+def read_model(model: Model) -> bytes:
+    """The bytes of the model's file; EngineError where it cannot be read."""
+    try:
+        return model.file.read_bytes()
+    except OSError as error:
+        raise EngineError(f"{model.file}: model {model.name} cannot be loaded: {error.strerror}") from error

@@ -1,0 +1,70 @@
+"""What this machine has that engines run on: processor, NVIDIA GPUs, libraries."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+INSTALL = {
+    "onnxruntime": "pip install 'derain_ros[cpu]'",
+    "onnxruntime-cuda": "pip install 'derain_ros[gpu]'",
+    "onnxruntime-tensorrt": "pip install 'derain_ros[gpu]'",
+    "openvino": "pip install 'derain_ros[openvino]'",
+    "openvino-gpu": "pip install 'derain_ros[openvino]', and Intel's compute runtime for the GPU",
+    "tensorrt": "pip install 'derain_ros[gpu]'; a Jetson has TensorRT in JetPack",
+}
+"""How to get each engine."""
+
+LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "cuda-bindings")
+
+
+def physical_cores(topology: Path = Path("/sys/devices/system/cpu")) -> list[int]:
+    """One usable logical CPU of each physical core: a second thread on a core only slows a network down."""
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    first_of_core: dict[str, int] = {}
+    for cpu in usable:
+        try:
+            core = (topology / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text()
+        except OSError:
+            core = str(cpu)
+        first_of_core.setdefault(core, cpu)
+    return list(first_of_core.values())
+
+
+def processor(info: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name."""
+    for line in _read(info).splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    # ARM boards say what they are here.
+    board = _read(Path("/proc/device-tree/model")).rstrip("\0\n")
+    return board or platform.machine()
+
+
+def nvidia_gpus(proc: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
+    """The names of the NVIDIA GPUs of which the driver tells; a Jetson's own is not among them."""
+    names = []
+    for information in sorted(proc.glob("*/information")):
+        lines = [line.partition(":")[2].strip() for line in _read(information).splitlines() if line.startswith("Model")]
+        names += lines[:1]
+    return names
+
+
+def versions() -> dict[str, str]:
+    """The installed libraries that engines are made of."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
