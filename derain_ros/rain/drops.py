@@ -1,193 +1,256 @@
-"""Raindrops stuck to the glass before a lens: height map, refraction, and the blur of a lens focused far away."""
+"""Raindrops stuck to the glass before a lens: refraction, bright caustics, and the blur of a lens focused far away."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+
+from derain_ros.rain.shapes import Drops, from_outlines, melted_ellipses, raise_relief, with_trails
+
+KINDS = ("heavy", "photograph", "spray", "few", "veil")
+"""Kinds of wet glass: many big soft drops (as in RobotCar(R)); many small drops in fair focus (as in photographs
+through a window pane); fine spray; few drops of a car's lens (sizes and coverage of RainyNuScenes); pale soft blots."""
+
+LARGEST = 0.33
+"""Radius of the largest drop, in shares of the frame's shorter side."""
+
+_RANGES: dict[str, tuple[tuple[float, float], ...]] = {
+    # kind: radius, spread, defocus, coverage; the first, third and fourth are drawn evenly in their logarithm
+    "heavy": ((0.018, 0.06), (0.6, 0.95), (0.014, 0.05), (0.25, 0.75)),
+    "photograph": ((0.006, 0.016), (0.3, 0.55), (0.003, 0.009), (0.04, 0.25)),
+    "spray": ((0.003, 0.007), (0.3, 0.5), (0.0008, 0.006), (0.02, 0.2)),
+    "few": ((0.06, 0.1), (0.345, 0.345), (0.004, 0.03), (0.012, 0.09)),
+    "veil": ((0.03, 0.09), (0.2, 0.5), (0.04, 0.08), (0.06, 0.35)),
+}
 
 
 @dataclass(frozen=True)
 class DropStyle:
     """How the drops of one glass look; lengths are shares of the frame's shorter side."""
 
-    smallest: float
-    """Radius of the smallest drop."""
-    largest: float
-    """Radius of the largest drop."""
+    radius: float
+    """Radius of a drop in the median."""
+    spread: float
+    """Standard deviation of the radii's logarithm."""
+    coverage: float
+    """Share of the frame that such drops usually cover."""
     defocus: float
     """Radius of the circle of confusion; 0 gives the sharp borders of earlier models."""
     brightness: float
     """Gain of the light inside the drops."""
+    glare: float
+    """How much brighter than white the brightest light of the scene is: the picture clips it, a drop gathers it."""
     sky: float
-    """Share in [0, 1] of bright sky in the lower part of the drops, which show the world upside down."""
+    """Share in [0, 1] of sky light in what a drop shows from above the frame."""
+    daylight: float
+    """Least light of that sky, in shares of the picture's white; 0 at night and indoors."""
+    caustic: float
+    """Light of the bright crescent on the side away from the light, relative to the sky; 0 is none."""
+    light: float
+    """Where the light comes from: angle in radians from upright, clockwise."""
+    bend: float
+    """How far a drop's rim looks aside, in shares of the frame's shorter side."""
     rim: float
     """Darkness in [0, 1] of the rims, where light is reflected away."""
     film: float
     """Strength in [0, 1] of the thin film of water that blurs patches of the view."""
     running: float
-    """Share in [0, 1] of drops that run down and leave a trail."""
+    """Share in [0, 1] of the larger drops that run down and leave a trail."""
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> DropStyle:
-        """A style at random, from a fine spray in fair focus to few large drops far out of focus."""
-        largest = float(np.exp(rng.uniform(np.log(0.03), np.log(0.33))))
+    def draw(cls, rng: np.random.Generator, kind: str | None = None) -> DropStyle:
+        """A style at random; `kind` is one of KINDS, drawn too where none is given."""
+        if kind is None:
+            kind = str(rng.choice(KINDS, p=[0.36, 0.32, 0.1, 0.14, 0.08]))
+        elif kind not in KINDS:
+            raise ValueError(f"no kind of drops is called {kind!r}; there are {', '.join(KINDS)}")
+        radius, spread, defocus, coverage = _RANGES[kind]
         return cls(
-            smallest=float(rng.uniform(0.004, 0.015)),
-            largest=largest,
-            defocus=float(rng.uniform(0.004, 0.05) * rng.uniform(0.5, 1.0)),
-            brightness=float(rng.uniform(0.75, 1.45)),
-            sky=float(rng.beta(1.0, 1.3)),
-            rim=float(rng.uniform(0.0, 0.9)),
-            film=float(rng.choice([0.0, 0.0, rng.uniform(0.3, 1.0)])),
-            running=float(rng.choice([0.0, 0.05, 0.25])),
+            radius=_log_uniform(rng, *radius),
+            spread=float(rng.uniform(*spread)),
+            coverage=_log_uniform(rng, *coverage),
+            defocus=_log_uniform(rng, *defocus),
+            brightness=float(rng.uniform(0.7, 1.2)),
+            glare=float(rng.choice([0.0, rng.uniform(0, 1), rng.uniform(0.5, 3)])),
+            sky=float(rng.uniform(0.3, 1.0)),
+            daylight=float(rng.choice([0.0, rng.uniform(0.05, 0.7)])),
+            caustic=float(rng.choice([0.0, rng.uniform(0.2, 1.5)])),
+            light=float(rng.normal(0, 0.5)),
+            bend=float(rng.uniform(0.25, 0.9)),
+            rim=float(rng.uniform(0.2, 1.0)),
+            film=float(rng.choice([0.0, 0.0, rng.uniform(0.2, 0.8)])),
+            running=float(rng.choice([0.0, 0.05, 0.25])) if kind != "veil" else 0.0,
         )
+
+    @classmethod
+    def out_of_focus(cls, rng: np.random.Generator) -> DropStyle:
+        """The drops of this package, of any kind; for the comparison with `sharp`."""
+        return cls.draw(rng)
+
+    @classmethod
+    def sharp(cls, rng: np.random.Generator) -> DropStyle:
+        """The reference that paper 1 compares with: the same draws, but sharp borders and no brightened interiors."""
+        return replace(cls.draw(rng), defocus=0.0, brightness=1.0, glare=0.0, caustic=0.0)
 
 
 class LensDrops:
     """Drops at fixed places on the glass; applied to frame after frame they stay while the scene moves.
 
     The same `rng` state gives the same drops. `coverage` is the share in [0, 1) of the frame that they cover; `style`
-    is drawn where none is given. `alpha` is (H, W) float32 in 0..1: how much of each pixel's light came through water.
+    is drawn where none is given, and gives the coverage where that is None. Shapes are melted ellipses, or those of
+    `outlines`, masks as `outlines.read_outlines` gives them. `alpha` is (H, W) float32 in 0..1: how much of each
+    pixel's light came through water.
     """
 
-    def __init__(self, height: int, width: int, rng: np.random.Generator, coverage: float,
-                 style: DropStyle | None = None) -> None:
+    def __init__(self, height: int, width: int, rng: np.random.Generator, coverage: float | None = None,
+                 style: DropStyle | None = None, outlines: Sequence[np.ndarray] | None = None) -> None:
         if height < 16 or width < 16:
             raise ValueError(f"a frame of {width}x{height} is too small for drops; 16x16 is the least")
-        if not 0.0 <= coverage < 1.0:
+        if coverage is not None and not 0.0 <= coverage < 1.0:
             raise ValueError(f"coverage {coverage} is outside 0 to 1 (exclusive)")
-        self.style = style if style is not None else DropStyle.draw(rng)
-        self.height, self.width = height, width
+        style = style if style is not None else DropStyle.draw(rng)
+        protos = draw_protos(rng, outlines)
+        drops = scatter(height, width, rng, style.coverage if coverage is None else coverage, style, protos)
+        self._set_up(height, width, style, drops, protos, rng)
+
+    def _set_up(self, height: int, width: int, style: DropStyle, drops: Drops, protos: Sequence[np.ndarray],
+                rng: np.random.Generator) -> None:
+        self.style, self.height, self.width = style, height, width
         self._unit = min(height, width)
-        relief, below = self._grow(rng, coverage)
+        blur = style.defocus * self._unit
+        # What is out of focus holds no detail finer than its blur: it is drawn at a coarser step.
+        self._step = max(1, int(np.ceil(blur / 3)))
+        coarse = (-(-height // self._step), -(-width // self._step))
+        relief = np.zeros(coarse, np.float32)
+        raise_relief(relief, drops, protos, self._unit / self._step)
         self._shape = (relief > 0).astype(np.float32)
-        self._optics(relief, below, rng)
-        self._kernel = _circle_of_confusion(self.style.defocus * self._unit, rng)
-        self._film = self._wet_film(rng)
-        self._drop_alpha = cv2.filter2D(self._shape, -1, self._kernel, borderType=cv2.BORDER_REPLICATE)
-        self.alpha = np.maximum(self._drop_alpha, self._film).astype(np.float32)
+        self._optics(relief)
+        self._kernel = _circle_of_confusion(blur / self._step, rng)
+        self._film = _wet_film(height, width, style.film, rng)
+        self._drop_alpha = np.clip(self._spread(self._shape), 0, 1)
+        self.alpha = np.maximum(self._drop_alpha, self._film)
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`image` (H, W) or (H, W, 3) uint8 as seen through the glass, and `alpha`; the input is not changed."""
         if image.shape[:2] != (self.height, self.width):
             raise ValueError(f"the image is {image.shape[1]}x{image.shape[0]}, the glass {self.width}x{self.height}")
-        scene = image.astype(np.float32)
         expand = (lambda a: a[..., None]) if image.ndim == 3 else (lambda a: a)
         # A drop squeezes a wide view into few pixels: sampled from a smoothed scene, or it would alias.
-        far = cv2.blur(cv2.resize(scene, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (3, 3))
+        far = cv2.blur(cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (3, 3))
+        grey = far if far.ndim == 2 else cv2.transform(far, np.full((1, 3), 1 / 3))
+        far = cv2.LUT(far, _LIGHT)
+        far *= expand(cv2.LUT(grey, self._boost()))
+        sky = far[grey >= np.quantile(grey, 0.95)].mean(axis=0)
+        # Daylight from outside the view: nearly white, and there even if the view itself is dark.
+        sky = np.maximum(0.4 * sky + 0.6 * sky.mean(), self.style.daylight).astype(np.float32)
         inside = cv2.remap(far, self._map_x, self._map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        sky = np.percentile(far[::2, ::2], 97, axis=(0, 1))
-        sky = sky + (255.0 - sky) * 0.4
-        inside = inside * expand(self._gain * (1 - self._sky)) + sky * expand(self._sky * self._shade)
-        layer = cv2.filter2D(inside * expand(self._shape), -1, self._kernel, borderType=cv2.BORDER_REPLICATE)
+        layer = self._spread(inside * expand(self._gain) + sky * expand(self._added))
+        light = cv2.LUT(image, _LIGHT)
         if self._film.any():
-            sigma = max(1.0, 0.02 * self._unit)
-            smooth = cv2.GaussianBlur(scene, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-            scene += (smooth * 0.95 + 8.0 - scene) * expand(self._film)
-        scene *= expand(1.0 - self._drop_alpha)
-        scene += layer
-        return np.clip(scene + 0.5, 0, 255).astype(np.uint8), self.alpha
+            smooth = cv2.resize(cv2.GaussianBlur(far, (0, 0), max(0.5, 0.004 * self._unit)), image.shape[1::-1])
+            light += (smooth * 0.93 + 0.07 * sky - light) * expand(self._film)
+        light *= expand(1.0 - self._drop_alpha)
+        light += layer
+        return (np.sqrt(np.minimum(light, 1.0)) * 255 + 0.5).astype(np.uint8), self.alpha
 
-    def _grow(self, rng: np.random.Generator, coverage: float) -> tuple[np.ndarray, np.ndarray]:
-        """Relief (H, W) float32, 0 on dry glass, up to 1 in a drop; and how far down its drop each pixel is, 0..1."""
-        relief = np.zeros((self.height, self.width), np.float32)
-        below = np.zeros_like(relief)
-        low, high = np.log(self.style.smallest), np.log(max(self.style.largest, self.style.smallest * 1.01))
-        wanted, covered = coverage * relief.size, 0
-        for _ in range(4000):
-            if covered >= wanted:
-                break
-            # Small drops are the many, large ones the few.
-            radius = float(np.exp(low + (high - low) * rng.beta(1.0, 1.6)) * self._unit)
-            room = max(wanted - covered, 0.15 * wanted) + 4.0
-            radius = max(1.0, min(radius, 0.5 * float(np.sqrt(room))))
-            patch = _proto_drop(radius, rng, running=bool(rng.random() < self.style.running))
-            covered += _place(relief, below, patch, rng)
-        return relief, below
+    def _boost(self) -> np.ndarray:
+        """Gain of each grey value that undoes the clipping of bright light."""
+        return (1 + self.style.glare * _smooth_step(np.arange(256) / 255 / 0.3 - 0.7 / 0.3)).astype(np.float32)
 
-    def _optics(self, relief: np.ndarray, below: np.ndarray, rng: np.random.Generator) -> None:
+    def _spread(self, layer: np.ndarray) -> np.ndarray:
+        """A coarse layer out of focus, at the size of the frame."""
+        layer = cv2.filter2D(layer, -1, self._kernel, borderType=cv2.BORDER_REPLICATE)
+        if self._step == 1:
+            return layer
+        size = (layer.shape[1] * self._step, layer.shape[0] * self._step)
+        return cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR)[:self.height, :self.width]
+
+    def _optics(self, relief: np.ndarray) -> None:
         """Where each pixel of a drop looks, and how bright: refraction by the slope of the relief."""
-        # The slope of a round cap grows linearly from its middle, so the view through it is upside down and wide.
-        soft = cv2.GaussianBlur(relief, (0, 0), max(0.8, 0.004 * self._unit))
-        slope_x = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3) / 8
-        slope_y = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3) / 8
-        # `_place` scales the relief of a drop with its radius: slopes, hence angles, do not depend on size.
-        reach = float(rng.uniform(0.2, 0.8)) * self._unit
-        y, x = np.mgrid[0:self.height, 0:self.width].astype(np.float32)
-        self._map_x = (x + reach * slope_x) / 4
-        self._map_y = (y + reach * slope_y) / 4
-        steep = np.clip(np.hypot(slope_x, slope_y) / 2.0, 0, 1)
-        self._shade = 1.0 - self.style.rim * steep ** 2
-        self._gain = self.style.brightness * self._shade
-        self._sky = self.style.sky * below ** 1.5
+        style, (height, width) = self.style, relief.shape
+        # The slope of a round drop grows from its middle, so the view through it is upside down and wide.
+        soft = cv2.GaussianBlur(relief, (0, 0), max(0.6, 0.002 * min(height, width)))
+        slope_x, slope_y = (cv2.Sobel(soft, cv2.CV_32F, *axis, ksize=3, scale=1 / 16) for axis in ((1, 0), (0, 1)))
+        steep = cv2.magnitude(slope_x, slope_y)
+        y, x = np.mgrid[0:height, 0:width].astype(np.float32) * self._step
+        reach = style.bend * self._unit * (1 + steep)
+        look_y = y + reach * slope_y
+        self._map_x, self._map_y = (x + reach * slope_x) / 4, look_y / 4
+        above = np.clip(-look_y / (0.4 * self.height), 0, 1)
+        below = np.clip((look_y - self.height) / (0.4 * self.height), 0, 1)
+        shade = self._shape * (1 - style.rim * _smooth_step((steep - 0.45) / 0.5)) * style.brightness
+        side = (slope_x * np.sin(style.light) - slope_y * np.cos(style.light)) / np.maximum(steep, 1e-3)
+        crescent = np.maximum(side, 0) ** 3 * np.exp(-((steep - 0.6) / 0.2) ** 2)
+        sky = style.sky * _smooth_step(above)
+        self._gain = shade * (1 - sky) * (1 - 0.4 * below)
+        self._added = shade * sky + self._shape * style.caustic * crescent
 
-    def _wet_film(self, rng: np.random.Generator) -> np.ndarray:
-        """Alpha (H, W) float32 of the film of water between the drops: soft patches, zero where there is none."""
-        if self.style.film == 0:
-            return np.zeros((self.height, self.width), np.float32)
-        coarse = rng.standard_normal((self.height // 8 + 1, self.width // 8 + 1)).astype(np.float32)
-        noise: np.ndarray = cv2.GaussianBlur(coarse, (0, 0), max(1.0, self._unit / 60))
-        noise = cv2.resize(noise / (noise.std() + 1e-6), (self.width, self.height), interpolation=cv2.INTER_CUBIC)
-        return (self.style.film * np.clip(noise - 0.3, 0, 1)).astype(np.float32)
+
+_LIGHT = ((np.arange(256) / 255) ** 2).astype(np.float32)
+"""Light (relative to the white of the picture) of each value of a pixel: blur and blending happen in light."""
+
+
+def draw_protos(rng: np.random.Generator, outlines: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+    """The proto-drops of one glass."""
+    if not outlines:
+        return melted_ellipses(24, rng)
+    return from_outlines([outlines[k] for k in rng.integers(len(outlines), size=24)], rng)
+
+
+def scatter(height: int, width: int, rng: np.random.Generator, coverage: float, style: DropStyle,
+            protos: Sequence[np.ndarray]) -> Drops:
+    """Drops at random places, until they cover the share `coverage` of the frame."""
+    unit = min(height, width)
+    glass = (width / unit, height / unit)
+    # The cover is counted on a small glass: good to a per cent, and quick.
+    count_unit = min(unit, max(160.0, 2.5 / style.radius))
+    relief = np.zeros((round(glass[1] * count_unit), round(glass[0] * count_unit)), np.float32)
+    drops = Drops.draw(np.zeros(0), *glass, len(protos), rng)
+    for _ in range(30):
+        dry = float(np.mean(relief <= 0))
+        missing = coverage - (1 - dry)
+        if missing <= 0.03 * coverage or len(drops) > 6000:
+            break
+        # Of the water put on, what falls on wet glass adds nothing.
+        room = missing / dry * glass[0] * glass[1]
+        typical = np.pi * style.radius ** 2 * np.exp(2 * style.spread ** 2)
+        radius = style.radius * np.exp(rng.normal(0, style.spread, 1 + min(6000, int(room / typical))))
+        radius = np.clip(radius, 0.0025, min(LARGEST, max(0.5 * np.sqrt(room), 0.0025)))
+        more = Drops.draw(radius, *glass, len(protos), rng)
+        running = (rng.random(len(more)) < style.running) & (radius > 1.2 * style.radius) & (radius < 0.1)
+        more = with_trails(more, running, rng)
+        raise_relief(relief, more, protos, count_unit)
+        drops = drops + more
+    return drops
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _smooth_step(x: np.ndarray) -> np.ndarray:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
 
 
 def _circle_of_confusion(radius: float, rng: np.random.Generator) -> np.ndarray:
     """Kernel float32 of sum 1 that averages many random shifts within a disc of `radius` pixels (paper 1, III-B)."""
     reach = int(np.ceil(radius))
-    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.float32)
-    count = max(1, min(4000, int(12 * radius * radius)))
+    count = 4000
     angle, distance = rng.uniform(0, 2 * np.pi, count), radius * np.sqrt(rng.uniform(0, 1, count))
-    column = np.rint(reach + distance * np.cos(angle)).astype(int)
-    row = np.rint(reach + distance * np.sin(angle)).astype(int)
-    np.add.at(kernel, (row, column), 1.0)
-    kernel += kernel.mean() * (np.hypot(*np.mgrid[-reach:reach + 1, -reach:reach + 1]) <= max(radius, 0.5))
-    return kernel / kernel.sum()
+    edges = np.arange(-reach - 0.5, reach + 1)
+    kernel = np.histogram2d(distance * np.sin(angle), distance * np.cos(angle), bins=(edges, edges))[0]
+    return (kernel / kernel.sum()).astype(np.float32)
 
 
-def _proto_drop(radius: float, rng: np.random.Generator, running: bool) -> np.ndarray:
-    """Outline of one drop, uint8 0 or 1: overlapping ellipses melted together; a running drop has a trail above."""
-    size = int(np.ceil(radius * 3.2)) + 4
-    tall = int(size * (rng.uniform(1.5, 3.0) if running else 1.0))
-    canvas: np.ndarray = np.zeros((tall, size), np.uint8)
-    middle = np.array([size / 2, tall - size / 2])
-    for _ in range(int(rng.integers(1, 5))):
-        centre = middle + rng.uniform(-0.35, 0.35, 2) * radius
-        axes = radius * rng.uniform(0.55, 1.0, 2) * np.array([1.0, 1.15])
-        cv2.ellipse(canvas, (centre * 16).astype(int).tolist(), (np.maximum(axes, 0.7) * 16).astype(int).tolist(),
-                    float(rng.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_8, 4)
-    if running:
-        drift = rng.uniform(-0.3, 0.3) * radius
-        thick = max(1, int(radius * rng.uniform(0.3, 0.9)))
-        cv2.line(canvas, middle.astype(int).tolist(), (int(middle[0] + drift), thick + 1), 255, thick)
-    if radius >= 2:
-        canvas = cv2.GaussianBlur(canvas, (0, 0), radius * 0.22)
-    return (canvas > 110).astype(np.uint8)
-
-
-def _place(relief: np.ndarray, below: np.ndarray, outline: np.ndarray, rng: np.random.Generator) -> int:
-    """Put one drop at a random place of the glass, partly beyond its edge at times; returns the pixels newly wet."""
-    height, width = relief.shape
-    tall, wide = outline.shape
-    top = int(rng.integers(-tall // 2, height - tall // 2 + 1))
-    left = int(rng.integers(-wide // 2, width - wide // 2 + 1))
-    rows = slice(max(top, 0), min(top + tall, height))
-    columns = slice(max(left, 0), min(left + wide, width))
-    framed = cv2.copyMakeBorder(outline, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
-    depth = cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1]
-    peak = float(depth.max())
-    if peak == 0 or rows.start >= rows.stop or columns.start >= columns.stop:
-        return 0
-    # A round cap over the outline: flat in the middle, steep at the rim, as high as half its radius.
-    cap = np.sqrt(np.maximum(depth * (2 * peak - depth), 0))
-    ys = np.flatnonzero(outline.any(axis=1))
-    down = np.clip((np.arange(tall) - ys[0]) / max(1, ys[-1] - ys[0]), 0, 1).astype(np.float32)
-    part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
-    cap, down2 = cap[part].astype(np.float32), np.broadcast_to(down[:, None], outline.shape)[part]
-    there = relief[rows, columns]
-    wins = cap > there
-    fresh = int(np.count_nonzero(wins & (there == 0)))
-    below[rows, columns] = np.where(wins, down2, below[rows, columns])
-    relief[rows, columns] = np.maximum(there, cap)
-    return fresh
+def _wet_film(height: int, width: int, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Alpha (H, W) float32 of the film of water between the drops: soft patches, zero where there is none."""
+    if strength == 0:
+        return np.zeros((height, width), np.float32)
+    coarse = rng.standard_normal((height // 8 + 1, width // 8 + 1)).astype(np.float32)
+    noise: np.ndarray = cv2.GaussianBlur(coarse, (0, 0), max(1.0, min(height, width) / 60))
+    noise = cv2.resize(noise / (noise.std() + 1e-6), (width, height), interpolation=cv2.INTER_CUBIC)
+    return (strength * np.clip(noise - 0.3, 0, 1)).astype(np.float32)

@@ -7,7 +7,8 @@ import pytest
 
 from derain_ros.rain.drops import DropStyle, LensDrops
 
-SHARP = DropStyle(smallest=0.02, largest=0.2, defocus=0.0, brightness=1.0, sky=0.0, rim=0.0, film=0.0, running=0.0)
+SHARP = DropStyle(radius=0.04, spread=0.5, coverage=0.2, defocus=0.0, brightness=1.0, glare=0.0, sky=0.0,
+                  daylight=0.0, caustic=0.0, light=0.0, bend=0.5, rim=0.0, film=0.0, running=0.0)
 
 
 def photograph(height: int = 120, width: int = 160, channels: int = 3) -> np.ndarray:
