@@ -1,0 +1,27 @@
+"""What the node publishes and subscribes to, asked of a node that runs."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import rclpy
+from rclpy.parameter import Parameter
+from tiny_models import write_models
+
+from derain_ros.ros.node import DerainNode
+
+
+def topics_of_node(namespace: str = "/") -> tuple[dict[str, str], dict[str, str]]:
+    """By name, the types of the topics that the node publishes, and of those that it subscribes to."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    with tempfile.TemporaryDirectory() as folder:
+        models = Parameter("models", value=str(write_models(Path(folder))))
+        node = DerainNode(context=context, parameter_overrides=[models], namespace=namespace)
+        published, subscribed = ({name: kind for name, (kind,) in found(node.get_name(), node.get_namespace())}
+                                 for found in (node.get_publisher_names_and_types_by_node,
+                                               node.get_subscriber_names_and_types_by_node))
+        node.destroy_node()
+    rclpy.try_shutdown(context=context)
+    return published, subscribed
