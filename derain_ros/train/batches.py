@@ -51,7 +51,7 @@ class Unlabelled:
     def sample(self, step: int, place: int) -> tuple[np.ndarray, np.ndarray]:
         """The crop (size, size, 3) uint8 at `place` of the step, and its change of colour."""
         rng = np.random.default_rng((self.seed, 2, step, place))
-        crop = random_crop(read_rgb(self.files[rng.integers(len(self.files))]), self.size, rng)
+        crop = random_crop(read_rgb(self.files[int(rng.integers(len(self.files)))]), self.size, rng)
         return np.ascontiguousarray(crop[:, ::-1]) if rng.random() < 0.5 else crop, draw_colour(rng)
 
 

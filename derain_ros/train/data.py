@@ -105,7 +105,7 @@ def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, shar
 
     `sharp` gives drops in focus and no brighter than what is seen through them, as in earlier models.
     """
-    clean = random_crop(read_rgb(files[rng.integers(len(files))]), size, rng)
+    clean = random_crop(read_rgb(files[int(rng.integers(len(files)))]), size, rng)
     coverage = float(rng.uniform(0.03, 0.65))
     style = replace(DropStyle.draw(rng), defocus=0.0, brightness=1.0) if sharp else None
     wet, alpha = LensDrops(size, size, rng, coverage, style).apply(clean)
@@ -178,7 +178,7 @@ class SampleSource:
 
     def _pair(self, from_real: bool, step: int, rng: np.random.Generator) -> Pair:
         if from_real:
-            return self.real[rng.integers(len(self.real))]
+            return self.real[int(rng.integers(len(self.real)))]
         assert self.synthetic is not None
         return self.synthetic.draw(step, rng)
 

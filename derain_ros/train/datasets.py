@@ -142,13 +142,16 @@ def _rainds(folder: Path, split: str) -> list[PairPath] | None:
                         folder / "RainDS/RainDS_syn") if (s / "train_set/gt").is_dir()]
     if not sets:
         return None
-    found = []
+    found: list[PairPath] = []
     for root in (s / ("test_set" if split.startswith("test") else "train_set") for s in sets):
         for kind, mark in (("raindrop", "rd-"), ("rainstreak", "rain-"), ("rainstreak_raindrop", "rd-rain-")):
+            def clean_stem(stem: str, mark: str = mark) -> str:
+                return stem.replace(mark, "norain-", 1)
+
             if (root / kind).is_dir():
                 # The synthetic ones are named rd-5, rain-5, rd-rain-5 or pie-rd-5 beside norain-5 or pie-norain-5, the
                 # real ones by one number for all.
-                found += _match(root / kind, root / "gt", lambda stem, mark=mark: stem.replace(mark, "norain-", 1))
+                found += _match(root / kind, root / "gt", clean_stem)
     return _part(found if split != "test_b" else [], split)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -67,7 +68,9 @@ def train(data: Sequence[Path], output: Path, recipe: RestoreRecipe, machine: Ma
                     strategy="ddp_spawn" if machine.devices > 1 else "auto",
                     precision=machine.precision)  # type: ignore[arg-type]  # a literal there
     try:
-        result, stopped = fabric.launch(_train, data, output, recipe, machine.workers)
+        # As a dict: Fabric looks through the arguments, and cannot look through a frozen dataclass.
+        result, stopped = fabric.launch(_train, data, output, asdict(recipe),  # type: ignore[arg-type]
+                                        machine.workers)
     except KeyboardInterrupt:
         for child in multiprocessing.active_children():
             os.kill(child.pid or 0, signal.SIGINT)
@@ -93,9 +96,10 @@ def train_phases(data: Sequence[Path], output: Path, recipes: Sequence[RestoreRe
     return Path(result)
 
 
-def _train(fabric: Fabric, data: Sequence[Path], output: Path, recipe: RestoreRecipe,
+def _train(fabric: Fabric, data: Sequence[Path], output: Path, values: dict[str, Any],
            workers: int | None) -> tuple[str, bool]:
-    """One process of a training: gather the data, then `fit`."""
+    """One process of a training by the recipe of these values: gather the data, then `fit`."""
+    recipe = RestoreRecipe(**values)
     if fabric.world_size > 1:  # a process of its own, in which nothing is set up
         logging.basicConfig(level=logging.INFO if fabric.is_global_zero else logging.ERROR, format="%(message)s")
     folders = TrainingFolders.find(data)

@@ -49,7 +49,8 @@ def validate(net: nn.Module, images: ValidationSet) -> tuple[dict[str, float], T
     """
     net.eval()
     device = next(net.parameters()).device
-    rows, shown = [], []
+    rows: list[list[float]] = []
+    shown: list[Tensor] = []
     for pair in images.real:
         wet, clean = as_tensor(pair.wet).to(device), as_tensor(pair.clean).to(device)
         restored, found = restore(net, wet)

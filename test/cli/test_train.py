@@ -11,6 +11,8 @@ from tiny_models import write_models
 from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
+from derain_ros.cli.train import read_phases
+from derain_ros.train.recipe import RECIPES
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
@@ -37,12 +39,40 @@ def test_trains_exports_and_evaluates(data_folder: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(("text", "told"), [("stepps: 3", "stepps: no such hyper-parameter"),
                                             ("steps: many", "'many' is not of type int"),
+                                            ("unlabelled: here", "'here' is not of type tuple"),
+                                            ("phases: 3", "phases: must be a list"),
+                                            ("phases: [{stepps: 3}]", "stepps: no such hyper-parameter"),
                                             ("3", "names and values"), ("a: [", "cannot be read")])
 def test_a_recipe_that_does_not_fit_is_told(text: str, told: str, data_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(text)
     code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path, "--config",
                        tmp_path / "recipe.yaml")
     assert code == 2 and told in output
+
+
+@pytest.mark.parametrize(("text", "told"), [("network: huge", "'huge' is neither fast nor printed"),
+                                            ("crop: 100", "crop: 100 is not a multiple of 32"),
+                                            ("steps: 0", "steps: 0 is not above 0"),
+                                            ("unlabelled: [here]", "without a `teacher`")])
+def test_a_recipe_that_cannot_be_trained_with_is_told(text: str, told: str, data_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path, "--config",
+                       tmp_path / "recipe.yaml")
+    assert code == 1 and told in output
+
+
+def test_shipped_recipes() -> None:
+    recipes = {path.stem: read_phases(Path(path.stem)) for path in RECIPES.glob("*.yaml")}
+    assert recipes.keys() == {"balanced", "fast", "quality", "paper"}
+    assert (recipes["fast"][0].width, recipes["fast"][0].blocks) == (32, 6) and recipes["fast"][0].teacher
+    synthetic, real = recipes["paper"]
+    assert (synthetic.real_share, real.real_share, real.patience, real.learning_rate, real.batch) == (0, 1, 10, 2e-4, 8)
+    assert real.network == "printed" and real.adversarial and real.enhancer and real.aggregation
+
+
+def test_no_data_is_told(tmp_path: Path) -> None:
+    code, output = run("train", "restore", "--data", tmp_path, "--output", tmp_path / "run")
+    assert code == 1 and "Looked for:" in output and "RainDS" in output
 
 
 def test_evaluation_of_what_is_not_there_is_told(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ def network(recipe: RestoreRecipe) -> nn.Module:
     return build(vars(recipe))
 
 
-def adversarial(recipe: RestoreRecipe = PRINTED, perceptual: Callable[[Tensor], list[Tensor]] | None = None) -> Adversarial:
+def adversarial(recipe: RestoreRecipe = PRINTED,
+                perceptual: Callable[[Tensor], list[Tensor]] | None = None) -> Adversarial:
     return Adversarial(FABRIC, recipe, network(recipe), None, perceptual)
 
 
@@ -71,7 +72,8 @@ def test_the_restorer_faces_a_discriminator_that_has_just_learnt(monkeypatch: py
     monkeypatch.setattr(learners, "generator_losses", watch)
     figures = learner.step(a_batch(), 1e-3)
     assert seen == [True]
-    assert float(figures["loss"]) == pytest.approx(sum(float(figures[n]) for n in ("gan", "fm", "fid", "mask")), rel=1e-5)
+    parts = sum(float(figures[name]) for name in ("gan", "fm", "fid", "mask"))
+    assert float(figures["loss"]) == pytest.approx(parts, rel=1e-5)
     assert float(figures["judge"]) > 0
     assert "vgg" in adversarial(perceptual=lambda image: [image]).step(a_batch(), 1e-3)
 

@@ -82,8 +82,9 @@ def test_resumes_to_the_bit(recipe: RestoreRecipe, data_folder: Path, tmp_path: 
 
 
 def test_a_seed_decides_everything(data_folder: Path, tmp_path: Path) -> None:
+    trainings = (("a", 1, CPU), ("b", 1, Machine("cpu", workers=2)), ("c", 2, CPU))
     once, again, other = (train([data_folder], tmp_path / name, replace(TINY, steps=2, seed=seed), machine)
-                          for name, seed, machine in (("a", 1, CPU), ("b", 1, Machine("cpu", workers=2)), ("c", 2, CPU)))
+                          for name, seed, machine in trainings)
     assert_same_weights(once, again)
     with pytest.raises(AssertionError):
         assert_same_weights(once, other)
