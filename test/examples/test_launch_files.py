@@ -145,7 +145,8 @@ def test_the_blur_runs_where_it_is_asked_for(images: str, actions: Any, tmp_path
 PROGRAMS = {"orb_slam3": [("orbslam3", "stereo")], "segmentation": [("ros_deep_learning", "segnet")],
             "rtabmap_stereo": [("image_proc", "rectify_node"), ("rtabmap_odom", "stereo_odometry"),
                                ("rtabmap_slam", "rtabmap")],
-            "isaac_visual_slam": [("rclcpp_components", "component_container_mt")], "vins_fusion": [("ros2cli", "ros2")]}
+            "isaac_visual_slam": [("rclcpp_components", "component_container_mt")],
+            "vins_fusion": [("ros2cli", "ros2")]}
 ARGUMENTS = {"orb_slam3": ["vocabulary:=voc.txt", "settings:=cam.yaml", "images:=masked"],
              "rtabmap_stereo": ["images:=derained"], "vins_fusion": ["config:={config}"]}
 
