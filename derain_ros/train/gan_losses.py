@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from derain_ros.nets.detector import Detector
 from derain_ros.nets.fast import Restoration
+from derain_ros.train.data import LUMA, DataError
 
 log = logging.getLogger(__name__)
 
@@ -88,19 +91,56 @@ class VGGFeatures(nn.Module):
         return maps
 
 
-def perceptual_features() -> VGGFeatures | None:
-    """VGG-19 where torchvision is installed and its weights lie in torch's cache; nothing is fetched. Else None.
+class DetectorFeatures(nn.Module):
+    """Images (N, 3, H, W) in 0..1 to the maps of the frozen detector at 1/2, 1/4 and 1/8 of the size.
 
-    The log says which.
+    It was trained to see drops and dirt: what is left of them in a restored image tells it from a clean one.
     """
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.layers = detector.fine.eval().requires_grad_(False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """The maps, shallow ones first."""
+        x = (image * image.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        deviation, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
+        x, maps = (x - mean) / (deviation + 1e-3), []
+        for layer in self.layers:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                maps.append(x)
+        return maps
+
+
+def perceptual_features(detector: str = "") -> VGGFeatures | DetectorFeatures | None:
+    """VGG-19 where torchvision is installed and its weights lie in torch's cache; nothing is fetched.
+
+    Else the first layers of a `detector`, the path of a checkpoint of `derain train detect`; None where it is empty.
+    The log says which. DataError where the checkpoint is none.
+    """
+    vgg = _vgg()
+    if vgg is not None or not detector:
+        return vgg
+    try:
+        net = Detector()
+        net.load_state_dict(torch.load(detector, weights_only=True, map_location="cpu")["net"])
+    except (OSError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        what = str(error).split("\n", 1)[0]
+        raise DataError(f"{detector}: not a checkpoint of `derain train detect`: {what}") from error
+    log.info("perceptual loss: the detector in %s", detector)
+    return DetectorFeatures(net)
+
+
+def _vgg() -> VGGFeatures | None:
     if importlib.util.find_spec("torchvision") is None:
-        log.warning("no perceptual loss: torchvision is not installed")
+        log.warning("no perceptual loss of VGG-19: torchvision is not installed")
         return None
     from torchvision.models import VGG19_Weights, vgg19  # type: ignore[import-not-found,unused-ignore]
     weights = VGG19_Weights.IMAGENET1K_V1
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     if not file.exists():
-        log.warning("no perceptual loss: %s is missing; fetch it from %s", file, weights.url)
+        log.warning("no perceptual loss of VGG-19: %s is missing; fetch it from %s", file, weights.url)
         return None
     net = vgg19()
     net.load_state_dict(torch.load(file, weights_only=True))

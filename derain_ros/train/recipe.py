@@ -33,6 +33,8 @@ class RestoreRecipe:
     # What it is told.
     adversarial: bool = False
     """Losses (1) to (5) of paper 1: a step of the discriminator, then a joint step; else L1, L2 and SSIM."""
+    detector: str = ""
+    """Checkpoint of `derain train detect` whose features loss (3) compares where there is no VGG-19."""
     mask_weight: float = 0.05
     """Weight of the mask's cross entropy beside losses (1) to (5), which know no mask."""
     teacher: str = ""

@@ -104,7 +104,7 @@ def _train(fabric: Fabric, data: Sequence[Path], output: Path, values: dict[str,
         logging.basicConfig(level=logging.INFO if fabric.is_global_zero else logging.ERROR, format="%(message)s")
     folders = TrainingFolders.find(data)
     source = sample_source(folders, recipe)
-    perceptual = perceptual_features() if recipe.adversarial else None
+    perceptual = perceptual_features(recipe.detector) if recipe.adversarial else None
     return fit(fabric, source, validation_set(folders, recipe), output, recipe, perceptual, workers)
 
 

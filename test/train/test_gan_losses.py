@@ -14,7 +14,9 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 from torch import Tensor, nn  # noqa: E402
 
 from derain_ros.nets.fast import Restoration  # noqa: E402
+from derain_ros.nets.detector import Detector  # noqa: E402
 from derain_ros.train import gan_losses  # noqa: E402
+from derain_ros.train.data import DataError  # noqa: E402
 
 
 def test_adversarial_and_discrimination() -> None:
@@ -96,3 +98,24 @@ def test_the_log_says_where_perceptual_features_come_from(tmp_path: Path, monkey
     assert features is not None and len(features(torch.rand(1, 3, 8, 8))) == 5
     assert "VGG-19 from" in caplog.text
     assert not any(p.requires_grad for p in features.parameters())
+
+
+def test_the_detector_stands_in_for_vgg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(gan_losses.importlib.util, "find_spec", lambda name: None)
+    torch.save({"net": Detector().state_dict()}, tmp_path / "detector.pt")
+    features = gan_losses.perceptual_features(str(tmp_path / "detector.pt"))
+    assert features is not None and "the detector in" in caplog.text
+    image = torch.rand(2, 3, 32, 64, requires_grad=True)
+    maps = features(image)
+    assert [tuple(m.shape[2:]) for m in maps] == [(16, 32), (8, 16), (4, 8)]
+    # Brightness and contrast are not what it sees.
+    for a, b in zip(maps, features(image * 0.5 + 0.2), strict=True):
+        torch.testing.assert_close(a, b, atol=0.05, rtol=0.05)
+    torch.stack([m.mean() for m in maps]).sum().backward()
+    assert image.grad is not None and image.grad.any()
+    assert not any(p.requires_grad or p.grad is not None for p in features.parameters())
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    with pytest.raises(DataError, match="text.pt: not a checkpoint of `derain train detect`"):
+        gan_losses.perceptual_features(str(tmp_path / "text.pt"))
