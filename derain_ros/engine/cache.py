@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from derain_ros.engine import EngineError, Tell
 
 FOLDER_VARIABLE = "DERAIN_CACHE"
 SUFFIX = ".engine"
+LIBRARY_SUFFIX = ".engines"
 MAGIC = "derain engine 1"
 Loaded = TypeVar("Loaded")
 
@@ -47,7 +49,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the cache: its key, or in `damage` why it cannot be used."""
+    """A file of the cache: its key, or in `damage` why it cannot be used; neither for a folder that a library keeps."""
 
     file: Path
     bytes: int
@@ -92,6 +94,23 @@ def store(key: Key, data: bytes) -> Path:
     return file
 
 
+@contextmanager
+def library_folder(key: Key, tell: Tell) -> Iterator[Path]:
+    """A folder where a library keeps engines of `key` itself, this process alone in it; emptied where work there fails.
+
+    Work that fails may have met a damaged file: the next attempt builds.
+    """
+    place = (folder() / key.file).with_suffix(LIBRARY_SUFFIX)
+    with _locked(place, tell) as writable:
+        try:
+            if writable:
+                place.mkdir(exist_ok=True)
+            yield place
+        except Exception:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+
+
 def entries() -> list[Entry]:
     """Every compiled engine that the folder holds, damaged ones too, by name."""
     found = []
@@ -101,15 +120,20 @@ def entries() -> list[Entry]:
             found.append(Entry(file, file.stat().st_size, key))
         except (OSError, ValueError) as error:
             found.append(Entry(file, file.stat().st_size if file.exists() else 0, None, str(error)))
+    for place in sorted(folder().glob(f"*{LIBRARY_SUFFIX}")):
+        found.append(Entry(place, sum(f.stat().st_size for f in place.rglob("*") if f.is_file()), None))
     return found
 
 
 def clear() -> int:
-    """Remove everything this package put into the folder; how many files it were."""
-    files = [file for pattern in (f"*{SUFFIX}", "*.lock", "*.part", "choice-*.json") for file in folder().glob(pattern)]
-    for file in files:
-        file.unlink(missing_ok=True)
-    return len(files)
+    """Remove everything this package put into the folder; how many engines it were."""
+    found = entries()
+    for pattern in (f"*{SUFFIX}", "*.lock", "*.part", "choice-*.json"):
+        for file in folder().glob(pattern):
+            file.unlink(missing_ok=True)
+    for place in folder().glob(f"*{LIBRARY_SUFFIX}"):
+        shutil.rmtree(place)
+    return len(found)
 
 
 def write_whole(file: Path, data: bytes) -> bool:

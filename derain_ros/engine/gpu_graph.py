@@ -12,12 +12,12 @@ QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not")
 
 
-def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int]) -> bytes:
+def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int], tensorrt: bool = True) -> bytes:
     """The ONNX model for images of `shape` (N, H, W, C), padded.
 
     TensorRT takes uint8 only where an image enters or leaves, so in between whole numbers are carried as floats. It
-    takes eight-bit models only where zero is 0 and biases are floats: each range is widened until it is symmetric.
-    EngineError where the package onnx is missing or the graph cannot be read.
+    takes eight-bit models only where zero is 0 and biases are floats: for `tensorrt`, each range is widened until it is
+    symmetric. EngineError where the package onnx is missing or the graph cannot be read.
     """
     try:
         import onnx
@@ -38,7 +38,8 @@ def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int]) -> bytes:
         for k, dimension in enumerate(output.type.tensor_type.shape.dim):
             if dimension.dim_param:
                 dimension.dim_param = f"{output.name}_{k}"
-    _symmetric(onnx, graph)
+    if tensorrt:
+        _symmetric(onnx, graph)
     _floats_inside(onnx, graph)
     return bytes(onnx.shape_inference.infer_shapes(model).SerializeToString())
 

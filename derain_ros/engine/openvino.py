@@ -69,7 +69,7 @@ class OpenVinoEngine:
         self.prepare(shape)
         padded = padded_shape(self.model, shape)
         step = 1 if self.streams > 1 else len(image)
-        requests = self._requests[step, *padded[1:]]
+        requests = self._requests[(step, *padded[1:])]
         outputs: dict[str, np.ndarray] = {}
         try:
             for first in range(0, len(image), step * len(requests)):
@@ -116,7 +116,8 @@ class OpenVinoEngine:
         try:
             return self._core.import_model(BytesIO(data), self._target, self._config)
         except Exception as error:
-            raise EngineError(f"{self.model.name}: OpenVINO refuses the compiled engine: {_last_line(error)}") from error
+            raise EngineError(f"{self.model.name}: OpenVINO refuses the compiled engine: "
+                              f"{_last_line(error)}") from error
 
     def _check(self) -> None:
         """Raise EngineError unless the graph has the inputs and outputs that its task asks for."""

@@ -1,0 +1,113 @@
+"""ONNX Runtime on NVIDIA GPUs, by its CUDA or its TensorRT provider. Not yet run on a GPU."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+
+from derain_ros.engine import EngineError, Shape, Tell
+from derain_ros.engine.cache import Key, library_folder
+from derain_ros.engine.gpu_graph import for_gpu
+from derain_ros.engine.images import check_image, crop, is_quantized, pad, padded_shape, read_model
+from derain_ros.engine.machine import INSTALL, nvidia_gpus
+from derain_ros.engine.onnxruntime import check_session, first_line, import_onnxruntime, session_options
+from derain_ros.manifest import Model
+
+PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+DEVICE = "cuda"
+"""Where ONNX Runtime keeps the tensors of both providers."""
+
+
+class OnnxRuntimeGpuEngine:
+    """One model in ONNX Runtime on the first GPU; see `derain_ros.engine.Engine`.
+
+    Inputs and outputs stay bound to buffers on the GPU. CUDA computes in TF32 where the GPU has it, TensorRT in fp16
+    or int8; detectors stay in fp32.
+    """
+
+    streams = 1
+
+    def __init__(self, model: Model, provider: str, tell: Tell) -> None:
+        self.name = f"onnxruntime-{provider}"
+        self.model, self._provider, self._tell = model, PROVIDERS[provider], tell
+        self._ort = import_onnxruntime()
+        if self._provider not in self._ort.get_available_providers():
+            raise EngineError(f"ONNX Runtime {self._ort.__version__} is built without {self._provider}; uninstall "
+                              f"onnxruntime and {INSTALL[self.name]}")
+        if hasattr(self._ort, "preload_dlls"):
+            self._ort.preload_dlls()  # CUDA's libraries that pip installed lie where no loader looks
+        self.device = next(iter(nvidia_gpus()), "NVIDIA GPU")
+        self._data = read_model(model)
+        self._sha256 = hashlib.sha256(self._data).hexdigest()
+        self.precision = "int8" if is_quantized(self._data) else "fp32"
+        if self.precision == "fp32" and model.task != "detect":
+            self.precision = "tf32" if provider == "cuda" else "fp16"
+        self._ready: dict[tuple[int, ...], tuple[Any, Any, dict[str, Any]]] = {}
+
+    def prepare(self, shape: Shape) -> None:
+        """See `derain_ros.engine.Engine.prepare`."""
+        padded = padded_shape(self.model, shape)
+        if padded in self._ready:
+            return
+        key = Key(self.model.name, self._sha256, self.name, self.device, str(self._ort.__version__), self.precision,
+                  padded)
+        try:
+            session = self._session(padded, key)
+            used = session.get_providers()[0]
+            if used != self._provider:
+                raise EngineError(f"ONNX Runtime falls back to {used}: the libraries of {self._provider} do not load; "
+                                  "see its documentation for the versions of CUDA, cuDNN and TensorRT it wants")
+            check_session(self.model, session)
+            self._ready[padded] = (session, *self._bound(session, padded))
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineError(f"{self.model.file}: model {self.model.name} cannot be loaded: "
+                              f"{first_line(error)}") from error
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """See `derain_ros.engine.Engine.run`."""
+        check_image(self.model, image)
+        shape = image.shape[:3]
+        self.prepare(shape)
+        session, binding, values = self._ready[padded_shape(self.model, shape)]
+        padded = image if self.model.size is not None else pad(image, self.model.stride)
+        try:
+            values["image"].update_inplace(np.ascontiguousarray(padded))
+            session.run_with_iobinding(binding)
+            outputs = {name: np.array(value.numpy()) for name, value in values.items() if name != "image"}
+        except Exception as error:
+            raise EngineError(f"{self.model.name}: cannot be run on {image.shape}: {first_line(error)}") from error
+        return crop(self.model, outputs, shape)
+
+    def _session(self, padded: tuple[int, int, int, int], key: Key) -> Any:
+        """A session for this shape; ONNX Runtime itself keeps what TensorRT builds, in a folder of the cache."""
+        tensorrt = self._provider == PROVIDERS["tensorrt"]
+        graph = for_gpu(self._data, padded, tensorrt)
+        options = session_options(self._ort, 1)
+        if not tensorrt:
+            settings = {"use_tf32": "1" if self.precision == "tf32" else "0"} if DEVICE == "cuda" else {}
+            return self._ort.InferenceSession(graph, options, providers=[(self._provider, settings)])
+        with library_folder(key, self._tell) as folder:
+            settings = {"trt_fp16_enable": str(self.precision in ("fp16", "int8")),
+                        "trt_int8_enable": str(self.precision == "int8"),
+                        "trt_engine_cache_enable": "True", "trt_engine_cache_path": str(folder)}
+            providers = [(self._provider, settings), (PROVIDERS["cuda"], {})]
+            return self._ort.InferenceSession(graph, options, providers=providers)
+
+    def _bound(self, session: Any, padded: tuple[int, int, int, int]) -> tuple[Any, dict[str, Any]]:
+        """The session's binding to buffers on the GPU, and these by name."""
+        kinds = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
+        binding, values = session.io_binding(), {}
+        make = self._ort.OrtValue.ortvalue_from_shape_and_type
+        values["image"] = make(padded, np.uint8, DEVICE, 0)
+        binding.bind_ortvalue_input("image", values["image"])
+        for output in session.get_outputs():
+            if not all(isinstance(size, int) for size in output.shape):
+                raise EngineError(f"{self.model.file}: the shape of {output.name} stays open ({output.shape}); export "
+                                  "the model again with `derain export`")
+            values[output.name] = make(output.shape, kinds[output.type], DEVICE, 0)
+            binding.bind_ortvalue_output(output.name, values[output.name])
+        return binding, values

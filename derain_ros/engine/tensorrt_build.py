@@ -1,0 +1,66 @@
+"""Compiles a graph with TensorRT's builder, which measures on the GPU what is fastest there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from derain_ros.engine import EngineError, Tell
+
+WORKSPACE_BYTES = 1 << 30
+
+
+def build_plan(trt: Any, onnx_bytes: bytes, precision: str, tell: Tell) -> bytes:
+    """Compile a graph of static shapes; EngineError with what TensorRT says where it refuses."""
+    logger, monitor = make_logger(trt), _monitor(trt, tell)
+    builder = trt.Builder(logger)
+    network = builder.create_network(0)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(onnx_bytes):
+        raise EngineError("; ".join(parser.get_error(k).desc() for k in range(parser.num_errors)))
+    config = builder.create_builder_config()
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+    config.progress_monitor = monitor
+    if precision in ("fp16", "int8"):
+        config.set_flag(trt.BuilderFlag.FP16)
+    if precision == "int8":
+        config.set_flag(trt.BuilderFlag.INT8)
+    plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise EngineError("; ".join(logger.errors) or "the build failed and TensorRT does not say why")
+    return bytes(plan)
+
+
+def make_logger(trt: Any) -> Any:
+    """A logger that keeps errors for messages and prints nothing."""
+    class Logger(trt.ILogger):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.errors.append(message)
+
+    return Logger()
+
+
+def _monitor(trt: Any, tell: Tell) -> Any:
+    """Passes on how far the outermost phase of a build is."""
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            if parent_phase is None:
+                self.steps[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            if phase_name in self.steps:
+                tell(f"TensorRT: {phase_name}, {100 * step // max(1, self.steps[phase_name])} %")
+            return True
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.steps.pop(phase_name, None)
+
+    return Monitor()
