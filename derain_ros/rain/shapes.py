@@ -10,6 +10,8 @@ import numpy as np
 
 TILE = 64
 """Side in pixels of a proto-drop."""
+SMALL = 28
+"""Side in pixels of the drops that are drawn together."""
 SPAN = 1.5
 """Half side of a proto-drop in units of its lobes' radius."""
 TALL = (0.17, 0.31)
@@ -65,22 +67,28 @@ def melted_ellipses(count: int, rng: np.random.Generator) -> list[np.ndarray]:
         total += np.where((k < lobes)[:, None, None], np.exp(4 * np.maximum(field, -3)), 0)
     field = np.log(np.maximum(total, 1e-6)) / 4
     field /= field.max(axis=(1, 2), keepdims=True)
-    return [_settle(tile, rng) for tile in field]
+    return [_settle(_fit(tile), rng) for tile in field]
 
 
 def from_outlines(outlines: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
     """Proto-drops as of `melted_ellipses` over given outlines, masks (h, w) non-zero within the drop."""
     tiles = []
     for outline in outlines:
-        inner = round(TILE / SPAN)
-        before = (TILE - inner) // 2
-        shape = cv2.resize((outline > 0).astype(np.float32), (inner, inner), interpolation=cv2.INTER_AREA)
-        shape = cv2.copyMakeBorder(shape, *(before, TILE - inner - before) * 2, cv2.BORDER_CONSTANT)
+        shape = cv2.resize((outline > 0).astype(np.float32), (TILE - 4, TILE - 4), interpolation=cv2.INTER_AREA)
+        shape = cv2.copyMakeBorder(shape, 2, 2, 2, 2, cv2.BORDER_CONSTANT)
         wet = (shape > 0.5).astype(np.uint8)
         depth = cv2.distanceTransform(wet, cv2.DIST_L2, 5) - cv2.distanceTransform(1 - wet, cv2.DIST_L2, 5)
         share = np.minimum(cv2.GaussianBlur(depth, (0, 0), 1.5) / max(float(depth.max()), 1.0), 1)
         tiles.append(_settle(np.where(share > 0, share * (2 - share), share).astype(np.float32), rng))
     return tiles
+
+
+def _fit(field: np.ndarray) -> np.ndarray:
+    """The part of a proto-drop's field that its outline fills, at the size of a proto-drop."""
+    wet = field > 0
+    y, x = np.flatnonzero(wet.any(axis=1)), np.flatnonzero(wet.any(axis=0))
+    part = field[max(y[0] - 1, 0):y[-1] + 2, max(x[0] - 1, 0):x[-1] + 2]
+    return cv2.resize(part, (TILE, TILE), interpolation=cv2.INTER_LINEAR)
 
 
 def _settle(field: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -113,19 +121,42 @@ def with_trails(drops: Drops, running: np.ndarray, rng: np.random.Generator) -> 
 
 def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray], unit: float) -> None:
     """Add `drops` to the height of water `relief` (H, W) float32, in pixels and in place; `unit` is pixels of 1.0."""
-    height, width = relief.shape
-    extent = np.array([np.sqrt((p > 0).mean() * 4 / np.pi) / 2 for p in protos])[drops.proto]
-    side = drops.radius * unit / np.maximum(extent, 1e-3)
+    share = np.array([(p > 0).mean() for p in protos])[drops.proto]
+    side = drops.radius * unit * np.sqrt(np.pi / np.maximum(share, 0.05))
     wide, high = side / np.sqrt(drops.tall), side * np.sqrt(drops.tall)
+    # Small drops come in even sizes, so that many can be drawn at once.
+    even = np.maximum(wide, high) <= SMALL
+    wide, high = (np.maximum(3, np.where(even & (a > 8), 2 * np.rint(a / 2), np.rint(a))).astype(int)
+                  for a in (wide, high))
     left, top = np.rint(drops.x * unit - wide / 2).astype(int), np.rint(drops.y * unit - high / 2).astype(int)
-    wide, high = np.maximum(3, np.rint(wide)).astype(int), np.maximum(3, np.rint(high)).astype(int)
     lift = (drops.radius * drops.steep * unit).astype(np.float32)
-    for k in np.flatnonzero((left < width) & (top < height) & (left + wide > 0) & (top + high > 0)):
-        tile = protos[drops.proto[k]]
-        if drops.mirror[k]:
-            tile = tile[:, ::-1]
-        patch = cv2.resize(tile, (int(wide[k]), int(high[k])),
+    seen = (left < relief.shape[1]) & (top < relief.shape[0]) & (left + wide > 0) & (top + high > 0)
+    tiles = np.stack([*protos, *(p[:, ::-1] for p in protos)], axis=-1)
+    which = drops.proto + len(protos) * drops.mirror
+    _raise_small(relief, tiles, *(a[seen & even] for a in (which, left, top, wide, high, lift)))
+    for k in np.flatnonzero(seen & ~even):
+        patch = cv2.resize(tiles[..., which[k]], (int(wide[k]), int(high[k])),
                            interpolation=cv2.INTER_CUBIC if wide[k] > 2 * TILE else cv2.INTER_LINEAR)
-        x0, y0, x1, y1 = max(left[k], 0), max(top[k], 0), min(left[k] + wide[k], width), min(top[k] + high[k], height)
-        place = relief[y0:y1, x0:x1]
-        np.maximum(place, patch[y0 - top[k]:y1 - top[k], x0 - left[k]:x1 - left[k]] * lift[k], out=place)
+        x0, y0 = max(left[k], 0), max(top[k], 0)
+        place = relief[y0:top[k] + high[k], x0:left[k] + wide[k]]
+        patch = patch[y0 - top[k]:, x0 - left[k]:][:place.shape[0], :place.shape[1]]
+        np.maximum(place, patch * lift[k], out=place)
+
+
+def _raise_small(relief: np.ndarray, tiles: np.ndarray, which: np.ndarray, left: np.ndarray, top: np.ndarray,
+                 wide: np.ndarray, high: np.ndarray, lift: np.ndarray) -> None:
+    """Drops of at most SMALL pixels, all of one size at a time."""
+    if not len(which):
+        return
+    framed = cv2.copyMakeBorder(relief, SMALL, SMALL, SMALL, SMALL, cv2.BORDER_CONSTANT)
+    flat, across = framed.reshape(-1), framed.shape[1]
+    start = (top + SMALL) * across + left + SMALL
+    coarse = cv2.resize(tiles, (16, 16), interpolation=cv2.INTER_AREA)
+    size = high * (SMALL + 1) + wide
+    for key in np.unique(size):
+        one = size == key
+        h, w = divmod(int(key), SMALL + 1)
+        patches = cv2.resize(coarse, (w, h), interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)[which[one]]
+        offset = np.arange(h)[:, None] * across + np.arange(w)
+        np.maximum.at(flat, start[one][:, None, None] + offset, patches * lift[one][:, None, None])
+    relief[:] = framed[SMALL:-SMALL, SMALL:-SMALL]
