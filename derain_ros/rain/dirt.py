@@ -1,41 +1,58 @@
-"""Dirt on a lens, out of focus as all that sits on the glass: dust, splashes of mud, greasy smears."""
+"""What else sits on a lens: dust, dried mud, greasy smears, fingerprints, scratches; out of focus as all on the glass."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-KINDS = ("dust", "mud", "smear")
+KINDS = ("dust", "mud", "smear", "fingerprint", "scratch")
 
 
 class LensDirt:
     """A fixed layer of dirt on the glass: the same object applied to successive frames is dirt that stays.
 
-    `height` and `width` are the image's size in pixels; `rng` draws kind (one of `KINDS`), shapes and colour;
-    `coverage` in [0, 1] is the share of pixels where the cover is at least half of its strongest.
+    `height` and `width` are the image's size in pixels; `rng` draws kind (one of `KINDS`, where none is given), shapes
+    and colour; `coverage` in [0, 1] is the share of pixels where the cover is at least half of its strongest.
     """
 
-    def __init__(self, height: int, width: int, rng: np.random.Generator, coverage: float) -> None:
+    def __init__(self, height: int, width: int, rng: np.random.Generator, coverage: float,
+                 kind: str | None = None) -> None:
         if height < 8 or width < 8:
             raise ValueError(f"lens dirt: an image of {width}x{height} is too small; at least 8x8 is needed")
         if not 0.0 <= coverage <= 1.0:
             raise ValueError(f"lens dirt: coverage {coverage} is outside 0 to 1")
-        self.kind = str(rng.choice(KINDS))
-        self._scatter = 0.0
+        if kind is not None and kind not in KINDS:
+            raise ValueError(f"lens dirt: no kind is called {kind!r}; there are {', '.join(KINDS)}")
+        self.kind = kind if kind is not None else str(rng.choice(KINDS, p=[0.22, 0.3, 0.2, 0.16, 0.12]))
+        self._scatter, tint, veil, grain = 0.0, 0.08, 0.0, 0.12
         if self.kind == "dust":
-            field = _specks(height, width, rng, count=int(rng.uniform(150, 900)), size=(0.003, 0.016))
-            opacity, shade, sigma = rng.uniform(0.45, 0.85), rng.uniform(0.3, 1.2), rng.uniform(0.002, 0.007)
+            field = _specks(height, width, rng)
+            opacity, shade, sigma = rng.uniform(0.4, 0.85), rng.uniform(0.4, 1.3), rng.uniform(0.0008, 0.004)
+            veil = rng.uniform(0.0, 0.25)
         elif self.kind == "mud":
-            field = _specks(height, width, rng, count=int(rng.uniform(8, 40)), size=(0.02, 0.13))
-            opacity, shade, sigma = rng.uniform(0.85, 1.0), rng.uniform(0.08, 0.6), rng.uniform(0.004, 0.02)
-        else:
+            field = _splashes(height, width, rng, coverage)
+            opacity, shade, sigma = rng.uniform(0.85, 1.0), rng.uniform(0.15, 0.85), rng.uniform(0.002, 0.014)
+            tint, grain = rng.uniform(0.08, 0.22), 0.25
+        elif self.kind == "smear":
             field = _strokes(height, width, rng)
-            opacity, shade, sigma = rng.uniform(0.5, 0.9), rng.uniform(0.7, 1.3), rng.uniform(0.004, 0.015)
+            opacity, shade, sigma = rng.uniform(0.5, 0.9), rng.uniform(0.8, 1.3), rng.uniform(0.004, 0.015)
             self._scatter = rng.uniform(0.3, 0.8)
-        self.alpha = (_cover(field, coverage, sigma * height) * opacity).astype(np.float32)
-        tint = np.array([1.08, 1.0, 0.86])  # earth is warm; the image is RGB
-        self._colour = (shade * tint).astype(np.float32)
-        self._texture = 1.0 + 0.15 * _noise(height, width, rng, 12)
+        elif self.kind == "fingerprint":
+            field = _prints(height, width, rng, coverage)
+            opacity, shade, sigma = rng.uniform(0.35, 0.75), rng.uniform(0.9, 1.5), rng.uniform(0.0005, 0.002)
+            self._scatter, tint = rng.uniform(0.3, 0.7), 0.0
+        else:
+            field = _scratches(height, width, rng, coverage)
+            opacity, shade, sigma = rng.uniform(0.35, 0.8), rng.uniform(1.0, 2.0), rng.uniform(0.0005, 0.0015)
+            self._scatter, tint = 0.4, 0.0
+        cover = _cover(field, coverage, sigma * height)
+        if coverage > 0:
+            cover = np.maximum(cover, veil * np.clip(0.5 + 0.4 * _noise(height, width, rng, 3), 0, 1))
+        self.alpha = (cover * opacity).astype(np.float32)
+        # Earth is warm; the image is RGB.
+        self._colour = (shade * np.array([1 + tint, 1.0, 1 - 1.6 * tint])).astype(np.float32)
+        cells = max(12, min(120, height // 4))
+        self._texture = 1.0 + grain * (0.6 * _noise(height, width, rng, 12) + 0.6 * _noise(height, width, rng, cells))
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The image through the dirty glass, and how much of each pixel the dirt covers.
@@ -66,30 +83,97 @@ def _noise(height: int, width: int, rng: np.random.Generator, cells: int) -> np.
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _specks(height: int, width: int, rng: np.random.Generator, count: int, size: tuple[float, float]) -> np.ndarray:
-    """A field that is high at the hearts of `count` ragged blots of radius `size` (image heights)."""
+def _specks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """A field that is high at grains of dust, thicker towards one place, and at a few fibres among them."""
     field = np.zeros((height, width), np.float32)
-    clump = rng.uniform(0.15, 0.6, 2)  # dirt is thrown from somewhere: it gathers at one place
-    spread = rng.uniform(0.2, 0.6)
-    radii = np.exp(rng.uniform(np.log(size[0]), np.log(size[1]), count)) * height
-    for radius in np.sort(radii):
-        x, y = (clump + rng.normal(0.0, spread, 2)) % 1.0 * (width, height)
-        axes = (max(1, round(radius * rng.uniform(0.6, 1.0))), max(1, round(radius)))
-        middle = 2 * axes[1] + 3  # room for the blur
-        blot = np.zeros((2 * middle + 1, 2 * middle + 1), np.float32)
-        cv2.ellipse(blot, (middle, middle), axes, rng.uniform(0, 180), 0, 360, float(rng.uniform(0.5, 1.0)), -1)
-        _add_maximum(field, cv2.GaussianBlur(blot, (0, 0), 0.35 * radius + 0.3), round(x) - middle, round(y) - middle)
-    ragged = 0.12 * _noise(height, width, rng, 40) + 0.08 * _noise(height, width, rng, 16)
-    return field * (1.0 + ragged) + 0.01 * ragged
+    clump, spread = rng.uniform(0.15, 0.6, 2), rng.uniform(0.25, 0.6)
+    for size, share in ((0.0016, 0.6), (0.003, 0.28), (0.0055, 0.1), (0.01, 0.02)):
+        layer, radius = np.zeros((height, width), np.uint8), size * height
+        for _ in range(int(share * rng.uniform(300, 2500))):
+            x, y = (clump + rng.normal(0.0, spread, 2)) % 1.0 * (width, height)
+            axes = np.maximum(radius * rng.uniform((0.5, 0.8), (1.0, 1.4)), 0.4)
+            _ellipse(layer, (x, y), axes, rng.uniform(0, 180), int(rng.uniform(120, 255)))
+        blurred = cv2.GaussianBlur(layer, (0, 0), 0.35 * radius + 0.3).astype(np.float32)
+        np.maximum(field, blurred / 255, out=field)
+    fibres = np.zeros((height, width), np.uint8)
+    for _ in range(int(rng.integers(0, 6))):
+        _curve(fibres, rng.uniform(0, 1, 2) * (width, height), rng.uniform(0, 2 * np.pi),
+               rng.uniform(0.03, 0.1) * height, rng.uniform(-4, 4), 180, 1)
+    np.maximum(field, fibres.astype(np.float32) / 255, out=field)
+    return field + 0.02 * _noise(height, width, rng, 40)
 
 
-def _add_maximum(field: np.ndarray, blot: np.ndarray, x: int, y: int) -> None:
-    """Lay `blot` into `field` in place with its corner at (x, y), keeping the larger value, clipped at the border."""
-    top, left = max(0, y), max(0, x)
-    bottom, right = min(field.shape[0], y + blot.shape[0]), min(field.shape[1], x + blot.shape[1])
-    if top < bottom and left < right:
-        part = field[top:bottom, left:right]
-        np.maximum(part, blot[top - y : bottom - y, left - x : right - x], out=part)
+def _splashes(height: int, width: int, rng: np.random.Generator, coverage: float) -> np.ndarray:
+    """A field that is high in ragged blots of mud thrown onto the glass, with the spatter around each, and in runs."""
+    layer = np.zeros((height, width), np.uint8)
+    clump, spread, angles = rng.uniform(0.1, 0.9, 2), rng.uniform(0.15, 0.5), np.linspace(0, 2 * np.pi, 72, False)
+    largest = rng.uniform(0.03, 0.14)
+    for _ in range(int(4 + min(120, 2.0 * coverage / largest ** 2))):
+        x, y = (clump + rng.normal(0, spread, 2)) % 1.0 * (width, height)
+        radius = largest * height * rng.beta(1.0, 2.0) + 0.004 * height
+        order = np.arange(2, 18)[:, None]
+        ragged = rng.normal(0, 0.55, (16, 1)) / order ** 0.9 * np.cos(order * angles + rng.uniform(0, 7, (16, 1)))
+        reach = radius * np.clip(1 + ragged.sum(axis=0), 0.25, 2.2)
+        outline = np.stack([x + reach * np.cos(angles), y + reach * np.sin(angles) * rng.uniform(0.8, 1.4)], axis=1)
+        cv2.fillPoly(layer, [np.rint(outline * 16).astype(np.int32)], int(rng.uniform(150, 255)), cv2.LINE_AA, 4)
+        for away in rng.uniform(0, 2 * np.pi, int(rng.integers(2, 14))):
+            far = radius * rng.uniform(1.1, 2.8)
+            _ellipse(layer, (x + far * np.cos(away), y + far * np.sin(away)),
+                     radius * rng.uniform(0.03, 0.16) * np.array([rng.uniform(1, 3), 1]), np.degrees(away), 200)
+        if rng.random() < 0.15:
+            _curve(layer, np.array([x, y]), np.pi / 2, rng.uniform(1.5, 5) * radius, 0.3, 170,
+                   max(1, round(0.3 * radius)))
+    field = cv2.GaussianBlur(layer, (0, 0), 0.004 * height + 0.3).astype(np.float32) / 255
+    return field + 0.15 * _noise(height, width, rng, 60) * (field > 0.1) + 0.02 * _noise(height, width, rng, 25)
+
+
+def _prints(height: int, width: int, rng: np.random.Generator, coverage: float) -> np.ndarray:
+    """A field that is high along the ridges of fingertips pressed on the glass."""
+    field = np.zeros((height, width), np.float32)
+    size = height * rng.uniform(0.1, 0.22)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    for _ in range(int(np.ceil(1.15 * coverage * height * width / (0.45 * np.pi * 1.35 * size * size)))):
+        turn, centre = rng.normal(0, 0.5), rng.uniform(0, 1, 2) * (width, height)
+        u = ((x - centre[0]) * np.cos(turn) + (y - centre[1]) * np.sin(turn)) / size
+        v = ((y - centre[1]) * np.cos(turn) - (x - centre[0]) * np.sin(turn)) / (1.35 * size)
+        pressed = np.clip(4 * (1 - u * u - v * v), 0, 1)
+        # A loop or a whorl: arches around a core below which the ridges open.
+        ridges = max(3.0, min(9.0, size / 3.2))
+        warp = 0.12 * _noise(height, width, rng, 9)
+        core = np.sqrt((u * rng.uniform(1.0, 1.3)) ** 2 + (v - rng.uniform(0.0, 0.4)) ** 2 * rng.uniform(0.5, 1.0))
+        lines = 0.5 + 0.5 * np.cos(2 * np.pi * ridges * (core + warp))
+        np.maximum(field, pressed * (0.15 + lines), out=field)
+    return field * (1 + 0.15 * _noise(height, width, rng, 30)) + 0.01 * _noise(height, width, rng, 60)
+
+
+def _scratches(height: int, width: int, rng: np.random.Generator, coverage: float) -> np.ndarray:
+    """A field that is high along fine scratches: many along the way of a wiping cloth, some across."""
+    layer = np.zeros((height, width), np.uint8)
+    way, loose, bow = rng.uniform(0, np.pi), rng.choice([0.05, 0.3, 3.0]), rng.normal(0, 0.6)
+    for _ in range(400):
+        for _ in range(12):
+            angle = way + rng.normal(0, loose) + np.pi * rng.integers(2)
+            length = height * float(np.exp(rng.uniform(np.log(0.05), np.log(1.0))))
+            _curve(layer, rng.uniform(-0.1, 1.1, 2) * (width, height), angle, length, bow + rng.normal(0, 0.2),
+                   int(rng.uniform(100, 255)), 1 if rng.random() < 0.85 else max(1, round(0.004 * height)))
+        if np.count_nonzero(layer) > 1.2 * coverage * layer.size:
+            break
+    return layer.astype(np.float32) / 255 + 0.01 * _noise(height, width, rng, 60)
+
+
+def _ellipse(layer: np.ndarray, centre: tuple[float, float], axes: np.ndarray, turn: float, value: int) -> None:
+    """A filled ellipse at a place between pixels; `turn` in degrees."""
+    cv2.ellipse(layer, np.rint(np.multiply(centre, 16)).astype(int).tolist(),
+                np.rint(np.maximum(axes, 0.4) * 16).astype(int).tolist(), turn, 0, 360, value, -1, cv2.LINE_AA, 4)
+
+
+def _curve(layer: np.ndarray, start: np.ndarray, angle: float, length: float, bow: float, value: int,
+           thick: int) -> None:
+    """A line of `length` pixels from `start`, which turns by `bow` radians on its way."""
+    turns = angle + bow * np.linspace(0, 1, 16)
+    steps = np.stack([np.cos(turns), np.sin(turns)], axis=1) * length / 16
+    points = np.rint((start + np.cumsum(steps, axis=0)) * 16).astype(np.int32)
+    cv2.polylines(layer, [points], False, value, thick, cv2.LINE_AA, 4)
 
 
 def _strokes(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
