@@ -9,6 +9,7 @@ The features that are kept go out in ~/features, a point cloud of pixel coordina
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ def grey_of(message: Image) -> np.ndarray:
 
 def find(image: np.ndarray) -> np.ndarray:
     """(N, 2) float32: x and y in pixels of the features of a grey image."""
-    points = cv2.KeyPoint_convert(cv2.ORB_create(nfeatures=1000, patchSize=PATCH).detect(image))
+    points = cv2.KeyPoint.convert(cv2.ORB.create(nfeatures=1000, patchSize=PATCH).detect(image))
     return np.asarray(points, np.float32).reshape(-1, 2)
 
 
@@ -75,7 +76,7 @@ class MaskedFeatures(Node):
         self._pairs = Pairs()
         self._features = self.create_publisher(PointCloud2, "~/features", QOS)
         for kind, topic in (("image", "derained/left/image_raw"), ("mask", "derained/left/anomaly_mask")):
-            self.create_subscription(Image, topic, lambda message, kind=kind: self._on_message(kind, message), QOS)
+            self.create_subscription(Image, topic, partial(self._on_message, kind), QOS)
 
     def _on_message(self, kind: str, message: Image) -> None:
         pair = self._pairs.add(kind, message)

@@ -10,6 +10,7 @@ stay. An image whose mask does not come is not published.
 from __future__ import annotations
 
 import array
+from functools import partial
 
 import cv2
 import numpy as np
@@ -52,9 +53,8 @@ class SmoothMasked(Node):
             infos = self.create_publisher(CameraInfo, f"masked/{camera}/camera_info", QOS)
             self.create_subscription(CameraInfo, f"derained/{camera}/camera_info", infos.publish, QOS)
             for kind, name in (("image", "image_raw"), ("mask", "anomaly_mask")):
-                self.create_subscription(
-                    Image, f"derained/{camera}/{name}",
-                    lambda message, camera=camera, kind=kind: self._on_message(camera, kind, message), QOS)
+                self.create_subscription(Image, f"derained/{camera}/{name}",
+                                         partial(self._on_message, camera, kind), QOS)
 
     def _on_message(self, camera: str, kind: str, message: Image) -> None:
         pair = self._pairs[camera].add(kind, message)
