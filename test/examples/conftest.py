@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-# As Python does for a script that is run from there.
-sys.path.insert(0, str(EXAMPLES))
+# As Python does for a script that is run from there; and what the tests share.
+sys.path[:0] = [str(EXAMPLES), str(Path(__file__).parent)]
 
 
 @pytest.fixture

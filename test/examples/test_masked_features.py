@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from live_example import message_at, send_until_restored  # noqa: E402
 from masked_features import QOS, WAITING, MaskedFeatures, Pairs, find, grey_of, outside  # noqa: E402
-from ros_bench import at_ms, image_message, pixels_of, wait_for  # noqa: E402
+from ros_bench import image_message, pixels_of, wait_for  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from tiny_models import BRIGHTER_BY, MASKED_ABOVE  # noqa: E402
 
@@ -45,20 +46,16 @@ def test_no_feature_is_kept_under_the_mask(start: Callable[..., Any]) -> None:
     topics = [f"derained/left/{name}" for name in ("image_raw", "anomaly_mask")]
     wait_for(lambda: all(bench.derain.count_subscribers(topic) == 2 for topic in topics), "the example's subscriptions")
 
-    for k in range(3):
-        bench.send_pair(100 * k, WET, SCENE)
-        bench.wait_status(100 * k)
-    wait_for(lambda: len(clouds) == 3, "the features of three images")
-    assert [at_ms(cloud) for cloud in clouds] == [0, 100, 200]
-    image, mask = pixels_of(bench.restored("left")[0]), pixels_of(bench.masks("left")[0])
+    restored = send_until_restored(bench, WET, SCENE)
+    cloud = message_at(clouds, restored, "features")
+    image = pixels_of(message_at(bench.restored("left"), restored, "an image"))
+    mask = pixels_of(message_at(bench.masks("left"), restored, "a mask"))
     assert np.array_equal(image, np.minimum(WET.astype(int) + BRIGHTER_BY, 255)) and mask[PATCH].all()
-    without_mask = find(image)
+    without_mask, kept = find(image), features_of(cloud)
     assert under(without_mask, mask).sum() > 10
-    for cloud in clouds:
-        kept = features_of(cloud)
-        assert 10 < len(kept) < len(without_mask)
-        assert not under(kept, mask).any()
-        assert {tuple(point) for point in kept} <= {tuple(point) for point in without_mask}
+    assert 10 < len(kept) < len(without_mask)
+    assert not under(kept, mask).any()
+    assert {tuple(point) for point in kept} <= {tuple(point) for point in without_mask}
 
 
 def test_the_patch_of_a_feature_counts_not_only_its_centre() -> None:

@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from live_example import message_at, send_until_restored  # noqa: E402
 from masked_features import QOS  # noqa: E402
-from ros_bench import image_message, pixels_of, wait_for  # noqa: E402
+from ros_bench import pixels_of, wait_for  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image  # noqa: E402
 from smooth_masked import MARGIN, SmoothMasked, smooth  # noqa: E402
 from tiny_models import BRIGHTER_BY, MASKED_ABOVE  # noqa: E402
@@ -66,11 +67,10 @@ def test_both_eyes_go_on_beside_the_node(start: Callable[..., Any], encoding: st
     pixels = [np.dstack([image] * 3) if encoding == "rgb8" else image for image in (wet, dry)]
     for camera in bench.cameras:
         bench.infos[camera].publish(CameraInfo(height=160, width=240))
+    at = send_until_restored(bench, *pixels, encoding=encoding, padding=4)
     for camera, image in zip(bench.cameras, pixels, strict=True):
-        bench.send(camera, image_message(image, encoding, 50, f"{camera}_optical", padding=4))
-    images = {c: wait_for(lambda c=c: got[f"masked/{c}/image_raw"], f"an image of {c}")[0] for c in bench.cameras}
-    for camera, image in zip(bench.cameras, pixels, strict=True):
-        message, restored = images[camera], bench.restored(camera)[0]
+        message, restored, mask = (message_at(messages, at, f"a message of {camera}") for messages in (
+            got[f"masked/{camera}/image_raw"], bench.restored(camera), bench.masks(camera)))
         assert (message.header, message.encoding) == (restored.header, encoding)
         assert wait_for(lambda c=camera: got[f"masked/{c}/camera_info"], "camera_info")[0].width == 240
         if camera == "right":
@@ -78,5 +78,5 @@ def test_both_eyes_go_on_beside_the_node(start: Callable[..., Any], encoding: st
             assert np.array_equal(pixels_of(message), image + BRIGHTER_BY)
         else:
             seen = pixels_of(message)
-            assert np.array_equal(seen, smooth(pixels_of(restored), pixels_of(bench.masks(camera)[0])))
+            assert np.array_equal(seen, smooth(pixels_of(restored), pixels_of(mask)))
             assert corners_under(seen if seen.ndim == 2 else np.ascontiguousarray(seen[..., 0]), MASK) == 0
