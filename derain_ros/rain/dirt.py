@@ -1,4 +1,4 @@
-"""What else sits on a lens: dust, dried mud, greasy smears, fingerprints, scratches; out of focus as all on the glass."""
+"""Dirt on a lens: dust, dried mud, greasy smears, fingerprints, scratches; out of focus as all on the glass."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class LensDirt:
             self._scatter = rng.uniform(0.3, 0.8)
         elif self.kind == "fingerprint":
             field = _prints(height, width, rng, coverage)
-            opacity, shade, sigma = rng.uniform(0.35, 0.75), rng.uniform(0.9, 1.5), rng.uniform(0.0005, 0.002)
+            opacity, shade, sigma = rng.uniform(0.5, 0.8), rng.uniform(0.9, 1.5), rng.uniform(0.0005, 0.002)
             self._scatter, tint = rng.uniform(0.3, 0.7), 0.0
         else:
             field = _scratches(height, width, rng, coverage)
-            opacity, shade, sigma = rng.uniform(0.35, 0.8), rng.uniform(1.0, 2.0), rng.uniform(0.0005, 0.0015)
+            opacity, shade, sigma = rng.uniform(0.55, 0.85), rng.uniform(1.0, 2.0), rng.uniform(0.0005, 0.0015)
             self._scatter, tint = 0.4, 0.0
         cover = _cover(field, coverage, sigma * height)
         if coverage > 0:
