@@ -10,33 +10,77 @@ app = typer.Typer(no_args_is_help=True, help="Measure models; needs the extra `t
 
 @app.command()
 def restoration(
-    model: Annotated[str, typer.Argument(help="Name of a restorer in the manifest.")],
-    wet: Annotated[Path, typer.Argument(help="Folder of wet images.")],
-    clean: Annotated[Path, typer.Argument(help="Folder of clean images of the same names.")],
+    names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Restorers: names in the manifest, or ONNX "
+                                               "files.")],
+    data: Annotated[Optional[Path], typer.Option(help="Folder of images in a layout that training reads: measures "
+                                                 "those held out.")] = None,
+    split: Annotated[str, typer.Option(help="Part of the pairs of --data: test, test_b or validation.")] = "test",
+    wet: Annotated[Optional[Path], typer.Option(help="Folder of wet images, in place of --data.")] = None,
+    clean: Annotated[Optional[Path], typer.Option(help="Folder of clean images of the same names.")] = None,
+    prefix: Annotated[Optional[list[str]], typer.Option(help="Of --wet only files whose names begin so; "
+                                                        "repeatable.")] = None,
     models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
                                                    "default.")] = None,
-    prefix: Annotated[Optional[list[str]], typer.Option(help="Only files whose names begin so; repeatable.")] = None,
-    output: Annotated[Optional[Path], typer.Option(help="CSV file to write, one line per image.")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Folder to write: the table, figures of each image as CSV, and "
+                                                   "sheets to look at.")] = None,
 ) -> None:
-    """PSNR and SSIM of a restorer on pairs of images, with bootstrap intervals, as a Markdown table.
+    """PSNR and SSIM of restorers, over RGB and over luminance, and the IoU of their masks, with bootstrap intervals.
 
-    A grey model is measured on luminance, a colour model on RGB.
+    With --data also on drops of our own, on photographs that are clean already, and for colour models on grey images.
 
-    Example: derain evaluate restoration restore_rgb data/rain data/clean --output figures.csv
+    Examples:
+
+      derain evaluate restoration restore_rgb --data data --output figures
+
+      derain evaluate restoration runs/restore.onnx --wet data/rain --clean data/clean
     """
-    from derain_ros.engine import load
-    from derain_ros.evaluate.restoration import EvaluationError, evaluate, markdown, read_pairs, write_csv
-    from derain_ros.manifest import Manifest
-    manifest = Manifest.load(models)
-    entry = manifest.get(model)
-    if entry.task != "restore":
-        raise EvaluationError(f"{model}: its task is to {entry.task}; name a restorer")
-    manifest.verify(entry)
-    with typer.progressbar(list(read_pairs(wet, clean, entry.channels, tuple(prefix or [""]))), label=model) as pairs:
-        scores = evaluate(load(entry), pairs)
+    from derain_ros.cli.figures import figures_of, model_named
+    from derain_ros.evaluate.held_out import KINDS, held_out
+    from derain_ros.evaluate.restoration import markdown, read_pairs
+    if (data is None) == (wet is None) or (wet is None) != (clean is None):
+        raise typer.BadParameter("give either --data, or --wet and --clean")
+    rows = []
+    for name in names:
+        model = model_named(name, models)
+        if data is not None:
+            sets = held_out(data, model.channels, split)
+        else:
+            assert wet is not None and clean is not None
+            sets = {wet.name: list(read_pairs(wet, clean, model.channels, tuple(prefix or [""])))}
+        rows += figures_of(model, sets, output)
+    notes = "".join(f"{kind}: {what}.\n\n" for kind, what in KINDS.items() if any(r[0] == kind for r in rows))
+    table = notes + markdown(rows)
     if output is not None:
-        write_csv(scores, output)
-    typer.echo(markdown({model: scores}))
+        (output / "restoration.md").write_text(table, encoding="utf-8")
+    typer.echo(table)
+
+
+@app.command()
+def sequence(
+    names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Restorers: names in the manifest, or ONNX "
+                                               "files.")],
+    kitti: Annotated[Optional[Path], typer.Option(help="Folder of a KITTI sequence, with image_l in it; else the "
+                                                  "project's own drive alone.")] = None,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 24,
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
+) -> None:
+    """How much a restored video flickers, beside the clean one, while drops stay on the glass and the scene moves.
+
+    Example: derain evaluate sequence restore_mono restore_mono_fast --kitti data/kitti_stereo/sequence_1
+    """
+    from rich.progress import track
+
+    from derain_ros.cli.figures import model_named
+    from derain_ros.engine import load
+    from derain_ros.evaluate.sequence import drive, flicker, from_folder, markdown
+    sequences = [drive(frames)] + ([] if kitti is None else [from_folder(kitti / "image_l", frames)])
+    jobs = [(load(model_named(name, models)), s) for name in names for s in sequences]
+    table = markdown([flicker(engine, s) for engine, s in track(jobs, "restoring sequences")])
+    if output is not None:
+        output.write_text(table, encoding="utf-8")
+    typer.echo(table)
 
 
 @app.command()

@@ -13,14 +13,20 @@ def command(
     grey: Annotated[bool, typer.Option("--grey", help="Make a model for grey images of a colour one.")] = False,
     data: Annotated[Optional[Path], typer.Option(help="Folder of training images: measures those held "
                                                  "out.")] = None,
+    serves: Annotated[Optional[list[str]], typer.Option(help="Anomaly that the model is made for; repeatable; a "
+                                                        "general one by default.")] = None,
 ) -> None:
-    """Export a checkpoint to ONNX, check it against PyTorch, measure it and enter it into the manifest.
+    """Export a checkpoint to ONNX, check it against PyTorch, measure it, enter it into the manifest, write its card.
+
+    Restorers are called restore_mono or restore_rgb; those that are made for quality or speed end in _quality, _fast.
 
     Examples:
 
       derain export runs/restore/last.pt restore_rgb --data data
 
       derain export runs/restore/last.pt restore_mono --grey --data data
+
+      derain export runs/quality/last.pt restore_rgb_quality --data data
 
       derain export runs/detect/detector.pt detect --data data
     """
@@ -33,7 +39,7 @@ def command(
         figures = report.figures if report else {}
     else:
         from derain_ros.train.publish import publish_restorer
-        figures = publish_restorer(checkpoint, name, models, grey, data)
+        figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()))
     for key, value in figures.items():
         typer.echo(f"{key}: {value:.4g}")
     typer.echo(f"written: {models / f'{name}.onnx'}")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from derain_ros.cli.train import Data, Recipe, read_phases
+from derain_ros.cli.train import Folders as Data
+from derain_ros.cli.train import read_phases
 
 if TYPE_CHECKING:
     from derain_ros.train.recipe import RestoreRecipe
@@ -15,7 +16,12 @@ app = typer.Typer(no_args_is_help=True, help="Make the tables of the papers; nee
 
 Markdown = Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")]
 Runs = Annotated[Path, typer.Option(help="Folder of the trainings; those found there are taken up.")]
-Steps = Annotated[Optional[int], typer.Option(min=1, help="Steps of each training at the most; else by the recipe.")]
+Steps = Annotated[Optional[int], typer.Option(min=1, help="Steps of each phase at the most; else by the recipe.")]
+Crop = Annotated[Optional[int], typer.Option(min=32, help="Side of the training crops, a multiple of 32; else by the "
+                                             "recipe.")]
+Recipe = Annotated[Path, typer.Option(help="YAML file of a recipe with phases, or the name of a shipped one.")]
+Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")]
+PAPER = Path("paper")
 
 
 @app.command()
@@ -34,44 +40,55 @@ def speed(
 
 
 @app.command()
-def ablation(data: Data, runs: Runs, output: Markdown = None, steps: Steps = None, config: Recipe = None) -> None:
+def ablation(data: Data, runs: Runs, output: Markdown = None, steps: Steps = None, crop: Crop = None,
+             config: Recipe = PAPER, accelerator: Accelerator = "auto") -> None:
     """Table I: the printed network without enhancer and aggregation, with the first, with both; all trained alike.
 
-    Six trainings, of 50000 steps at the most each: hours on a graphics card, far too long on a processor.
+    Six trainings, of 50000 steps at the most each: hours on a graphics card. For half an hour on a processor's core:
+    --steps 250 --crop 96.
 
-    Example: derain table ablation --data data --runs runs/ablation --steps 2000 --output ablation.md
+    Example: derain table ablation --data data --runs runs/ablation --output ablation.md
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from derain_ros.evaluate import tables, trials
-    rows = trials.ablation(data, runs, _recipe(steps, config))
-    _give(tables.restoration_table(rows, tables.ABLATION), output)
+    from derain_ros.evaluate.tables import ABLATION
+    _trained("ablation", ABLATION, data, runs, output, _phases(config, steps, crop), accelerator)
 
 
 @app.command()
-def initialisation(data: Data, runs: Runs, output: Markdown = None, steps: Steps = None,
-                   config: Recipe = None) -> None:
+def initialisation(data: Data, runs: Runs, output: Markdown = None, steps: Steps = None, crop: Crop = None,
+                   config: Recipe = PAPER, accelerator: Accelerator = "auto") -> None:
     """Table II: weights at first random, learnt on drops with sharp borders, or on ours; then real pairs.
 
-    Five trainings, of 50000 steps at the most each.
+    Five trainings, of 50000 steps at the most each. For half an hour on a processor's core: --steps 300 --crop 96.
 
-    Example: derain table initialisation --data data --runs runs/initialisation --steps 2000
+    Example: derain table initialisation --data data --runs runs/initialisation --output initialisation.md
     """
+    from derain_ros.evaluate.tables import INITIALISATION
+    _trained("initialisation", INITIALISATION, data, runs, output, _phases(config, steps, crop), accelerator)
+
+
+def _phases(config: Path, steps: Optional[int], crop: Optional[int]) -> "list[RestoreRecipe]":
+    """The phases of a recipe, cut down; a short training is validated four times."""
+    from dataclasses import replace
+    phases: list[RestoreRecipe] = read_phases(config)
+    if steps is not None:
+        phases = [replace(p, steps=steps, validate_every=min(p.validate_every, max(1, steps // 4))) for p in phases]
+    return [replace(phase, crop=crop or phase.crop) for phase in phases]
+
+
+def _trained(table: str, printed: "dict[str, tuple[float, float]]", data: "list[Path]", runs: Path,
+             output: Optional[Path], phases: "list[RestoreRecipe]", accelerator: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from derain_ros.evaluate import tables, trials
-    rows = trials.initialisation(data, runs, _recipe(steps, config))
-    _give(tables.restoration_table(rows, tables.INITIALISATION), output)
+    from derain_ros.train.restore import Machine
+    make = trials.ablation if table == "ablation" else trials.initialisation
+    rows = make(data, runs, phases, Machine(accelerator))
+    last = phases[-1]
+    trained = (f"Each training: {last.steps} steps at the most, of {last.batch} crops of {last.crop}x{last.crop}, in "
+               f"each of its phases; stopped early after {last.patience} validations without a gain.")
+    _give(tables.restoration_table(rows, printed, trained), output)
 
 
-def _recipe(steps: int | None, config: Path | None) -> "RestoreRecipe":
-    """The recipe of `config`, by default the paper's, cut to `steps`; of one in phases the first."""
-    from dataclasses import replace
-    recipe: RestoreRecipe = read_phases(config or Path("paper"))[0]
-    if steps is None:
-        return recipe
-    return replace(recipe, steps=min(steps, recipe.steps), validate_every=min(steps, recipe.validate_every))
-
-
-def _give(table: str, output: Path | None) -> None:
+def _give(table: str, output: Optional[Path]) -> None:
     if output is not None:
         output.write_text(table, encoding="utf-8")
     typer.echo(table)

@@ -1,17 +1,23 @@
-"""How much better restored images are: PSNR and SSIM of an exported model on pairs of wet and clean images."""
+"""How much better restored images are: PSNR, SSIM and masks of an exported model on pairs of wet and clean images."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from derain_ros.engine import Engine
+from derain_ros.manifest import Model
+
+SAME = 100.0
+"""Stands for the PSNR, in dB, of images that are equal."""
 
 
 class EvaluationError(ValueError):
@@ -20,22 +26,36 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class Pair:
-    """A wet and a clean image of one name: (H, W, 3) uint8 RGB, or (H, W) grey."""
+    """A wet and a clean image of one name: (H, W, 3) uint8 RGB, or (H, W) grey; and the true mask of what is hidden.
+
+    `mask` is (H, W) uint8, 255 where hidden, or None where it is not known.
+    """
 
     name: str
     wet: np.ndarray
     clean: np.ndarray
+    mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Score:
-    """One image's figures: PSNR in dB and SSIM of the input and of the output against the clean image."""
+    """One image's figures: PSNR in dB and SSIM of the input and of the output against the clean image.
+
+    Once over the three channels of RGB, once over luminance (`_luma`); of grey images both are the same. `mask_shared`
+    and `mask_joined` are the pixels of intersection and union of the found and the true mask, 0 where none is known.
+    """
 
     name: str
     input_psnr: float
     input_ssim: float
     psnr: float
     ssim: float
+    input_psnr_luma: float
+    input_ssim_luma: float
+    psnr_luma: float
+    ssim_luma: float
+    mask_shared: int = 0
+    mask_joined: int = 0
 
 
 def read_pairs(wet: Path, clean: Path, channels: int, prefixes: tuple[str, ...] = ("",)) -> Iterator[Pair]:
@@ -63,33 +83,57 @@ def read(path: Path, channels: int) -> np.ndarray:
     return image if channels == 1 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
+def luminance(image: np.ndarray) -> np.ndarray:
+    """(H, W) uint8: 0.299 R + 0.587 G + 0.114 B, full range, rounded, as in Qian et al.; a grey image is its own."""
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
 def restore(engine: Engine, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One image through a restorer: the restored image of the same shape, and the mask (H, W) uint8."""
+    """One image through a restorer: the restored image of the same shape, and the mask (H, W) uint8.
+
+    A grey image (H, W) goes through a colour model as three equal channels, and their luminance comes back.
+    """
     shape = image.shape
-    outputs = engine.run(image.reshape(1, *shape[:2], -1))
-    return outputs["restored"][0].reshape(shape), outputs["mask"][0]
+    as_colour = image.ndim == 2 and engine.model.channels == 3
+    outputs = engine.run(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)[None] if as_colour
+                         else image.reshape(1, *shape[:2], -1))
+    restored = outputs["restored"][0]
+    return (luminance(restored) if as_colour else restored.reshape(shape)), outputs["mask"][0]
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """PSNR (dB) and SSIM (Gaussian window, sigma 1.5, as first published) of two uint8 images."""
+    """PSNR (dB) and SSIM (Gaussian window, sigma 1.5, as first published) of two uint8 images.
+
+    Of RGB images, PSNR is that of the squared error over all channels, SSIM the mean of the channels'.
+    """
     channel_axis = -1 if a.ndim == 3 else None
     ssim = structural_similarity(a, b, data_range=255, channel_axis=channel_axis, gaussian_weights=True, sigma=1.5,
                                  use_sample_covariance=False)
-    # Equal images have no noise: 100 dB stands for "the same".
-    psnr = 100.0 if np.array_equal(a, b) else peak_signal_noise_ratio(a, b, data_range=255)
+    # Equal images have no noise.
+    psnr = SAME if np.array_equal(a, b) else peak_signal_noise_ratio(a, b, data_range=255)
     return float(psnr), float(ssim)
+
+
+def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
+    """The figures of one restored image, of the pair's shape, with the mask (H, W) uint8 that was found."""
+    both = similarity(pair.wet, pair.clean) + similarity(restored, pair.clean)
+    luma = both
+    if pair.clean.ndim == 3:
+        wet, clean, out = (luminance(image) for image in (pair.wet, pair.clean, restored))
+        luma = similarity(wet, clean) + similarity(out, clean)
+    shared = joined = 0
+    if pair.mask is not None:
+        ours, true = found > 0, pair.mask > 0
+        shared, joined = int(np.count_nonzero(ours & true)), int(np.count_nonzero(ours | true))
+    return Score(pair.name, *both, *luma, shared, joined)
 
 
 def evaluate(engine: Engine, pairs: Iterable[Pair]) -> list[Score]:
     """Every pair's figures, the wet image restored by `engine`."""
-    scores = []
-    for pair in pairs:
-        restored, _ = restore(engine, pair.wet)
-        scores.append(Score(pair.name, *similarity(pair.wet, pair.clean), *similarity(restored, pair.clean)))
-    return scores
+    return [score(pair, *restore(engine, pair.wet)) for pair in pairs]
 
 
-def write_csv(scores: list[Score], path: Path) -> None:
+def write_csv(scores: Sequence[Score], path: Path) -> None:
     """One line per image, with a header."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(asdict(scores[0])))
@@ -97,31 +141,110 @@ def write_csv(scores: list[Score], path: Path) -> None:
         writer.writerows(asdict(score) for score in scores)
 
 
-def mean_and_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """The mean of `values`, and the 2.5 % and 97.5 % quantiles of its bootstrap (1000 draws)."""
-    rng = np.random.default_rng(seed)
-    means = rng.choice(values, (1000, len(values))).mean(axis=1)
+def mean_and_interval(values: np.ndarray, weights: np.ndarray | None = None,
+                      seed: int = 0) -> tuple[float, float, float]:
+    """The mean of `values`, weighted if asked, and the 2.5 % and 97.5 % quantiles of its bootstrap (1000 draws)."""
+    weights = np.ones(len(values)) if weights is None else weights
+    drawn = np.random.default_rng(seed).integers(len(values), size=(1000, len(values)))
+    means = (values * weights)[drawn].sum(axis=1) / np.maximum(weights[drawn].sum(axis=1), 1e-9)
     low, high = np.quantile(means, [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)
+    return float((values * weights).sum() / weights.sum()), float(low), float(high)
 
 
-def summary(scores: list[Score]) -> dict[str, float]:
-    """Means over the images, and the gains."""
-    table = np.array([[s.input_psnr, s.input_ssim, s.psnr, s.ssim] for s in scores])
-    input_psnr, input_ssim, psnr, ssim = table.mean(axis=0)
-    return {"images": len(scores), "input_psnr": float(input_psnr), "input_ssim": float(input_ssim),
-            "psnr": float(psnr), "ssim": float(ssim), "psnr_gain": float(psnr - input_psnr),
-            "ssim_gain": float(ssim - input_ssim)}
+@dataclass(frozen=True)
+class Column:
+    """One figure over the images of a set: its name, how many digits are shown, its value of each image, weights."""
+
+    name: str
+    digits: int
+    values: np.ndarray
+    weights: np.ndarray | None = None
+
+    def mean_and_interval(self) -> tuple[float, float, float]:
+        """The mean and its 95 % interval."""
+        return mean_and_interval(self.values, self.weights)
 
 
-def markdown(rows: dict[str, list[Score]]) -> str:
-    """A Markdown table: a row per name, means with their bootstrap intervals."""
-    lines = ["| model | images | input PSNR | input SSIM | PSNR | SSIM | PSNR gain |", "| --- " * 7 + "|"]
-    for name, scores in rows.items():
-        cells = [name, str(len(scores))]
-        columns = np.array([[s.input_psnr, s.input_ssim, s.psnr, s.ssim, s.psnr - s.input_psnr] for s in scores]).T
-        for values, digits in zip(columns, (2, 3, 2, 3, 2), strict=True):
-            mean, low, high = mean_and_interval(values)
-            cells.append(f"{mean:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def columns(scores: Sequence[Score], protocol: str) -> list[Column]:
+    """The figures of `scores` in the protocol "rgb" or "luma"; gains are missing of images that were clean already.
+
+    `mask_iou` is intersection over union of all images' masks together: the mean of theirs, weighted by the union.
+    """
+    end = "_luma" if protocol == "luma" else ""
+    table = {key: np.array([getattr(s, key + end) for s in scores])
+             for key in ("input_psnr", "input_ssim", "psnr", "ssim")}
+    found = []
+    if not (table["input_psnr"] == SAME).all():
+        found = [Column("input_psnr", 2, table["input_psnr"]), Column("input_ssim", 3, table["input_ssim"])]
+    found += [Column("psnr", 2, table["psnr"]), Column("ssim", 3, table["ssim"])]
+    if len(found) > 2:
+        found += [Column("psnr_gain", 2, table["psnr"] - table["input_psnr"]),
+                  Column("ssim_gain", 3, table["ssim"] - table["input_ssim"])]
+    shared, joined = (np.array([getattr(s, key) for s in scores], float) for key in ("mask_shared", "mask_joined"))
+    if joined.any():
+        found.append(Column("mask_iou", 3, shared / np.maximum(joined, 1), joined))
+    return found
+
+
+def is_grey(scores: Sequence[Score]) -> bool:
+    """Whether both protocols agree on every image, as they do on grey ones."""
+    return all(s.psnr == s.psnr_luma and s.ssim == s.ssim_luma for s in scores)
+
+
+def summary(scores: Sequence[Score]) -> dict[str, float]:
+    """Means over the images, of gains their 95 % intervals as well (`_low`, `_high`), and how many images there were.
+
+    Those of luminance end in `_luma`; grey images have no others than the first.
+    """
+    figures: dict[str, float] = {"images": len(scores)}
+    for protocol, end in (("rgb", ""), ("luma", "_luma"))[:1 if is_grey(scores) else 2]:
+        for column in columns(scores, protocol):
+            mean, low, high = column.mean_and_interval()
+            if column.name == "mask_iou":
+                figures.setdefault("mask_iou", mean)
+                continue
+            figures[column.name + end] = mean
+            if column.name.endswith("_gain"):
+                figures |= {f"{column.name}{end}_low": low, f"{column.name}{end}_high": high}
+    return figures
+
+
+HEADER = {"input_psnr": "input PSNR, dB", "input_ssim": "input SSIM", "psnr": "PSNR, dB", "ssim": "SSIM",
+          "psnr_gain": "gain, dB", "ssim_gain": "gain in SSIM", "mask_iou": "IoU of the mask"}
+PROTOCOLS = {"rgb": "RGB: squared error over all three channels, SSIM the mean of the channels'",
+             "luma": "Luminance: 0.299 R + 0.587 G + 0.114 B, full range, in 8 bits; grey images are taken as they are"}
+
+
+def markdown(rows: Sequence[tuple[str, str, Sequence[Score]]]) -> str:
+    """Two Markdown tables, one per protocol, of rows (images, model, scores): means with their bootstrap intervals."""
+    parts = []
+    for protocol, what in PROTOCOLS.items():
+        chosen = [row for row in rows if protocol == "luma" or not is_grey(row[2])]
+        if not chosen:
+            continue
+        lines = [f"{what}. Means with bootstrap intervals of 95 %; SSIM with a Gaussian window of sigma 1.5.", "",
+                 "| images | model | number | " + " | ".join(HEADER.values()) + " |",
+                 "| --- " * (len(HEADER) + 3) + "|"]
+        for images, model, scores in chosen:
+            cells = dict.fromkeys(HEADER, "")
+            for column in columns(scores, protocol):
+                mean, low, high = (f"{value:.{column.digits}f}" for value in column.mean_and_interval())
+                cells[column.name] = f"{mean} ({low} to {high})"
+            lines.append(f"| {images} | {model} | {len(scores)} | " + " | ".join(cells.values()) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def model_of_file(path: Path, stride: int = 32) -> Model:
+    """What a restorer's ONNX file says of itself; its height and width must be multiples of `stride`, 32 for all ours.
+
+    EvaluationError where it takes no images of one or three channels.
+    """
+    try:
+        shape = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()[0].shape
+    except Exception as error:
+        # ONNX Runtime raises many unrelated types here, none of them with a common base but Exception.
+        raise EvaluationError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+    if len(shape) != 4 or shape[3] not in (1, 3):
+        raise EvaluationError(f"{path}: takes {shape}, not images (N, H, W, 1 or 3); export it with `derain export`")
+    return Model(path.stem, "restore", path.absolute(), hashlib.sha256(path.read_bytes()).hexdigest(), shape[3], stride)

@@ -1,123 +1,115 @@
-"""The trainings that tables I and II of paper 1 compare, on the real pairs at hand."""
+"""The trainings that tables I and II of paper 1 compare."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from rich.progress import track
 from torch import nn
 
-from derain_ros.evaluate.restoration import Pair as NamedPair
-from derain_ros.evaluate.restoration import Score, read_pairs, similarity
-from derain_ros.train import checkpoint
-from derain_ros.train.data import HELD_OUT_FRAMES, DataError, Pair, SampleSource, image_files, occlusion_of
-from derain_ros.train.datasets import TrainingFolders
-from derain_ros.train.gan_losses import Features, perceptual_features
+from derain_ros.evaluate.restoration import Pair, Score, score
+from derain_ros.train.checkpoint import load_network
+from derain_ros.train.data import DataError
+from derain_ros.train.datasets import TrainingFolders, pairs
+from derain_ros.train.gan_losses import perceptual_features
 from derain_ros.train.recipe import RestoreRecipe
-from derain_ros.train.restore import fit
+from derain_ros.train.restore import Machine, fit
 from derain_ros.train.sources import sample_source, validation_set
-from derain_ros.train.validation import ValidationSet, as_tensor
+from derain_ros.train.validation import as_tensor, restore
 
 log = logging.getLogger(__name__)
 
 VALIDATION_FRAMES = ("800_", "5600_", "10400_")
-"""Whole frames of the real pairs on which trainings stop early; the table is made on those held out from all."""
+"""Whole frames of RobotCar(R) on which trainings stop early here; the tables are made on those held out from all."""
 
 
-@dataclass(frozen=True)
-class RealPairs:
-    """The real pairs by what they are for."""
+def ablation(data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe],
+             machine: Machine = Machine()) -> dict[str, list[Score]]:  # noqa: B008
+    """Table I: G, G+E and G+E+A, all trained alike by `phases` one after the other: on synthetic drops, on real pairs.
 
-    train: list[Pair]
-    validate: list[Pair]
-    test: list[NamedPair]
-
-    @classmethod
-    def load(cls, data: Path) -> RealPairs:
-        """Split the pairs below `data` by their frames; DataError where a part is left empty."""
-        wet, clean = data / "raindrop_real/train/rain", data / "raindrop_real/train/clean"
-        image_files(wet)
-        pairs = list(read_pairs(wet, clean, 3))
-        test = [p for p in pairs if p.name.startswith(HELD_OUT_FRAMES)]
-        validate = [p for p in pairs if p.name.startswith(VALIDATION_FRAMES)]
-        train = [p for p in pairs if not p.name.startswith(HELD_OUT_FRAMES + VALIDATION_FRAMES)]
-        for part, frames in ((test, HELD_OUT_FRAMES), (validate, VALIDATION_FRAMES), (train, ("others",))):
-            if not part:
-                raise DataError(f"{wet}: no image's name begins with one of {', '.join(frames)}")
-        return cls(_with_masks(train), _with_masks(validate), test)
-
-
-def ablation(data: Path, output: Path, recipe: RestoreRecipe) -> dict[str, list[Score]]:
-    """Table I: G, G+E and G+E+A, each pre-trained on synthetic drops, trained on real pairs, scored on others.
-
-    All are trained alike by `recipe`. A training found below `output` is taken up, or, if it is done, used.
+    A training found below `output` is taken up, or, if it is done, used. DataError where the data lacks a part.
     """
-    real, perceptual, rows = RealPairs.load(data), perceptual_features(), {}
-    for name, enhancer, aggregation in (("G", False, False), ("G+E", True, False), ("G+E+A", True, True)):
+    forms = {"G": (False, False), "G+E": (True, False), "G+E+A": (True, True)}
+    return _rows(data, output, {name: [replace(phase, enhancer=enhancer, aggregation=aggregation) for phase in phases]
+                                for name, (enhancer, aggregation) in forms.items()}, machine)
+
+
+def initialisation(data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe],
+                   machine: Machine = Machine()) -> dict[str, list[Score]]:  # noqa: B008
+    """Table II: the last of `phases`, on real pairs, from weights that are random, or learnt on sharp or on our drops.
+
+    A training found below `output` is taken up, or, if it is done, used. DataError where the data lacks a part.
+    """
+    *before, last = phases
+    if not before:
+        raise DataError("the recipe has no phase on synthetic drops before the real pairs; take the one called paper")
+    return _rows(data, output, {
+        "Random": [last],
+        "Sharp drops": [*(replace(phase, sharp_drops=True) for phase in before), last],
+        "Our drops": [*before, last]}, machine)
+
+
+def _rows(data: Sequence[Path], output: Path, trainings: Mapping[str, Sequence[RestoreRecipe]],
+          machine: Machine) -> dict[str, list[Score]]:
+    """The figures of each training on the pairs held out from all."""
+    folders = split(data)
+    test = [(path.name, path.read()) for folder in data for path in pairs(folder, "test")]
+    if not test or not folders.train or not folders.validation:
+        raise DataError(f"{', '.join(map(str, data))}: must hold real pairs to train on, to stop early on and to test "
+                        "on")
+    rows = {}
+    for name, phases in trainings.items():
         log.info("%s", name)
-        variant = replace(recipe, enhancer=enhancer, aggregation=aggregation)
-        folder = output / name.lower().replace("+", "_")
-        initial = pre_train(data, folder / "synthetic", variant, perceptual, sharp=False)
-        rows[name] = score(_on_real(real, folder / "real", variant, perceptual, initial), real.test)
+        checkpoint = train(folders, output / name.lower().replace("+", "_").replace(" ", "_"), phases, machine)
+        held_out = [Pair(place, pair.wet, pair.clean, pair.mask) for place, pair in test]
+        rows[name] = score_network(load_network(checkpoint), held_out)
     return rows
 
 
-def initialisation(data: Path, output: Path, recipe: RestoreRecipe) -> dict[str, list[Score]]:
-    """Table II: the whole network on real pairs, its weights at first random, or learnt on sharp or on our drops.
+def split(data: Sequence[Path]) -> TrainingFolders:
+    """What the folders hold, the pairs to validate on apart from those to test on.
 
-    A training found below `output` is taken up, or, if it is done, used.
+    Of RobotCar(R) there is one held-out part: VALIDATION_FRAMES are taken out of training in its place.
     """
-    real, perceptual, rows = RealPairs.load(data), perceptual_features(), {}
-    for name, sharp in (("Random", None), ("Sharp drops", True), ("Our drops", False)):
-        log.info("%s", name)
-        folder = output / name.lower().replace(" ", "_")
-        initial = None if sharp is None else pre_train(data, folder / "synthetic", recipe, perceptual, sharp)
-        rows[name] = score(_on_real(real, folder / "real", recipe, perceptual, initial), real.test)
-    return rows
+    folders = TrainingFolders.find(data)
+    tested = {path.wet for folder in data for path in pairs(folder, "test")}
+    kept_out = [path for path in folders.train if path.wet.name.startswith(VALIDATION_FRAMES)]
+    validation = [path for path in folders.validation if path.wet not in tested]
+    if validation:
+        return replace(folders, validation=validation)
+    return replace(folders, train=[path for path in folders.train if path not in kept_out], validation=kept_out)
 
 
-def pre_train(data: Path, output: Path, recipe: RestoreRecipe, perceptual: Features | None, sharp: bool) -> Path:
-    """Train on synthetic pairs alone, their drops out of focus, or as in the reference model `sharp`."""
-    folders = TrainingFolders.find([data])
-    recipe = replace(recipe, real_share=0.0, sharp_drops=sharp)
-    return _fit(sample_source(folders, recipe), validation_set(folders, recipe), output, recipe, perceptual)
+def train(folders: TrainingFolders, output: Path, phases: Sequence[RestoreRecipe], machine: Machine) -> Path:
+    """One training, phase by phase, each from the best weights of the one before; returns the last checkpoint.
+
+    KeyboardInterrupt after Ctrl-C, when what there is has been written.
+    """
+    checkpoint = ""
+    for number, recipe in enumerate(phases, 1):
+        recipe = replace(recipe, start_from=checkpoint)
+        fabric = Fabric(accelerator=machine.accelerator, devices=1,
+                        precision=machine.precision)  # type: ignore[arg-type]  # a literal there
+        fabric.launch()
+        perceptual = perceptual_features() if recipe.adversarial else None
+        checkpoint, stopped = fit(fabric, sample_source(folders, recipe), validation_set(folders, recipe),
+                                  output / str(number), recipe, perceptual, machine.workers)
+        if stopped:
+            raise KeyboardInterrupt
+    return Path(checkpoint)
 
 
 @torch.no_grad()
-def score(net: nn.Module, pairs: Sequence[NamedPair]) -> list[Score]:
-    """Figures of `pairs`, whose sides are multiples of 32, restored by `net`."""
+def score_network(net: nn.Module, held_out: Sequence[Pair]) -> list[Score]:
+    """Figures of colour pairs restored by `net`, rounded to 8 bits as a robot gets them."""
     scores = []
-    for pair in pairs:
-        restored = (net(as_tensor(pair.wet)).restored[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy()
-        scores.append(Score(pair.name, *similarity(pair.wet, pair.clean), *similarity(restored, pair.clean)))
+    for pair in track(held_out, "restoring"):
+        restored, mask = restore(net, as_tensor(pair.wet))
+        image = (restored[0] * 255 + 0.5).byte().permute(1, 2, 0).numpy()
+        scores.append(score(pair, image, mask.numpy()))
     return scores
-
-
-def _with_masks(pairs: list[NamedPair]) -> list[Pair]:
-    return [Pair(p.wet, p.clean, occlusion_of(p.wet, p.clean)) for p in pairs]
-
-
-def _on_real(real: RealPairs, output: Path, recipe: RestoreRecipe, perceptual: Features | None,
-             initial: Path | None) -> nn.Module:
-    """Train on the real pairs alone."""
-    recipe = replace(recipe, real_share=1.0, start_from="" if initial is None else str(initial))
-    source = SampleSource(real.train, None, recipe.crop, 1.0, recipe.clean_share, recipe.seed)
-    return checkpoint.load_network(_fit(source, _validation(real.validate), output, recipe, perceptual))
-
-
-def _fit(source: SampleSource, images: ValidationSet, output: Path, recipe: RestoreRecipe,
-         perceptual: Features | None) -> Path:
-    """Train on the fastest device there is."""
-    result, stopped = fit(Fabric(devices=1, precision="bf16-mixed"), source, images, output, recipe, perceptual)
-    if stopped:
-        raise KeyboardInterrupt
-    return Path(result)
-
-
-def _validation(pairs: list[Pair]) -> ValidationSet:
-    """Pairs to restore, and their first dozen clean images to keep."""
-    return ValidationSet(pairs, [p.clean for p in pairs[:12]])

@@ -73,8 +73,12 @@ class Enhancer(nn.Module):
 class FastRestorer(nn.Module):
     """Images (N, channels, H, W) float in 0..1, H and W multiples of 32, to `Restoration`.
 
-    `width` 64 and `blocks` 9: 0.86 M parameters with one channel. The residuals start near zero, so that an untrained
-    network returns its input.
+    | width, blocks | parameters, 1 / 3 channels | GMAC at 720x540 (padded), 1 / 3 channels |
+    | --- | --- | --- |
+    | 64, 9 (balanced) | 0.966 M / 1.040 M | 7.5 / 9.3 |
+    | 32, 6 (fast) | 0.197 M / 0.234 M | 1.8 / 2.7 |
+
+    The residuals start near zero, so that an untrained network returns its input.
     """
 
     def __init__(self, channels: int = 3, width: int = 64, blocks: int = 9) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from derain_ros.nets.fast import STRIDE, FastRestorer
+from derain_ros.nets.printed import PrintedRestorer
+from derain_ros.train import checkpoint as checkpoints
+from derain_ros.train.data import DataError
 from derain_ros.train.export import ExportError, export_onnx
+
+Restorer = FastRestorer | PrintedRestorer
 
 
 class RestorerGraph(nn.Module):
-    """A restorer as the robot runs it: `image` (N, H, W, C) uint8 to `restored` of that form, `mask` (N, H, W)."""
+    """A restorer as the robot runs it: `image` (N, H, W, C) uint8 to `restored` of that form, `mask` (N, H, W).
 
-    def __init__(self, net: FastRestorer) -> None:
+    Of the printed network each normalisation is folded into its convolution.
+    """
+
+    def __init__(self, net: Restorer) -> None:
         super().__init__()
-        self.net = net
+        self.net = net.folded() if isinstance(net, PrintedRestorer) else net
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Scale to 0..1, restore, clamp and round; the mask is 255 where the network is more sure than not."""
@@ -28,40 +35,37 @@ class RestorerGraph(nn.Module):
         return restored, (out.mask[:, 0] > 0).to(torch.uint8) * 255
 
 
-def load_restorer(checkpoint: Path) -> tuple[FastRestorer, dict[str, Any]]:
-    """The averaged network of a training checkpoint, and the checkpoint's other content."""
+def load_restorer(checkpoint: Path) -> tuple[Restorer, dict[str, Any]]:
+    """The averaged network of a training checkpoint, for evaluation, and all that the checkpoint holds."""
     try:
-        state = torch.load(checkpoint, weights_only=False, map_location="cpu")
-        recipe = state["recipe"]
-        net = FastRestorer(int(state["average"]["stem.weight"].shape[1]) // 16, recipe["width"], recipe["blocks"])
-        net.load_state_dict(state["average"])
-    except (OSError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        net = checkpoints.load_network(checkpoint)
+        assert isinstance(net, (FastRestorer, PrintedRestorer))
+        return net, checkpoints.read(checkpoint)
+    except (DataError, KeyError) as error:
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train restore`: {error}") from error
-    return net.eval(), state
 
 
-def to_grey(net: FastRestorer) -> FastRestorer:
+def to_grey(net: Restorer) -> Restorer:
     """The one-channel network that does to a grey image what `net` (3 channels) does to its three equal copies.
 
-    Weights on the three copies of an input are added; the three outputs are averaged.
+    Weights on the three copies of an input are added; the three outputs are averaged. Both agree as far as the three
+    generated channels do: the enhancer, and the hyperbolic tangent of the printed network, get their mean.
     """
+    return _fast_to_grey(net) if isinstance(net, FastRestorer) else _printed_to_grey(net)
+
+
+def _fast_to_grey(net: FastRestorer) -> FastRestorer:
     grey = FastRestorer(1, net.width, net.blocks)
     edge = net.width // 2
     state = dict(net.state_dict())
 
-    def fold_inputs(weight: Tensor) -> Tensor:
-        return torch.stack(weight.split(16, dim=1)).sum(0)
-
     def fold_outputs(weight: Tensor) -> Tensor:
         return torch.stack(weight.split(16, dim=0)).mean(0)
 
-    state["stem.weight"] = fold_inputs(state["stem.weight"])
-    pixels, features = state["aggregate_quarter.weight"].split([48, edge], dim=1)
-    state["aggregate_quarter.weight"] = torch.cat([fold_inputs(pixels), features], 1)
-    features, pixels = state["fuse_quarter.weight"].split([2 * edge, 48], dim=1)
-    state["fuse_quarter.weight"] = torch.cat([features, fold_inputs(pixels)], 1)
-    front = state["enhancer.front.0.weight"].split([48, 48], dim=1)
-    state["enhancer.front.0.weight"] = torch.cat([fold_inputs(part) for part in front], 1)
+    state["stem.weight"] = _fold_inputs(state["stem.weight"], 0, 48)
+    state["aggregate_quarter.weight"] = _fold_inputs(state["aggregate_quarter.weight"], 0, 48)
+    state["fuse_quarter.weight"] = _fold_inputs(state["fuse_quarter.weight"], 2 * edge, 48)
+    state["enhancer.front.0.weight"] = _fold_inputs(_fold_inputs(state["enhancer.front.0.weight"], 0, 48), 16, 48)
     for name in ("image", "enhancer.last"):
         state[f"{name}.weight"] = fold_outputs(state[f"{name}.weight"])
         state[f"{name}.bias"] = fold_outputs(state[f"{name}.bias"])
@@ -69,8 +73,35 @@ def to_grey(net: FastRestorer) -> FastRestorer:
     return grey.eval()
 
 
-def export_restorer(net: FastRestorer, path: Path) -> None:
-    """Write a restorer to `path`; any batch, any height and width that are multiples of its stride."""
+def _printed_to_grey(net: PrintedRestorer) -> PrintedRestorer:
+    grey = PrintedRestorer(1, net.enhancer is not None, net.generator.aggregation)
+    state = dict(net.state_dict())
+    # Where the image's three channels begin among those that a convolution takes.
+    inputs = {"generator.down_half.conv": [0]}
+    if net.generator.aggregation:
+        inputs |= {"generator.join_half.conv": [0], "generator.join_up_full.conv": [32 + 16]}
+    outputs = ["generator.image"]
+    if net.enhancer is not None:
+        # Generated and wet image; the first is one channel when the second's turn comes.
+        inputs["enhancer.first"], outputs = [0, 1], [*outputs, "enhancer.last"]
+    for name, places in inputs.items():
+        for first in places:
+            state[f"{name}.weight"] = _fold_inputs(state[f"{name}.weight"], first, 3)
+    for name in outputs:
+        for part in ("weight", "bias"):
+            state[f"{name}.{part}"] = state[f"{name}.{part}"].mean(0, keepdim=True)
+    grey.load_state_dict(state)
+    return grey.eval()
+
+
+def _fold_inputs(weight: Tensor, first: int, count: int) -> Tensor:
+    """Weights (outputs, inputs, h, w) whose `count` inputs from `first` on, three alike parts, are added to one."""
+    before, colour, after = weight.split([first, count, weight.shape[1] - first - count], dim=1)
+    return torch.cat([before, torch.stack(colour.split(count // 3, dim=1)).sum(0), after], 1)
+
+
+def export_restorer(net: Restorer, path: Path) -> None:
+    """Write a restorer to `path`; any batch, any height and width that are multiples of STRIDE."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, 3 * STRIDE, 4 * STRIDE, net.channels), dtype=np.uint8))
     export_onnx(RestorerGraph(net), example, ["restored", "mask"], {0: "batch", 1: "height", 2: "width"}, path)

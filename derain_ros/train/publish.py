@@ -1,4 +1,4 @@
-"""A restorer's checkpoint becomes a model of the manifest: exported, measured on images never trained on, entered."""
+"""A restorer's checkpoint becomes a model of the manifest: exported, measured on images held out, entered."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
+from rich.progress import track
 
-from derain_ros.engine import Engine, load
-from derain_ros.evaluate.restoration import Pair, evaluate, read_pairs, restore, similarity, summary
-from derain_ros.manifest import MANIFEST_NAME, Manifest
-from derain_ros.nets.fast import STRIDE
-from derain_ros.train.data import HELD_OUT_FRAMES, LUMA, image_files, occlusion_of, read_rgb, synthetic_pairs
+from derain_ros.engine import load
+from derain_ros.evaluate.held_out import KINDS, held_out
+from derain_ros.evaluate.restoration import Score, evaluate, markdown, summary
+from derain_ros.manifest import MANIFEST_NAME, Manifest, Model
+from derain_ros.nets.fast import STRIDE, FastRestorer
+from derain_ros.train.card import write_block, write_card
 from derain_ros.train.export_restorer import export_restorer, load_restorer, to_grey
 
 
@@ -29,61 +30,55 @@ def enter(directory: Path, entry: dict[str, Any]) -> None:
     manifest.write_text(text, encoding="utf-8")
 
 
-def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, data: Path | None) -> dict[str, float]:
-    """Export a restorer as `directory`/`name`.onnx and enter it; returns its figures, none without `data`.
+def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, data: Path | None,
+                     serves: tuple[str, ...] = ()) -> dict[str, float]:
+    """Export a restorer as `directory`/`name`.onnx, enter it and write its card; returns figures, none without `data`.
 
-    `grey` folds the colour network into one that takes grey images.
+    `grey` folds the colour network into one that takes grey images. `serves` names the anomalies it is made for, none
+    a general one. Its plan is the one that the name says: `_quality` or `_fast` in it, else balanced.
     """
-    net, _ = load_restorer(checkpoint)
+    net, state = load_restorer(checkpoint)
     if grey:
         net = to_grey(net)
     path = directory / f"{name}.onnx"
     export_restorer(net, path)
+    what = (f"Fast generator and enhancer, {net.width} filters, {net.blocks} residual blocks"
+            if isinstance(net, FastRestorer) else "Generator, enhancer and aggregation as printed")
     entry: dict[str, Any] = {
         "name": name, "task": "restore", "file": path.name, "channels": net.channels, "stride": STRIDE,
-        "description": f"Fast generator and enhancer, {net.width} filters, {net.blocks} residual blocks, "
-                       + ("grey" if net.channels == 1 else "RGB"),
-        "figures": {}, "card": f"{name}.md"}
+        "description": f"{what}, {'grey' if net.channels == 1 else 'RGB'}", "plan": plan_of(name),
+        "precision": "float32", "figures": {}, "card": f"{name}.md"}
+    if serves:
+        entry["serves"] = list(serves)
     enter(directory, entry)
-    if data is not None:
-        entry["figures"] = measure(load(Manifest.load(directory).get(name)), data)
-        enter(directory, entry)
-    return dict(entry["figures"])
+    write_card(directory / entry["card"], name, net, state)
+    return {} if data is None else publish_figures(name, directory, entry, data)
 
 
-def measure(engine: Engine, data: Path) -> dict[str, float]:
-    """Figures of a restorer on what training never saw below `data`, in the channels it takes.
+def plan_of(name: str) -> str:
+    """The plan that a restorer's name says: the part `quality` or `fast`, else `balanced`."""
+    parts = name.split("_")
+    return next((plan for plan in ("quality", "fast") if plan in parts), "balanced")
 
-    `real_*`: the real pairs held out; `synthetic_*`: drops of our own on photographs held out, whose mask is known;
-    `clean_psnr`: those photographs without drops, which should come back as they are. PSNR in dB.
+
+def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:
+    """Measure the model `name` of `directory` on what is held out below `data`, for its entry and its card; returns it.
+
+    In the entry each figure of `evaluate.restoration.summary` has the kind of images before it, as in `real_psnr_gain`.
     """
-    channels = engine.model.channels
-    folder = data / "raindrop_real/train"
-    real = list(read_pairs(folder / "rain", folder / "clean", channels, HELD_OUT_FRAMES))
-    scores = summary(evaluate(engine, real))
-    rendered = synthetic_pairs([data / "bsds500/val", data / "camvid/val/image"], 60, 256, seed=977)
-    synthetic = summary(evaluate(engine, (Pair("", in_channels(p.wet, channels), in_channels(p.clean, channels))
-                                          for p in rendered)))
-    photographs = [in_channels(read_rgb(path), channels) for path in image_files(data / "bsds500/val")[::5]]
-    kept = [similarity(restore(engine, image)[0], image)[0] for image in photographs]
-    figures = {f"real_{key}": value for key, value in scores.items()}
-    figures |= {"synthetic_psnr_gain": synthetic["psnr_gain"], "synthetic_ssim_gain": synthetic["ssim_gain"]}
-    figures["real_mask_iou"] = _mask_iou(engine, [(p.wet, occlusion_of(p.wet, p.clean)) for p in real])
-    figures["synthetic_mask_iou"] = _mask_iou(engine, [(in_channels(p.wet, channels), p.mask) for p in rendered])
-    figures["clean_psnr"] = float(np.mean(kept))
-    return {key: round(value, 4) for key, value in figures.items()}
+    model = Manifest.load(directory).get(name)
+    rows = measure(model, data)
+    figures = {f"{kind}_{key}": round(value, 4) for kind, scores in rows.items()
+               for key, value in summary(scores).items()}
+    enter(directory, {**entry, "figures": figures})
+    notes = "\n".join(f"- {kind}: {what}" for kind, what in KINDS.items() if kind in rows)
+    table = markdown([(kind, name, scores) for kind, scores in rows.items()])
+    write_block(directory / model.card, f"figures {name}", f"{notes}\n\n{table}")
+    return figures
 
 
-def in_channels(image: np.ndarray, channels: int) -> np.ndarray:
-    """An RGB image as it is for three channels, its luminance (H, W) for one."""
-    return image if channels == 3 else np.rint(image @ np.array(LUMA)).astype(np.uint8)
-
-
-def _mask_iou(engine: Engine, images: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Intersection over union of found and true masks, over all pixels of all images."""
-    shared = joined = 0
-    for wet, truth in images:
-        found, true = restore(engine, wet)[1] > 0, truth > 0
-        shared += int(np.count_nonzero(found & true))
-        joined += int(np.count_nonzero(found | true))
-    return shared / max(joined, 1)
+def measure(model: Model, data: Path) -> dict[str, list[Score]]:
+    """Figures of a restorer on each kind of images held out below `data`, in the channels it takes."""
+    engine = load(model)
+    return {kind: evaluate(engine, track(pairs, f"{model.name}: {kind}"))
+            for kind, pairs in held_out(data, model.channels).items()}

@@ -13,11 +13,12 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from derain_ros.engine import load
+from derain_ros.evaluate.restoration import luminance
 from derain_ros.manifest import Manifest, Model
 from derain_ros.train.data import CLEAN_FOLDERS, image_files, read_rgb, real_pairs, synthetic_pairs
+from derain_ros.train.equalise import equalise
 from derain_ros.train.export import ExportError
-from derain_ros.train.publish import enter, in_channels, measure
+from derain_ros.train.publish import enter, publish_figures
 
 QUANTIZED_OPS = ("Conv", "Add", "Concat", "AveragePool", "Resize", "Relu")
 SUFFIX = "_int8"
@@ -40,21 +41,25 @@ def calibration_images(data: Path, channels: int) -> list[np.ndarray]:
     real = [pair.wet for pair in real_pairs(data, held_out=False)[::4]]
     synthetic = [pair.wet for pair in synthetic_pairs([data / f for f in CLEAN_FOLDERS], 30, 256, seed=41)]
     dry = [cv2.resize(read_rgb(p), (256, 256)) for p in image_files(data / CLEAN_FOLDERS[0])[::40]]
-    return [np.atleast_3d(in_channels(image, channels)) for image in (*real, *synthetic, *dry)]
+    return [image if channels == 3 else luminance(image)[..., None] for image in (*real, *synthetic, *dry)]
 
 
 def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
     """Write `source` with unsigned 8-bit activations and signed 8-bit weights, per channel, to `target`.
 
-    What is added to the image itself stays float: eight bits there would be noise on every clean pixel.
+    What is added to the image itself stays float: eight bits there would be noise on every clean pixel. Channels are
+    made alike first: without that, clean photographs lose up to 2 dB.
     ExportError where the model is none of ours.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        additions = _additions_to_the_image(onnx.load(prepared))
+        model = onnx.load(prepared)
+        additions = _additions_to_the_image(model)
         if not additions:
             raise ExportError(f"{source}: has no residual on the image; quantise a model of `derain export`")
+        equalise(model, images)
+        onnx.save(model, prepared)
         quantize_static(str(prepared), str(target), _Wet(images), quant_format=QuantFormat.QDQ, per_channel=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                         op_types_to_quantize=list(QUANTIZED_OPS), nodes_to_exclude=additions)
@@ -67,14 +72,14 @@ def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float
     quantize_onnx(model.file, path, calibration_images(data, model.channels))
     entry = _entry(model, path)
     enter(directory, entry)
-    entry["figures"] = measure(load(Manifest.load(directory).get(entry["name"])), data)
-    enter(directory, entry)
-    return dict(entry["figures"])
+    return publish_figures(entry["name"], directory, entry, data)
 
 
 def _entry(model: Model, path: Path) -> dict[str, Any]:
-    return {"name": path.stem, "task": model.task, "file": path.name, "channels": model.channels,
-            "stride": model.stride, "description": f"{model.description}, 8 bit", "figures": {}, "card": model.card}
+    entry = {"name": path.stem, "task": model.task, "file": path.name, "channels": model.channels,
+             "stride": model.stride, "description": f"{model.description}, 8 bit", "plan": model.plan,
+             "precision": "int8", "figures": {}, "card": model.card}
+    return entry | ({"serves": list(model.serves)} if model.serves else {})
 
 
 def _additions_to_the_image(model: onnx.ModelProto) -> list[str]:

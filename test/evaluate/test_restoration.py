@@ -17,7 +17,10 @@ from derain_ros.evaluate.restoration import (
     evaluate,
     markdown,
     mean_and_interval,
+    model_of_file,
     read_pairs,
+    restore,
+    score,
     similarity,
     summary,
     write_csv,
@@ -40,12 +43,60 @@ def test_scores_a_restorer_on_pairs(tmp_path: Path) -> None:
     scores = evaluate(engine, [Pair("a", clean - 10, clean), Pair("b", clean, clean)])
     assert scores[0].psnr == 100.0 and scores[0].input_psnr == pytest.approx(28.13, abs=0.01)
     assert scores[1].input_psnr == 100.0 and scores[1].psnr == pytest.approx(28.13, abs=0.01)
-    assert summary(scores)["psnr_gain"] == pytest.approx(0.0)
+    figures = summary(scores)
+    assert figures["psnr_gain"] == figures["psnr_gain_luma"] == pytest.approx(0.0)
+    assert figures["psnr_gain_low"] < -60 and figures["psnr_gain_high"] > 60 and "mask_iou" not in figures
     write_csv(scores, tmp_path / "scores.csv")
     with (tmp_path / "scores.csv").open() as file:
         assert [row["name"] for row in csv.DictReader(file)] == ["a", "b"]
-    table = markdown({"tiny": scores}).splitlines()
-    assert len(table) == 3 and len({line.count("|") for line in table}) == 1 and "| tiny | 2 |" in table[2]
+    table = markdown([("held out", "tiny", scores)]).splitlines()
+    rows = [line for line in table if line.startswith("|")]
+    assert len(rows) == 6 and len({row.count("|") for row in rows}) == 1, "a table for each protocol"
+    assert all("| held out | tiny | 2 |" in rows[k] for k in (2, 5))
+    assert "RGB" in table[0] and any(line.startswith("Luminance: 0.299") for line in table)
+
+
+def test_both_protocols_and_the_mask() -> None:
+    clean = np.full((40, 40, 3), 100, np.uint8)
+    wet, restored, mask = clean.copy(), clean.copy(), np.zeros((40, 40), np.uint8)
+    wet[..., 2] += 30
+    restored[:, :20, 1] += 10
+    mask[:, :20] = 255
+    found = np.zeros_like(mask)
+    found[:, 10:30] = 255
+    figures = score(Pair("a", wet, clean, mask), restored, found)
+    assert figures.input_psnr == pytest.approx(20 * np.log10(255 / 30) + 10 * np.log10(3))
+    assert figures.input_psnr_luma == pytest.approx(20 * np.log10(255 / 3), abs=1e-6), "0.114 of 30, rounded"
+    assert figures.psnr_luma == pytest.approx(20 * np.log10(255 / 6) + 10 * np.log10(2)), "0.587 of 10, rounded"
+    assert (figures.mask_shared, figures.mask_joined) == (400, 1200)
+    assert summary([figures])["mask_iou"] == pytest.approx(1 / 3)
+
+
+def test_the_iou_is_that_of_all_pixels_together() -> None:
+    image = np.zeros((16, 16), np.uint8)
+    small = score(Pair("a", image, image + 1, np.where(np.arange(256).reshape(16, 16) < 2, 255, 0)), image, image)
+    large = score(Pair("b", image, image + 1, image + 255), image, image + 255)
+    assert summary([small, large])["mask_iou"] == pytest.approx(256 / 258)
+
+
+def test_clean_images_have_no_gain_and_grey_ones_one_protocol(tmp_path: Path) -> None:
+    engine = load(Manifest.load(tiny_models.write_models(tmp_path)).get("restore_rgb"))
+    grey = np.random.default_rng(0).integers(20, 200, (32, 32), dtype=np.uint8)
+    scores = evaluate(engine, [Pair("a", grey, grey)])
+    assert scores[0].psnr == pytest.approx(28.13, abs=0.01), "a colour model takes grey as three equal channels"
+    assert set(summary(scores)) == {"images", "psnr", "ssim"}
+    table = markdown([("clean", "tiny", scores)])
+    assert "RGB:" not in table and "| clean | tiny | 1 |  |  | 28.13 (28.13 to 28.13) |" in table
+
+
+def test_a_model_of_a_file(tmp_path: Path) -> None:
+    path = tiny_models.write_models(tmp_path) / "restore_mono.onnx"
+    model = model_of_file(path, tiny_models.STRIDE)
+    image = np.full((21, 35), 50, np.uint8)
+    assert model.channels == 1 and (restore(load(model), image)[0] == 60).all()
+    (tmp_path / "other.onnx").write_bytes(b"none")
+    with pytest.raises(EvaluationError, match="cannot be loaded"):
+        model_of_file(tmp_path / "other.onnx")
 
 
 def test_interval_holds_the_mean_and_narrows() -> None:

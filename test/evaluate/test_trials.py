@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -12,66 +12,69 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from derain_ros.evaluate import trials  # noqa: E402
 from derain_ros.evaluate.restoration import Pair  # noqa: E402
-from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
-from derain_ros.train.checkpoint import load_network  # noqa: E402
+from derain_ros.train.checkpoint import build, read  # noqa: E402
 from derain_ros.train.data import DataError  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
+from derain_ros.train.restore import Machine  # noqa: E402
 
-TINY = RestoreRecipe(network="printed", adversarial=True, average=0.0, steps=1, validate_every=1, patience=2, batch=2,
-                     crop=32, synthetic=2)
+TINY = RestoreRecipe(network="printed", adversarial=True, steps=1, validate_every=1, batch=2, crop=32, synthetic=2,
+                     real_share=0.0)
+PHASES = (TINY, RestoreRecipe(**{**asdict(TINY), "real_share": 1.0, "synthetic": 0}))
+MACHINE = Machine("cpu", precision="32-true", workers=0)
 
 
-def test_real_pairs_are_split_by_frame(data_folder: Path, tmp_path: Path) -> None:
-    real = trials.RealPairs.load(data_folder)
-    assert sorted(p.name for p in real.test) == ["2400_80_1.png", "7200_240_3.png"]
-    assert len(real.validate) == len(real.train) == 1
-    images = [p.clean for p in (*real.train, *real.validate, *real.test)]
-    assert len({image.tobytes() for image in images}) == 4
-    assert real.train[0].mask.any()
-    with pytest.raises(DataError, match="holds no"):
-        trials.RealPairs.load(tmp_path)
-    for folder in ("rain", "clean"):
-        (tmp_path / "raindrop_real/train" / folder).mkdir(parents=True)
-        cv2.imwrite(str(tmp_path / "raindrop_real/train" / folder / "1_1.png"), np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(DataError, match="begins with one of 2400_"):
-        trials.RealPairs.load(tmp_path)
+@pytest.fixture(autouse=True)
+def no_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "perceptual_features", lambda: None)
+
+
+def test_pairs_to_validate_on_are_not_those_of_the_table(data_folder: Path, tmp_path: Path) -> None:
+    folders = trials.split([data_folder])
+    names = [sorted(p.wet.name for p in part) for part in (folders.train, folders.validation)]
+    assert names == [["0_0_0.png"], ["800_26_1.png"]]
+    for part in ("train", "test"):
+        for side in ("rain", "clean"):
+            (tmp_path / part / side).mkdir(parents=True)
+    with pytest.raises(DataError):
+        trials.ablation([tmp_path], tmp_path / "runs", PHASES, MACHINE)
 
 
 def test_scores_a_network() -> None:
     class Darker(torch.nn.Module):
         def forward(self, image: torch.Tensor) -> object:
-            return PrintedRestorer(3)(image)._replace(restored=image - 10 / 255)
+            return build(asdict(TINY))(image)._replace(restored=image - 10 / 255)
 
-    clean = np.random.default_rng(0).integers(20, 200, (32, 32, 3), dtype=np.uint8)
-    score, = trials.score(Darker(), [Pair("a", clean + 10, clean)])  # type: ignore[arg-type]
+    clean = np.random.default_rng(0).integers(20, 200, (33, 40, 3), dtype=np.uint8)
+    score, = trials.score_network(Darker(), [Pair("a", clean + 10, clean)])
     assert score.psnr == 100.0 and score.input_psnr == pytest.approx(28.13, abs=0.01)
 
 
 def test_ablation_trains_three_forms_alike(data_folder: Path, tmp_path: Path) -> None:
-    rows = trials.ablation(data_folder, tmp_path, TINY)
+    rows = trials.ablation([data_folder], tmp_path, PHASES, MACHINE)
     assert list(rows) == ["G", "G+E", "G+E+A"] and all(len(scores) == 2 for scores in rows.values())
     for folder, enhancer, aggregation in (("g", False, False), ("g_e", True, False), ("g_e_a", True, True)):
-        net = load_network(tmp_path / folder / "real/best.pt")
-        assert (net.enhancer is not None, net.generator.aggregation) == (enhancer, aggregation)
-        assert (tmp_path / folder / "synthetic/best.pt").is_file()
+        first, second = (read(tmp_path / folder / phase / "last.pt") for phase in ("1", "2"))
+        assert (second["recipe"]["enhancer"], second["recipe"]["aggregation"]) == (enhancer, aggregation)
+        assert not first["recipe"]["start_from"] and second["recipe"]["start_from"].endswith(f"{folder}/1/last.pt")
     # What is done is not done again.
     before = [p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*.pt"))]
-    assert trials.ablation(data_folder, tmp_path, TINY) == rows
+    assert trials.ablation([data_folder], tmp_path, PHASES, MACHINE) == rows
     assert [p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*.pt"))] == before
 
 
 def test_initialisation_differs_in_the_first_weights(data_folder: Path, tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    begins = []
-    fit = trials.fit
+    trained = {}
 
-    def watch(fabric: object, source: object, images: object, output: Path, recipe: RestoreRecipe,
-              perceptual: object) -> tuple[str, bool]:
-        begins.append((recipe.start_from, recipe.real_share, recipe.sharp_drops))
-        return fit(fabric, source, images, output, recipe, perceptual)  # type: ignore[arg-type]
+    def watch(folders: object, output: Path, phases: list[RestoreRecipe], machine: Machine) -> Path:
+        trained[output.name] = [(p.sharp_drops, p.real_share) for p in phases]
+        return Path("weights")
 
-    monkeypatch.setattr(trials, "fit", watch)
-    rows = trials.initialisation(data_folder, tmp_path, TINY)
+    monkeypatch.setattr(trials, "train", watch)
+    monkeypatch.setattr(trials, "load_network", lambda path: build(asdict(TINY)).eval())
+    rows = trials.initialisation([data_folder], tmp_path, PHASES, MACHINE)
     assert list(rows) == ["Random", "Sharp drops", "Our drops"]
-    assert begins == [("", 1.0, False), ("", 0.0, True), (str(tmp_path / "sharp_drops/synthetic/best.pt"), 1.0, False),
-                      ("", 0.0, False), (str(tmp_path / "our_drops/synthetic/best.pt"), 1.0, False)]
+    assert trained == {"random": [(False, 1.0)], "sharp_drops": [(True, 0.0), (False, 1.0)],
+                       "our_drops": [(False, 0.0), (False, 1.0)]}
+    with pytest.raises(DataError, match="no phase on synthetic drops"):
+        trials.initialisation([data_folder], tmp_path, PHASES[1:], MACHINE)

@@ -10,14 +10,17 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+import onnx  # noqa: E402
+
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.restoration import restore  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.fast import STRIDE, FastRestorer  # noqa: E402
+from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
 from derain_ros.train.export import ExportError  # noqa: E402
 from derain_ros.train.export_restorer import RestorerGraph, load_restorer, to_grey  # noqa: E402
-from derain_ros.train.publish import publish_restorer  # noqa: E402
-from derain_ros.train.restore import RestoreRecipe  # noqa: E402
+from derain_ros.train.publish import plan_of, publish_restorer  # noqa: E402
+from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,26 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     path = tmp_path_factory.mktemp("runs") / "last.pt"
-    torch.save({"average": net.state_dict(), "recipe": asdict(RestoreRecipe(width=16, blocks=2))}, path)
+    return written(net, RestoreRecipe(width=16, blocks=2), path)
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The printed network, its normalisations used to some images, as training leaves one."""
+    torch.manual_seed(0)
+    net = PrintedRestorer(3)
+    for parameter in net.parameters():
+        if parameter.ndim == 4:
+            torch.nn.init.kaiming_normal_(parameter)
+    for _ in range(5):
+        net(torch.rand(2, 3, 64, 64))
+    return written(net, RestoreRecipe(network="printed"), tmp_path_factory.mktemp("runs") / "last.pt")
+
+
+def written(net: torch.nn.Module, recipe: RestoreRecipe, path: Path) -> Path:
+    """A checkpoint as training writes it."""
+    state = net.state_dict()
+    torch.save({"net": state, "average": state, "recipe": asdict(recipe), "step": 7}, path)
     return path
 
 
@@ -65,10 +87,48 @@ def test_grey_is_folded_from_colour(checkpoint: Path) -> None:
 
 def test_figures_are_measured_on_held_out_images(checkpoint: Path, data_folder: Path, tmp_path: Path) -> None:
     figures = publish_restorer(checkpoint, "restore_mono", tmp_path, grey=True, data=data_folder)
-    assert figures["real_images"] == 2
+    assert figures["real_images"] == 2 and "real_psnr_luma" not in figures, "grey images have one protocol"
+    card = (tmp_path / "restore_mono.md").read_text()
+    assert f"{figures['real_psnr_gain']:.2f} (" in card and "above 0.3" in card and "Phase 1, 7 steps" in card
     assert figures["real_psnr_gain"] == pytest.approx(figures["real_psnr"] - figures["real_input_psnr"], abs=1e-3)
     assert 0 <= figures["synthetic_mask_iou"] <= 1 and figures["clean_psnr"] > 5
     assert Manifest.load(tmp_path).get("restore_mono").figures == figures
+
+
+@pytest.mark.parametrize(("name", "grey"), [("restore_rgb_quality", False), ("restore_mono_quality", True)])
+def test_the_printed_network_is_folded(printed: Path, tmp_path: Path, name: str, grey: bool) -> None:
+    publish_restorer(printed, name, tmp_path, grey, data=None, serves=("dirt",))
+    model = Manifest.load(tmp_path).get(name)
+    assert (model.channels, model.stride, model.plan, model.precision) == (1 if grey else 3, 32, "quality", "float32")
+    assert model.serves == ("dirt",)
+    assert "BatchNormalization" not in {node.op_type for node in onnx.load(model.file).graph.node}
+    net = load_restorer(printed)[0]
+    image = np.random.default_rng(1).integers(0, 256, (64, 96) if grey else (64, 96, 3), dtype=np.uint8)
+    with torch.no_grad():
+        # Not folded: what training has seen.
+        out = (to_grey(net) if grey else net)(torch.from_numpy(image.reshape(1, 64, 96, -1)).permute(0, 3, 1, 2) / 255)
+    expected = (out.restored[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy().reshape(image.shape)
+    restored, mask = restore(load(model), image)
+    assert np.mean(np.abs(restored.astype(int) - expected) > 1) < 1e-3 and np.ptp(restored) > 5
+    assert np.mean((mask > 0) == (out.mask[0, 0].numpy() > 0)) > 0.999
+
+
+def test_grey_is_folded_from_colour_of_the_printed_network(printed: Path) -> None:
+    net, _ = load_restorer(printed)
+    with torch.no_grad():
+        # The three generated channels alike, as a network that knows grey images gives them: then folding is exact.
+        for part in (net.generator.image.weight, net.generator.image.bias):
+            part.copy_(part.mean(0, keepdim=True).expand_as(part))
+        image = torch.rand(1, 1, 64, 64)
+        colour, folded = net(image.expand(-1, 3, -1, -1)), to_grey(net)(image)
+    for ours, theirs in ((folded.generated[:, 0], colour.generated.mean(1)), (folded.mask, colour.mask),
+                         (folded.restored[:, 0], colour.restored.mean(1))):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+
+
+def test_the_plan_stands_in_the_name() -> None:
+    assert [plan_of(n) for n in ("restore_mono", "restore_rgb_fast", "restore_mono_quality")] == [
+        "balanced", "fast", "quality"]
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:

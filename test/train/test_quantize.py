@@ -19,7 +19,7 @@ from derain_ros.nets.fast import FastRestorer  # noqa: E402
 from derain_ros.train.export import ExportError  # noqa: E402
 from derain_ros.train.publish import publish_restorer  # noqa: E402
 from derain_ros.train.quantize import calibration_images, publish_quantized, quantize_onnx  # noqa: E402
-from derain_ros.train.restore import RestoreRecipe  # noqa: E402
+from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     directory = tmp_path_factory.mktemp("models")
-    torch.save({"average": net.state_dict(), "recipe": asdict(RestoreRecipe(width=16, blocks=2))}, directory / "a.pt")
+    state = net.state_dict()
+    torch.save({"net": state, "average": state, "recipe": asdict(RestoreRecipe(width=16, blocks=2)), "step": 1},
+               directory / "a.pt")
     publish_restorer(directory / "a.pt", "restore_mono", directory, grey=True, data=None)
     return directory
 

@@ -1,0 +1,77 @@
+"""Images that no training sees, by kind: real pairs, drops of our own on photographs, and the photographs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from derain_ros.evaluate.restoration import EvaluationError, Pair, luminance
+from derain_ros.rain.drops import DropStyle, LensDrops
+from derain_ros.train.data import OCCLUDED, image_files, random_crop, read_rgb
+from derain_ros.train.datasets import pairs
+
+PHOTOGRAPHS = ("bsds500/val", "camvid/val/image")
+"""Folders of clean photographs, below the folder of data, that are kept out of training."""
+SIDE = 256
+"""Of the crops behind drops of our own, in pixels."""
+KINDS = {
+    "real": "real pairs; true mask: where wet and clean image, both smoothed, differ by more than 20 of 255",
+    "synthetic": "crops of photographs behind drops of our own, which cover 3 to 65 %; true mask: alpha above "
+                 f"{OCCLUDED:g}",
+    "focused": "whole photographs behind many small drops of our own in fair focus, as on hand-held pictures (after "
+               f"Qian et al.), which cover 4 to 25 %; true mask: alpha above {OCCLUDED:g}",
+    "clean": "photographs without drops, which should come back as they are",
+}
+"""What each kind of image is; with `_grey` after it, the same in grey for a colour model."""
+
+
+def held_out(data: Path, channels: int, split: str = "test", count: int = 40) -> dict[str, list[Pair]]:
+    """The sets of `KINDS` that can be made of the folder `data`, for a model of `channels`: RGB, or luminance for one.
+
+    Pairs of any layout that training reads, of its part `split`; `count` images at the most of each kind made of
+    photographs, where there are such: the same each time. EvaluationError where there is nothing.
+    """
+    read = [(path.name, path.read()) for path in pairs(data, split)]
+    sets = {"real": [Pair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]}
+    files = [path for name in PHOTOGRAPHS if (data / name).is_dir() for path in _spread(data / name, count // 2)]
+    if files:
+        sets["synthetic"] = list(_synthetic(files, count))
+        sets["focused"] = list(_focused(files))
+        sets["clean"] = [Pair(path.stem, image, image) for path, image in ((p, read_rgb(p)) for p in files)]
+    sets = {kind: chosen for kind, chosen in sets.items() if chosen}
+    if not sets:
+        raise EvaluationError(f"{data}: holds no pairs for {split}, nor photographs in {' or '.join(PHOTOGRAPHS)}")
+    grey = {kind: [_in_grey(pair) for pair in chosen] for kind, chosen in sets.items()}
+    return grey if channels == 1 else sets | {f"{kind}_grey": chosen for kind, chosen in grey.items()}
+
+
+def _synthetic(files: Sequence[Path], count: int) -> Iterator[Pair]:
+    rng = np.random.default_rng(977)
+    for number in range(count):
+        clean = random_crop(read_rgb(files[number % len(files)]), SIDE, rng)
+        yield _behind(clean, str(number), LensDrops(SIDE, SIDE, rng, float(rng.uniform(0.03, 0.65))))
+
+
+def _focused(files: Sequence[Path]) -> Iterator[Pair]:
+    rng = np.random.default_rng(978)
+    for path in files:
+        clean = read_rgb(path)
+        yield _behind(clean, path.stem, LensDrops(*clean.shape[:2], rng, style=DropStyle.draw(rng, "photograph")))
+
+
+def _behind(clean: np.ndarray, name: str, glass: LensDrops) -> Pair:
+    wet, alpha = glass.apply(clean)
+    return Pair(name, wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8))
+
+
+def _in_grey(pair: Pair) -> Pair:
+    return replace(pair, wet=luminance(pair.wet), clean=luminance(pair.clean))
+
+
+def _spread(folder: Path, count: int) -> list[Path]:
+    """At most `count` images of a folder, spread over it."""
+    files = image_files(folder)
+    return files[::max(1, -(-len(files) // count))]

@@ -1,0 +1,46 @@
+"""A sheet to look at: wet, restored, mask and clean beside each other, from the image that gained least to the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from derain_ros.engine import Engine
+from derain_ros.evaluate.restoration import Pair, Score, restore
+
+HEIGHT = 220
+"""Of each picture, in pixels."""
+BAR = 22
+"""Height in pixels of the text above the sheet and each row."""
+
+
+def before_after(engine: Engine, pairs: Sequence[Pair], scores: Sequence[Score], rows: int = 6) -> np.ndarray:
+    """The sheet (H, W, 3) uint8 BGR of at most `rows` pairs, spread over their gains in PSNR; `scores` are theirs."""
+    order = np.argsort([s.psnr - s.input_psnr for s in scores], kind="stable")
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, min(rows, len(order))).round().astype(int))]
+    strips = [_strip(engine, pairs[k], scores[k]) for k in chosen]
+    width = max(strip.shape[1] for strip in strips)
+    head = _text(width, "wet | restored | mask of what was reconstructed | clean")
+    return np.vstack([head, *(cv2.copyMakeBorder(s, 0, 0, 0, width - s.shape[1], cv2.BORDER_CONSTANT)
+                              for s in strips)])
+
+
+def _strip(engine: Engine, pair: Pair, score: Score) -> np.ndarray:
+    """One row: four pictures of one height under a line of text."""
+    restored, mask = restore(engine, pair.wet)
+    width = round(pair.wet.shape[1] * HEIGHT / pair.wet.shape[0])
+    pictures = [cv2.resize(_bgr(image), (width, HEIGHT), interpolation=cv2.INTER_AREA)
+                for image in (pair.wet, restored, mask, pair.clean)]
+    text = f"{pair.name}: {score.input_psnr:.1f} to {score.psnr:.1f} dB, {score.input_ssim:.2f} to {score.ssim:.2f}"
+    return np.vstack([_text(4 * width, text), np.hstack(pictures)])
+
+
+def _bgr(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR)
+
+
+def _text(width: int, text: str) -> np.ndarray:
+    bar = np.full((BAR, width, 3), 32, np.uint8)
+    return cv2.putText(bar, text, (4, BAR - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)

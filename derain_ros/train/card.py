@@ -1,0 +1,128 @@
+"""The card of a restorer: what is known of it is written by its export, in blocks that a later export replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from derain_ros.nets.fast import STRIDE, FastRestorer
+from derain_ros.nets.macs import macs, parameters
+from derain_ros.nets.printed import PrintedRestorer
+from derain_ros.train.checkpoint import read
+from derain_ros.train.data import DataError
+from derain_ros.train.datasets import CLEAN_FOLDERS, HELD_OUT_FRAMES
+from derain_ros.train.recipe import RestoreRecipe
+
+SKELETON = """# {name}, {name}_int8
+
+Returns {kind} image as if nothing were on the lens, and says which pixels it made up.
+
+{interface}
+
+## Training
+
+{training}
+
+## Figures
+
+On images never trained on. How they are made: `derain evaluate restoration {name} {name}_int8 --data DATA`.
+
+{figures}
+
+{figures_int8}
+
+## Limits
+
+- What a large drop hides cannot be seen: there the network paints a guess. Do not measure on pixels under the mask.
+- Each frame is restored by itself: `derain evaluate sequence {name}` says how much the result flickers.
+- Frames without drops do not come back bit for bit: the node sends only those through that the detector finds affected.
+"""
+
+
+def write_card(path: Path, name: str, net: FastRestorer | PrintedRestorer, state: Mapping[str, Any]) -> None:
+    """Write what a model is and how it was trained into the card at `path`; a card without blocks is written anew."""
+    blocks = {"interface": interface(net), "training": training(state)}
+    if not path.exists() or _marks("interface")[0] not in path.read_text(encoding="utf-8"):
+        empty = {key: "\n".join(_marks(key)) for key in (*blocks, f"figures {name}", f"figures {name}_int8")}
+        text = SKELETON.format(name=name, kind="a grey" if net.channels == 1 else "a colour",
+                               interface=empty["interface"], training=empty["training"],
+                               figures=empty[f"figures {name}"], figures_int8=empty[f"figures {name}_int8"])
+        path.write_text(text, encoding="utf-8")
+    for key, text in blocks.items():
+        write_block(path, key, text)
+
+
+def write_block(path: Path, key: str, text: str) -> None:
+    """Put `text` into the block `key` of the card at `path`; at its end where it has no such block."""
+    card = path.read_text(encoding="utf-8") if path.exists() else ""
+    begin, end = _marks(key)
+    if begin not in card:
+        card += f"\n{begin}\n{end}\n"
+    before, rest = card.split(begin, 1)
+    path.write_text(f"{before}{begin}\n{text.strip()}\n{end}{rest.split(end, 1)[1]}", encoding="utf-8")
+
+
+def interface(net: FastRestorer | PrintedRestorer) -> str:
+    """What goes in and out, and how large the network is."""
+    with torch.device("meta"):
+        image = torch.empty(1, net.channels, 544, 736)
+    cost = macs(_on_meta(net).eval(), image)
+    if isinstance(net, FastRestorer):
+        what = ("`derain_ros/nets/fast.py`: generator and enhancer with edges on the quarter grid, "
+                f"{net.blocks} residual blocks of {net.width} filters at an eighth")
+    else:
+        parts = "G" + "+E" * (net.enhancer is not None) + "+A" * net.generator.aggregation
+        what = f"`derain_ros/nets/printed.py`: {parts} of paper 1, its normalisation folded into the convolutions"
+    kind = "grey" if net.channels == 1 else "RGB"
+    return f"""| | |
+| --- | --- |
+| input | `image` uint8 [N, H, W, {net.channels}], {kind}; height and width multiples of {STRIDE} |
+| output | `restored` uint8 of the same form; `mask` uint8 [N, H, W], 255 where a pixel was reconstructed |
+| size | {parameters(net) / 1e6:.2f} M parameters; {cost / 1e9:.1f} GMAC an image of 720x540 |
+| network | {what} |"""
+
+
+def training(state: Mapping[str, Any]) -> str:
+    """The phases of a training, from the first to the one of the checkpoint `state`, and the data they take."""
+    phases, lines = [state], []
+    while phases[0]["recipe"].get("start_from"):
+        try:
+            phases.insert(0, read(Path(phases[0]["recipe"]["start_from"])))
+        except DataError:
+            lines.append("The first phase begins with the weights of an earlier training that is not at hand.")
+            break
+    defaults = {field.name: field.default for field in fields(RestoreRecipe)}
+    for number, phase in enumerate(phases, 1):
+        changed = {key: _without_folders(value) for key, value in phase["recipe"].items()
+                   if key not in defaults or value != defaults[key]}
+        text = yaml.safe_dump(changed, sort_keys=False, default_flow_style=True, width=110).strip()
+        lines += [f"Phase {number}, {phase['step']} steps, `derain train restore --data DATA --config` a file of what "
+                  "differs from the defaults:", "", *(f"    {line}" for line in text.splitlines()), ""]
+    held_out = ", ".join(frame.rstrip("_") for frame in HELD_OUT_FRAMES)
+    return "\n".join([*lines, f"DATA holds RobotCar(R) crops (Porav et al. 2019), without the frames {held_out}, and "
+                      f"photographs on which drops are drawn: {', '.join(CLEAN_FOLDERS)}. Most owners allow research "
+                      "use only; no image is part of the model's files."])
+
+
+def _on_meta(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedRestorer:
+    """The network without its weights, of which only shapes are asked."""
+    with torch.device("meta"):
+        if isinstance(net, FastRestorer):
+            return FastRestorer(net.channels, net.width, net.blocks)
+        return PrintedRestorer(net.channels, net.enhancer is not None, net.generator.aggregation)
+
+
+def _without_folders(value: Any) -> Any:
+    """A value in which paths are cut to their last two parts, and tuples are lists."""
+    if isinstance(value, (list, tuple)):
+        return [_without_folders(part) for part in value]
+    return "/".join(Path(value).parts[-2:]) if isinstance(value, str) and "/" in value else value
+
+
+def _marks(key: str) -> tuple[str, str]:
+    return f"<!-- {key}: written by derain -->", f"<!-- end of {key} -->"

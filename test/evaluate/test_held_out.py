@@ -1,0 +1,50 @@
+"""The images held out: which there are, the same each time, and never one that training reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the extra `train`")
+
+from derain_ros.evaluate.held_out import held_out  # noqa: E402
+from derain_ros.evaluate.restoration import luminance  # noqa: E402
+from derain_ros.train.data import DataError  # noqa: E402
+from derain_ros.train.datasets import TrainingFolders  # noqa: E402
+
+
+def test_sets_of_colour_and_grey(data_folder: Path) -> None:
+    colour, grey = held_out(data_folder, 3, count=4), held_out(data_folder, 1, count=4)
+    assert list(grey) == ["real", "synthetic", "focused", "clean"]
+    assert list(colour) == [*grey, *(f"{kind}_grey" for kind in grey)]
+    assert [len(grey[kind]) for kind in grey] == [2, 4, 4, 4]
+    for kind, pairs in grey.items():
+        for ours, theirs in zip(pairs, colour[kind], strict=True):
+            assert np.array_equal(ours.wet, luminance(theirs.wet)) and ours.clean.ndim == 2
+            assert ours.mask is theirs.mask or np.array_equal(ours.mask, theirs.mask), "the same glass each time"
+    assert all(np.array_equal(p.wet, p.clean) and p.mask is None for p in colour["clean"])
+    for kind in ("real", "synthetic", "focused"):
+        for pair in colour[kind]:
+            assert pair.mask is not None and 0 < np.mean(pair.mask > 0) < 1
+            changed = np.abs(pair.wet.astype(int) - pair.clean).max(axis=2)
+            assert changed[pair.mask > 0].mean() > 2 * changed[pair.mask == 0].mean()
+
+
+def test_nothing_of_it_is_trained_on(data_folder: Path) -> None:
+    trained = TrainingFolders.find([data_folder])
+    images = {path.read().clean.tobytes() for path in trained.train}
+    assert not any(pair.clean.tobytes() in images for pair in held_out(data_folder, 3)["real"])
+    assert not any("val" in path.parts for path in trained.photographs)
+
+
+def test_published_layouts_and_empty_folders(tmp_path: Path, data_folder: Path) -> None:
+    for side in ("data", "gt"):
+        (tmp_path / "test" / side).mkdir(parents=True)
+        picture = data_folder / "bsds500/val/0.png"
+        (tmp_path / "test" / side / "a.png").write_bytes(picture.read_bytes())
+    assert {kind: len(pairs) for kind, pairs in held_out(tmp_path, 3).items()} == {"real": 1, "real_grey": 1}
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        held_out(tmp_path / "empty", 3)

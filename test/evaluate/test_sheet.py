@@ -1,0 +1,27 @@
+"""The sheet: four pictures a row, from the least gain to the greatest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tiny_models
+
+from derain_ros.engine import load
+from derain_ros.evaluate.restoration import Pair, evaluate
+from derain_ros.evaluate.sheet import BAR, HEIGHT, before_after
+from derain_ros.manifest import Manifest
+
+
+def test_rows_from_least_to_greatest_gain(tmp_path: Path) -> None:
+    # The tiny restorer adds 10 and masks what is above 200.
+    engine = load(Manifest.load(tiny_models.write_models(tmp_path)).get("restore_mono"))
+    pairs = [Pair(str(k), np.full((40, 60), 100 + k, np.uint8), np.full((40, 60), 110, np.uint8)) for k in (9, 0, 5)]
+    pairs[2].wet[:, :30] = 220
+    sheet = before_after(engine, pairs, evaluate(engine, pairs), rows=2)
+    assert sheet.shape == (BAR + 2 * (BAR + HEIGHT), 4 * round(60 * HEIGHT / 40), 3)
+    width = sheet.shape[1] // 4
+    pictures = [[sheet[BAR + r * (BAR + HEIGHT) + BAR + HEIGHT // 2, c * width + width // 4] for c in range(4)]
+                for r in range(2)]
+    assert [int(p[0]) for p in pictures[0]] == [109, 119, 0, 110], "the one made worse comes first"
+    assert [int(p[0]) for p in pictures[1]] == [100, 110, 0, 110]
