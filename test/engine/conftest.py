@@ -12,3 +12,11 @@ from derain_ros.manifest import Manifest
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """The tiny models."""
     return Manifest.load(write_models(Path(tmp_path_factory.mktemp("tiny models"))))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of compiled engines, empty for every test."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DERAIN_CACHE", str(folder))
+    return folder

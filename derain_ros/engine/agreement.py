@@ -1,0 +1,64 @@
+"""Whether an engine computes what the reference computes: ONNX Runtime on the processor with the model in fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from derain_ros.engine import Shape
+from derain_ros.manifest import Model
+
+LIMIT_DB = {"int8": -6.0}
+FLOAT_LIMIT_DB = -18.0
+"""Largest power of an engine's error, relative to what the network changes in the image.
+
+On shipped models, bf16 reaches -30 dB, int8 -11 to -22; an engine that does something else altogether lies above -3.
+"""
+LEVELS = {"int8": 3.0}
+FLOAT_LEVELS = 1.0
+"""Root mean square of an error, in grey levels, that is none: on a dry frame there is little to compare with."""
+PROBABILITY_LIMIT = 0.05
+MASK_LIMIT = {"int8": 0.2}
+FLOAT_MASK_LIMIT = 0.05
+
+
+def disagreement(model: Model, precision: str, image: np.ndarray, outputs: Mapping[str, np.ndarray],
+                 reference: Mapping[str, np.ndarray]) -> str:
+    """In what the outputs for `image` (N, H, W, C) differ too much from the reference's; empty where they agree."""
+    for name, expected in reference.items():
+        if name not in outputs or outputs[name].shape != expected.shape or outputs[name].dtype != expected.dtype:
+            return f"{name} is not as the reference gives it"
+    masks = np.abs(outputs["mask"].astype(np.float32) - reference["mask"]).mean() / (255 if model.size is None else 1)
+    if masks > MASK_LIMIT.get(precision, FLOAT_MASK_LIMIT):
+        return f"the masks differ in {masks:.0%}"
+    if model.size is not None:
+        gap = float(np.abs(outputs["probabilities"] - reference["probabilities"]).max())
+        return f"probabilities differ by {gap:.2f}" if not gap <= PROBABILITY_LIMIT else ""
+    error, db = error_of(image, outputs["restored"], reference["restored"])
+    if error > LEVELS.get(precision, FLOAT_LEVELS) and db > LIMIT_DB.get(precision, FLOAT_LIMIT_DB):
+        return f"the error is {error:.1f} grey levels, {db:.0f} dB of what the network changes"
+    return ""
+
+
+def error_of(image: np.ndarray, restored: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """Root mean square of the error in grey levels, and its power relative to the network's change of `image` in dB."""
+    error = float(np.mean((restored.astype(np.float32) - expected) ** 2))
+    change = float(np.mean((expected.astype(np.float32) - image) ** 2))
+    return error ** 0.5, 10 * float(np.log10(max(error, 1e-9) / max(change, 1e-9)))
+
+
+def picture(model: Model, shape: Shape, seed: int = 0) -> np.ndarray:
+    """Images (N, H, W, C) uint8 of the model's channels to compare engines on: soft structure with bright spots."""
+    batch, height, width = shape
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    images = np.empty((batch, height, width, model.channels), np.float32)
+    for image in images:
+        for channel in range(model.channels):
+            fx, fy, phase = random.uniform(0.02, 0.2), random.uniform(0.02, 0.2), random.uniform(0, 6)
+            image[..., channel] = 110 + 40 * np.sin(fx * x + phase) * np.cos(fy * y)
+        for _ in range(12):
+            place_y, place_x, radius = random.uniform(0, height), random.uniform(0, width), random.uniform(4, 30)
+            image += 90 * np.exp(-((y - place_y) ** 2 + (x - place_x) ** 2) / radius ** 2)[..., None]
+    return np.clip(images + random.normal(0, 3, images.shape), 0, 255).astype(np.uint8)

@@ -1,0 +1,183 @@
+"""Chooses the engine by measuring those installed on this machine, on the shape that it will have to run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from derain_ros import __version__
+from derain_ros.engine import ENGINES, Engine, EngineError, Shape, Tell, load
+from derain_ros.engine.agreement import disagreement, picture
+from derain_ros.engine.cache import folder, write_whole
+from derain_ros.engine.images import read_model
+from derain_ros.engine.machine import nvidia_gpus, physical_cores, processor, versions
+from derain_ros.manifest import Model
+
+ON_PROCESSOR = ("onnxruntime", "openvino")
+REPEATS = 15
+"""Runs of each candidate, taking turns, so that what else the machine does hits all alike."""
+ENOUGH_S = 6.0
+"""Measuring ends after this many seconds, once each candidate has run three times."""
+HOPELESS = 2.0
+"""A candidate is left out after three runs that took this many times as long as another one's."""
+BETTER_QUALITY_FOR = 1.1
+"""A model of better quality is taken where its time is at most this many times the fastest one's."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The engine that was chosen, why, and which could not be used and why not.
+
+    `times` are the measured candidates in words with their median milliseconds, the fastest first; empty where there
+    was one only.
+    """
+
+    engine: Engine
+    why: str
+    failures: tuple[str, ...] = ()
+    times: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass
+class Candidate:
+    """A loaded engine and the milliseconds of its runs."""
+
+    engine: Engine
+    ms: list[float] = field(default_factory=list)
+
+    @property
+    def median_ms(self) -> float:
+        """The median of its runs."""
+        return float(np.median(self.ms))
+
+
+def label(engine: Engine) -> str:
+    """An engine in words: what runs which model how."""
+    streams = f", {engine.streams} streams" if engine.streams > 1 else ""
+    return f"{engine.model.name} by {engine.name} on {engine.device} in {engine.precision}{streams}"
+
+
+def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads: int = 0, tell: Tell | None = None,
+           before_measuring: Tell | None = None) -> Choice:
+    """The fastest engine for batches of `shape` (N, H, W), ready to run; EngineError where none can be used.
+
+    `models` are the same network in several precisions, the best in quality first; `engine` restricts the choice to one
+    of ENGINES. On a processor a batch is tried in one stream and in one stream an image. What was chosen is remembered
+    for these models, this machine, its libraries and these arguments. `before_measuring` is called when engines are
+    built and only measuring is left, which other work would disturb.
+    """
+    tell = tell or (lambda text: None)
+    if engine not in ENGINES:
+        raise EngineError(f"{engine}: no such engine; there are {', '.join(ENGINES)}")
+    names = ENGINES[1:] if engine == "auto" else (engine,)
+    memory = folder() / f"choice-{_fingerprint(models, shape, engine, threads)}.json"
+    known = _remembered(memory, models, shape, threads, tell)
+    if known is not None:
+        return known
+    candidates, failures = _candidates(models, shape, names, threads, tell)
+    if not candidates:
+        raise EngineError(f"no engine runs {models[0].name}: {'; '.join(failures)}")
+    if len(candidates) > 1:
+        (before_measuring or tell)(f"measuring {len(candidates)} engines")
+        measure(candidates, picture(models[0], shape))
+    best = pick(candidates, models)
+    times = sorted(((label(c.engine), c.median_ms) for c in candidates if c.ms), key=lambda time: time[1])
+    why = _reason(best, times)
+    tell(f"chosen: {why}")
+    record = {"engine": best.engine.name, "model": best.engine.model.name, "streams": best.engine.streams, "why": why,
+              "failures": failures, "times": times}
+    write_whole(memory, json.dumps(record, indent=1).encode())
+    return Choice(best.engine, why, tuple(failures), tuple(times))
+
+
+def measure(candidates: Sequence[Candidate], image: np.ndarray) -> None:
+    """Time the candidates on `image` in turns; the slow ones are given up early."""
+    started = time.monotonic()
+    for turn in range(REPEATS):
+        if turn >= 3 and time.monotonic() - started > ENOUGH_S:
+            break
+        fastest = min((c.median_ms for c in candidates if c.ms), default=0.0)
+        for candidate in candidates:
+            if turn >= 3 and candidate.median_ms > HOPELESS * fastest:
+                continue
+            begun = time.perf_counter()
+            candidate.engine.run(image)
+            candidate.ms.append((time.perf_counter() - begun) * 1e3)
+
+
+def pick(candidates: Sequence[Candidate], models: Sequence[Model]) -> Candidate:
+    """The fastest candidate, or one with a better model that is nearly as fast."""
+    if len(candidates) == 1:
+        return candidates[0]
+    fastest = min(c.median_ms for c in candidates)
+    good = [c for c in candidates if c.median_ms <= BETTER_QUALITY_FOR * fastest]
+    return min(good, key=lambda c: (models.index(c.engine.model), c.median_ms))
+
+
+def _candidates(models: Sequence[Model], shape: Shape, names: Sequence[str], threads: int,
+                tell: Tell) -> tuple[list[Candidate], list[str]]:
+    """Every engine that loads, is ready for the shape and computes what it should; and why the others do not."""
+    image = picture(models[0], shape)
+    reference = None
+    candidates, failures = [], []
+    for name in names:
+        parallel = min(shape[0], threads or len(physical_cores())) if name in ON_PROCESSOR else 1
+        for model in models:
+            try:
+                for streams in sorted({1, parallel}):
+                    tell(f"preparing {model.name} for {name}")
+                    engine = load(model, name, threads, streams, tell)
+                    engine.prepare(shape)
+                    outputs = engine.run(image)
+                    # The reference is loaded first where there is ONNX Runtime: its own model in the best precision.
+                    reference = reference or _reference(models[0], image, threads)
+                    fault = disagreement(model, engine.precision, image, outputs, reference) if reference else ""
+                    if fault:
+                        raise EngineError(f"{label(engine)} is not trusted: {fault}")
+                    candidates.append(Candidate(engine))
+            except EngineError as error:
+                failures.append(f"{name}: {error}")
+                if not any(c.engine.name == name for c in candidates):
+                    break  # what does not load one model, mostly loads none
+    return candidates, failures
+
+
+def _reference(model: Model, image: np.ndarray, threads: int) -> dict[str, np.ndarray] | None:
+    try:
+        return load(model, "onnxruntime", threads).run(image)
+    except EngineError:
+        return None
+
+
+def _remembered(memory: Path, models: Sequence[Model], shape: Shape, threads: int, tell: Tell) -> Choice | None:
+    """What was chosen before, loaded; None where nothing was, or it does not load any more."""
+    try:
+        record = json.loads(memory.read_text(encoding="utf-8"))
+        model = next(m for m in models if m.name == record["model"])
+        engine = load(model, record["engine"], threads, record["streams"], tell)
+        engine.prepare(shape)
+        times = tuple((str(text), float(ms)) for text, ms in record["times"])
+        return Choice(engine, f"{record['why']} (remembered)", tuple(record["failures"]), times)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, EngineError):
+        return None
+
+
+def _reason(best: Candidate, times: Sequence[tuple[str, float]]) -> str:
+    """Why this candidate, in few words."""
+    if not best.ms:
+        return f"{label(best.engine)}, the only one that can be used"
+    others = [f"{text} {ms:.1f} ms" for text, ms in times if text != label(best.engine)]
+    return f"{label(best.engine)} {best.median_ms:.1f} ms; next: {others[0]}"
+
+
+def _fingerprint(models: Sequence[Model], shape: Shape, engine: str, threads: int) -> str:
+    """All that a choice depends on, as a short digest."""
+    files = [hashlib.sha256(read_model(model)).hexdigest() for model in models]
+    facts = [__version__, files, shape, engine, threads, processor(), len(physical_cores()), nvidia_gpus(), versions()]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
