@@ -11,10 +11,10 @@ from lightning_fabric import Fabric
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[list[int]]:
+def asked_to_stop(fabric: Fabric) -> Iterator[list[int]]:
     """A list that holds a signal after Ctrl-C or a polite kill, so that a step is never cut in the middle.
 
-    A second one ends the process at once.
+    A second one ends a single process at once; several get it from the terminal and from the process that began them.
     """
     asked: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -23,7 +23,8 @@ def asked_to_stop() -> Iterator[list[int]]:
 
         def note(number: int, _: object) -> None:
             asked.append(number)
-            signal.signal(number, before[signal.Signals(number)])
+            if fabric.world_size == 1:
+                signal.signal(number, before[signal.Signals(number)])
 
         for s in signals:
             signal.signal(s, note)

@@ -29,10 +29,14 @@ class Supervised:
         # Convolutions of few channels are fastest on channels that lie side by side.
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self.average = fabric.to_device(copy.deepcopy(self.net).requires_grad_(False))
-        self.optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, (recipe.beta, 0.999),
-                                           weight_decay=recipe.weight_decay)
+        self.optimiser = self.adam(self.net)
         self.teacher = None if teacher is None else fabric.to_device(teacher.requires_grad_(False))
         self.forward, self.stepper = fabric.setup(self.net, self.optimiser)
+
+    def adam(self, net: nn.Module) -> torch.optim.AdamW:
+        """The optimiser of the recipe for `net`; Adam where nothing decays."""
+        return torch.optim.AdamW(net.parameters(), self.recipe.learning_rate, (self.recipe.beta, 0.999),
+                                 weight_decay=self.recipe.weight_decay, fused=True)
 
     def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
         """One step on `batch` at this learning rate; the losses before it, `loss` and its parts, scalars."""
@@ -90,8 +94,7 @@ class Adversarial(Supervised):
                  perceptual: Features | None) -> None:
         super().__init__(fabric, recipe, net, teacher)
         self.discriminator = Discriminator(3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.judge_optimiser = torch.optim.AdamW(self.discriminator.parameters(), recipe.learning_rate,
-                                                 (recipe.beta, 0.999), weight_decay=recipe.weight_decay)
+        self.judge_optimiser = self.adam(self.discriminator)
         self.judge, self.judge_stepper = fabric.setup(self.discriminator, self.judge_optimiser)
         self.perceptual = fabric.to_device(perceptual) if isinstance(perceptual, nn.Module) else perceptual
 

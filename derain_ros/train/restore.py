@@ -151,7 +151,8 @@ def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Pat
     batches = Batches(source, unlabelled, recipe.batch, start, recipe.steps, fabric.global_rank, fabric.world_size)
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                TextColumn("{task.fields[note]}"))
-    with _board(output, start, first) as board, asked_to_stop() as asked, Progress(*columns, disable=not first) as bar:
+    with (_board(output, start, first) as board, asked_to_stop(fabric) as asked,
+          Progress(*columns, disable=not first) as bar):
         task = bar.add_task("", total=recipe.steps, completed=start, note="")
         saved = time.monotonic()
         step = start

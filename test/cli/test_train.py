@@ -1,13 +1,10 @@
-"""`derain train`, `export` and `evaluate`: a whole round on a small folder, and mistakes that are told."""
+"""`derain train restore`: in phases, up to the exported model, and mistakes that are told."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
-from tiny_models import write_models
 from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
@@ -23,18 +20,15 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_trains_exports_and_evaluates(data_folder: Path, tmp_path: Path) -> None:
+def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None:
     recipe, models = tmp_path / "recipe.yaml", tmp_path / "models"
-    recipe.write_text("{width: 16, blocks: 1, steps: 4, batch: 2, crop: 64, synthetic: 2, validate_every: 2}")
-    code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path / "run", "--config", recipe)
-    assert code == 0 and "last.pt" in output
-    code, output = run("export", tmp_path / "run/last.pt", "restore_mono", "--grey", "--models", models)
+    recipe.write_text("{width: 16, blocks: 1, steps: 2, batch: 2, crop: 64, synthetic: 2, validate_every: 2, "
+                      "phases: [{real_share: 0.0}, {real_share: 1.0}]}")
+    code, output = run("train", "restore", "--data", data_folder, "--data", data_folder, "--output", tmp_path / "run",
+                       "--config", recipe, "--accelerator", "cpu")
+    assert code == 0 and "2/last.pt" in output and (tmp_path / "run/1/last.pt").is_file()
+    code, output = run("export", tmp_path / "run/2/last.pt", "restore_mono", "--grey", "--models", models)
     assert code == 0 and (models / "restore_mono.onnx").is_file()
-    folder = data_folder / "raindrop_real/train"
-    code, output = run("evaluate", "restoration", "restore_mono", folder / "rain", folder / "clean", "--models", models,
-                       "--prefix", "2400_", "--output", tmp_path / "figures.csv")
-    assert code == 0 and "| restore_mono | 1 |" in output
-    assert len((tmp_path / "figures.csv").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(("text", "told"), [("stepps: 3", "stepps: no such hyper-parameter"),
@@ -73,14 +67,3 @@ def test_shipped_recipes() -> None:
 def test_no_data_is_told(tmp_path: Path) -> None:
     code, output = run("train", "restore", "--data", tmp_path, "--output", tmp_path / "run")
     assert code == 1 and "Looked for:" in output and "RainDS" in output
-
-
-def test_evaluation_of_what_is_not_there_is_told(tmp_path: Path) -> None:
-    models = write_models(tmp_path / "models")
-    code, output = run("evaluate", "restoration", "restore_mono", tmp_path, tmp_path, "--models", models)
-    assert code == 1 and "holds no .png or .jpg" in output
-    code, output = run("evaluate", "restoration", "nonesuch", tmp_path, tmp_path, "--models", models)
-    assert code == 1 and "nonesuch: no such model" in output
-    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40), np.uint8))
-    code, output = run("evaluate", "restoration", "detect", tmp_path, tmp_path, "--models", models)
-    assert code == 1 and "detect: its task is to detect" in output
