@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -67,7 +68,7 @@ def _rows(clean: list[np.ndarray], data: Path | None, seed: int) -> Iterator[tup
 
     def wet(style: Callable[[], DropStyle], pictures: list[np.ndarray], outlines: list[np.ndarray] | None = None,
             ) -> list[np.ndarray]:
-        return [LensDrops(*p.shape[:2], rng, None, style(), outlines).apply(p)[0] for p in pictures]
+        return [LensDrops(p.shape[0], p.shape[1], rng, None, style(), outlines).apply(p)[0] for p in pictures]
 
     def scenes() -> list[np.ndarray]:
         return [clean[k] for k in rng.choice(len(clean), TILES, replace=False)]
@@ -75,22 +76,24 @@ def _rows(clean: list[np.ndarray], data: Path | None, seed: int) -> Iterator[tup
     if data is not None:
         real = _sample(data / "raindrop_real/train/rain", TILES, seed)
         yield "REAL: RobotCar(R), crops", real
-        yield "ours: heavy, same scenes", wet(lambda: DropStyle.draw(rng, "heavy"),
+        yield "ours: heavy, same scenes", wet(partial(DropStyle.draw, rng, "heavy"),
                                               _sample(data / "raindrop_real/train/clean", TILES, seed))
         yield "REAL: photographs through glass", _sample(data / "raindrop_real/inputs", TILES, seed)
     for kind in ("photograph", *(k for k in KINDS if k != "photograph")):
-        yield f"ours: {kind}", wet(lambda kind=kind: DropStyle.draw(rng, kind), scenes())
+        yield f"ours: {kind}", wet(partial(DropStyle.draw, rng, kind), scenes())
     if data is not None:
         outlines = read_outlines(data / "droplet_masks/train", 100)
-        yield "ours: few, outlines of RainyNuScenes", wet(lambda: DropStyle.draw(rng, "few"), scenes(), outlines)
-    yield "sharp borders, as in the reference model", wet(lambda: DropStyle.sharp(rng), scenes())
+        yield "ours: few, outlines of RainyNuScenes", wet(partial(DropStyle.draw, rng, "few"), scenes(), outlines)
+    yield "sharp borders, as in the reference model", wet(partial(DropStyle.sharp, rng), scenes())
     left, right = two_eyes(*TILE, seed, 0.04)
     scene = cv2.resize(clean[0], TILE[::-1], interpolation=cv2.INTER_AREA)
     yield "sequence: left at 0, 5 and 20 s, right at 20 s", [
         *(left.apply(scene, t)[0] for t in (0.0, 5.0, 20.0)), right.apply(scene, 20.0)[0]]
     for kind in DIRT:
-        yield kind, [LensDirt(*p.shape[:2], rng, float(rng.uniform(0.03, 0.25)), kind).apply(p)[0] for p in scenes()]
-    yield "falling rain", [RainStreaks(*p.shape[:2], rng, float(rng.uniform(0.2, 1.0))).apply(p)[0] for p in scenes()]
+        yield kind, [LensDirt(p.shape[0], p.shape[1], rng, float(rng.uniform(0.03, 0.25)), kind).apply(p)[0]
+                     for p in scenes()]
+    yield "falling rain", [RainStreaks(p.shape[0], p.shape[1], rng, float(rng.uniform(0.2, 1.0))).apply(p)[0]
+                           for p in scenes()]
 
 
 def _street(seed: int) -> list[np.ndarray]:

@@ -15,7 +15,7 @@ LARGEST = 0.33
 
 _RANGES: dict[str, tuple[tuple[float, float], ...]] = {
     # kind: radius, spread, defocus, coverage; the first, third and fourth are drawn evenly in their logarithm
-    "heavy": ((0.02, 0.075), (0.6, 0.95), (0.018, 0.06), (0.3, 0.85)),
+    "heavy": ((0.02, 0.075), (0.6, 0.95), (0.018, 0.06), (0.4, 0.9)),
     "photograph": ((0.006, 0.014), (0.35, 0.6), (0.0045, 0.012), (0.04, 0.2)),
     "spray": ((0.003, 0.007), (0.3, 0.5), (0.0008, 0.006), (0.02, 0.2)),
     "few": ((0.06, 0.1), (0.345, 0.345), (0.004, 0.03), (0.012, 0.09)),
@@ -72,11 +72,11 @@ class DropStyle:
             brightness=float(rng.uniform(0.7, 1.2)),
             glare=float(rng.choice([0.0, rng.uniform(0, 1), rng.uniform(0.5, 3)])),
             sky=float(rng.uniform(0.3, 1.0)),
-            daylight=float(rng.choice([0.0, rng.uniform(0.05, 0.7)])),
+            daylight=float(rng.choice([0.0, rng.uniform(0.05, 0.4), rng.uniform(0.3, 0.9)])),
             caustic=float(rng.choice([0.0, rng.uniform(0.2, 1.5)])),
             light=float(rng.normal(0, 0.5)),
             bend=float(rng.uniform(0.25, 0.9)),
-            rim=float(rng.uniform(0.2, 1.0)),
+            rim=float(rng.uniform(0.1, 0.85)),
             film=float(rng.choice([0.0, 0.0, rng.uniform(0.2, 0.8)])),
             running=float(rng.choice([0.0, 0.05, 0.25])) if kind != "veil" else 0.0,
         )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 
-from derain_ros.rain.drops import DropStyle, LensDrops
+from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.style import KINDS, DropStyle
 
 SHARP = DropStyle(radius=0.04, spread=0.5, coverage=0.2, defocus=0.0, brightness=1.0, glare=0.0, sky=0.0,
                   daylight=0.0, caustic=0.0, light=0.0, bend=0.5, rim=0.0, film=0.0, running=0.0)
@@ -59,11 +63,58 @@ def test_a_drop_shows_the_world_upside_down() -> None:
 
 
 def test_defocus_softens_the_borders() -> None:
-    soft_style = DropStyle(**{**SHARP.__dict__, "defocus": 0.04})
+    soft_style = replace(SHARP, defocus=0.04)
     sharp = LensDrops(240, 320, np.random.default_rng(2), 0.1, SHARP).alpha
     soft = LensDrops(240, 320, np.random.default_rng(2), 0.1, soft_style).alpha
     assert np.mean((sharp > 0.05) & (sharp < 0.95)) == 0
     assert np.mean((soft > 0.05) & (soft < 0.95)) > 0.05
+    # The same drops otherwise.
+    assert np.corrcoef(sharp.ravel(), soft.ravel())[0, 1] > 0.7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(16, 16), (33, 97), (120, 41)])
+def test_every_kind_at_any_size(kind: str, channels: int, size: tuple[int, int]) -> None:
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        image = photograph(*size, channels)
+        wet, alpha = LensDrops(*size, rng, style=DropStyle.draw(rng, kind)).apply(image)
+        assert wet.shape == image.shape and wet.dtype == np.uint8 and alpha.shape == size
+        assert alpha.min() >= 0 and alpha.max() <= 1 and alpha.any()
+        np.testing.assert_array_equal(wet[alpha == 0], image[alpha == 0])
+
+
+def test_sizes_run_from_pinpoints_to_a_third_of_the_frame() -> None:
+    radii = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        style = replace(DropStyle.draw(rng), defocus=0.0, film=0.0)
+        shape = LensDrops(240, 320, rng, style=style).alpha > 0.5
+        radii += list(np.sqrt(cv2.connectedComponentsWithStats(shape.astype(np.uint8))[2][1:, 4] / np.pi) / 240)
+    assert min(radii) < 0.008 and max(radii) > 0.16
+
+
+def test_bright_light_becomes_a_bright_crescent_below() -> None:
+    style = replace(SHARP, radius=0.12, spread=0.1, caustic=2.0)
+    plain, lit = (LensDrops(240, 320, np.random.default_rng(1), 0.15, s).apply(photograph(240, 320))[0].astype(int)
+                  for s in (replace(style, caustic=0.0), style))
+    alpha = LensDrops(240, 320, np.random.default_rng(1), 0.15, style).alpha
+    gain = (lit - plain).sum(axis=2)
+    assert (gain >= 0).all() and (lit[gain > 100] > 240).any()
+    rows = np.arange(240)[:, None]
+    for label in range(1, cv2.connectedComponents((alpha > 0).astype(np.uint8))[0]):
+        inside = cv2.connectedComponents((alpha > 0).astype(np.uint8))[1] == label
+        if inside.sum() > 1000 and gain[inside].sum() > 0:
+            assert (gain * inside * rows).sum() / (gain * inside).sum() > (inside * rows).sum() / inside.sum()
+
+
+def test_the_sharp_reference_has_the_same_drops_without_brightening() -> None:
+    ours, sharp = DropStyle.out_of_focus(np.random.default_rng(3)), DropStyle.sharp(np.random.default_rng(3))
+    assert sharp.defocus == 0 and sharp.glare == 0 and sharp.caustic == 0 and sharp.brightness == 1
+    assert ours.defocus > 0 and (ours.radius, ours.coverage, ours.rim) == (sharp.radius, sharp.coverage, sharp.rim)
+    with pytest.raises(ValueError, match="'drizzle'"):
+        DropStyle.draw(np.random.default_rng(0), "drizzle")
 
 
 def test_wrong_sizes_are_refused() -> None:
