@@ -59,6 +59,7 @@ def picture(model: Model, shape: Shape, seed: int = 0) -> np.ndarray:
             fx, fy, phase = random.uniform(0.02, 0.2), random.uniform(0.02, 0.2), random.uniform(0, 6)
             image[..., channel] = 110 + 40 * np.sin(fx * x + phase) * np.cos(fy * y)
         for _ in range(12):
-            place_y, place_x, radius = random.uniform(0, height), random.uniform(0, width), random.uniform(4, 30)
+            place_y, place_x = random.uniform(0, height), random.uniform(0, width)
+            radius = min(height, width) * random.uniform(0.02, 0.1)
             image += 90 * np.exp(-((y - place_y) ** 2 + (x - place_x) ** 2) / radius ** 2)[..., None]
     return np.clip(images + random.normal(0, 3, images.shape), 0, 255).astype(np.uint8)

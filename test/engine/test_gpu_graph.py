@@ -90,7 +90,8 @@ def test_eight_bits_become_symmetric_and_the_result_stays() -> None:
     assert np.abs(run(quantized(), image)["restored"] - truth).max() <= 3
     # One bit less: steps are twice as wide.
     assert np.abs(run(adapted, image)["restored"].astype(int) - truth).max() <= 6
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load_from_string(adapted).graph.initializer}
+    initializers = onnx.load_from_string(adapted).graph.initializer
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in initializers}
     zeros = [constants[name] for name in ("zero_in", "zero_out", "zero_w")]
     assert all(zero.dtype == np.int8 and not zero.any() for zero in zeros)
     assert constants["b"].dtype == np.float32 and constants["b"] == -100
