@@ -37,13 +37,19 @@ def test_drops_land_and_grow() -> None:
     assert (soon[before > 0.9] > 0.85).all()
 
 
+def test_a_drop_does_not_come_at_once() -> None:
+    wet = sequence(landing=1.0, style=replace(STILL, radius=0.1, spread=0.0, defocus=0.0))
+    covered = np.array([np.count_nonzero(wet.glass(t).alpha) for t in np.arange(0, 5, 0.04)])
+    assert covered[-1] - covered[0] > 250 and np.diff(covered).max() < 0.5 * np.pi * 9.6 ** 2
+
+
 def test_drops_run_down_and_leave_trails() -> None:
     style = replace(STILL, running=1.0, spread=0.0, radius=0.06, defocus=0.0)
     wet = WetSequence(96, 128, np.random.default_rng(3), 0.05, 0.0, 4.0, style)
     rows = np.arange(96)[:, None]
     begin, end = wet.glass(0.0).alpha, wet.glass(3.5).alpha
     assert (end * rows).sum() / end.sum() > (begin * rows).sum() / begin.sum() + 4
-    assert np.count_nonzero((end > 0.5) & (begin < 0.5)) > 20
+    assert np.count_nonzero((end > 0.5) & (begin < 0.5)) > 20 and np.count_nonzero((end < 0.5) & (begin > 0.5)) > 20
 
 
 def test_a_seed_gives_the_same_history_in_any_order() -> None:
