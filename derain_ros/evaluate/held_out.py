@@ -38,7 +38,7 @@ def held_out(data: Path, channels: int, split: str = "test", count: int = 40) ->
     sets = {"real": [Pair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]}
     files = [path for name in PHOTOGRAPHS if (data / name).is_dir() for path in _spread(data / name, count // 2)]
     if files:
-        sets["synthetic"] = list(_synthetic(files, count))
+        sets["synthetic"] = list(_synthetic(files))
         sets["focused"] = list(_focused(files))
         sets["clean"] = [Pair(path.stem, image, image) for path, image in ((p, read_rgb(p)) for p in files)]
     sets = {kind: chosen for kind, chosen in sets.items() if chosen}
@@ -48,11 +48,11 @@ def held_out(data: Path, channels: int, split: str = "test", count: int = 40) ->
     return grey if channels == 1 else sets | {f"{kind}_grey": chosen for kind, chosen in grey.items()}
 
 
-def _synthetic(files: Sequence[Path], count: int) -> Iterator[Pair]:
+def _synthetic(files: Sequence[Path]) -> Iterator[Pair]:
     rng = np.random.default_rng(977)
-    for number in range(count):
-        clean = random_crop(read_rgb(files[number % len(files)]), SIDE, rng)
-        yield _behind(clean, str(number), LensDrops(SIDE, SIDE, rng, float(rng.uniform(0.03, 0.65))))
+    for path in files:
+        clean = random_crop(read_rgb(path), SIDE, rng)
+        yield _behind(clean, path.stem, LensDrops(SIDE, SIDE, rng, float(rng.uniform(0.03, 0.65))))
 
 
 def _focused(files: Sequence[Path]) -> Iterator[Pair]:
