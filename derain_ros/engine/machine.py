@@ -52,6 +52,11 @@ def nvidia_gpus(proc: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
     return names
 
 
+def has_nvidia_device(dev: Path = Path("/dev")) -> bool:
+    """Whether the driver of an NVIDIA GPU is at work: of a card, of a Jetson, or under WSL."""
+    return any((dev / name).exists() for name in ("nvidiactl", "nvhost-ctrl-gpu", "nvgpu", "dxg"))
+
+
 def versions() -> dict[str, str]:
     """The installed libraries that engines are made of."""
     found = {}

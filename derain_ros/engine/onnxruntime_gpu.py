@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,14 @@ from derain_ros.engine import EngineError, Shape, Tell
 from derain_ros.engine.cache import Key, library_folder
 from derain_ros.engine.gpu_graph import for_gpu
 from derain_ros.engine.images import check_image, crop, is_quantized, pad, padded_shape, read_model
-from derain_ros.engine.machine import INSTALL, nvidia_gpus
+from derain_ros.engine.machine import INSTALL, has_nvidia_device, nvidia_gpus
 from derain_ros.engine.onnxruntime import check_session, first_line, import_onnxruntime, session_options
 from derain_ros.manifest import Model
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 DEVICE = "cuda"
 """Where ONNX Runtime keeps the tensors of both providers."""
+TENSORRT_LIBRARY = "libnvinfer.so.10"
 
 
 class OnnxRuntimeGpuEngine:
@@ -36,8 +39,13 @@ class OnnxRuntimeGpuEngine:
         if self._provider not in self._ort.get_available_providers():
             raise EngineError(f"ONNX Runtime {self._ort.__version__} is built without {self._provider}; uninstall "
                               f"onnxruntime and {INSTALL[self.name]}")
+        if DEVICE == "cuda" and not has_nvidia_device():
+            raise EngineError("there is no NVIDIA GPU here, or its driver is not loaded; see whether `nvidia-smi` "
+                              "works")
         if hasattr(self._ort, "preload_dlls"):
             self._ort.preload_dlls()  # CUDA's libraries that pip installed lie where no loader looks
+        if provider == "tensorrt":
+            _load_tensorrt()
         self.device = next(iter(nvidia_gpus()), "NVIDIA GPU")
         self._data = read_model(model)
         self._sha256 = hashlib.sha256(self._data).hexdigest()
@@ -111,3 +119,13 @@ class OnnxRuntimeGpuEngine:
             values[output.name] = make(output.shape, kinds[output.type], DEVICE, 0)
             binding.bind_ortvalue_output(output.name, values[output.name])
         return binding, values
+
+
+def _load_tensorrt() -> None:
+    """Load TensorRT's library, which the provider looks for by name; EngineError where it is missing."""
+    with suppress(Exception):
+        import tensorrt  # noqa: F401 - loads the library that pip installed, where there is one
+    try:
+        ctypes.CDLL(TENSORRT_LIBRARY)
+    except OSError as error:
+        raise EngineError(f"TensorRT's library does not load ({error}); {INSTALL['onnxruntime-tensorrt']}") from error

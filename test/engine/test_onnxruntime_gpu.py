@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 
 from derain_ros.engine import EngineError, load, onnxruntime_gpu
-from derain_ros.engine.cache import entries
+from derain_ros.engine.machine import has_nvidia_device
 from derain_ros.manifest import Manifest
 
 
@@ -43,9 +43,20 @@ def test_a_build_without_the_provider_is_told_with_its_remedy(manifest: Manifest
 def test_falling_back_to_the_processor_is_an_error(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     # As ONNX Runtime does where CUDA's libraries do not load: it warns and takes the next provider.
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["TensorrtExecutionProvider"])
-    with pytest.raises(EngineError, match="TensorrtExecutionProvider"):
+    monkeypatch.setattr(onnxruntime_gpu, "has_nvidia_device", lambda: True)
+    with pytest.raises(EngineError, match=r"TensorRT's library does not load .*derain_ros\[gpu\]"):
+        load(manifest.get("restore_mono"), "onnxruntime-tensorrt")
+    monkeypatch.setattr(onnxruntime_gpu, "TENSORRT_LIBRARY", "libc.so.6")
+    with (pytest.warns(UserWarning, match="not in available provider names"),
+          pytest.raises(EngineError, match="falls back to CPUExecutionProvider")):
         load(manifest.get("restore_mono"), "onnxruntime-tensorrt").prepare((1, 16, 16))
-    assert entries() == [] or not any(entry.bytes for entry in entries())
+
+
+@pytest.mark.skipif(has_nvidia_device(), reason="has a device")
+def test_a_missing_device_is_told(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with pytest.raises(EngineError, match="there is no NVIDIA GPU here"):
+        load(manifest.get("restore_mono"), "onnxruntime-cuda")
 
 
 def test_the_package_onnx_is_asked_for(manifest: Manifest, processor: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,47 @@
+"""Frames of the rendered drive, as a stereo camera with drops on its lenses gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from derain_ros.engine import Shape
+from derain_ros.manifest import Model
+from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.scene import Scene, rig
+
+SEED = 7
+TINTS = (1.0, 0.95, 0.85)
+"""Of red, green and blue, where a model takes colour: the scene is grey."""
+
+
+def shape_for(model: Model, batch: int, height: int, width: int) -> Shape:
+    """The batch a model is run on for frames of this size; a detector has its own."""
+    return (batch, *(model.size or (height, width)))
+
+
+def wet_frames(model: Model, shape: Shape, seconds: float = 1.0) -> np.ndarray:
+    """Images (N, H, W, C) uint8 with the model's channels: left and right eye in turn, drops on each lens."""
+    batch, height, width = shape
+    # Detectors look at whole frames made small.
+    full = (height, width) if model.size is None else (height * 4, width * 4)
+    scene, cameras = Scene(SEED), rig(full[1], full[0])
+    images = np.empty((batch, height, width, model.channels), np.uint8)
+    for k, image in enumerate(images):
+        eye = ("left", "right")[k % 2]
+        dry = scene.render(cameras[eye], seconds + k // 2)[0]
+        wet = LensDrops(*full, np.random.default_rng([SEED, k % 2]), 0.16).apply(dry)[0]
+        small = cv2.resize(wet, (width, height), interpolation=cv2.INTER_AREA)
+        image[...] = small[..., None] * np.array(TINTS[:model.channels], np.float32)
+    return images
+
+
+def precisions(models: Sequence[Model]) -> list[list[Model]]:
+    """The models in groups that differ in precision only, the best precision first."""
+    groups: dict[object, list[Model]] = {}
+    for model in models:
+        alone = model.name if model.task == "detect" else ""
+        groups.setdefault((model.task, alone, model.channels, model.plan, model.serves), []).append(model)
+    return [sorted(group, key=lambda model: model.precision == "int8") for group in groups.values()]

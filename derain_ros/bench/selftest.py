@@ -1,0 +1,79 @@
+"""Compares every engine that loads here with the reference on wet frames, and times it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from derain_ros.bench.frames import precisions, shape_for, wet_frames
+from derain_ros.engine import ENGINES, EngineError, Tell, load
+from derain_ros.engine.agreement import disagreement, error_of, picture
+from derain_ros.manifest import Model
+
+REPEATS = 10
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One model by one engine.
+
+    `missing` says why the engine does not load here and how to get it; `fault` why it fails or in what it disagrees.
+    Where both are empty, it agrees: `error_levels` is the error's root mean square in grey levels, of a restorer, and
+    `ms` the median of a batch.
+    """
+
+    model: str
+    engine: str
+    device: str = ""
+    precision: str = ""
+    error_levels: float = float("nan")
+    ms: float = float("nan")
+    missing: str = ""
+    fault: str = ""
+
+
+def try_engines(models: Sequence[Model], batch: int, height: int, width: int, tell: Tell,
+                engines: Sequence[str] = ENGINES[1:]) -> list[Trial]:
+    """Try each of `engines` with each of `models` on batches of frames of this size.
+
+    The reference is ONNX Runtime on the processor with the group's model of the best precision. EngineError where that
+    does not run.
+    """
+    trials = []
+    for group in precisions(models):
+        shape = shape_for(group[0], batch, height, width)
+        # The frames are what a robot sees; the picture makes networks work that find nothing to do there.
+        images = (wet_frames(group[0], shape), picture(group[0], shape))
+        reference = load(group[0], "onnxruntime")
+        expected = [reference.run(image) for image in images]
+        trials += [_try(model, name, images, expected, tell) for model in group for name in engines]
+    return trials
+
+
+def _try(model: Model, name: str, images: Sequence[np.ndarray], expected: Sequence[dict[str, np.ndarray]],
+         tell: Tell) -> Trial:
+    tell(f"{model.name} by {name}")
+    try:
+        engine = load(model, name, tell=tell)
+    except EngineError as error:
+        return Trial(model.name, name, missing=str(error))
+    try:
+        engine.prepare(images[0].shape[:3])
+        faults, errors, times = [], [], []
+        for image, right in zip(images, expected, strict=True):
+            outputs = engine.run(image)
+            faults.append(disagreement(model, engine.precision, image, outputs, right))
+            if model.size is None and not faults[-1]:
+                errors.append(error_of(image, outputs["restored"], right["restored"])[0])
+        for _ in range(REPEATS):
+            begun = time.perf_counter()
+            engine.run(images[0])
+            times.append((time.perf_counter() - begun) * 1e3)
+    except EngineError as error:
+        return Trial(model.name, name, engine.device, engine.precision, fault=str(error))
+    fault = "; ".join(dict.fromkeys(fault for fault in faults if fault))
+    return Trial(model.name, name, engine.device, engine.precision, max(errors, default=float("nan")),
+                 float(np.median(times)), fault=fault)
