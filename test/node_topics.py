@@ -7,6 +7,7 @@ from pathlib import Path
 
 import rclpy
 from rclpy.parameter import Parameter
+from ros_bench import wait_for
 from tiny_models import write_models
 
 from derain_ros.ros.node import DerainNode
@@ -22,6 +23,8 @@ def topics_of_node(namespace: str = "/") -> tuple[dict[str, str], dict[str, str]
         published, subscribed = ({name: kind for name, (kind,) in found(node.get_name(), node.get_namespace())}
                                  for found in (node.get_publisher_names_and_types_by_node,
                                                node.get_subscriber_names_and_types_by_node))
+        # Python must not end while a thread of the node still loads models.
+        wait_for(lambda: not node.engine.startswith("loading"), "the models")
         node.destroy_node()
     rclpy.try_shutdown(context=context)
     return published, subscribed
