@@ -106,7 +106,7 @@ def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, shar
     `sharp` gives drops in focus and no brighter than what is seen through them, as in earlier models.
     """
     clean = random_crop(read_rgb(files[int(rng.integers(len(files)))]), size, rng)
-    coverage = float(rng.uniform(0.03, 0.65))
+    coverage = float(rng.uniform(0.03, 0.55))
     style = replace(DropStyle.draw(rng), defocus=0.0, brightness=1.0) if sharp else None
     wet, alpha = LensDrops(size, size, rng, coverage, style).apply(clean)
     return Pair(wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8))

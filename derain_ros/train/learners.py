@@ -15,6 +15,7 @@ from derain_ros.nets.fast import Restoration
 from derain_ros.train.batches import Batch
 from derain_ros.train.gan_losses import Features, discrimination, generator_losses
 from derain_ros.train.losses import restoration_loss
+from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import RestoreRecipe
 
 
@@ -29,7 +30,8 @@ class Supervised:
         # Convolutions of few channels are fastest on channels that lie side by side.
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self.average = fabric.to_device(copy.deepcopy(self.net).requires_grad_(False))
-        self.optimiser = self.adam(self.net)
+        self.optimiser = (Muon(self.net, recipe.learning_rate) if recipe.optimiser == "muon"
+                          else self.adam(self.net))
         self.teacher = None if teacher is None else fabric.to_device(teacher.requires_grad_(False))
         self.forward, self.stepper = fabric.setup(self.net, self.optimiser)
 

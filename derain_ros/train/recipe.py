@@ -65,8 +65,10 @@ class RestoreRecipe:
     # How it learns.
     steps: int = 9000
     """Steps at the most."""
-    learning_rate: float = 6e-4
-    """Peak rate of AdamW. Without normalisation layers 2e-3 diverges."""
+    optimiser: str = "muon"
+    """`muon`, which learns about three times as fast, or `adam`: AdamW."""
+    learning_rate: float = 5e-3
+    """Peak rate. AdamW wants about a tenth of what Muon does."""
     warm_up: int = 200
     """Steps over which the rate rises from nothing."""
     final_rate: float = 0.01
@@ -90,6 +92,8 @@ class RestoreRecipe:
         """DataError for values that cannot be trained with."""
         if self.network not in ("fast", "printed"):
             raise DataError(f"recipe: network: {self.network!r} is neither fast nor printed")
+        if self.optimiser not in ("muon", "adam"):
+            raise DataError(f"recipe: optimiser: {self.optimiser!r} is neither muon nor adam")
         if self.crop <= 0 or self.crop % 32:
             raise DataError(f"recipe: crop: {self.crop} is not a multiple of 32")
         for name in ("width", "blocks", "batch", "steps", "validate_every", "reuse"):
