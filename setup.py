@@ -26,6 +26,8 @@ REQUIRES = [
 EXTRAS = {
     # Runs the networks on the processor. Not required: other builds of ONNX Runtime take its place.
     "cpu": ["onnxruntime>=1.18"],
+    # Intel processors and graphics; on AMD's processors, too, it is the faster one for 8-bit models.
+    "openvino": ["openvino>=2025.0"],
     # ROS 2 Jazzy where none is installed: x86-64 Linux, CPython 3.10 to 3.14. Never beside a sourced ROS 2.
     "ros": [
         "ros-jazzy-rclpy[fastrtps]==7.1.6",
@@ -40,9 +42,11 @@ EXTRAS = {
         "rosbags>=0.11",  # reads and writes bags without ROS
     ],
     "train": [
+        "lightning-fabric>=2.5",  # mixed precision, graphics cards and several of them in one loop
         "onnx>=1.17",  # exported models
         "onnxscript>=0.5",  # PyTorch's exporter writes through it
         "scikit-image>=0.22",  # the published way to compute SSIM
+        "tensorboard>=2.16",  # curves and samples of a training
         "torch>=2.5",  # the networks while they learn
     ],
     "test": [
@@ -71,12 +75,14 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=[NAME, f"{NAME}.*"]), *DATA],
     package_dir=DATA,
-    package_data={f"{NAME}.models": ["*.onnx", "*.yaml", "*.md"], f"{NAME}.defaults": ["*"], NAME: ["py.typed"]},
+    package_data={f"{NAME}.models": ["*.onnx", "*.yaml", "*.md"], f"{NAME}.defaults": ["*"], NAME: ["py.typed"],
+                  f"{NAME}.train": ["recipes/*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
         (f"share/{NAME}/launch", sorted(glob("launch/*.launch.py"))),
         (f"share/{NAME}/config", sorted(glob("config/*"))),
+        (f"share/{NAME}/examples", sorted(glob("examples/*.py"))),
     ],
     zip_safe=False,
     install_requires=REQUIRES,

@@ -25,13 +25,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # `make test` installs all of these. On a robot, `colcon test` runs the tests of what is there.
 NEEDS = {
     "cli": ("onnx", "onnxruntime"),
+    "config": ("onnx", "onnxruntime", "rclpy"),
     "engine": ("onnx", "onnxruntime"),
-    "evaluate": ("onnx", "onnxruntime", "skimage"),
+    "evaluate": ("lightning_fabric", "onnx", "onnxruntime", "skimage", "tensorboard"),
+    "examples": ("onnx", "onnxruntime", "rclpy"),
     "nets": ("torch",),
     "replay": ("onnx", "onnxruntime", "rclpy", "rosbags"),
     "ros": ("onnx", "onnxruntime", "rclpy"),
     "runtime": ("onnx", "onnxruntime"),
-    "train": ("onnx", "onnxruntime", "torch"),
+    "train": ("lightning_fabric", "onnx", "onnxruntime", "tensorboard", "torch"),
     "test_manifest.py": ("onnx",),
     "test_readme.py": ("onnx", "onnxruntime"),
 }

@@ -18,8 +18,8 @@ import derain_ros
 from derain_ros.cli.main import EXTRA_OF_MODULE
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ("CHANGELOG.rst", "LICENSE", "MANIFEST.in", "README.md", "config", "constraints.txt", "derain_ros", "launch",
-           "models", "package.xml", "pyproject.toml", "resource", "setup.cfg", "setup.py")
+SHIPPED = ("CHANGELOG.rst", "LICENSE", "MANIFEST.in", "README.md", "config", "constraints.txt", "derain_ros",
+           "docs", "examples", "launch", "models", "package.xml", "pyproject.toml", "resource", "setup.cfg", "setup.py")
 WORKSHOP = {"evaluate", "nets", "train"}
 """Packages that a robot never imports; what they need is not in package.xml."""
 

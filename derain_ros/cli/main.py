@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 import derain_ros
-from derain_ros.cli import demo, doctor, evaluate, export, models, node, quantize, replay, table, train
+from derain_ros.cli import demo, doctor, engine, evaluate, export, models, node, quantize, rain, replay, table, train
 from derain_ros.config import ConfigError
 
 EXTRA_OF_MODULE = {
@@ -15,7 +15,9 @@ EXTRA_OF_MODULE = {
     "rclpy": "ros", "builtin_interfaces": "ros", "rcl_interfaces": "ros", "sensor_msgs": "ros", "std_msgs": "ros",
     "std_srvs": "ros", "diagnostic_msgs": "ros", "lifecycle_msgs": "ros",
     "rosbags": "replay", "matplotlib": "replay", "lz4": "replay", "backports": "replay",
-    "torch": "train", "onnx": "train", "onnxscript": "train", "skimage": "train",
+    "torch": "train", "onnx": "train", "onnxscript": "train", "skimage": "train", "lightning_fabric": "train",
+    "tensorboard": "train",
+    "openvino": "openvino", "tensorrt": "gpu", "cuda": "gpu",
 }
 
 
@@ -91,6 +93,8 @@ app.command("models")(models.command)
 app.command("doctor")(doctor.command)
 app.command("export")(export.command)
 app.command("quantize")(quantize.command)
+app.add_typer(engine.app, name="engine")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(table.app, name="table")
+app.add_typer(rain.app, name="rain")
