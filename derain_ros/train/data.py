@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,8 +106,9 @@ def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, shar
     `sharp` gives drops in focus and no brighter than what is seen through them, as in earlier models.
     """
     clean = random_crop(read_rgb(files[int(rng.integers(len(files)))]), size, rng)
-    coverage = float(rng.uniform(0.03, 0.55))
-    style = replace(DropStyle.draw(rng), defocus=0.0, brightness=1.0) if sharp else None
+    style = DropStyle.sharp(rng) if sharp else DropStyle.draw(rng)
+    # Half of the glasses are as wet as their kind is by nature, half as wet as none of them may be.
+    coverage = float(rng.uniform(0.03, 0.55)) if rng.random() < 0.5 else None
     wet, alpha = LensDrops(size, size, rng, coverage, style).apply(clean)
     return Pair(wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8))
 
