@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-
-
 from derain_ros.evaluate.restoration import Score
 from derain_ros.evaluate.speed import Speed
 from derain_ros.evaluate.tables import ABLATION, INITIALISATION, restoration_table, speed_table
