@@ -26,8 +26,8 @@ class Config:
     """All settings of the pipeline and the node; ROS parameters and config files are made from these fields."""
 
     cameras: list[str] = setting(
-        ["left", "right"], "Names of the cameras restored together; each is the namespace of its image_raw and "
-        "camera_info.", read_only=True)
+        ["left", "right"], "Names of the cameras restored together, the left one first; each is the namespace of its "
+        "image_raw and camera_info.", read_only=True)
     thermal: bool = setting(False, "Subscribe to thermal/image_raw and pair it with the cameras.", read_only=True)
     transport: str = setting("raw", "Type of the input images: sensor_msgs/Image or CompressedImage.",
                              choices=("raw", "compressed"), read_only=True)
@@ -35,18 +35,29 @@ class Config:
     enabled: bool = setting(True, "Restore; when false every frame is passed on untouched.")
     gating: bool = setting(True, "Pass a clean pair on untouched; when false every frame is restored.")
     detector: str = setting("detect", "Model that detects anomalies.", read_only=True)
-    restorer: str = setting("auto", "Model that restores: auto takes restore_mono or restore_rgb by encoding, in "
-                            "eight bits where there is such a model.", read_only=True)
-    engine: str = setting("auto", "Runtime of the networks.", choices=("auto", "onnxruntime"), read_only=True)
+    restorer: str = setting("auto", "Model that restores: auto takes from all there are the best that fits, by "
+                            "encoding, anomaly and budget.", read_only=True)
+    engine: str = setting("auto", "Runtime of the networks; auto measures those that are installed.", choices=(
+        "auto", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino", "openvino-gpu", "tensorrt"),
+        read_only=True)
     threads: int = setting(0, "Threads of the networks; 0 takes every core.", low=0, high=256, read_only=True)
-    budget_ms: float = setting(200.0, "From a frame set's arrival until its result must be published.", unit="ms",
+    memory_mb: int = setting(2048, "What the restorers may take of the memory together; those that serve special "
+                             "anomalies are loaded while there is room.", unit="MB", low=64, high=1000000,
+                             read_only=True)
+    budget_ms: float = setting(200.0, "Until the result of a frame set must be published.", unit="ms",
                                low=1.0, high=10000.0)
+    budget_from: str = setting("arrival", "What the budget counts from: the arrival of a frame set, or the stamp of "
+                               "its first frame, which needs cameras whose clock is that of the node.",
+                               choices=("arrival", "stamp"))
     on_score: float = setting(0.6, "Score from which a camera counts as affected.", low=0.0, high=1.0)
     off_score: float = setting(0.4, "Score under which a camera counts as clean again.", low=0.0, high=1.0)
     on_hold_s: float = setting(0.2, "How long the score must stay high before the flag rises.", unit="s",
                                low=0.0, high=60.0)
     off_hold_s: float = setting(1.0, "How long the score must stay low before the flag falls.", unit="s",
                                 low=0.0, high=60.0)
+    severe: float = setting(0.5, "Severity from which an affected camera is an error: the score times the covered "
+                            "share of the view, as far as 20 %.", low=0.0, high=1.0)
+    severe_hold_s: float = setting(3.0, "How long the severity must stay that high.", unit="s", low=0.0, high=600.0)
     pair_tolerance_ms: float = setting(5.0, "Largest difference of stamps within a frame set.", unit="ms",
                                        low=0.0, high=1000.0)
     thermal_tolerance_ms: float = setting(100.0, "Largest difference of stamps between the thermal frame and a "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, IntEnum
 
 import numpy as np
 
 ANOMALY_KINDS = ("clean", "raindrop", "dirt", "streak", "night_rain")
+SEVERE_COVERAGE = 0.2
+"""Share of the view from which on it does not matter how much more is covered."""
 
 
 class Action(str, Enum):
@@ -26,38 +28,51 @@ class Action(str, Enum):
     """A stage failed, or the encoding cannot be processed; the original is passed on."""
 
 
+class Alarm(IntEnum):
+    """How much a camera is affected, settled over time."""
+
+    CLEAR = 0
+    AFFECTED = 1
+    SEVERE = 2
+
+
 @dataclass(frozen=True)
 class Frame:
     """One image with its stamp, frame id and encoding.
 
     `image` is (H, W) or (H, W, 3), uint8 or uint16, possibly a read-only view whose rows are padded.
-    `encoding` is ROS's name of it: mono8, 8UC1, rgb8, bgr8 or mono16.
+    `encoding` is ROS's name of it: mono8, 8UC1, rgb8, bgr8 or mono16. `bits` are those that a mono16 camera uses, as
+    many cameras give 10 or 12 in 16; 0 where that is not known.
     """
 
     image: np.ndarray
     encoding: str = "mono8"
     stamp_ns: int = 0
     frame_id: str = ""
+    bits: int = 0
 
 
 @dataclass(frozen=True)
 class FrameSet:
     """The frames of one instant, by camera name, and the thermal frame nearest to them where there is one.
 
-    `received_ns` is when the last frame arrived, on the monotonic clock (`time.monotonic_ns`); 0 means now.
+    `received_ns` is what the budget counts from, on the monotonic clock (`time.monotonic_ns`): when the last frame
+    arrived, or was taken; 0 means now. `period_ms` is the time from one frame set to the next, 0 where no camera waits.
     """
 
     frames: dict[str, Frame]
     thermal: Frame | None = None
     received_ns: int = 0
+    period_ms: float = 0.0
 
 
 @dataclass(frozen=True)
 class Anomaly:
     """What is wrong with one camera's view.
 
-    `score` is the probability in [0, 1] that the view is not clean, `coverage` the share in [0, 1] of pixels affected,
-    `mask` is (h, w) uint8, 255 where affected, at the detector's resolution or finer.
+    `kind` is the most probable of ANOMALY_KINDS, `score` the probability in [0, 1] that the view is not clean,
+    `coverage` the share in [0, 1] of pixels affected, `mask` is (h, w) uint8, 255 where affected, at the detector's
+    resolution or finer. `probabilities` are those of all kinds the detector knows, several of which may be at work.
     """
 
     kind: str
@@ -71,27 +86,36 @@ class Anomaly:
         """Whether the view is anything but clean."""
         return self.kind != "clean"
 
+    @property
+    def severity(self) -> float:
+        """How much the view is hurt, in [0, 1]: 0 where it is clean, 1 where SEVERE_COVERAGE is surely covered."""
+        return self.score * min(1.0, self.coverage / SEVERE_COVERAGE) if self.affected else 0.0
+
 
 @dataclass(frozen=True)
 class CameraResult:
     """What leaves the pipeline for one camera: the frame to publish, its anomaly, and what was done.
 
     `frame` is the input's own object when it was passed on. `mask` is (H, W) uint8 at the frame's size, 255 where
-    pixels are occluded or were reconstructed. `anomaly` is None where no detector ran.
+    pixels are occluded or were reconstructed. `anomaly` is None where no detector ran; `alarm` is what the anomalies of
+    this camera come to over time.
     """
 
     frame: Frame
     action: Action
     mask: np.ndarray
     anomaly: Anomaly | None = None
+    alarm: Alarm = Alarm.CLEAR
 
 
 @dataclass(frozen=True)
 class Result:
     """What the pipeline did with one frame set.
 
+    `plan` is the one of the manifest's PLANS that was run, or passthrough; `models` names the networks that restored.
     `affected` is the debounced flag: any camera affected. `stage_ms` holds the milliseconds of each stage that ran and
-    `total`. `detail` says why frames were passed on where that was not the plan.
+    `total`; `left_ms` is what the budget left for restoring when the plan was chosen, nan where none was. `detail` says
+    why frames were passed on where that was not the plan.
     """
 
     cameras: dict[str, CameraResult]
@@ -99,3 +123,5 @@ class Result:
     affected: bool
     stage_ms: dict[str, float]
     detail: str = ""
+    models: str = ""
+    left_ms: float = float("nan")

@@ -111,8 +111,8 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     if not isinstance(entry, Mapping):
         raise ManifestError(f"{where}: must be a mapping of keys to values")
     required: dict[str, type] = {"name": str, "task": str, "file": str, "sha256": str, "channels": int, "stride": int}
-    optional = {"description": str, "figures": dict, "card": str}
-    optional |= {"plan": str, "precision": str, "serves": list, "multi_label": bool}
+    optional: dict[str, type] = {"description": str, "figures": dict, "card": str, "plan": str, "precision": str,
+                                 "serves": list, "multi_label": bool}
     detector = {"classes": list, "size": list}
     if isinstance(entry.get("name"), str):
         where = f"{where} ({entry['name']})"

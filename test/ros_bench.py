@@ -99,7 +99,8 @@ class Bench:
 
     def __init__(self, context: Any, models: Path, parameters: dict[str, Any], reliable: bool = True,
                  remaps: tuple[str, ...] = ()) -> None:
-        parameters = {"models": str(models), "budget_ms": 10000.0, "on_hold_s": 0.0, "off_hold_s": 0.0} | parameters
+        parameters = {"models": str(models), "engine": "onnxruntime", "budget_ms": 10000.0, "on_hold_s": 0.0,
+                      "off_hold_s": 0.0} | parameters
         self.cameras = parameters.get("cameras", ["left", "right"])
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         cli_args = ["--ros-args", *(word for remap in remaps for word in ("-r", remap))] if remaps else None

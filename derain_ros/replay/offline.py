@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from derain_ros.frame import Action, CameraResult, Frame, Result
+from derain_ros.frame import Action, Frame, FrameSet, Result
 from derain_ros.replay.account import Account, Output
 from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.images import header_of, image_of
@@ -128,9 +126,8 @@ class _Run:
         self._pass_on(camera, frame, Action.PASSED_UNPAIRED, "no frame of another camera at that time")
 
     def _pass_on(self, camera: str, frame: Frame, action: Action, detail: str) -> None:
-        mask = np.zeros(frame.image.shape[:2], np.uint8)
-        self._write({camera: frame}, Result({camera: CameraResult(frame, action, mask)}, "passthrough",
-                                            self.pipeline.flag.raised, {}, detail), float("nan"))
+        frames = {camera: frame}
+        self._write(frames, self.pipeline.pass_on(FrameSet(frames), action, detail), float("nan"))
 
     def _write(self, frames: Mapping[str, Frame], result: Result, elapsed_ms: float) -> None:
         types, stamp_ns = self.writer.types, self._now_ns

@@ -11,11 +11,12 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
-from derain_ros.frame import Action, FrameSet, Result
+from derain_ros.frame import Action, Alarm, CameraResult, FrameSet, Result
 from derain_ros.ros.messages import header_of
 from derain_ros.runtime.status import statuses_of
 
-OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
+ALARMS = {Alarm.CLEAR: OK, Alarm.AFFECTED: WARN, Alarm.SEVERE: ERROR}
 _LATENCIES = 1000
 
 
@@ -43,6 +44,8 @@ class Statistics:
         self._sources = (*cameras, *(("thermal",) if thermal else ()))
         self._counts: dict[str, Counter[str]] = {source: Counter() for source in self._sources}
         self._before = {source: Counter[str]() for source in self._sources}
+        self._last: dict[str, CameraResult] = {}
+        self._plans: Counter[str] = Counter()
         self._latency_ms: deque[float] = deque(maxlen=_LATENCIES)
         self._budget_misses = self._budget_misses_before = 0
         self._lock = threading.Lock()
@@ -58,6 +61,12 @@ class Statistics:
             self._latency_ms.append(latency_ms)
             self._budget_misses += missed_budget
 
+    def see(self, result: Result) -> None:
+        """Note what was found and done in a frame set."""
+        with self._lock:
+            self._last |= result.cameras
+            self._plans[result.plan] += 1
+
     def counts(self, camera: str) -> Counter[str]:
         """A copy of a camera's counts since the node was made."""
         with self._lock:
@@ -71,13 +80,14 @@ class Statistics:
         with self._lock:
             counts = {source: Counter(self._counts[source]) for source in self._sources}
             before, self._before = self._before, counts
-            latency_ms = list(self._latency_ms)
+            latency_ms, last = list(self._latency_ms), dict(self._last)
+            plans, self._plans = self._plans, Counter()
             misses, recent_misses = self._budget_misses, self._budget_misses - self._budget_misses_before
             self._budget_misses_before = misses
-        statuses = [_node_status(name, health, latency_ms, misses, recent_misses)]
+        statuses = [_node_status(name, health, latency_ms, misses, recent_misses, plans)]
         for source in self._sources:
             recent = Counter({key: n - before[source][key] for key, n in counts[source].items()})
-            status = _source_status(f"{name}: {source}", health, counts[source], recent, seconds)
+            status = _source_status(f"{name}: {source}", health, counts[source], recent, seconds, last.get(source))
             if source in self._cameras:
                 status.values += _accounts(counts[source])
             statuses.append(status)
@@ -92,14 +102,14 @@ def status_of(frames: FrameSet, result: Result) -> DiagnosticArray:
                          values=_values(told.values)) for told in statuses_of(result)])
 
 
-def _node_status(name: str, health: Health, latency_ms: list[float], misses: int,
-                 recent_misses: int) -> DiagnosticStatus:
+def _node_status(name: str, health: Health, latency_ms: list[float], misses: int, recent_misses: int,
+                 plans: Counter[str]) -> DiagnosticStatus:
     level, message = OK, "restoring" if health.affected else "clean"
     if health.state != "active":
         message = health.state
     elif health.engine.startswith("failed"):
         level, message = ERROR, f"engine {health.engine}; frames are passed on untouched"
-    elif health.engine != "ready":
+    elif not health.engine.startswith("ready"):
         level, message = WARN, f"engine {health.engine}; frames are passed on untouched"
     elif not health.enabled:
         message = "switched off; frames are passed on untouched"
@@ -109,23 +119,35 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
     return DiagnosticStatus(name=name, level=level, message=message, hardware_id=name, values=_values({
         "state": health.state, "engine": health.engine, "models": health.models, "enabled": health.enabled,
         "affected": health.affected, "latency_p50_ms": f"{p50:.2f}", "latency_p95_ms": f"{p95:.2f}",
-        "latency_p99_ms": f"{p99:.2f}", "budget_ms": health.budget_ms, "budget_misses": misses}))
+        "latency_p99_ms": f"{p99:.2f}", "budget_ms": health.budget_ms, "budget_misses": misses,
+        "plans": ", ".join(f"{plan} {n}" for plan, n in plans.most_common())}))
 
 
-def _source_status(name: str, health: Health, counts: Counter[str], recent: Counter[str],
-                   seconds: float) -> DiagnosticStatus:
+def _source_status(name: str, health: Health, counts: Counter[str], recent: Counter[str], seconds: float,
+                   last: CameraResult | None) -> DiagnosticStatus:
     rate_in, rate_out = (f"{recent[key] / seconds:.1f}" for key in ("received", "published"))
     level, message = OK, f"{rate_in} Hz"
+    if health.state == "active" and not recent["received"]:
+        # What was seen last says nothing of now.
+        level, message, last = STALE, "no frames", None
     troubles = [f"{n} {key}" for key, n in sorted(recent.items())
                 if n and (key in ("lost", "dropped", "unpaired") or key.startswith("bad_"))]
-    if health.state == "active" and not recent["received"]:
-        level, message = WARN, "no frames"
-    elif troubles:
-        level, message = WARN, f"{message}; {', '.join(troubles)}"
+    if last is not None and last.anomaly is not None and last.alarm:
+        level = ALARMS[last.alarm]
+        troubles.insert(0, f"{last.anomaly.kind}, {last.anomaly.coverage:.0%} of the view")
+    if troubles:
+        level, message = max(level, WARN), f"{message}; {', '.join(troubles)}"
     return DiagnosticStatus(name=name, level=level, message=message, hardware_id=name, values=_values({
-        "rate_in_hz": rate_in, "rate_out_hz": rate_out,
+        "rate_in_hz": rate_in, "rate_out_hz": rate_out, **_seen(last),
         **{key: counts[key] for key in ("received", "lost", "unusable")},
         **{key: n for key, n in counts.items() if key.startswith("bad_")}}))
+
+
+def _seen(last: CameraResult | None) -> dict[str, object]:
+    if last is None or last.anomaly is None:
+        return {}
+    return {"alarm": last.alarm.name.lower(), "kind": last.anomaly.kind, "score": f"{last.anomaly.score:.3f}",
+            "coverage": f"{last.anomaly.coverage:.4f}", "severity": f"{last.anomaly.severity:.3f}"}
 
 
 def _accounts(counts: Counter[str]) -> list[KeyValue]:

@@ -49,6 +49,11 @@ class Mailbox:
             self._changed.wait_for(lambda: self._jobs or not self._open)
             return self._jobs.pop(0) if self._open else None
 
+    def waits(self) -> bool:
+        """Whether a frame set to process is there."""
+        with self._changed:
+            return any(job.action is None for job in self._jobs)
+
     def open(self) -> None:
         """Begin to take jobs in."""
         with self._changed:

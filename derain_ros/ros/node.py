@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import rclpy
@@ -25,16 +24,16 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
 from derain_ros.config import ConfigError
-from derain_ros.frame import Action, Frame, FrameSet, Result
+from derain_ros.frame import Action, FrameSet, Result
 from derain_ros.ros import parameters
 from derain_ros.ros.diagnostics import Health, Statistics, status_of
+from derain_ros.ros.intake import Intake
 from derain_ros.ros.log import RosLogHandler
 from derain_ros.ros.mailbox import Job
 from derain_ros.ros.memory import tune_malloc
 from derain_ros.ros.topics import CameraTopics, ImageSubscription
+from derain_ros.ros.transport import use_profile
 from derain_ros.ros.worker import Worker
-from derain_ros.runtime.messages import ImageError, Received, frame_of, frame_unread
-from derain_ros.runtime.synchronize import Synchronizer
 
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 THERMAL = "thermal"
@@ -62,7 +61,8 @@ class DerainNode(LifecycleNode):
             self.destroy_node()
             raise
         self.statistics = Statistics(self._config.cameras, self._config.thermal)
-        self._synchronizer = Synchronizer(self._config.cameras, 0, 0, self._on_unpaired)
+        self._intake = Intake(self._config, self.statistics, self._put, lambda: self.get_clock().now().nanoseconds,
+                              self.get_logger())
         logging.getLogger("derain_ros").addHandler(self._log_handler)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
@@ -138,7 +138,7 @@ class DerainNode(LifecycleNode):
     def _stop(self) -> None:
         if self._state == "active":
             self._state = "stopping"
-            self._synchronizer.clear()
+            self._intake.synchronizer.clear()
         if self._worker is not None:
             self._worker.stop()
 
@@ -153,47 +153,12 @@ class DerainNode(LifecycleNode):
         self._worker, self._topics, self._thermal = None, {}, None
 
     def _on_image(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
-        if self._state != "active":
-            return
-        self.statistics.count(camera, "received", *["lost"] * lost)
-        received_ns = time.monotonic_ns()
-        try:
-            frame = frame_of(message, received_ns)
-        except ImageError as error:
-            self._refuse(camera, message, error, received_ns)
-            return
-        if isinstance(message, Image) and message.is_bigendian:
-            # Bytes have no order, so the image is good; its driver should be looked at.
-            self.statistics.count(camera, "bad_big_endian")
-        frames = self._synchronizer.add(camera, frame)
-        if frames is not None:
-            # What a compressed image took to decode is part of its latency.
-            self._put(Job(replace(frames, received_ns=received_ns)))
-
-    def _refuse(self, camera: str, message: Image | CompressedImage, error: ImageError, received_ns: int) -> None:
-        """Count an image that cannot be processed, and pass it on if it is one that others may understand."""
-        self.get_logger().warning(f"{camera}: {error}", throttle_duration_sec=5.0)
-        if error.usable:
-            self.statistics.count(camera, f"bad_{error.reason}")
-            frames = FrameSet({camera: frame_unread(message, received_ns)}, None, received_ns)
-            self._put(Job(frames, Action.PASSED_ERROR, str(error)))
-        else:
-            self.statistics.count(camera, f"bad_{error.reason}", "unusable")
-
-    def _on_unpaired(self, camera: str, frame: Frame) -> None:
-        assert isinstance(frame, Received)
-        self.statistics.count(camera, "unpaired")
-        self._put(Job(FrameSet({camera: frame}, None, frame.received_ns), Action.PASSED_UNPAIRED,
-                      f"no frame of another camera within {self._config.pair_tolerance_ms:g} ms"))
+        if self._state == "active":
+            self._intake.take(camera, message, lost)
 
     def _on_thermal(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
-        if self._state != "active":
-            return
-        self.statistics.count(camera, "received", *["lost"] * lost)
-        try:
-            self._synchronizer.add_thermal(frame_of(message, time.monotonic_ns()))
-        except ImageError as error:
-            self.statistics.count(camera, f"bad_{error.reason}", "unusable")
+        if self._state == "active":
+            self._intake.take_thermal(camera, message, lost)
 
     def _put(self, job: Job) -> None:
         assert self._worker is not None
@@ -213,10 +178,12 @@ class DerainNode(LifecycleNode):
                 self.statistics.count(camera, "dropped")
             else:
                 self.statistics.count(camera, "published", done.action.value)
-        if result.stage_ms:
+        if result.stage_ms and self._worker is not None:
+            self._worker.published()
             latency_ms = (time.monotonic_ns() - frames.received_ns) / 1e6
             over = any(done.action is Action.PASSED_BUDGET for done in result.cameras.values())
             self.statistics.finish(latency_ms, over or latency_ms > self._config.budget_ms)
+        self.statistics.see(result)
         self._status.publish(status_of(frames, result))
         if result.affected != self._affected:
             self._affected = result.affected
@@ -233,8 +200,7 @@ class DerainNode(LifecycleNode):
 
     def _apply_parameters(self, changes: Sequence[Parameter]) -> None:
         self._config = parameters.changed(self._config, changes)
-        self._synchronizer.pair_tolerance_ns = int(self._config.pair_tolerance_ms * 1e6)
-        self._synchronizer.thermal_tolerance_ns = int(self._config.thermal_tolerance_ms * 1e6)
+        self._intake.apply(self._config)
         if self._worker is not None:
             self._worker.apply(self._config)
 
@@ -258,6 +224,7 @@ class DerainNode(LifecycleNode):
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code: 0, or 1 where what it was started with is no use."""
     tune_malloc()
+    use_profile()
     # Before rclpy's handlers could be there: ours lets the frame set in work go out while the context is still valid,
     # and takes the second SIGINT that `ros2 launch` sends for the first.
     stopping: list[int] = []

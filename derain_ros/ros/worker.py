@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from derain_ros.config import Config
-from derain_ros.frame import CameraResult, FrameSet, Result
+from derain_ros.frame import FrameSet, Result
 from derain_ros.manifest import Manifest
 from derain_ros.ros.mailbox import Job, Mailbox
+from derain_ros.runtime.budget import Cadence
 from derain_ros.runtime.pipeline import Pipeline
 
 LOADING_MAY_TAKE_S = 5.0
@@ -30,18 +31,24 @@ class Worker:
 
     def __init__(self, config: Config, models: str, publish: Callable[[FrameSet, Result], None],
                  drop: Callable[[FrameSet], None], logger: RcutilsLogger) -> None:
-        self.engine = "loading"
         self._publish, self._drop, self._logger = publish, drop, logger
         self._mailbox = Mailbox()
+        self._cadence = Cadence()
         self._thread: threading.Thread | None = None
         self._loader = threading.Thread(target=self._load, name="derain loader", daemon=True)
         try:
-            self._pipeline = Pipeline(config, Manifest.load(Path(models)) if models else None)
+            self._pipeline = Pipeline(config, Manifest.load(Path(models)) if models else None, background=True)
         except Exception as error:
             self._pipeline = Pipeline(config)
             self._fail(error)
         else:
             self._loader.start()
+
+    @property
+    def engine(self) -> str:
+        """How far the models are: loading, ready, or failed, and why; what is still being loaded follows."""
+        loading = self._pipeline.loading
+        return self._pipeline.state + (f" ({loading})" if loading else "")
 
     @property
     def models(self) -> str:
@@ -51,7 +58,7 @@ class Worker:
     @property
     def affected(self) -> bool:
         """The debounced flag: whether any camera is affected."""
-        return self._pipeline.flag.raised
+        return self._pipeline.decision.affected
 
     def apply(self, config: Config) -> None:
         """Take over changed settings; ConfigError for one that is read-only."""
@@ -65,7 +72,14 @@ class Worker:
 
     def put(self, job: Job) -> None:
         """Leave a job; one that was waiting for the same place is dropped."""
+        if job.action is None:
+            period_ms = self._cadence.period_ms(time.monotonic_ns())
+            job = replace(job, frames=replace(job.frames, period_ms=period_ms))
         self._dropped(self._mailbox.put(job))
+
+    def published(self) -> None:
+        """Say that the images of the last result are out; called by `publish`."""
+        self._pipeline.published()
 
     def stop(self) -> None:
         """Take no more jobs and wait for the one in work; those that were waiting are dropped."""
@@ -86,28 +100,25 @@ class Worker:
         except Exception as error:
             self._fail(error)
         else:
-            self.engine = "ready"
-            self._logger.info(f"models loaded: {self.models}")
+            self._logger.info(f"models loaded: {self.models}; restorers are loaded for the first frames")
 
     def _fail(self, error: Exception) -> None:
-        self.engine = f"failed: {error}"
+        self._pipeline.state = f"failed: {error}"
         self._logger.error(f"models cannot be loaded, frames are passed on untouched: {error}")
 
     def _work(self) -> None:
         while (job := self._mailbox.take()) is not None:
             try:
-                self._publish(job.frames, self._process(job))
+                if job.action is not None:
+                    self._publish(job.frames, self._pipeline.pass_on(job.frames, job.action, job.detail))
+                elif self._pipeline.is_late(job.frames) and self._mailbox.waits():
+                    # A newer one is there: it is of more use, and the late one would only make it late as well.
+                    self._drop(job.frames)
+                else:
+                    self._publish(job.frames, self._pipeline.process(job.frames))
             except Exception as error:
                 # Whatever went wrong with one frame set must not end the stream.
                 self._logger.error(f"a frame set was not told of: {error!r}", throttle_duration_sec=5.0)
-
-    def _process(self, job: Job) -> Result:
-        if job.action is None:
-            result = self._pipeline.process(job.frames)
-            return result if self._pipeline.engines else replace(result, detail=f"models: {self.engine}")
-        cameras = {name: CameraResult(frame, job.action, np.zeros(frame.image.shape[:2], np.uint8))
-                   for name, frame in job.frames.frames.items()}
-        return Result(cameras, "passthrough", self.affected, {}, job.detail)
 
     def _dropped(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

@@ -1,60 +1,167 @@
-"""The latency budget: learns how long restoring takes and says whether it still fits."""
+"""The latency budget: learns how long each plan takes and chooses the best one that fits."""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 
 QUANTILE = 0.95
 MEMORY_NS = 5_000_000_000
 """How long a measured time counts. The newest counts until there is a newer one."""
-PROBE_NS = 1_000_000_000
-"""How long after the last restoration it is tried again against expectation, so that it comes back."""
-PROBE_SHARE = 0.2
-"""Largest share of the time that may go into such trials, however long one takes."""
+MARGIN = 0.9
+"""Share of the time at hand that a plan which was just taken up may need, so that it is not given up at once."""
+PROBATION = 10
+"""Runs for which that holds."""
+RETRY_NS, LONGEST_RETRY_NS = 1_000_000_000, 16_000_000_000
+"""How long after a plan was given up it is tried again; twice as long whenever it does not last."""
+LASTS = 10
+"""Times that wait for which a plan must last."""
+TRIAL_SHARE = 0.02
+"""Largest share of the time that may go into trials of one plan, however long one takes."""
+STALL = 2.0
+"""Periods of the camera that the fastest plan may take; better ones must keep up with the camera."""
+FINISH_MS = 2.0
+"""What is set aside for publishing until it has been measured."""
+
+ENOUGH_GAPS = 10
+"""Arrivals after the first from which the camera's period is known."""
+
+BEFORE, FINISH = "before", "finish"
+
+
+@dataclass
+class _Times:
+    """The recent times of one stage, (when, ms)."""
+
+    recent: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=1000))
+
+    def expected(self, now: int) -> float | None:
+        """A high quantile, and no less than both of the last two, so that load is seen at once; None without any."""
+        while len(self.recent) > 1 and now - self.recent[0][0] > MEMORY_NS:
+            self.recent.popleft()
+        if not self.recent:
+            return None
+        ranked = sorted(ms for _, ms in self.recent)
+        return max(ranked[math.ceil(QUANTILE * len(ranked)) - 1], min(ms for _, ms in list(self.recent)[-2:]))
+
+
+@dataclass
+class _Trial:
+    """When a plan that was given up is tried again, and how long it had to wait for that."""
+
+    due_ns: int
+    wait_ns: int
 
 
 class Budget:
-    """Learned times of restoring one frame set; `clock` gives monotonic nanoseconds."""
+    """Learned times of plans and of what is around them; `clock` gives monotonic nanoseconds.
+
+    Plans are known by keys that say all that their time depends on. A plan is given up as soon as it does not fit, and
+    taken up again by a trial: first after RETRY_NS, later and later where it does not last. Thread-safe.
+    """
 
     def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._clock = clock
-        self._times: deque[tuple[int, float]] = deque(maxlen=1000)
+        self._times: defaultdict[Hashable, _Times] = defaultdict(_Times)
+        self._trials: dict[Hashable, _Trial] = {}
+        self._current: Hashable | None = None
+        self._since_ns = clock()
+        self._lock = threading.Lock()
         self.misses = 0
-        """Restorations that ended after their budget."""
+        """Frame sets whose plan did not end in time."""
+
+    def learn(self, stage: Hashable, ms: float) -> None:
+        """Take in how long a plan or another stage took; a cold start is not to be told."""
+        with self._lock:
+            self._times[stage].recent.append((self._clock(), ms))
+
+    def expected_ms(self, stage: Hashable) -> float:
+        """How long a plan or stage will hardly exceed: a high quantile of its recent times; 0 while there is none."""
+        with self._lock:
+            return self._expected(stage) or 0.0
 
     def left_ms(self, received_ns: int, budget_ms: float) -> float:
-        """Milliseconds until the result of a frame set that arrived at `received_ns` must be out; negative: late."""
-        return budget_ms - (self._clock() - received_ns) / 1e6
+        """Milliseconds that the networks have for a frame set that the budget counts from `received_ns`.
 
-    @property
-    def expected_ms(self) -> float:
-        """How long restoring will hardly exceed: a high quantile of the recent times; 0 while there is none."""
-        now = self._clock()
-        while len(self._times) > 1 and now - self._times[0][0] > MEMORY_NS:
-            self._times.popleft()
-        ranked = sorted(ms for _, ms in self._times)
-        return ranked[math.ceil(QUANTILE * len(ranked)) - 1] if ranked else 0.0
+        What publishing takes is set aside, at most half of the budget. Negative: late.
+        """
+        with self._lock:
+            finish = self._expected(FINISH)
+        finish = FINISH_MS if finish is None else finish
+        return budget_ms - min(finish, budget_ms / 2) - (self._clock() - received_ns) / 1e6
 
-    def allows(self, received_ns: int, budget_ms: float) -> bool:
-        """Whether to restore a frame set that arrived at `received_ns`: it will be in time, or it is time to try."""
+    def choose(self, plans: Sequence[Hashable], received_ns: int, budget_ms: float,
+               period_ms: float = 0.0) -> Hashable | None:
+        """The plan for a frame set, of `plans` the best first; None to pass it on.
+
+        `period_ms` is the camera's, 0 where nobody waits for the next frame set. A frame set of which less is left than
+        is usual gets what fits it; that changes nothing for those after it.
+        """
         left = self.left_ms(received_ns, budget_ms)
+        before = max(0.0, budget_ms - left)
+        self.learn(BEFORE, before)
         if left <= 0:
-            return False
-        if self.expected_ms <= left:
-            return True
-        last_ns, last_ms = self._times[-1]
-        return self._clock() - last_ns >= max(PROBE_NS, last_ms * 1e6 / PROBE_SHARE)
+            return None
+        with self._lock:
+            usual = budget_ms - (self._expected(BEFORE) or 0.0)
+            plan = self._settle(plans, max(left, usual) if usual > 0 else left, period_ms)
+            if plan is None or (self._expected(plan) or 0.0) <= left:
+                return plan
+            below = plans[plans.index(plan):]
+            return next((p for p in below if (expected := self._expected(p)) and expected <= left), None)
 
-    def learn(self, restore_ms: float) -> None:
-        """Take in how long a restoration took; a cold start is not to be told."""
-        self._times.append((self._clock(), restore_ms))
-
-    def met(self, received_ns: int, budget_ms: float) -> bool:
-        """Whether the frame set is still in time after it was restored; if not, the miss is counted."""
-        if self.left_ms(received_ns, budget_ms) >= 0:
-            return True
+    def miss(self) -> None:
+        """Count a frame set whose plan did not end in time."""
         self.misses += 1
-        return False
+
+    def _settle(self, plans: Sequence[Hashable], left: float, period_ms: float) -> Hashable | None:
+        """The plan to stay with from now on, where so many milliseconds are usual."""
+        now, chosen = self._clock(), None
+        rank = plans.index(self._current) if self._current in plans else len(plans)
+        for n, plan in enumerate(plans):
+            limit = min(left, period_ms * (STALL if n == len(plans) - 1 else 1.0)) if period_ms else left
+            expected, trial = self._expected(plan), self._trials.get(plan)
+            waits = trial is not None and n != rank
+            if trial is not None and waits and n < rank and now >= trial.due_ns:
+                # What was measured before speaks of another load.
+                self._times[plan].recent.clear()
+                expected = None
+            elif waits and n < rank:
+                continue
+            probation = len(self._times[plan].recent) < PROBATION
+            if expected is None or expected <= limit * (MARGIN if probation else 1.0):
+                chosen = plan
+                break
+            if not waits:
+                self._give_up(plan, expected, now)
+        if chosen != self._current:
+            self._current, self._since_ns = chosen, now
+        return chosen
+
+    def _give_up(self, plan: Hashable, expected: float, now: int) -> None:
+        trial = self._trials.get(plan)
+        wait = RETRY_NS
+        if trial is not None and now - self._since_ns < LASTS * trial.wait_ns:
+            wait = min(2 * trial.wait_ns, LONGEST_RETRY_NS)
+        wait = max(wait, round(expected * 1e6 / TRIAL_SHARE))
+        self._trials[plan] = _Trial(now + wait, wait)
+
+    def _expected(self, stage: Hashable) -> float | None:
+        return self._times[stage].expected(self._clock())
+
+
+class Cadence:
+    """How often frame sets arrive, judged by the last ones."""
+
+    def __init__(self) -> None:
+        self._arrivals: deque[int] = deque(maxlen=21)
+
+    def period_ms(self, now_ns: int) -> float:
+        """The median time between arrivals, the one at `now_ns` included; 0 until there are enough to judge by."""
+        self._arrivals.append(now_ns)
+        gaps = sorted(later - earlier for earlier, later in zip(self._arrivals, list(self._arrivals)[1:], strict=False))
+        return gaps[len(gaps) // 2] / 1e6 if len(gaps) >= ENOUGH_GAPS else 0.0

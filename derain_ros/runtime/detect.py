@@ -25,27 +25,36 @@ class Detector:
         """Run the network once on `frames` black images, so that no real frame meets it cold."""
         self.engine.run(np.zeros((frames, *self._size, 1), np.uint8))
 
-    def detect(self, frames: Sequence[Frame], on_score: float = 0.5) -> list[Anomaly]:
-        """What is wrong with each frame's view, all frames in one batch; FrameError for a frame that is malformed.
-
-        The score is the probability that the view is not clean. Under `on_score` its kind is clean, from there on the
-        most probable of the others.
-        """
+    def views(self, frames: Sequence[Frame]) -> np.ndarray:
+        """The frames as the network sees them, (N, h, w, 1) uint8 grey; FrameError for a frame that is malformed."""
         height, width = self._size
         batch = np.empty((len(frames), height, width, 1), np.uint8)
         for slot, frame in zip(batch, frames, strict=True):
             check(frame)
-            slot[..., 0] = cv2.resize(to_grey(frame), (width, height), interpolation=cv2.INTER_AREA)
-        outputs = self.engine.run(batch)
+            cv2.resize(to_grey(frame), (width, height), dst=slot[..., 0], interpolation=cv2.INTER_AREA)
+        return batch
+
+    def judge(self, views: np.ndarray, on_score: float = 0.5) -> list[Anomaly]:
+        """What is wrong with each of `views`, all in one batch.
+
+        The score is the probability that the view is not clean. Under `on_score` its kind is clean, from there on the
+        most probable of the others.
+        """
+        outputs = self.engine.run(views)
         return [self._anomaly(probabilities, cells, on_score)
                 for probabilities, cells in zip(outputs["probabilities"], outputs["mask"], strict=True)]
 
+    def detect(self, frames: Sequence[Frame], on_score: float = 0.5) -> list[Anomaly]:
+        """What is wrong with each frame's view; see `judge`. FrameError for a frame that is malformed."""
+        return self.judge(self.views(frames), on_score)
+
     def _anomaly(self, probabilities: np.ndarray, cells: np.ndarray, on_score: float) -> Anomaly:
-        classes = self.engine.model.classes
+        model = self.engine.model
+        classes = model.classes
         if probabilities.shape != (len(classes),) or not np.isfinite(probabilities).all():
-            raise EngineError(f"{self.engine.model.name}: gave {probabilities} as the probabilities of "
-                              f"{', '.join(classes)}")
-        score = float(np.clip(1.0 - probabilities[0], 0.0, 1.0))
+            raise EngineError(f"{model.name}: gave {probabilities} as the probabilities of {', '.join(classes)}")
+        # Where several kinds may be at work, each is told for itself, and clean is what no kind is.
+        score = float(np.clip(probabilities[1:].max() if model.multi_label else 1.0 - probabilities[0], 0.0, 1.0))
         kind = classes[1 + int(np.argmax(probabilities[1:]))] if score >= on_score else classes[0]
         affected = cells > 0.5
         return Anomaly(kind, score, float(affected.mean()), affected.astype(np.uint8) * np.uint8(255),

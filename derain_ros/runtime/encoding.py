@@ -13,6 +13,8 @@ PIXELS = {"mono8": ("u1", 1), "8UC1": ("u1", 1), "mono16": ("<u2", 1), "rgb8": (
 """Data type and channels of a pixel, by encoding."""
 CHANNELS = {encoding: channels for encoding, (_, channels) in PIXELS.items()}
 """Channels of what the network takes, by encoding."""
+HOT_PIXELS = 0.001
+"""Largest share of the pixels of a 16-bit image that do not count when it is asked how bright it is."""
 
 
 class FrameError(ValueError):
@@ -41,7 +43,7 @@ def to_grey(frame: Frame) -> np.ndarray:
     if frame.encoding == "bgr8":
         return cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
     if frame.encoding == "mono16":
-        return (frame.image >> _spare_bits(frame.image)).astype(np.uint8)
+        return np.minimum(frame.image >> _spare_bits(frame), 255).astype(np.uint8)
     return frame.image
 
 
@@ -62,14 +64,21 @@ def from_network(restored: np.ndarray, frame: Frame) -> Frame:
         image = np.ascontiguousarray(restored)
     elif frame.encoding == "mono16":
         # The network's change goes to the eight upper bits; those under them are the frame's own, so that a pixel
-        # that the network left alone keeps its exact value.
-        spare = _spare_bits(frame.image)
-        image = restored[..., 0].astype(np.uint16) << spare | frame.image & np.uint16((1 << spare) - 1)
+        # that the network left alone keeps its exact value, be it brighter than the network can see.
+        change = (restored[..., 0].astype(np.int32) - to_grey(frame)) << _spare_bits(frame)
+        image = np.clip(frame.image + change, 0, 65535).astype(np.uint16)
     else:
         image = np.ascontiguousarray(restored[..., 0])
     return replace(frame, image=image)
 
 
-def _spare_bits(image: np.ndarray) -> np.uint16:
-    """By how many bits a 16-bit image is wider than eight, judged by its largest value."""
-    return np.uint16(max(0, int(image.max()).bit_length() - 8))
+def _spare_bits(frame: Frame) -> int:
+    """By how many bits a 16-bit frame is wider than eight."""
+    return (frame.bits or bits_used(frame.image)) - 8
+
+
+def bits_used(image: np.ndarray) -> int:
+    """How many bits a 16-bit image uses: 8, 10, 12, 14 or 16, however bright a share of HOT_PIXELS of it is."""
+    sampled = image[::4, ::4]
+    return next((bits for bits in (8, 10, 12, 14)
+                 if np.count_nonzero(sampled >> np.uint16(bits)) <= HOT_PIXELS * sampled.size), 16)

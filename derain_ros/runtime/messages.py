@@ -49,8 +49,8 @@ def frame_of(message: Any, received_ns: int = 0) -> Received:
 def frame_unread(message: Any, received_ns: int = 0) -> Received:
     """A frame of which only the size is looked at, black, to pass on a message that ImageError calls usable."""
     image = np.broadcast_to(np.uint8(0), (message.height, message.width))
-    return Received(image, message.encoding, stamp_ns(message.header.stamp), message.header.frame_id, message,
-                    received_ns)
+    return Received(image, message.encoding, stamp_ns(message.header.stamp), message.header.frame_id, message=message,
+                    received_ns=received_ns)
 
 
 def _viewed(message: Any, received_ns: int) -> Received:
@@ -78,8 +78,8 @@ def _viewed(message: Any, received_ns: int) -> Received:
     shape = (message.height, message.width, channels)[:3 if channels > 1 else 2]
     strides = (message.step, channels * dtype.itemsize, dtype.itemsize)[:len(shape)]
     image: np.ndarray = np.ndarray(shape, dtype, message.data, 0, strides)
-    return Received(image, message.encoding, stamp_ns(message.header.stamp), message.header.frame_id, message,
-                    received_ns)
+    return Received(image, message.encoding, stamp_ns(message.header.stamp), message.header.frame_id, message=message,
+                    received_ns=received_ns)
 
 
 def _decoded(message: Any, received_ns: int) -> Received:
@@ -96,4 +96,5 @@ def _decoded(message: Any, received_ns: int) -> Received:
     encoding = "bgr8" if image.ndim == 3 else "mono8" if image.dtype == np.uint8 else "mono16"
     if encoding == "bgr8" and message.format.startswith("rgb8"):
         image, encoding = cv2.cvtColor(image, cv2.COLOR_BGR2RGB), "rgb8"
-    return Received(image, encoding, stamp_ns(message.header.stamp), message.header.frame_id, None, received_ns)
+    return Received(image, encoding, stamp_ns(message.header.stamp), message.header.frame_id,
+                    received_ns=received_ns)

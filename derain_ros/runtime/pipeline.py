@@ -1,72 +1,93 @@
-"""The way of a frame set: detect, decide within the budget, restore."""
+"""The way of a frame set: detect, decide, choose within the budget, restore."""
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
-
-import cv2
-import numpy as np
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import fields, replace
+from functools import partial
+from weakref import WeakSet
 
 from derain_ros.config import Config, ConfigError
 from derain_ros.engine import Engine, EngineError
 from derain_ros.engine import load as load_engine
-from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
-from derain_ros.manifest import Manifest, ManifestError
-from derain_ros.runtime.budget import Budget
+from derain_ros.engine.background import Preparation
+from derain_ros.frame import Action, FrameSet, Result
+from derain_ros.manifest import Manifest, ManifestError, Model
+from derain_ros.runtime.budget import FINISH, Budget
+from derain_ros.runtime.crosscheck import seen_by_one_eye
+from derain_ros.runtime.decision import Decision
+from derain_ros.runtime.depth import Depth
 from derain_ros.runtime.detect import Detector
+from derain_ros.runtime.dispatch import Choice, Dispatch
 from derain_ros.runtime.encoding import FrameError
-from derain_ros.runtime.flag import AnomalyFlag
-from derain_ros.runtime.restore import Restorer
+from derain_ros.runtime.lane import Lane, Late
+from derain_ros.runtime.restore import Batch, batches, restore
+from derain_ros.runtime.run import Run
 
-AUTO_RESTORERS = ("restore_mono", "restore_rgb")
 MESSAGES_LOGGED = 100
 """Distinct errors that are logged; more of them would only be variations."""
 
+HANG_S = 20.0
+"""After how long a network counts as one that will not return: longer than the largest budget."""
+HANGS = 3
+"""How often networks that hang are loaded anew: each leaves a thread behind."""
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Stages:
-    detector: Detector
-    restorer: Restorer
 
 
 class Pipeline:
     """Detects and restores frame sets of the configured cameras.
 
     `manifest` gives the models, the shipped ones by default; `clock` gives monotonic nanoseconds. The constructor is
-    light and until `load` has ended every frame is passed on. `load` and `apply` may be called from another thread than
-    `process`; `process` itself from one thread at a time.
+    light and until `load` has ended every frame is passed on. In the `background`, frames are passed on while a
+    restorer is made ready for their size; otherwise `process` waits for it. `load` and `apply` may be called from
+    another thread than `process`; `process` itself from one thread at a time.
     """
 
     def __init__(self, config: Config | None = None, manifest: Manifest | None = None,
-                 clock: Callable[[], int] = time.monotonic_ns) -> None:
+                 clock: Callable[[], int] = time.monotonic_ns, background: bool = False) -> None:
         self.config = config or Config()
-        self.flag = AnomalyFlag()
         self.budget = Budget(clock)
+        self.decision = Decision()
+        self.state = "loading"
+        """loading, ready, or failed and why."""
         self._manifest = manifest
         self._clock = clock
-        self._stages: _Stages | None = None
-        self._unready = "the models are not loaded yet"
+        self._background = background
+        self._detector: Detector | None = None
+        self._dispatch: Dispatch | None = None
+        self._lanes = {"detect": Lane("detect"), "restore": Lane("restore")}
+        self._depths: defaultdict[str, Depth] = defaultdict(Depth)
         self._logged: set[str] = set()
+        self._ended_ns = 0
+        self._running: Choice | None = None
+        self._warm: WeakSet[Engine] = WeakSet()
+        self._hangs = 0
 
     def load(self) -> None:
-        """Verify and load the models; ManifestError or EngineError where that fails, and frames are still passed on."""
+        """Verify the models and load the detector; ManifestError or EngineError where that fails: frames are passed
+        on. Restorers are loaded when the first frames say for which size."""
         try:
-            self._stages = self._load(self.config, self._manifest or Manifest.load())
+            self._load(self.config, self._manifest or Manifest.load())
         except (ManifestError, EngineError) as error:
-            self._unready = str(error)
+            self.state = f"failed: {error}"
             raise
+        self.state = "ready"
 
     @property
     def engines(self) -> list[Engine]:
         """The loaded engines, the detector first; none before `load` has ended."""
-        stages = self._stages
-        return [] if stages is None else [stages.detector.engine, *stages.restorer.engines.values()]
+        detector, dispatch = self._detector, self._dispatch
+        return [] if detector is None or dispatch is None else [detector.engine, *dispatch.engines]
+
+    @property
+    def loading(self) -> str:
+        """Which restorers are being loaded or could not be, in words; empty where there is nothing to tell."""
+        return self._dispatch.state if self._dispatch is not None else ""
 
     def apply(self, config: Config) -> None:
         """Take over changed settings from the next frame set on; ConfigError for one that needs a new pipeline."""
@@ -76,116 +97,149 @@ class Pipeline:
         self.config = config
 
     def process(self, frames: FrameSet) -> Result:
-        """Restore or pass on one frame set, all its cameras alike; never raises: a failing stage passes frames on."""
-        run = _Run(frames, self._clock)
+        """Restore or pass on one frame set, all its cameras alike, within the budget.
+
+        Never raises: a failing stage passes frames on, and so does one that has not ended when the budget has.
+        """
+        run = Run(frames, self.decision, self._clock)
         try:
-            return self._process(frames, run)
+            result = self._process(run)
         except Exception as error:
             # The stream must not stall whatever went wrong, so nothing is let through.
             detail = str(error) or type(error).__name__
-            if detail not in self._logged and len(self._logged) < MESSAGES_LOGGED:
-                self._logged.add(detail)
-                expected = isinstance(error, (EngineError, FrameError))
-                logger.error("frames are passed on: %s", detail, exc_info=None if expected else error)
-            return run.passed(Action.PASSED_ERROR, self.flag.raised, detail)
+            self._log(detail, None if isinstance(error, (EngineError, FrameError)) else error)
+            result = run.passed(Action.PASSED_ERROR, detail)
+        self._ended_ns = self._clock()
+        return result
 
-    def _process(self, frames: FrameSet, run: _Run) -> Result:
-        config, stages = self.config, self._stages
-        if stages is None:
-            return run.passed(Action.PASSED_DISABLED, self.flag.raised, self._unready)
-        images = list(frames.frames.values())
+    def is_late(self, frames: FrameSet) -> bool:
+        """Whether the budget of a frame set has ended before it was looked at."""
+        return frames.received_ns > 0 and self.budget.left_ms(frames.received_ns, self.config.budget_ms) <= 0
+
+    def pass_on(self, frames: FrameSet, action: Action, detail: str) -> Result:
+        """The result of frames that are not to be looked at, because of `detail`; their masks are empty."""
+        return replace(Run(frames, self.decision, self._clock).passed(action, detail), stage_ms={})
+
+    def published(self) -> None:
+        """Say that the last result is out: what that took is set aside for the next."""
+        self.budget.learn(FINISH, (self._clock() - self._ended_ns) / 1e6)
+
+    def _process(self, run: Run) -> Result:
+        config, detector, dispatch = self.config, self._detector, self._dispatch
+        if detector is None or dispatch is None:
+            return run.passed(Action.PASSED_DISABLED, f"models: {self.state}")
+        self._watch(dispatch)
+        images = [self._depths[name].apply(frame) for name, frame in run.frames.items()]
+        left_ms = partial(self.budget.left_ms, run.received_ns, config.budget_ms)
         with run.stage("detect"):
-            anomalies = stages.detector.detect(images, config.on_score)
-        run.anomalies = dict(zip(frames.frames, anomalies, strict=True))
-        score = max(anomaly.score for anomaly in anomalies)
-        affected = self.flag.update(score, images[0].stamp_ns, config)
+            try:
+                views = detector.views(images)
+                anomalies = self._lanes["detect"].run(partial(detector.judge, views, config.on_score), left_ms())
+            except Late as late:
+                return self._overrun(run, f"detection did not end within the budget{_reason(late)}")
+            if len(anomalies) == 2:
+                anomalies = seen_by_one_eye(views, anomalies, config.on_score)
+        run.anomalies = dict(zip(run.frames, anomalies, strict=True))
+        self.decision.update(run.anomalies, images[0].stamp_ns, config)
         if not config.enabled:
-            return run.passed(Action.PASSED_DISABLED, affected, "restoration is switched off")
-        with run.excluded():
-            stages.restorer.warm_up(images)
-        if config.gating and not affected and score < config.on_score:
-            return run.passed(Action.PASSED_CLEAN, affected)
-        if not self.budget.allows(run.received_ns, config.budget_ms):
-            left = self.budget.left_ms(run.received_ns, config.budget_ms)
-            return run.passed(Action.PASSED_BUDGET, affected,
-                              f"restoring takes about {self.budget.expected_ms:.0f} ms, {left:.0f} ms are left")
+            return run.passed(Action.PASSED_DISABLED, "restoration is switched off")
+        shapes, kind = batches(images), self.decision.kind
+        choices = dispatch.choices(shapes, kind)
+        if config.gating and not self.decision.affected and not any(found.affected for found in anomalies):
+            return run.passed(Action.PASSED_CLEAN)
+        if not self._background:
+            with run.excluded():
+                dispatch.wait(shapes, kind)
+            choices = dispatch.choices(shapes, kind)
+        elif not choices and dispatch.began:
+            dispatch.wait(shapes, kind, left_ms() / 1e3)
+            choices = dispatch.choices(shapes, kind)
+        if not choices:
+            return run.passed(Action.PASSED_DISABLED, f"models: {dispatch.state}")
+        if waits_ms := self._lanes["restore"].busy_ms:
+            return run.passed(Action.PASSED_BUDGET, f"the last restoration has not ended after {waits_ms:.0f} ms")
+        run.left_ms = left_ms()
+        key = self.budget.choose([choice.key for choice in choices], run.received_ns, config.budget_ms, run.period_ms)
+        if key is None:
+            fastest = self.budget.expected_ms(choices[-1].key)
+            period = f", a frame set comes every {run.period_ms:.0f} ms" if run.period_ms else ""
+            return run.passed(Action.PASSED_BUDGET,
+                              f"restoring takes about {fastest:.0f} ms, {run.left_ms:.0f} ms are left{period}")
+        choice = next(choice for choice in choices if choice.key == key)
         with run.stage("restore"):
-            restored = stages.restorer.restore(images)
-        self.budget.learn(run.stage_ms["restore"])
-        if not self.budget.met(run.received_ns, config.budget_ms):
-            return run.passed(Action.PASSED_BUDGET, affected,
-                              f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
-        return run.restored(restored, affected)
+            try:
+                self._running = choice
+                restored = self._lanes["restore"].run(partial(self._restore, images, choice), left_ms())
+            except Late:
+                return self._overrun(run, "restoring did not end within the budget")
+            except EngineError as error:
+                dispatch.retire(choice, error)
+                raise
+        if left_ms() < 0:
+            return self._overrun(run, f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
+        return run.restored(restored, choice)
 
-    def _load(self, config: Config, manifest: Manifest) -> _Stages:
-        def load(name: str, task: str) -> Engine:
+    def _restore(self, images: list, choice: Choice) -> list:
+        """Restore and learn what it took, be it waited for or not; an engine's first run says nothing of the others."""
+        started = self._clock()
+        restored = restore(images, choice.engines)
+        if all(engine in self._warm for engine in choice.engines.values()):
+            self.budget.learn(choice.key, (self._clock() - started) / 1e6)
+        self._warm |= set(choice.engines.values())
+        return restored
+
+    def _overrun(self, run: Run, detail: str) -> Result:
+        self.budget.miss()
+        return run.passed(Action.PASSED_BUDGET, detail)
+
+    def _watch(self, dispatch: Dispatch) -> None:
+        """Give up networks that hang: their threads cannot be ended, but nothing needs to wait for them."""
+        for stage, lane in self._lanes.items():
+            if lane.busy_ms < HANG_S * 1e3:
+                continue
+            self._lanes[stage], self._hangs = Lane(stage), self._hangs + 1
+            what = f"{stage}: a network has not returned for {HANG_S:g} s"
+            if self._hangs > HANGS:
+                self._detector, self.state = None, f"failed: {what}, nor did it {HANGS} times before"
+            elif stage == "restore" and self._running is not None:
+                dispatch.forget(self._running)
+            else:
+                self._detector, self.state = None, f"loading: {what}"
+                threading.Thread(target=self._reload, name="derain reload", daemon=True).start()
+            self._log(f"{what} and is loaded anew" if self._hangs <= HANGS else self.state)
+
+    def _reload(self) -> None:
+        try:
+            self.load()
+        except Exception as error:
+            self.state = f"failed: {error}"
+            self._log(f"the detector cannot be loaded anew: {error}")
+
+    def _log(self, what: str, error: BaseException | None = None) -> None:
+        if what not in self._logged and len(self._logged) < MESSAGES_LOGGED:
+            self._logged.add(what)
+            logger.error("frames are passed on: %s", what, exc_info=error)
+
+    def _load(self, config: Config, manifest: Manifest) -> None:
+        def find(name: str, task: str) -> Model:
             model = manifest.get(name)
             if model.task != task:
                 raise EngineError(f"{name}: its task is to {model.task}, not to {task}; name another model")
             manifest.verify(model)
-            return load_engine(model, config.engine, config.threads)
+            return model
 
-        detector = Detector(load(config.detector, "detect"))
-        detector.warm_up(len(config.cameras))
         names = [config.restorer]
         if config.restorer == "auto":
-            # Eight bits are more than twice as fast on a processor, and hardly to be told apart.
-            names = [f"{name}_int8" if f"{name}_int8" in manifest.models else name for name in AUTO_RESTORERS]
-        restorers = [load(name, "restore") for name in names]
-        return _Stages(detector, Restorer({engine.model.channels: engine for engine in restorers}))
+            names = [model.name for model in manifest.models.values() if model.task == "restore"]
+        restorers = [find(name, "restore") for name in names]
+        detector = Detector(load_engine(find(config.detector, "detect"), config.engine, config.threads))
+        detector.warm_up(len(config.cameras))
+        self._dispatch = self._dispatch or Dispatch(restorers, self._prepare, config.memory_mb)
+        self._detector = detector
+
+    def _prepare(self, models: tuple[Model, ...], shape: Batch) -> Preparation:
+        return Preparation(models, shape[:3], self.config.engine, self.config.threads)
 
 
-class _Run:
-    """One frame set on its way: its times, its anomalies and the results it can end in."""
-
-    def __init__(self, frames: FrameSet, clock: Callable[[], int]) -> None:
-        self.frames = frames.frames
-        self.anomalies: dict[str, Anomaly] = {}
-        self.stage_ms: dict[str, float] = {}
-        self._clock = clock
-        self._started_ns = clock()
-        self.received_ns = frames.received_ns or self._started_ns
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure what is done inside as the stage `name`."""
-        started = self._clock()
-        yield
-        self.stage_ms[name] = (self._clock() - started) / 1e6
-
-    @contextmanager
-    def excluded(self) -> Iterator[None]:
-        """Count what is done inside, a cold start, neither as a stage nor against the budget."""
-        started = self._clock()
-        yield
-        spent = self._clock() - started
-        self._started_ns += spent
-        self.received_ns += spent
-
-    def passed(self, action: Action, affected: bool, detail: str = "") -> Result:
-        """Every camera's own frame, with the detector's mask where it found the view affected."""
-        cameras = {}
-        for name, frame in self.frames.items():
-            anomaly = self.anomalies.get(name)
-            mask = np.zeros(getattr(frame.image, "shape", (0, 0))[:2], np.uint8)
-            if anomaly is not None and anomaly.affected:
-                mask = _at_size_of(frame, anomaly)
-            cameras[name] = CameraResult(frame, action, mask, anomaly)
-        return self._result(cameras, "passthrough", affected, detail)
-
-    def restored(self, restored: list[tuple[Frame, np.ndarray]], affected: bool) -> Result:
-        """Every camera's restored frame with the restorer's mask, which is finer than the detector's cells."""
-        cameras = {}
-        for (name, anomaly), (frame, mask) in zip(self.anomalies.items(), restored, strict=True):
-            cameras[name] = CameraResult(frame, Action.RESTORED, mask, anomaly)
-        return self._result(cameras, "restore", affected, "")
-
-    def _result(self, cameras: dict[str, CameraResult], plan: str, affected: bool, detail: str) -> Result:
-        self.stage_ms["total"] = (self._clock() - self._started_ns) / 1e6
-        return Result(cameras, plan, affected, self.stage_ms, detail)
-
-
-def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:
-    """The anomaly's mask at the size of the frame."""
-    height, width = frame.image.shape[:2]
-    return cv2.resize(anomaly.mask, (width, height), interpolation=cv2.INTER_NEAREST)
+def _reason(late: Late) -> str:
+    return f": {late}" if str(late) else ""

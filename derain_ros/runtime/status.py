@@ -31,8 +31,13 @@ def statuses_of(result: Result) -> list[Status]:
             "kind": anomaly.kind if anomaly else "unknown",
             "score": f"{anomaly.score:.3f}" if anomaly else "nan",
             "coverage": f"{anomaly.coverage:.4f}" if anomaly else "nan",
+            "severity": f"{anomaly.severity:.3f}" if anomaly else "nan",
+            "alarm": done.alarm.name.lower(),
             "action": done.action.value,
             "plan": result.plan,
+            "models": result.models,
             **{f"{stage}_ms": f"{result.stage_ms.get(stage, 0.0):.2f}" for stage in ("total", "detect", "restore")},
-            "detail": result.detail}))
+            "left_ms": f"{result.left_ms:.2f}",
+            "detail": result.detail,
+            **{f"p_{kind}": f"{p:.3f}" for kind, p in (anomaly.probabilities if anomaly else {}).items()}}))
     return statuses

@@ -8,6 +8,12 @@ import pytest
 from tiny_models import write_models
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the tests' own for what engines remember."""
+    monkeypatch.setenv("DERAIN_CACHE", str(tmp_path_factory.getbasetemp() / "engines"))
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with tiny models: wet is what is brighter than 100, restored is brighter by 10."""

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
-from derain_ros.ros.diagnostics import ERROR, OK, WARN, Health, Statistics, status_of
+from derain_ros.frame import Action, Alarm, Anomaly, CameraResult, Frame, FrameSet, Result
+from derain_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Health, Statistics, status_of
 
 HEALTH = Health("active", "ready", "detect on cpu", True, False, 100.0)
 
@@ -36,7 +36,7 @@ def test_rates_are_of_the_last_interval_and_counts_of_all_time(statistics: Stati
     assert values(second)["rate_in_hz"] == "0.5" and values(second)["received"] == "11"
     assert values(second)["waiting"] == "1" and values(second)["restored"] == "10"
     third = report(statistics)["robot/derain: left"]
-    assert (third.level, third.message) == (WARN, "no frames")
+    assert (third.level, third.message) == (STALE, "no frames")
 
 
 def test_troubles_are_told_while_they_last(statistics: Statistics) -> None:
@@ -67,6 +67,7 @@ def test_latencies_are_percentiles(statistics: Statistics) -> None:
 
 @pytest.mark.parametrize(("health", "level", "word"), [
     ({}, OK, "clean"), ({"affected": True}, OK, "restoring"), ({"enabled": False}, OK, "switched off"),
+    ({"engine": "ready (restore_fast: measuring)"}, OK, "clean"),
     ({"engine": "loading"}, WARN, "loading"), ({"engine": "failed: no models.yaml"}, ERROR, "no models.yaml"),
     ({"state": "inactive", "engine": "failed: x"}, OK, "inactive")])
 def test_the_node_says_how_it_is(statistics: Statistics, health: dict[str, object], level: bytes, word: str) -> None:
@@ -80,12 +81,39 @@ def test_the_status_of_a_frame_set() -> None:
     mask = np.zeros((2, 2), np.uint8)
     result = Result({"left": CameraResult(frames["left"], Action.RESTORED, mask, Anomaly("dirt", 0.75, 0.25, mask)),
                      "right": CameraResult(frames["right"], Action.PASSED_ERROR, mask)},
-                    "restore", True, {"total": 12.346, "detect": 1.0}, "why")
+                    "fast", True, {"total": 12.346, "detect": 1.0}, "why")
     array = status_of(FrameSet(frames), result)
     assert (array.header.stamp.sec, array.header.stamp.nanosec) == (5, 7)
     left, right = array.status
     assert (left.name, left.hardware_id, left.level, left.message) == ("left", "left_optical", OK, "restored")
-    assert values(left) == {"kind": "dirt", "score": "0.750", "coverage": "0.2500", "action": "restored",
-                            "plan": "restore", "total_ms": "12.35", "detect_ms": "1.00", "restore_ms": "0.00",
-                            "detail": "why"}
+    told = values(left)
+    assert (told["kind"], told["score"], told["plan"], told["detail"]) == ("dirt", "0.750", "fast", "why")
     assert right.level == WARN and values(right)["kind"] == "unknown" and values(right)["score"] == "nan"
+
+
+@pytest.mark.parametrize(("alarm", "level"), [(Alarm.CLEAR, OK), (Alarm.AFFECTED, WARN), (Alarm.SEVERE, ERROR)])
+def test_a_cameras_level_is_that_of_its_alarm_while_frames_come(statistics: Statistics, alarm: Alarm,
+                                                                level: bytes) -> None:
+    mask = np.zeros((2, 2), np.uint8)
+    done = CameraResult(Frame(mask), Action.RESTORED, mask, Anomaly("dirt", 0.75, 0.3, mask), alarm)
+    statistics.see(Result({"left": done}, "balanced", True, {}))
+    statistics.see(Result({"left": done}, "fast", True, {}))
+    for camera in ("left", "right", "thermal"):
+        statistics.count(camera, "received")
+    told = report(statistics)
+    left = told["robot/derain: left"]
+    assert left.level == level and ("dirt, 30% of the view" in left.message) == (alarm > 0)
+    assert (values(left)["alarm"], values(left)["kind"], values(left)["severity"]) == (alarm.name.lower(), "dirt",
+                                                                                      "0.750")
+    assert told["robot/derain: right"].level == OK and values(told["robot/derain"])["plans"] == "balanced 1, fast 1"
+    silent = report(statistics)["robot/derain: left"]
+    assert (silent.level, silent.message) == (STALE, "no frames") and "alarm" not in values(silent)
+
+
+def test_trouble_does_not_hide_a_severe_alarm(statistics: Statistics) -> None:
+    mask = np.zeros((2, 2), np.uint8)
+    done = CameraResult(Frame(mask), Action.RESTORED, mask, Anomaly("dirt", 0.75, 0.3, mask), Alarm.SEVERE)
+    statistics.see(Result({"left": done}, "fast", True, {}))
+    statistics.count("left", "received", "lost")
+    left = report(statistics)["robot/derain: left"]
+    assert left.level == ERROR and "1 lost" in left.message and "dirt" in left.message

@@ -49,7 +49,7 @@ def test_both_eyes_are_restored_where_one_is_affected(start: Start) -> None:
         assert pixels_of(mask).shape == image.shape and mask.header == restored.header
         assert np.array_equal(pixels_of(mask), (image > MASKED_ABOVE) * 255)
     status, values = bench.wait_status(100)["right"]
-    assert (status.message, values["kind"], values["plan"]) == ("restored", "raindrop", "restore")
+    assert (status.message, values["kind"], values["plan"]) == ("restored", "raindrop", "balanced")
     assert float(values["score"]) == pytest.approx(0.95, abs=1e-3) and float(values["coverage"]) > 0.9
     assert float(values["total_ms"]) >= float(values["restore_ms"]) > 0 and float(values["detect_ms"]) > 0
 
@@ -220,13 +220,13 @@ def test_where_models_cannot_be_loaded_frames_are_passed_on(start: Start, tmp_pa
 
 def test_what_the_middleware_lost_is_counted(start: Start) -> None:
     bench = start(cameras=["front"]).ready()
-    add, busy = bench.derain._synchronizer.add, threading.Event()
+    add, busy = bench.derain._intake.synchronizer.add, threading.Event()
 
     def slow(camera: str, frame: Any) -> Any:
         assert busy.wait(20)
         return add(camera, frame)
 
-    bench.derain._synchronizer.add = slow
+    bench.derain._intake.synchronizer.add = slow
     bench.send("front", image_message(DRY, ms=0))
     for ms in (50, 100, 150):
         bench.images["front"].publish(image_message(DRY, ms=ms))
@@ -288,7 +288,7 @@ def test_compressed_images_come_out_raw(start: Start) -> None:
 
 
 def test_the_time_to_decode_an_image_counts_as_latency(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    from derain_ros.ros import node
+    from derain_ros.ros import intake
     bench = start().ready()
     jobs: list[Any] = []
     monkeypatch.setattr(bench.derain._worker, "put", jobs.append)
@@ -300,8 +300,8 @@ def test_the_time_to_decode_an_image_counts_as_latency(start: Start, monkeypatch
             pass
         return frame_of(message, received_ns)
 
-    frame_of = node.frame_of
-    monkeypatch.setattr(node, "frame_of", slow)
+    frame_of = intake.frame_of
+    monkeypatch.setattr(intake, "frame_of", slow)
     bench.send_pair(0, WET, WET)
     assert wait_for(lambda: jobs, "a frame set")[0].frames.received_ns == arrived[1]
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 import tiny_models
 
 from derain_ros.engine import EngineError, load
-from derain_ros.frame import Frame
+from derain_ros.frame import Anomaly, Frame
 from derain_ros.manifest import Manifest, Model
 from derain_ros.runtime.detect import Detector
 from derain_ros.runtime.encoding import FrameError
@@ -80,6 +82,22 @@ def test_the_score_decides_and_the_most_probable_names(manifest: Manifest, proba
     assert anomaly.score == pytest.approx(1 - probabilities[0])
     assert anomaly.coverage == pytest.approx(8 / (12 * 16))
     assert anomaly.mask[0].tolist() == [255] * 8 + [0] * 8
+
+
+def test_kinds_at_work_together_are_each_told(manifest: Manifest) -> None:
+    model = dataclasses.replace(manifest.get("detect"), multi_label=True)
+    anomaly = Detector(Spy(model, [0.0, 0.7, 0.1, 0.9, 0.2])).detect([frame(1)])[0]
+    assert (anomaly.kind, anomaly.score) == ("streak", pytest.approx(0.9))
+    assert anomaly.probabilities["raindrop"] == pytest.approx(0.7)
+    clean = Detector(Spy(model, [0.1, 0.2, 0.1, 0.3, 0.2])).detect([frame(1)])[0]
+    assert (clean.kind, clean.score) == ("clean", pytest.approx(0.3))
+
+
+def test_severity_is_the_score_times_what_is_covered_as_far_as_a_fifth() -> None:
+    mask = np.zeros((2, 2), np.uint8)
+    assert [Anomaly("dirt", 0.8, coverage, mask).severity for coverage in (0.0, 0.1, 0.2, 0.9)] \
+        == pytest.approx([0.0, 0.4, 0.8, 0.8])
+    assert Anomaly("clean", 0.5, 0.9, mask).severity == 0.0
 
 
 def test_a_network_gone_wild_is_an_error(manifest: Manifest) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from derain_ros.frame import Frame
-from derain_ros.runtime.encoding import FrameError, check, from_network, to_grey, to_network
+from derain_ros.runtime.encoding import FrameError, bits_used, check, from_network, to_grey, to_network
 
 RNG = np.random.default_rng(7)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), np.uint8)
@@ -54,10 +54,29 @@ def test_grey_of_grey_is_a_view() -> None:
     assert np.shares_memory(to_grey(Frame(GREY)), GREY) and np.shares_memory(to_network(Frame(GREY)), GREY)
 
 
-@pytest.mark.parametrize(("peak", "shift"), [(0, 0), (255, 0), (256, 1), (4095, 4), (65535, 8)])
-def test_sixteen_bits_are_shifted_by_what_the_largest_value_needs(peak: int, shift: int) -> None:
+@pytest.mark.parametrize(("peak", "shift"), [(0, 0), (255, 0), (256, 2), (1023, 2), (4095, 4), (65535, 8)])
+def test_sixteen_bits_are_shifted_by_what_their_depth_needs(peak: int, shift: int) -> None:
     image = np.array([[peak, peak // 3, 0]], np.uint16)
     assert to_grey(Frame(image, "mono16")).tolist() == [[value >> shift for value in image[0].tolist()]]
+
+
+def test_hot_pixels_do_not_darken_what_the_network_sees_and_keep_their_value() -> None:
+    image = RNG.integers(0, 4096, (64, 64)).astype(np.uint16)
+    plain = to_grey(Frame(image, "mono16"))
+    image[0, 0], image[33, 20] = 65535, 60000
+    hot = Frame(image, "mono16", bits=12)
+    seen = to_grey(hot)
+    assert (seen != plain).sum() == 2 and seen[33, 20] == seen[0, 0] == 255
+    assert np.array_equal(from_network(to_network(hot), hot).image, image)
+    large = np.tile(np.minimum(image, 4095), (4, 4))
+    large[40:44, 40] = 40000
+    assert bits_used(large) == 12 and bits_used(large // 4) == 10
+
+
+def test_the_bits_of_the_camera_count_where_they_are_known() -> None:
+    dark = Frame(np.full((8, 8), 200, np.uint16), "mono16", bits=12)
+    assert set(to_grey(dark).flat) == {12}
+    assert set(from_network(to_network(dark) + 1, dark).image.flat) == {216}
 
 
 def test_a_change_by_the_network_is_scaled_to_sixteen_bits() -> None:

@@ -7,7 +7,7 @@ from derain_ros.engine import Engine, EngineError, load
 from derain_ros.frame import Frame
 from derain_ros.manifest import Manifest
 from derain_ros.runtime.encoding import FrameError
-from derain_ros.runtime.restore import Restorer
+from derain_ros.runtime.restore import Batch, batches, restore
 
 RNG = np.random.default_rng(5)
 
@@ -23,6 +23,17 @@ class Spy:
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         self.shapes.append(image.shape)
         return self._engine.run(image)
+
+
+class Restorer:
+    """The networks of both channels, spied upon."""
+
+    def __init__(self, engines: dict[int, Engine]) -> None:
+        self.engines = engines
+
+    def restore(self, frames: list[Frame]) -> list[tuple[Frame, np.ndarray]]:
+        engines: dict[Batch, Engine] = {shape: self.engines[shape[3]] for shape in batches(frames)}
+        return restore(frames, engines)
 
 
 @pytest.fixture
@@ -91,18 +102,6 @@ def test_eyes_that_differ_go_one_by_one_and_come_back_in_order(restorer: Restore
     for frame, (restored, mask) in zip(frames, results, strict=True):
         assert np.array_equal(restored.image, np.minimum(frame.image.astype(int) + 10, 255))
         assert mask.shape == frame.image.shape[:2]
-
-
-def test_every_new_batch_is_warmed_up_once(restorer: Restorer) -> None:
-    pair = [Frame(noise(16, 16)), Frame(noise(16, 16))]
-    assert [restorer.warm_up(pair), restorer.warm_up(pair), restorer.warm_up(pair[:1])] == [True, False, True]
-    assert shapes(restorer, 1) == [(2, 16, 16, 1), (1, 16, 16, 1)]
-
-
-def test_a_colour_frame_without_its_network_is_told(manifest: Manifest) -> None:
-    restorer = Restorer({1: load(manifest.get("restore_mono"))})
-    with pytest.raises(FrameError, match="no restorer for bgr8 images; set restorer to auto"):
-        restorer.restore([Frame(noise(8, 8, 3), "bgr8")])
 
 
 def test_a_malformed_frame_is_refused(restorer: Restorer) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from derain_ros.frame import Action, Anomaly, CameraResult, Frame, Result
+from derain_ros.frame import Action, Alarm, Anomaly, CameraResult, Frame, Result
 from derain_ros.runtime.status import OK, WARN, Status, statuses_of
 
 MASK = np.zeros((2, 2), np.uint8)
@@ -11,15 +11,19 @@ FRAME = Frame(MASK, "mono8", 5, "optical")
 
 
 def test_what_was_done_with_each_camera() -> None:
-    result = Result({"left": CameraResult(FRAME, Action.RESTORED, MASK, Anomaly("dirt", 0.75, 0.25, MASK)),
-                     "right": CameraResult(FRAME, Action.PASSED_ERROR, MASK)}, "restore", True,
-                    {"total": 12.346, "detect": 1.0}, "why")
-    times = {"total_ms": "12.35", "detect_ms": "1.00", "restore_ms": "0.00", "detail": "why"}
+    anomaly = Anomaly("dirt", 0.75, 0.1, MASK, {"clean": 0.25, "dirt": 0.75})
+    result = Result({"left": CameraResult(FRAME, Action.RESTORED, MASK, anomaly, Alarm.SEVERE),
+                     "right": CameraResult(FRAME, Action.PASSED_ERROR, MASK)}, "fast", True,
+                    {"total": 12.346, "detect": 1.0}, "why", "restore_fast", 42.0)
+    shared = {"plan": "fast", "models": "restore_fast", "total_ms": "12.35", "detect_ms": "1.00", "restore_ms": "0.00",
+              "left_ms": "42.00", "detail": "why"}
     assert statuses_of(result) == [
-        Status(OK, "left", "restored", "optical", {"kind": "dirt", "score": "0.750", "coverage": "0.2500",
-                                                   "action": "restored", "plan": "restore", **times}),
-        Status(WARN, "right", "passed_error", "optical", {"kind": "unknown", "score": "nan", "coverage": "nan",
-                                                          "action": "passed_error", "plan": "restore", **times})]
+        Status(OK, "left", "restored", "optical", {
+            "kind": "dirt", "score": "0.750", "coverage": "0.1000", "severity": "0.375", "alarm": "severe",
+            "action": "restored", **shared, "p_clean": "0.250", "p_dirt": "0.750"}),
+        Status(WARN, "right", "passed_error", "optical", {
+            "kind": "unknown", "score": "nan", "coverage": "nan", "severity": "nan", "alarm": "clear",
+            "action": "passed_error", **shared})]
 
 
 @pytest.mark.parametrize("action", Action)

@@ -1,0 +1,79 @@
+"""What the anomalies of single frames come to: an alarm for each camera, and what to restore for, settled over time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from derain_ros.config import Config
+from derain_ros.frame import Alarm, Anomaly
+
+STAYS_SEVERE = 0.8
+"""Share of the severity that raised the alarm under which it falls again."""
+
+
+class Flag:
+    """Rises when a value stays high, falls when it stays low, each for its hold time; time is that of the stamps."""
+
+    def __init__(self) -> None:
+        self.raised = False
+        self._since_ns: int | None = None  # Since when the value has spoken against the flag without a break.
+        self._last_ns = 0
+
+    def update(self, value: float, stamp_ns: int, on: float, off: float, on_hold_s: float, off_hold_s: float) -> bool:
+        """The flag after a frame: up after `on_hold_s` of values from `on` up, down after `off_hold_s` of less than
+        `off`. Where stamps jump back, the flag stays as it is and the hold time starts again."""
+        contrary = value < off if self.raised else value >= on
+        if not contrary:
+            self._since_ns = None
+        elif self._since_ns is None or stamp_ns < self._last_ns:
+            self._since_ns = stamp_ns
+        self._last_ns = stamp_ns
+        hold_s = off_hold_s if self.raised else on_hold_s
+        if self._since_ns is not None and stamp_ns - self._since_ns >= hold_s * 1e9:
+            self.raised = not self.raised
+            self._since_ns = None
+        return self.raised
+
+
+class Decision:
+    """The alarms of all cameras, and the kind of anomaly that both eyes are restored for."""
+
+    def __init__(self) -> None:
+        self.kind = "clean"
+        self._affected: defaultdict[str, Flag] = defaultdict(Flag)
+        self._severe: defaultdict[str, Flag] = defaultdict(Flag)
+        self._other = Flag()
+        self._candidate = self.kind
+
+    @property
+    def affected(self) -> bool:
+        """Whether any camera is affected."""
+        return any(flag.raised for flag in self._affected.values())
+
+    def alarm(self, camera: str) -> Alarm:
+        """The alarm of a camera; clear for one that was never seen."""
+        if camera not in self._affected or not self._affected[camera].raised:
+            return Alarm.CLEAR
+        return Alarm.SEVERE if self._severe[camera].raised else Alarm.AFFECTED
+
+    def update(self, anomalies: Mapping[str, Anomaly], stamp_ns: int, config: Config) -> None:
+        """Take in what was found in the frames of one instant; thresholds and hold times are the config's."""
+        for camera, anomaly in anomalies.items():
+            self._affected[camera].update(anomaly.score, stamp_ns, config.on_score, config.off_score,
+                                          config.on_hold_s, config.off_hold_s)
+            self._severe[camera].update(anomaly.severity, stamp_ns, config.severe, STAYS_SEVERE * config.severe,
+                                        config.severe_hold_s, config.off_hold_s)
+        worst = max(anomalies.values(), key=lambda anomaly: anomaly.score, default=None)
+        if worst is not None and worst.affected:
+            self._settle_kind(worst.kind, stamp_ns, config)
+
+    def _settle_kind(self, kind: str, stamp_ns: int, config: Config) -> None:
+        """Change the kind once another has been the strongest for as long as an anomaly must be there to count."""
+        if not self.affected:
+            # Nothing has been restored for yet, or no more: there is nothing that could flap.
+            self.kind = kind
+        if kind != self._candidate or kind == self.kind:
+            self._candidate, self._other = kind, Flag()
+        if kind != self.kind and self._other.update(1.0, stamp_ns, 0.5, 0.5, config.on_hold_s, 0.0):
+            self.kind = kind

@@ -1,0 +1,74 @@
+"""One frame set on its way through the pipeline: its times, its anomalies and the results it can end in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+
+from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
+from derain_ros.runtime.decision import Decision
+from derain_ros.runtime.dispatch import Choice
+
+
+class Run:
+    """Times are in milliseconds of `clock`, which gives monotonic nanoseconds."""
+
+    def __init__(self, frames: FrameSet, decision: Decision, clock: Callable[[], int]) -> None:
+        self.frames = frames.frames
+        self.period_ms = frames.period_ms
+        self.anomalies: dict[str, Anomaly] = {}
+        self.stage_ms: dict[str, float] = {}
+        self.left_ms = float("nan")
+        self._decision, self._clock = decision, clock
+        self._started_ns = clock()
+        self.received_ns = frames.received_ns or self._started_ns
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what is done inside as the stage `name`."""
+        started = self._clock()
+        try:
+            yield
+        finally:
+            self.stage_ms[name] = (self._clock() - started) / 1e6
+
+    @contextmanager
+    def excluded(self) -> Iterator[None]:
+        """Count what is done inside, a cold start, neither as a stage nor against the budget."""
+        started = self._clock()
+        yield
+        spent = self._clock() - started
+        self._started_ns += spent
+        self.received_ns += spent
+
+    def passed(self, action: Action, detail: str = "") -> Result:
+        """Every camera's own frame, with the detector's mask where it found the view affected."""
+        cameras = {}
+        for name, frame in self.frames.items():
+            anomaly = self.anomalies.get(name)
+            if anomaly is not None and anomaly.affected:
+                mask = _at_size_of(frame, anomaly)
+            else:
+                mask = np.zeros(getattr(frame.image, "shape", (0, 0))[:2], np.uint8)
+            cameras[name] = CameraResult(frame, action, mask, anomaly, self._decision.alarm(name))
+        return self._result(cameras, "passthrough", detail)
+
+    def restored(self, restored: list[tuple[Frame, np.ndarray]], choice: Choice) -> Result:
+        """Every camera's restored frame with the restorer's mask, which is finer than the detector's cells."""
+        cameras = {}
+        for name, (frame, mask) in zip(self.frames, restored, strict=True):
+            cameras[name] = CameraResult(frame, Action.RESTORED, mask, self.anomalies[name], self._decision.alarm(name))
+        return self._result(cameras, choice.plan, "", choice.models)
+
+    def _result(self, cameras: dict[str, CameraResult], plan: str, detail: str, models: str = "") -> Result:
+        self.stage_ms["total"] = (self._clock() - self._started_ns) / 1e6
+        return Result(cameras, plan, self._decision.affected, self.stage_ms, detail, models, self.left_ms)
+
+
+def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:
+    """The anomaly's mask at the size of the frame."""
+    height, width = frame.image.shape[:2]
+    return cv2.resize(anomaly.mask, (width, height), interpolation=cv2.INTER_NEAREST)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from derain_ros.config import Config
+from derain_ros.frame import Alarm, Anomaly
+from derain_ros.runtime.decision import Decision, Flag
+
+CONFIG = Config(on_score=0.6, off_score=0.4, on_hold_s=0.2, off_hold_s=1.0)
+SECOND = 1_000_000_000
+
+
+def feed(flag: Flag, *scores: tuple[float, float], config: Config = CONFIG) -> list[bool]:
+    """The flag after each (time in s, score)."""
+    return [flag.update(score, round(time_s * SECOND), config.on_score, config.off_score, config.on_hold_s,
+                        config.off_hold_s) for time_s, score in scores]
+
+
+def raised(at: float = 0.0) -> Flag:
+    flag = Flag()
+    feed(flag, (at - 0.2, 1.0), (at, 1.0))
+    assert flag.raised
+    return flag
+
+
+def test_it_rises_once_the_score_stayed_high_for_the_hold_time() -> None:
+    assert feed(Flag(), (5.0, 0.6), (5.1, 0.9), (5.199, 0.9), (5.2, 0.6)) == [False, False, False, True]
+
+
+def test_a_dip_starts_the_hold_time_again() -> None:
+    assert feed(Flag(), (0.0, 0.9), (0.15, 0.59), (0.2, 0.9), (0.35, 0.9), (0.4, 0.9)) == [False] * 4 + [True]
+
+
+def test_it_falls_once_the_score_stayed_low_for_the_hold_time() -> None:
+    assert feed(raised(), (0.1, 0.39), (0.6, 0.0), (1.09, 0.0), (1.1, 0.39)) == [True, True, True, False]
+
+
+def test_a_score_between_the_thresholds_changes_nothing() -> None:
+    assert feed(Flag(), *[(t, 0.5) for t in range(5)]) == [False] * 5
+    assert feed(raised(), *[(t, 0.5) for t in range(1, 5)]) == [True] * 4
+    assert feed(raised(), *[(t, 0.4) for t in range(1, 5)]) == [True] * 4
+
+
+def test_a_drop_that_leaves_and_comes_back_does_not_flap() -> None:
+    scores = [(0.3 * n, 0.9 if n % 2 else 0.1) for n in range(1, 20)]
+    assert feed(raised(), *scores) == [True] * len(scores)
+
+
+def test_without_hold_times_it_follows_at_once() -> None:
+    config = Config(on_hold_s=0.0, off_hold_s=0.0)
+    assert feed(Flag(), (0, 0.9), (1, 0.1), (2, 0.9), config=config) == [True, False, True]
+
+
+@pytest.mark.parametrize("start", [0.0, 100.0])
+def test_time_that_jumps_back_starts_the_hold_time_again(start: float) -> None:
+    flag = Flag()
+    assert feed(flag, (start, 0.9), (start - 60, 0.9), (start - 59.9, 0.9), (start - 59.8, 0.9)) == [False] * 3 + [True]
+    # Up, it stays up over the jump and falls a full hold time after it.
+    assert feed(flag, (start - 59, 0.0), (start - 100, 0.0), (start - 99.5, 0.0), (start - 99, 0.0)) \
+        == [True, True, True, False]
+
+
+def test_changed_thresholds_count_from_the_next_frame_on() -> None:
+    flag = Flag()
+    assert feed(flag, (0, 0.5), (1, 0.5)) == [False, False]
+    assert feed(flag, (2, 0.5), (3, 0.5), config=Config(on_score=0.5, off_score=0.4)) == [False, True]
+
+
+MASK = np.zeros((2, 2), np.uint8)
+
+
+def seen(score: float, coverage: float = 0.05, kind: str = "raindrop") -> Anomaly:
+    return Anomaly(kind if score >= CONFIG.on_score else "clean", score, coverage, MASK)
+
+
+def decide(decision: Decision, start: float, seconds: float, **anomalies: Anomaly) -> None:
+    """The same anomalies in every frame, 20 a second."""
+    for n in range(round(seconds * 20) + 1):
+        decision.update(anomalies, round((start + n / 20) * SECOND), CONFIG)
+
+
+def test_each_camera_has_its_own_alarm() -> None:
+    decision = Decision()
+    assert decision.alarm("left") is Alarm.CLEAR and not decision.affected
+    decide(decision, 0, 1, left=seen(0.9), right=seen(0.1))
+    assert (decision.alarm("left"), decision.alarm("right"), decision.affected) == (Alarm.AFFECTED, Alarm.CLEAR, True)
+    decide(decision, 1, 2, left=seen(0.1), right=seen(0.1))
+    assert decision.alarm("left") is Alarm.CLEAR and not decision.affected
+
+
+def test_an_alarm_is_severe_once_much_was_covered_for_long_and_not_after_a_moment_of_less() -> None:
+    decision = Decision()
+    decide(decision, 0, 2.5, left=seen(0.9, 0.3))
+    assert decision.alarm("left") is Alarm.AFFECTED
+    decide(decision, 2.5, 1, left=seen(0.9, 0.3))
+    assert decision.alarm("left") is Alarm.SEVERE
+    decide(decision, 3.5, 0.5, left=seen(0.9, 0.05))
+    assert decision.alarm("left") is Alarm.SEVERE
+    decide(decision, 4, 1, left=seen(0.9, 0.05))
+    assert decision.alarm("left") is Alarm.AFFECTED
+
+
+def test_what_is_restored_for_is_the_kind_of_the_worst_camera_and_does_not_flap() -> None:
+    decision = Decision()
+    assert decision.kind == "clean"
+    decide(decision, 0, 1, left=seen(0.7, kind="dirt"), right=seen(0.9, kind="raindrop"))
+    assert decision.kind == "raindrop"
+    for n in range(20):
+        decide(decision, 1 + n / 10, 0.05, left=seen(0.9, kind=("streak", "dirt")[n % 2]))
+        assert decision.kind == "raindrop"
+    decide(decision, 3, 0.15, left=seen(0.9, kind="streak"))
+    assert decision.kind == "raindrop"
+    decide(decision, 3.2, 0.1, left=seen(0.9, kind="streak"))
+    assert decision.kind == "streak"
+    # Clean frames in between change nothing.
+    decide(decision, 3.3, 0.5, left=seen(0.1))
+    assert decision.kind == "streak" and decision.affected
