@@ -89,10 +89,13 @@ def detection(
     model: Annotated[str, typer.Argument(help="Name of a detector in the manifest.")] = "detect",
     models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
                                                    "default.")] = None,
+    on_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Score from which a view counts as "
+                                            "affected.")] = 0.6,
+    output: Annotated[Optional[Path], typer.Option(help="CSV file to write, one line per image.")] = None,
 ) -> None:
-    """Recall, false alarms, class confusion and mask IoU of a detector on images held out of training.
+    """Alarms, classes, masks and calibration of a detector on images held out of training, with 95 % intervals.
 
-    Example: derain evaluate detection --data data
+    Example: derain evaluate detection --data data --output detection.csv
     """
     from derain_ros.engine import load
     from derain_ros.evaluate.detection import evaluate
@@ -100,4 +103,7 @@ def detection(
     manifest = Manifest.load(models)
     entry = manifest.get(model)
     manifest.verify(entry)
-    typer.echo(evaluate(load(entry), data).markdown())
+    report = evaluate(load(entry), data, on_score)
+    if output is not None:
+        report.write_csv(output)
+    typer.echo(report.markdown())

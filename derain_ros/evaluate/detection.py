@@ -1,135 +1,228 @@
-"""How well the detector tells clean views from affected ones, on pictures kept out of training."""
+"""How well the detector tells clean views from affected ones, on pictures kept out of training and calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import csv
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from rich.progress import track
 
 from derain_ros.engine import Engine
+from derain_ros.evaluate.alarm_figures import Figure, alarms_at_recall, area, calibration_error, overlap, share
 from derain_ros.frame import Anomaly, Frame
+from derain_ros.nets.detector import CLASSES
+from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops
 from derain_ros.runtime.detect import Detector
 from derain_ros.train.data import image_files
-from derain_ros.train.views import IGNORED, MIX, Pictures, View, draw_view, find_pictures, read_grey
+from derain_ros.train.pictures import Pictures, find_pictures, read_grey
+from derain_ros.train.views import IGNORED, MIX, UNKNOWN, WHOLE, View, draw_view, per_cell, to_detector
 
+RECALL = 0.98
+"""Of frames with more than COVERED of the view covered: there the false alarms are counted."""
+COVERED = 0.02
 COVERAGES = (0.03, 0.1, 0.3)
 """Shares of one lens under synthetic drops in the test on stereo frames."""
+RENDERED = ("clean", "spoiled", "raindrop", "dirt", "streak", "night_rain")
+"""The kinds of views that are rendered with one class in each."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was found in one image: `group` and `name` of it, `true` classes joined by +, `?` where they are too faint
+    to ask for, and `found` by the runtime; the score, the probabilities by class joined by blanks, the shares covered
+    in truth and as found, and the cells in the intersection and the union of both masks where the truth is known.
+    """
+
+    group: str
+    name: str
+    true: str
+    found: str
+    score: float
+    probabilities: str
+    covered: float
+    covered_found: float
+    intersection: int
+    union: int
 
 
 @dataclass(frozen=True)
 class DetectionReport:
-    """Figures by name, shares in [0, 1]; `confusion` counts views, true class by row, class found by column."""
+    """`measured` figures by name, shares in [0, 1]; `confusion` counts rendered views of one class, true by row, found
+    by column; `images` holds every image's line; `threshold` is where RECALL of the covered frames is reached.
+    """
 
-    figures: dict[str, float]
+    measured: dict[str, Figure]
     classes: tuple[str, ...]
     confusion: np.ndarray
+    images: list[Judged]
+    threshold: float
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The values alone."""
+        return {name: figure.value for name, figure in self.measured.items() if figure.samples}
 
     def markdown(self) -> str:
-        """Both as tables."""
-        lines = ["| figure | value |", "| --- | --- |"]
-        lines += [f"| {name} | {value:.4f} |" for name, value in self.figures.items()]
+        """Figures and confusion as tables."""
+        lines = ["No image here was used for training or calibration. Intervals of 95 %: Wilson's for shares, "
+                 "bootstrap for the rest. "
+                 f"False alarms at {RECALL:.0%} recall are those at the score {self.threshold:.3f}.", "",
+                 "| figure | value | interval | n |", "| --- | --- | --- | --- |"]
+        lines += [f"| {name} | {f.value:.4f} | {f.low:.4f} to {f.high:.4f} | {f.samples} |"
+                  for name, f in self.measured.items()]
         lines += ["", f"| true class \\ found | {' | '.join(self.classes)} |", "| --- |" + " --- |" * len(self.classes)]
         lines += [f"| {name} | {' | '.join(str(count) for count in row)} |"
                   for name, row in zip(self.classes, self.confusion, strict=True)]
         return "\n".join(lines) + "\n"
+
+    def write_csv(self, path: Path) -> None:
+        """One line per image."""
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [f.name for f in fields(Judged)])
+            writer.writeheader()
+            writer.writerows(asdict(image) for image in self.images)
 
 
 def evaluate(engine: Engine, data: Path, on_score: float = 0.6, views: int = 2000, seed: int = 7) -> DetectionReport:
     """Run a detector through the runtime's own stage on the pictures below `data`; a view counts as affected from
     `on_score`. Raises DataError where data is missing.
 
-    `real`: crops of a wet lens and of the dry one beside it, whole frames never trained on. `clean`, `camvid`,
-    `bsds500`: whole photographs, every other one, as the rest decided on the operating point. `views`: rendered from
-    pictures never trained on. `kitti`: a stereo sequence no part of which was ever used for training or for a choice;
-    drops on the left lens only.
+    `real_wet`, `real_dry`: crops of three whole frames of a wet lens and of the dry one beside it. `camvid`, `bsds500`,
+    `msrs`, `roadscene`, `kitti`: clean photographs, whole. `wet`, `dirty`: the same photographs, each behind drops and
+    every third behind dirt, over 2 to 50 % of the view. `rain`: road scenes in rain. `view ...`: rendered as for
+    training, harder: cropped, spoiled, in any exposure. `kitti ...`: the left lens behind drops. `photograph`: real
+    ones through wet glass, without truth but that there are drops.
     """
-    detector = Detector(engine)
-    classes = engine.model.classes
-    pictures = find_pictures(data, validation=True)
-    figures = {**_real(detector, pictures, on_score), **_clean(detector, pictures, on_score)}
-    confusion, quality = _rendered(detector, classes, pictures, on_score, views, seed)
-    figures |= quality | _stereo(detector, data / "kitti_stereo" / "sequence_1", on_score, seed)
-    return DetectionReport(figures, classes, confusion)
+    detector, pictures = Detector(engine), find_pictures(data, "evaluation")
+    sequence = data / "kitti_stereo" / "sequence_1"
+    stereo = {side: image_files(sequence / f"image_{side}") for side in "lr"}
+    clean = {**pictures.clean, "kitti": stereo["l"] + stereo["r"]}
+    images = [_judge(detector, path, name if name != "real" else "real_dry", "clean", 0.0, on_score)
+              for name, paths in clean.items() for path in track(paths, name)]
+    images += [_judge(detector, p, "real_wet", "raindrop", 1.0, on_score) for p, _ in pictures.drops]
+    images += [_judge(detector, p, "rain", "streak", 1.0, on_score) for p, _ in pictures.streaks]
+    images += [_judge(detector, p, "photograph", "raindrop", 1.0, on_score)
+               for p in image_files(data / "raindrop_real" / "inputs")]
+    covered = [p for name, paths in pictures.clean.items() if name != "real" for p in paths] + stereo["l"]
+    images += _covered(detector, covered, pictures, on_score, seed)
+    images += _kitti(detector, stereo["l"][::2], on_score, seed)
+    rendered = list(_views(detector, pictures, on_score, views, seed))
+    figures, threshold = _figures(images, on_score)
+    quality, confusion = _quality([image for image, _ in rendered], rendered, on_score)
+    return DetectionReport(figures | quality, engine.model.classes, confusion,
+                           images + [image for image, _ in rendered], threshold)
 
 
-def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Probability that a random one of the scores `positive` is above a random one of `negative`; ties count half."""
-    higher = positive[:, None] > negative[None]
-    equal = positive[:, None] == negative[None]
-    return float(higher.mean() + 0.5 * equal.mean())
+def _judge(detector: Detector, picture: Path | np.ndarray, group: str, true: str, covered: float, on_score: float,
+           name: str = "", cells: np.ndarray | None = None) -> Judged:
+    image = read_grey(picture) if isinstance(picture, Path) else picture
+    found = detector.detect([Frame(image)], on_score)[0]
+    both = either = 0
+    if cells is not None:
+        both, either = _cells(found, cells)
+    told = " ".join(f"{p:.5f}" for p in found.probabilities.values())
+    return Judged(group, picture.name if isinstance(picture, Path) else name, true, found.kind, found.score, told,
+                  covered, found.coverage, both, either)
 
 
-def _detect(detector: Detector, images: Iterable[np.ndarray], on_score: float) -> Iterator[Anomaly]:
-    for image in images:
-        yield detector.detect([Frame(image)], on_score)[0]
-
-
-def _scores(detector: Detector, images: Iterable[np.ndarray], on_score: float) -> np.ndarray:
-    return np.array([found.score for found in _detect(detector, images, on_score)])
-
-
-def _real(detector: Detector, pictures: Pictures, on_score: float) -> dict[str, float]:
-    wet = _scores(detector, (read_grey(p) for p, _ in pictures.drops), on_score)
-    dry = _scores(detector, (read_grey(p) for _, p in pictures.drops), on_score)
-    return {"real_auroc": auroc(wet, dry), "real_recall": float(np.mean(wet >= on_score)),
-            "real_false_alarms": float(np.mean(dry >= on_score)),
-            "real_accuracy": float((np.mean(wet >= on_score) + np.mean(dry < on_score)) / 2)}
-
-
-def _clean(detector: Detector, pictures: Pictures, on_score: float) -> dict[str, float]:
-    rates = {}
-    scores = {name: _scores(detector, map(read_grey, pictures.clean[name][1::2]), on_score)
-              for name in ("camvid", "bsds500", "msrs", "llvip", "roadscene")}
-    for name in ("camvid", "bsds500"):
-        rates[f"{name}_false_alarms"] = float(np.mean(scores[name] >= on_score))
-    rates["clean_false_alarms"] = float(np.mean(np.concatenate(list(scores.values())) >= on_score))
-    streaks = [d.kind for d in _detect(detector, (read_grey(p) for p, _ in pictures.streaks), on_score)]
-    rates["roadscene_rain_recall"] = float(np.mean([kind != "clean" for kind in streaks]))
-    return rates
-
-
-def _rendered(detector: Detector, classes: tuple[str, ...], pictures: Pictures, on_score: float, count: int, seed: int
-              ) -> tuple[np.ndarray, dict[str, float]]:
-    confusion = np.zeros((len(classes), len(classes)), int)
-    overlap: dict[str, list[int]] = {kind: [0, 0] for kind in classes}
-    alarms: dict[str, list[bool]] = {kind: [] for kind in MIX}
-    for number in range(count):
-        rng = np.random.default_rng((seed, number))
-        kind = str(rng.choice(list(MIX), p=list(MIX.values())))
-        view = draw_view(pictures, rng, kind)
-        found = detector.detect([Frame(view.image)], on_score)[0]
-        if view.label < 0:
-            continue
-        confusion[view.label, classes.index(found.kind)] += 1
-        alarms[kind].append(found.affected)
-        for i, cells in enumerate(_overlap(found, view)):
-            overlap[classes[view.label]][i] += cells
-    known = {f"views_{kind.replace(' ', '_')}_{'false_alarms' if kind in ('clean', 'spoiled') else 'recall'}":
-             float(np.mean(flags)) for kind, flags in alarms.items() if flags}
-    intersection, union = (sum(overlap[kind][i] for kind in classes) for i in (0, 1))
-    return confusion, {**known, "class_accuracy": float(np.trace(confusion) / confusion.sum()),
-                       "mask_iou": intersection / union,
-                       "mask_iou_raindrop": overlap["raindrop"][0] / overlap["raindrop"][1]}
-
-
-def _overlap(found: Anomaly, view: View) -> tuple[int, int]:
+def _cells(found: Anomaly, cells: np.ndarray) -> tuple[int, int]:
     """Cells in the intersection and in the union of the mask found and the true one."""
-    mask, truth, known = found.mask > 0, view.cells == 1, view.cells != IGNORED
+    mask, truth, known = found.mask > 0, (cells > WHOLE // 2) & (cells != IGNORED), cells != IGNORED
     return int((mask & truth).sum()), int(((mask | truth) & known).sum())
 
 
-def _stereo(detector: Detector, sequence: Path, on_score: float, seed: int) -> dict[str, float]:
-    left, right = image_files(sequence / "image_l"), image_files(sequence / "image_r")
-    dry = _scores(detector, map(read_grey, left + right), on_score)
-    figures = {"kitti_false_alarms": float(np.mean(dry >= on_score)), "kitti_highest_dry_score": float(dry.max())}
+def _covered(detector: Detector, paths: list[Path], pictures: Pictures, on_score: float, seed: int) -> Iterator[Judged]:
+    """Every photograph behind drops, every third behind dirt."""
+    for number, path in enumerate(track(paths, "behind drops and dirt")):
+        rng = np.random.default_rng((seed, number))
+        image = read_grey(path)
+        height, width = image.shape
+        for group in ("wet", "dirty") if number % 3 == 0 else ("wet",):
+            coverage = float(np.exp(rng.uniform(np.log(COVERED), np.log(0.5))))
+            if group == "wet":
+                chosen = [pictures.outlines[i] for i in rng.integers(len(pictures.outlines), size=12)]
+                glass: LensDrops | LensDirt = LensDrops(height, width, rng, coverage,
+                                                        outlines=chosen if number % 2 else None)
+            else:
+                glass = LensDirt(height, width, rng, coverage)
+            affected, alpha = glass.apply(image)
+            truth = np.rint(WHOLE * np.clip((per_cell(to_detector(alpha)) - 0.1) / 0.4, 0.0, 1.0))
+            yield _judge(detector, affected, group, "raindrop" if group == "wet" else "dirt",
+                         float(np.mean(alpha > 0.3)), on_score, path.name, truth)
+
+
+def _kitti(detector: Detector, paths: list[Path], on_score: float, seed: int) -> Iterator[Judged]:
     for coverage in COVERAGES:
-        flags = []
-        for number, path in enumerate(left[::2]):
+        for number, path in enumerate(paths):
             image = read_grey(path)
             glass = LensDrops(image.shape[0], image.shape[1], np.random.default_rng((seed, number)), coverage)
-            flags.append(detector.detect([Frame(glass.apply(image)[0])], on_score)[0].affected)
-        figures[f"kitti_recall_{round(100 * coverage)}"] = float(np.mean(flags))
-    return figures
+            affected, alpha = glass.apply(image)
+            yield _judge(detector, affected, f"kitti {round(100 * coverage)}", "raindrop", float(np.mean(alpha > 0.3)),
+                         on_score, path.name)
+
+
+def _views(detector: Detector, pictures: Pictures, on_score: float, count: int, seed: int
+           ) -> Iterator[tuple[Judged, View]]:
+    for number in track(range(count), "views"):
+        rng = np.random.default_rng((seed, number))
+        kind = str(rng.choice(list(MIX), p=list(MIX.values())))
+        view = draw_view(pictures, rng, kind)
+        true = "+".join(name for name, label in zip(CLASSES, view.labels, strict=True) if label == 1)
+        if (view.labels == UNKNOWN).any():
+            true = "?"
+        yield _judge(detector, view.image, f"view {kind}", true, view.coverage, on_score, str(number),
+                     view.cells), view
+
+
+def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], float]:
+    """Those on whole images: alarm by alarm."""
+    def scores(*groups: str) -> np.ndarray:
+        return np.array([i.score for i in images if i.group in groups])
+
+    clean = ("camvid", "bsds500", "msrs", "roadscene", "kitti", "real_dry")
+    wet = np.array([i.score for i in images if i.group in ("wet", "dirty", "real_wet") and i.covered > COVERED])
+    at_recall, threshold = alarms_at_recall(wet, scores(*clean), RECALL)
+    figures = {"real_auroc": area(scores("real_wet"), scores("real_dry")),
+               "real_recall": share(scores("real_wet") >= on_score),
+               "false_alarms_at_98_recall": at_recall, "auroc": area(wet, scores(*clean)),
+               "recall": share(wet >= on_score), "clean_false_alarms": share(scores(*clean) >= on_score)}
+    figures |= {f"{name}_false_alarms": share(scores(name) >= on_score) for name in clean}
+    figures |= {f"{name}_recall": share(scores(name) >= on_score) for name in ("wet", "dirty", "rain", "photograph")}
+    figures |= {f"kitti_recall_{round(100 * c)}": share(scores(f"kitti {round(100 * c)}") >= on_score)
+                for c in COVERAGES}
+    drops = [i for i in images if i.group == "wet"]
+    figures["mask_iou_wet"] = overlap(np.array([i.intersection for i in drops]), np.array([i.union for i in drops]))
+    return figures, threshold
+
+
+def _quality(images: list[Judged], rendered: list[tuple[Judged, View]], on_score: float
+             ) -> tuple[dict[str, Figure], np.ndarray]:
+    """Those on views: classes, masks and calibration."""
+    single = [i for i in images if i.group.removeprefix("view ") in RENDERED and i.true in CLASSES]
+    confusion = np.zeros((len(CLASSES), len(CLASSES)), int)
+    for image in single:
+        confusion[CLASSES.index(image.true), CLASSES.index(image.found)] += 1
+    told = np.stack([view.labels for _, view in rendered])
+    said = np.array([[float(p) for p in i.probabilities.split()] for i in images])
+    known, right = told != UNKNOWN, (said >= 0.5) == (told == 1)
+    synthetic = np.array(["real" not in i.group for i in images])
+    figures = {"class_accuracy": share(np.array([i.true == i.found for i in single])),
+               "label_accuracy": share(right[synthetic][known[synthetic]]),
+               "all_labels_right": share((right | ~known)[synthetic].all(1))}
+    for kind in MIX:
+        flags = np.array([i.found != "clean" for i in images if i.group == f"view {kind}" and i.true != "?"])
+        clean = kind in ("clean", "spoiled")
+        figures[f"view_{kind.replace(' ', '_')}_{'false_alarms' if clean else 'recall'}"] = share(flags)
+    for name, group in {"mask_iou": [i for i in images if "clean" not in i.true],
+                        "mask_iou_raindrop": [i for i in images if i.group == "view raindrop"]}.items():
+        figures[name] = overlap(np.array([i.intersection for i in group]), np.array([i.union for i in group]))
+    figures["calibration_error"] = calibration_error(said[known], told[known] == 1)
+    affected = told[:, 0] != UNKNOWN
+    figures["calibration_error_of_score"] = calibration_error(np.array([i.score for i in images])[affected],
+                                                              told[affected, 0] == 0)
+    return figures, confusion
+

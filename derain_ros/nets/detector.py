@@ -16,7 +16,7 @@ last four may be there together; `clean` is the absence of all four.
 """
 
 SIZE = (270, 360)
-"""Height and width of its input: half of a frame of 720x540, which is shrunk to it by whole pixels, at next to no cost."""
+"""Height and width of its input: half of a frame of 720x540, which shrinks to it by whole pixels at next to no cost."""
 
 CELL = 4
 """Pixels of the input along each side of a cell of the mask: 8 of a frame of 720x540."""
@@ -61,7 +61,7 @@ class _Block(nn.Module):
 class Detector(nn.Module):
     """Grey images (N, 1, *SIZE) float in 0..255 to `Detection`.
 
-    0.14 M parameters, 0.11 GMAC an image. Each image is standardised first: brightness and contrast say little about
+    0.15 M parameters, 0.115 GMAC an image. Each image is standardised first: brightness and contrast say little about
     the glass. Steps of two lead down to 1/16; what is found there joins what 1/8 sees, whose every place tells four
     cells, so that the mask has the borders of small drops and the context of large ones. The classes are told from the
     mean and the maximum over the places of both scales and from the mean over those found affected: one drop must not

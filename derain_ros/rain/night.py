@@ -1,4 +1,4 @@
-"""Night, dry or in the rain: few lamps over a dark scene, streaks that glow in their light, mist and wet reflections."""
+"""Night, dry or in the rain: few lamps over a dark scene, streaks that glow in their light, mist, wet reflections."""
 
 from __future__ import annotations
 

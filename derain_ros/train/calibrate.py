@@ -1,31 +1,45 @@
-"""The detector's operating point: how sure it must be before it calls a view affected."""
+"""Calibration of the detector: of what is said with 0.8, eight in ten shall be so."""
 
 from __future__ import annotations
 
-import math
-
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from derain_ros.config import Config
-from derain_ros.nets.detector import Detector
-from derain_ros.train.views import Pictures, read_grey, to_detector
-
-FALSE_ALARMS = 0.02
-"""Share of clean photographs that may be called affected."""
+from derain_ros.train.views import UNKNOWN
 
 
-@torch.no_grad()
-def clean_bias(net: Detector, pictures: Pictures) -> float:
-    """What to add to the logit of clean so that FALSE_ALARMS of the clean photographs reach the default `on_score`.
+def calibrate(logits: Tensor, labels: Tensor) -> dict[str, list[float]]:
+    """`scale` and `shift` (K numbers each) with which sigmoid(scale * logit + shift) is most likely for the `labels`.
 
-    Half of the views in training are affected, few of a robot's are; and photographs whole differ from the crops that
-    are trained on. Takes every other photograph of `pictures`, those of validation: the rest tell how well it went.
+    Temperature scaling with a shift, each class by itself, by maximum likelihood; `logits` (N, K) float and `labels`
+    (N, K) of views that neither training nor evaluation sees. Labels UNKNOWN count for nothing. A class of which there
+    are only views with or only views without is left as it is.
     """
-    photographs = [path for name, paths in pictures.clean.items() if name != "real" for path in paths[::2]]
-    images = torch.stack([torch.from_numpy(to_detector(read_grey(path))) for path in photographs])
-    net.eval()
-    logits = torch.cat([net(part[:, None].float()).classes for part in images.split(128)])
-    net.train()
-    affected = logits[:, 1:].logsumexp(1) - logits[:, 0]
-    on_score = Config().on_score
-    return max(0.0, float(affected.quantile(1 - FALSE_ALARMS)) - math.log(on_score / (1 - on_score)))
+    scales, shifts = [], []
+    for logit, label in zip(logits.detach().float().T, labels.T, strict=True):
+        told = label != UNKNOWN
+        scale, shift = _fit(logit[told], label[told].float())
+        scales.append(scale)
+        shifts.append(shift)
+    return {"scale": scales, "shift": shifts}
+
+
+def _fit(logit: Tensor, label: Tensor) -> tuple[float, float]:
+    if label.numel() == 0 or label.min() == label.max():
+        return 1.0, 0.0
+    # The logarithm of the scale is searched for: a scale under zero would turn the class around.
+    values = torch.zeros(2, requires_grad=True)
+    optimiser = torch.optim.LBFGS([values], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        # The pull towards no change keeps classes that are told apart without error from growing ever surer.
+        error = F.binary_cross_entropy_with_logits(values[0].exp() * logit + values[1], label)
+        error = error + values.square().sum() / len(label)
+        error.backward()
+        return error
+
+    optimiser.step(loss)
+    scale, shift = values.detach()
+    return float(scale.exp()), float(shift)

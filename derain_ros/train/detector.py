@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.nn import functional as F
 
-from derain_ros.nets.detector import CELL, SIZE, Detection, Detector
-from derain_ros.train.calibrate import clean_bias
-from derain_ros.train.views import IGNORED, Pictures, draw_view, find_pictures
+from derain_ros.nets.detector import CELLS, CLASSES, SIZE, Detection, Detector
+from derain_ros.train.calibrate import calibrate
+from derain_ros.train.muon import Muon
+from derain_ros.train.pictures import Pictures, find_pictures
+from derain_ros.train.views import IGNORED, UNKNOWN, WHOLE, draw_view
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +33,21 @@ log = logging.getLogger(__name__)
 class DetectRecipe:
     """Hyper-parameters of the detector's training."""
 
-    views: int = 24000
+    views: int = 12000
     """Views rendered before the first step, and shown once an epoch."""
-    validation_views: int = 2000
-    """Views rendered from the pictures kept out of training."""
-    epochs: int = 10
-    batch: int = 32
-    learning_rate: float = 2e-3
-    """Peak rate of AdamW: it rises over the first tenth of the steps and falls to nothing by a cosine."""
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.02
+    renewed: int = 2000
+    """Of these, how many are rendered anew before each further epoch, the oldest first."""
+    calibration_views: int = 1500
+    """Views rendered from the pictures of the calibration split: they tell how training goes, and then calibrate."""
+    epochs: int = 20
+    batch: int = 16
+    learning_rate: float = 0.02
+    """Peak rate of Muon: it rises over the first twentieth of the steps and falls to nothing by a cosine."""
     mask_weight: float = 1.0
-    """Weight of the mask's cross entropy beside that of the classes."""
-    workers: int = 2
+    """Weight of the mask's cross entropy and overlap beside the classes' cross entropy."""
+    severity_weight: float = 0.3
+    """Weight of the severity's cross entropy."""
+    workers: int = 1
     """Processes that render the views; 1 renders in the training's own."""
     threads: int = 1
     """Threads of the training itself."""
@@ -53,121 +58,169 @@ class DetectRecipe:
 
 @dataclass(frozen=True)
 class Views:
-    """Rendered views: `images` uint8 (N, h, w), `labels` int64 (N,), -1 for none, `cells` uint8 (N, h/8, w/8)."""
+    """Rendered views: `images` uint8 (N, h, w), `labels` int8 (N, K), `cells` uint8 (N, rows, columns), `severity`
+    uint8 (N,), `coverage` float32 (N,), all as in `View`.
+    """
 
     images: Tensor
     labels: Tensor
     cells: Tensor
+    severity: Tensor
+    coverage: Tensor
+
+    def put(self, start: int, part: tuple[np.ndarray, ...]) -> None:
+        """Write stacked views from number `start` on."""
+        for field, values in zip(fields(self), part, strict=True):
+            getattr(self, field.name)[start : start + len(values)] = torch.from_numpy(values)
 
 
-def render_views(pictures: Pictures, count: int, seed: int, workers: int) -> Views:
-    """`count` views; number and seed decide each, whatever the number of processes."""
-    height, width = SIZE
-    images = torch.empty((count, height, width), dtype=torch.uint8)
-    labels = torch.empty(count, dtype=torch.int64)
-    cells = torch.empty((count, height // CELL, width // CELL), dtype=torch.uint8)
-    chunks = [range(start, min(start + 100, count)) for start in range(0, count, 100)]
+def empty_views(count: int) -> Views:
+    """Room for `count` views."""
+    return Views(torch.empty((count, *SIZE), dtype=torch.uint8), torch.empty((count, len(CLASSES)), dtype=torch.int8),
+                 torch.empty((count, *CELLS), dtype=torch.uint8), torch.empty(count, dtype=torch.uint8),
+                 torch.empty(count, dtype=torch.float32))
+
+
+def render_views(pictures: Pictures, numbers: range, seed: int, workers: int, into: Views | None = None) -> Views:
+    """The views of these numbers, written to the places number modulo N of `into` where it is given.
+
+    Number and seed decide each view, whatever the number of processes.
+    """
+    views = into or empty_views(len(numbers))
+    chunks = [numbers[start : start + 50] for start in range(0, len(numbers), 50)]
     render = partial(_render, pictures, seed)
     with contextlib.ExitStack() as stack:
-        parts: Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]] = map(render, chunks)
+        parts: Iterator[tuple[np.ndarray, ...]] = map(render, chunks)
         if workers > 1:
             # Started afresh: a forked copy of a process in which PyTorch's threads ran may hang.
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)))
             parts = pool.map(render, chunks)
         progress = stack.enter_context(_progress("rendering"))
-        task = progress.add_task("", total=count, note="")
+        task = progress.add_task("", total=len(numbers), note="")
         for chunk, part in zip(chunks, parts, strict=True):
-            for target, source in zip((images, labels, cells), part, strict=True):
-                target[chunk.start : chunk.stop] = torch.from_numpy(source)
+            views.put((chunk.start if into else chunk.start - numbers.start) % len(views.labels), part)
             progress.advance(task, len(chunk))
-    return Views(images, labels, cells)
+    return views
 
 
-def detection_loss(out: Detection, labels: Tensor, cells: Tensor, recipe: DetectRecipe) -> Tensor:
-    """Cross entropy of the classes and of the cells; views of label -1 and cells of label 255 count for nothing."""
-    classes = F.cross_entropy(out.classes.float(), labels, ignore_index=-1, label_smoothing=recipe.label_smoothing)
-    known = (cells != IGNORED).float()
-    mask = F.binary_cross_entropy_with_logits(out.mask.float(), (cells == 1).float(), known, reduction="sum")
-    return classes + recipe.mask_weight * mask / known.sum().clamp_min(1.0)
+def detection_loss(out: Detection, labels: Tensor, cells: Tensor, severity: Tensor, recipe: DetectRecipe) -> Tensor:
+    """Cross entropies of the classes, the cells and the severity, and 1 - IoU of the cells over the batch.
+
+    Classes labelled UNKNOWN, cells and severities IGNORED count for nothing.
+    """
+    told = (labels != UNKNOWN).float()
+    classes = F.binary_cross_entropy_with_logits(out.classes.float(), labels.clamp_min(0).float(), told,
+                                                 reduction="sum") / told.sum().clamp_min(1.0)
+    known, share = (cells != IGNORED).float(), (cells.float() / WHOLE).clamp_max(1.0)
+    logits = out.mask.float()
+    mask = F.binary_cross_entropy_with_logits(logits, share, known, reduction="sum") / known.sum().clamp_min(1.0)
+    found = logits.sigmoid() * known
+    both = (found * share).sum()
+    overlap = (both + 1.0) / (found.sum() + (share * known).sum() - both + 1.0)
+    graded = (severity != IGNORED).float()
+    amount = F.binary_cross_entropy_with_logits(out.severity.float(), (severity.float() / WHOLE).clamp_max(1.0), graded,
+                                                reduction="sum") / graded.sum().clamp_min(1.0)
+    return classes + recipe.mask_weight * (mask + 0.3 * (1 - overlap)) + recipe.severity_weight * amount
 
 
 def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
     """Train a detector on the folders below `data`; returns the checkpoint, `output`/detector.pt.
 
-    It holds the operating point too, see `calibrate`. `output`/detector.jsonl gets one line per epoch. Raises
-    DataError where data is missing.
+    It holds the calibration too, see `calibrate`. `output`/detector.jsonl gets one line per epoch. Raises DataError
+    where data is missing.
     """
-    training, validation = find_pictures(data, validation=False), find_pictures(data, validation=True)
+    training, unseen = find_pictures(data, "train"), find_pictures(data, "calibration")
     output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
-    views = render_views(training, recipe.views, recipe.seed, recipe.workers)
-    unseen = render_views(validation, recipe.validation_views, recipe.seed + 1, recipe.workers)
-    net = Detector()
+    cv2.setNumThreads(recipe.threads)
+    check = render_views(unseen, range(recipe.calibration_views), recipe.seed + 1000, recipe.workers)
+    views = render_views(training, range(recipe.views), recipe.seed, recipe.workers)
+    net = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if recipe.start_from:
         net.load_state_dict(torch.load(recipe.start_from, weights_only=True)["net"])
-    optimiser = torch.optim.AdamW(net.parameters(), weight_decay=recipe.weight_decay)
+    optimiser = Muon(net, recipe.learning_rate)
     steps = recipe.epochs * -(-recipe.views // recipe.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min(1.0, 20 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps)))
     checkpoint = output / "detector.pt"
     journal = output / "detector.jsonl"
     journal.unlink(missing_ok=True)
     with _progress("training") as progress:
         task = progress.add_task("", total=steps, note="")
         for epoch in range(recipe.epochs):
+            if epoch:
+                first = recipe.views + (epoch - 1) * recipe.renewed
+                render_views(training, range(first, first + recipe.renewed), recipe.seed, recipe.workers, views)
             losses = []
-            for images, labels, cells in _batches(views, recipe.batch):
+            for images, labels, cells, severity in _batches(views, recipe.batch):
                 # bf16 halves the time of a step on processors that have it, at the same result.
                 with torch.autocast("cpu", torch.bfloat16):
                     out = net(images)
-                loss = detection_loss(out, labels, cells, recipe)
+                loss = detection_loss(out, labels, cells, severity, recipe)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 schedule.step()
                 losses.append(loss.item())
                 progress.advance(task)
-            figures = {"loss": float(np.mean(losses)), **validate(net, unseen)}
+            out = predict(net, check.images)
+            figures = {"loss": float(np.mean(losses)), **validate(out, check)}
             progress.update(task, note=f"accuracy {figures['accuracy']:.3f}")
             log.info("epoch %d: %s", epoch + 1, figures)
             with journal.open("a") as file:
                 file.write(json.dumps({"epoch": epoch + 1, **figures}) + "\n")
             torch.save({"net": net.state_dict(), "recipe": asdict(recipe), "figures": figures,
-                        "clean_bias": clean_bias(net, validation)}, checkpoint)
+                        "calibration": calibrate(out.classes, check.labels)}, checkpoint)
     return checkpoint
 
 
 @torch.no_grad()
-def validate(net: Detector, views: Views) -> dict[str, float]:
-    """Accuracy of the classes, false alarms among clean views, and the mask's intersection over union."""
+def predict(net: Detector, images: Tensor) -> Detection:
+    """What the net says of grey uint8 images (N, h, w), in batches."""
     net.eval()
-    parts = [net(images[:, None].float()) for images in views.images.split(256)]
+    parts = [net(part[:, None].float()) for part in images.split(64)]
     net.train()
-    found, mask = torch.cat([p.classes for p in parts]).argmax(1), torch.cat([p.mask for p in parts]) > 0
-    known, cells_known, affected = views.labels >= 0, views.cells != IGNORED, views.cells == 1
-    either = ((mask | affected) & cells_known).sum().clamp_min(1)
-    return {"accuracy": float((found == views.labels)[known].float().mean()),
-            "false_alarms": float((found != 0)[views.labels == 0].float().mean()),
-            "mask_iou": float((mask & affected).sum() / either)}
+    return Detection(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _render(pictures: Pictures, seed: int, numbers: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def validate(out: Detection, views: Views) -> dict[str, float]:
+    """Figures of raw logits: share of right answers about classes, recall of affected views and false alarms among
+    clean ones, the area under the curve of these two, and the mask's intersection over union.
+    """
+    told, right = views.labels != UNKNOWN, (out.classes > 0) == (views.labels == 1)
+    clean, affected = views.labels[:, 0] == 1, views.labels[:, 0] == 0
+    order = -out.classes[:, 0]
+    above = (order[affected][:, None] > order[clean][None]).float().mean()
+    known, truth, mask = views.cells != IGNORED, views.cells > WHOLE // 2, out.mask > 0
+    either = ((mask | truth) & known).sum().clamp_min(1)
+    return {"accuracy": float(right[told].float().mean()), "auroc": float(above),
+            "recall": float((order > 0)[affected].float().mean()),
+            "false_alarms": float((order > 0)[clean].float().mean()),
+            "mask_iou": float((mask & truth & known).sum() / either)}
+
+
+def _render(pictures: Pictures, seed: int, numbers: range) -> tuple[np.ndarray, ...]:
     views = [draw_view(pictures, np.random.default_rng((seed, number))) for number in numbers]
-    return (np.stack([v.image for v in views]), np.array([v.label for v in views]),
-            np.stack([v.cells for v in views]))
+    return (np.stack([v.image for v in views]), np.stack([v.labels for v in views]),
+            np.stack([v.cells for v in views]), np.array([v.severity for v in views], np.uint8),
+            np.array([v.coverage for v in views], np.float32))
 
 
-def _batches(views: Views, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """All views once in random order, mirrored and brightened at random: (N, 1, h, w) float in 0..255."""
+def _batches(views: Views, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """All views once in random order, mirrored and brightened at random: (N, 1, h, w) float in 0..255, and truths."""
     for chosen in torch.randperm(len(views.labels)).split(size):
         images = views.images[chosen][:, None].float()
         cells = views.cells[chosen]
         mirrored = torch.rand(len(chosen)) < 0.5
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         cells = torch.where(mirrored[:, None, None], cells.flip(2), cells)
-        gamma = torch.empty(len(chosen), 1, 1, 1).uniform_(-0.3, 0.3).exp()
-        yield 255 * (images / 255) ** gamma, views.labels[chosen], cells
+        # Powers are slow: a table of them is looked up.
+        gamma = torch.empty(len(chosen), 1).uniform_(-0.3, 0.3).exp()
+        table = 255 * (torch.arange(256) / 255) ** gamma
+        images = table.gather(1, images.flatten(1).long()).view_as(images)
+        yield images, views.labels[chosen], cells, views.severity[chosen]
 
 
 def _progress(what: str) -> Progress:

@@ -1,39 +1,68 @@
-"""From a detector's checkpoint to ONNX: grey uint8 in, probabilities out."""
+"""From a detector's checkpoint to ONNX: grey uint8 in, calibrated probabilities out, in floats or in eight bits."""
 
 from __future__ import annotations
 
 import pickle
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from derain_ros.nets.detector import CLASSES, SIZE, Detector
 from derain_ros.train.export import ExportError, export_onnx
 
+OUTPUTS = ["probabilities", "mask", "severity"]
+QUANTIZED_OPS = ["Conv", "Add", "Relu", "Resize", "Slice"]
+
 
 class DetectorGraph(nn.Module):
-    """The detector as the robot runs it: `image` (N, h, w, 1) uint8 to the probabilities of classes and cells."""
+    """The detector as the robot runs it: `image` (N, *SIZE, 1) uint8 to probabilities, mask and severity.
 
-    def __init__(self, net: Detector, clean_bias: float = 0.0) -> None:
+    `scale` and `shift` (K numbers each) calibrate the logits of the classes, see `calibrate`.
+    """
+
+    def __init__(self, net: Detector, scale: list[float], shift: list[float]) -> None:
         super().__init__()
         self.net = net
-        self.register_buffer("bias", torch.tensor([clean_bias, *[0.0] * (len(CLASSES) - 1)]))
+        self.register_buffer("scale", torch.tensor(scale))
+        self.register_buffer("shift", torch.tensor(shift))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Probabilities of the classes, (N, K), which sum to 1, and of each cell being affected, (N, h/8, w/8)."""
-        out = self.net(image.permute(0, 3, 1, 2).float())
-        return (out.classes + self.bias).softmax(1), out.mask.sigmoid()
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Probabilities of the classes, (N, K), each for itself, of each cell being affected, (N, *CELLS), and the
+        severity (N,), all in [0, 1].
+        """
+        out = self.net(image.reshape(-1, 1, *SIZE).float())  # one channel: no need to transpose
+        return (out.classes * self.scale + self.shift).sigmoid(), out.mask.sigmoid(), out.severity.sigmoid()
+
+
+class _Images(CalibrationDataReader):
+    """Hands out the images (n, *SIZE) one by one, as the quantiser asks for them."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self._images: Iterator[np.ndarray] = iter(images)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next image as the model takes it; None at the end."""
+        image = next(self._images, None)
+        return None if image is None else {"image": image[None, ..., None]}
 
 
 def load_detector(checkpoint: Path) -> DetectorGraph:
-    """The network of a checkpoint of `derain train detect` at its operating point; ExportError where it is none."""
+    """The calibrated network of a checkpoint of `derain train detect`; ExportError where it is none."""
     try:
         net = Detector()
         state = torch.load(checkpoint, weights_only=True, map_location="cpu")
         net.load_state_dict(state["net"])
-        return DetectorGraph(net, state["clean_bias"]).eval()
+        calibration = state["calibration"]
+        if len(calibration["scale"]) != len(CLASSES) or len(calibration["shift"]) != len(CLASSES):
+            raise KeyError("calibration")
+        return DetectorGraph(net, calibration["scale"], calibration["shift"]).eval()
     except (OSError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         what = str(error).split("\n", 1)[0]
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train detect`: {what}") from error
@@ -43,4 +72,21 @@ def export_detector(checkpoint: Path, path: Path) -> None:
     """Write the detector of `checkpoint` to `path` as ONNX for any batch; ExportError where the two disagree."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, *SIZE, 1), dtype=np.uint8))
-    export_onnx(load_detector(checkpoint), example, ["probabilities", "mask"], {0: "batch"}, path)
+    export_onnx(load_detector(checkpoint), example, OUTPUTS, {0: "batch"}, path)
+
+
+def quantize_detector(source: Path, target: Path, images: np.ndarray) -> None:
+    """Write the exported detector `source` with unsigned 8-bit activations and signed 8-bit weights to `target`.
+
+    The ranges are measured on `images` (n, *SIZE) grey uint8, none of them held out. The first convolution, which sees
+    the standardised image, and all that follows the last one stay float: they cost little.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder, "prepared.onnx")
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        nodes = onnx.load(prepared).graph.node
+        convolutions = [i for i, node in enumerate(nodes) if node.op_type == "Conv"]
+        outside = [node.name for i, node in enumerate(nodes) if i <= convolutions[0] or i > convolutions[-1]]
+        quantize_static(str(prepared), str(target), _Images(images), quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                        op_types_to_quantize=QUANTIZED_OPS, nodes_to_exclude=outside)

@@ -5,17 +5,24 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from derain_ros.rain.night import GAMMA, NightLight, to_picture
 
-def spoil_scene(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+
+def spoil_scene(image: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A grey (H, W) uint8 picture with one fault of light or focus, as the glass would then be looked through.
 
     Defocus of the whole camera (with street lamps that become discs), motion blur, veiling glare with ghosts of the
-    lens, haze, or a vignette.
+    lens, low sun, haze, a vignette, a textured wall, a night with street lamps, or the reflection of `other`, a picture
+    of any size.
     """
-    faults = (_defocus, _motion, _flare, _haze, _vignette)
-    linear = (image.astype(np.float32) / 255.0) ** 2.2  # blur adds up light, not grey values
-    spoiled = faults[int(rng.integers(len(faults)))](linear, rng)
-    return np.clip(255.0 * np.clip(spoiled, 0.0, 1.0) ** (1 / 2.2) + 0.5, 0, 255).astype(np.uint8)
+    choice = int(rng.integers(10))
+    if choice >= 8:
+        height, width = image.shape
+        return NightLight(height, width, rng, wet=float(rng.uniform(0.0, 0.8))).apply(image)
+    linear = (image.astype(np.float32) / 255.0) ** GAMMA  # blur and glare add up light, not grey values
+    if choice == 7:
+        return to_picture(_reflection(linear, other, rng))
+    return to_picture((_defocus, _motion, _flare, _low_sun, _haze, _vignette, _wall)[choice](linear, rng))
 
 
 def exposure_table(rng: np.random.Generator, strong: bool) -> np.ndarray:
@@ -74,6 +81,53 @@ def _flare(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         edge = rng.uniform(0.02, 0.10) - np.hypot(x - ghost[0], y - ghost[1])
         light = light + rng.uniform(0.02, 0.12) * np.clip(edge / 0.01, 0.0, 1.0)
     return linear + light
+
+
+def _low_sun(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The sun in or beside the frame: it burns out what is around it and lays a veil over the rest."""
+    height, width = linear.shape
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
+    distance = np.hypot(x - rng.uniform(-0.1, 1.1) * width / height, y - rng.uniform(-0.1, 0.6))
+    burnt = rng.uniform(0.5, 4.0) * np.exp(-((distance / rng.uniform(0.03, 0.2)) ** 2))
+    return linear * rng.uniform(0.2, 0.8) + burnt + rng.uniform(0.05, 0.4) * np.exp(-distance / rng.uniform(0.2, 0.6))
+
+
+def _reflection(linear: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A window's: the other picture faintly over this one, twice where the pane has two faces."""
+    ghost: np.ndarray = cv2.resize(other, linear.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
+    ghost = cv2.GaussianBlur(ghost**GAMMA, (0, 0), float(rng.uniform(0.5, 4.0)))
+    ghost = ghost + rng.uniform(0.0, 0.6) * np.roll(ghost, tuple(rng.integers(-8, 9, 2)), (0, 1))
+    strength = float(rng.uniform(0.08, 0.4))
+    return (1.0 - strength) * linear + strength * ghost
+
+
+def _wall(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A textured surface over a part of the picture or all of it: bricks, a grid, stripes, pebbles or a grain."""
+    height, width = linear.shape
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    angle, pitch = rng.uniform(-0.4, 0.4), float(np.exp(rng.uniform(np.log(4.0), np.log(40.0))))
+    u, v = (x * np.cos(angle) + y * np.sin(angle)) / pitch, (y * np.cos(angle) - x * np.sin(angle)) / pitch
+    stretch = rng.uniform(1.0, 3.0)
+    pattern = int(rng.integers(4))
+    texture: np.ndarray
+    if pattern == 0:  # bricks: every second row is shifted by half a brick
+        row = np.floor(v)
+        column = u / stretch + 0.5 * (row % 2)
+        texture = ((v - row > 0.15) & (column - np.floor(column) > 0.15 / stretch)).astype(np.float32)
+    elif pattern == 1:  # a grid or stripes
+        texture = ((np.sin(2 * np.pi * u) > rng.uniform(-0.9, 0.5)) | (rng.random() < 0.5)).astype(np.float32)
+        texture = texture * (np.sin(2 * np.pi * v / stretch) > rng.uniform(-0.9, 0.5))
+    else:  # grain of one size, or pebbles: what is high of it
+        noise = cv2.GaussianBlur(rng.standard_normal(linear.shape).astype(np.float32), (0, 0), pitch / 8)
+        noise = noise / (noise.std() + 1e-6)
+        texture = np.clip(0.5 + 0.4 * noise, 0.0, 1.0) if pattern == 2 else (noise > 0.3).astype(np.float32)
+    texture = cv2.GaussianBlur(texture, (0, 0), float(rng.uniform(0.3, 1.5)))
+    where = np.zeros_like(linear)
+    corners = (rng.uniform(-0.3, 1.3, (4, 2)) * (width, height)).astype(np.int32)
+    cv2.fillConvexPoly(where, cv2.convexHull(corners), 1.0)
+    if rng.random() < 0.3:
+        where[:] = 1.0
+    return linear * (1.0 - where * rng.uniform(0.3, 0.9) * (1.0 - texture))
 
 
 def _haze(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:

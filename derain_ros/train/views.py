@@ -2,67 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from derain_ros.nets.detector import CELL, CLASSES, SIZE
+from derain_ros.nets.detector import CELL, CELLS, CLASSES, SIZE
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.night import NightLight, NightRain
 from derain_ros.rain.streaks import RainStreaks
-from derain_ros.train.data import HELD_OUT_FRAMES, DataError, image_files
 from derain_ros.train.negatives import exposure_table, spoil_scene, spoil_signal
+from derain_ros.train.pictures import Pictures, is_night, read_grey
+
+UNKNOWN = -1
+"""Label of a class of which it cannot be said whether it is there: too faint to be asked for."""
 
 IGNORED = 255
-"""Label of a cell that is neither surely affected nor surely not; -1 is that of such a view."""
+"""Value of a cell or of a severity that is not known."""
 
-MIX = {"clean": 0.25, "spoiled": 0.22, "raindrop": 0.24, "dirt": 0.11, "streak": 0.07, "real drops": 0.07,
-       "real streaks": 0.04}
+WHOLE = 254
+"""Value of a cell that is affected as a whole, and of a severity of 1."""
+
+MIX = {"clean": 0.15, "spoiled": 0.25, "raindrop": 0.22, "dirt": 0.10, "streak": 0.05, "night_rain": 0.06,
+       "several": 0.08, "real drops": 0.05, "real rain": 0.04}
 """Share of each kind of view in training; `spoiled` is clean glass with a hard negative of `negatives`."""
 
-SOURCES = {"camvid": 0.28, "bsds500": 0.24, "msrs": 0.18, "llvip": 0.05, "roadscene": 0.10, "real": 0.15}
+SOURCES = {"camvid": 0.24, "bsds500": 0.27, "msrs": 0.20, "llvip": 0.04, "roadscene": 0.12, "real": 0.13}
 """Share of each source among the clean pictures."""
+
+SEVERAL = (("raindrop", "streak"), ("raindrop", "night_rain"), ("raindrop", "dirt"), ("dirt", "streak"))
+"""What may be there together."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One sample: grey `image` uint8 of SIZE, `label` into CLASSES or -1, `cells` uint8 of SIZE / CELL: 0, 1 or 255."""
+    """One sample.
+
+    `image` grey uint8 of SIZE; `labels` int8 (K,) by class: 1 there, 0 not, UNKNOWN; `cells` uint8 of CELLS: share
+    affected from 0 to WHOLE, or IGNORED; `severity` likewise. `coverage`: share of the frame covered, by the rendering.
+    """
 
     image: np.ndarray
-    label: int
+    labels: np.ndarray
     cells: np.ndarray
+    severity: int
+    coverage: float
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Paths of clean pictures by source, and of pairs (affected, clean), of one half of the split."""
+@dataclass
+class _Scene:
+    """A view in the making: with and without what is on the glass or falls before it, and how much of it is where."""
 
-    clean: dict[str, list[Path]]
-    drops: list[tuple[Path, Path]]
-    streaks: list[tuple[Path, Path]]
-
-
-def find_pictures(data: Path, validation: bool) -> Pictures:
-    """The pictures below the data folder for training or for validation; DataError names a folder without any.
-
-    CamVid and BSDS500 come split; of the others every ninth is for validation, and of the real drops whole frames are.
-    """
-    def split(folder: str) -> list[Path]:
-        return [p for i, p in enumerate(image_files(data / folder)) if (i % 9 == 0) == validation]
-
-    part = "val" if validation else "train"
-    real = [p for p in image_files(data / "raindrop_real/train/rain")
-            if p.name.startswith(HELD_OUT_FRAMES) == validation]
-    drops = [(p, data / "raindrop_real/train/clean" / p.name) for p in real]
-    streaks = [(p, data / "roadscene_rain/train/clean" / p.name) for p in split("roadscene_rain/train/rain")]
-    clean = {"camvid": image_files(data / f"camvid/{part}/image"), "bsds500": image_files(data / f"bsds500/{part}"),
-             "msrs": split("msrs/train/visible"), "llvip": split("llvip/train/visible"),
-             "roadscene": [c for _, c in streaks], "real": [c for _, c in drops]}
-    return Pictures(clean, drops, streaks)
+    affected: np.ndarray
+    clean: np.ndarray
+    cover: np.ndarray
+    labels: dict[str, int]
 
 
 def to_detector(image: np.ndarray) -> np.ndarray:
@@ -74,93 +69,136 @@ def draw_view(pictures: Pictures, rng: np.random.Generator, kind: str | None = N
     """One view drawn at random; `kind` is one of MIX, drawn by its shares where none is given."""
     kind = kind or str(rng.choice(list(MIX), p=list(MIX.values())))
     if kind == "real drops":
-        return _finish(_pair(pictures.drops, rng), None, "raindrop", rng)
-    if kind == "real streaks":
-        return _finish(_pair(pictures.streaks, rng), None, "streak", rng)
+        pair = _crop([read_grey(p) for p in pictures.drops[int(rng.integers(len(pictures.drops)))]], rng)
+        return _real((pair[0], pair[1]), "raindrop", rng)
+    if kind == "real rain":
+        paths = pictures.streaks[int(rng.integers(len(pictures.streaks)))]
+        pair = _crop([read_grey(p) for p in paths], rng)
+        return _real((pair[0], pair[1]), "night_rain" if is_night(paths[1]) else "streak", rng)
     clean = _crop([_clean_picture(pictures, rng)], rng)[0]
-    if kind == "spoiled" or rng.random() < 0.15:
-        clean = spoil_scene(clean, rng) if rng.random() < 0.75 else clean
+    strong = kind == "spoiled" or rng.random() < 0.1
+    if kind == "spoiled" and rng.random() < 0.8 or rng.random() < 0.15:
+        clean = spoil_scene(clean, _clean_picture(pictures, rng), rng)
     if kind in ("clean", "spoiled"):
-        return _finish((clean, clean), None, "clean", rng, strong=kind == "spoiled")
+        image = to_detector(exposure_table(rng, strong)[clean])
+        labels = np.array([int(name == "clean") for name in CLASSES], np.int8)
+        return View(spoil_signal(image, rng, strong), labels, np.zeros(CELLS, np.uint8), 0, 0.0)
+    kinds = SEVERAL[int(rng.integers(len(SEVERAL)))] if kind == "several" else (kind,)
+    return _finish(_render(clean, kinds, pictures.outlines, rng), rng, strong)
+
+
+def _render(clean: np.ndarray, kinds: tuple[str, ...], outlines: list[np.ndarray], rng: np.random.Generator) -> _Scene:
+    """Rain of day or night in the scene first, then dirt and drops on the glass before it."""
     height, width = clean.shape
-    layer: LensDrops | LensDirt | RainStreaks
+    scene = _Scene(clean, clean, np.zeros(clean.shape, np.float32), {})
+    if "night_rain" in kinds:
+        night = NightRain(height, width, rng, float(np.exp(rng.uniform(np.log(0.15), 0.0))))
+        _lay(scene, "night_rain", *night.apply(clean))
+        scene.clean = night.lamps.apply(clean)
+    elif rng.random() < 0.1:
+        scene.clean = scene.affected = NightLight(height, width, rng, wet=float(rng.uniform(0.0, 0.5))).apply(clean)
+    if "streak" in kinds:
+        streaks = RainStreaks(height, width, rng, float(np.exp(rng.uniform(np.log(0.1), 0.0))))
+        _lay(scene, "streak", *streaks.apply(scene.affected))
+    if "dirt" in kinds:
+        dirt = LensDirt(height, width, rng, float(np.exp(rng.uniform(np.log(0.015), np.log(0.6)))))
+        _lay(scene, "dirt", *dirt.apply(scene.affected))
+    if "raindrop" in kinds:
+        chosen = [outlines[i] for i in rng.integers(len(outlines), size=12)] if rng.random() < 0.4 else None
+        coverage = float(np.exp(rng.uniform(np.log(0.006), np.log(0.6)))) if rng.random() < 0.6 else None
+        glass = LensDrops(height, width, rng, coverage, outlines=chosen)
+        _lay(scene, "raindrop", *glass.apply(scene.affected))
+    return scene
+
+
+def _lay(scene: _Scene, kind: str, image: np.ndarray, alpha: np.ndarray) -> None:
+    """Add a layer to the scene, of alpha (H, W) in [0, 1]; what can hardly be seen of it is not to be asked for."""
+    step = cv2.absdiff(image, scene.affected)
+    falling = kind in ("streak", "night_rain")
+    visible = np.mean(step > 8) > (0.01 if falling else 0.003) and (falling or np.mean(alpha > 0.3) > 0.003)
+    scene.labels[kind] = 1 if visible else UNKNOWN
+    # Streaks are thin: what they affect is their neighbourhood.
+    share = np.minimum(1.0, 2.5 * cv2.blur(alpha, (3 * CELL, 3 * CELL))) if falling else alpha
+    scene.cover = np.maximum(scene.cover, share)
+    scene.affected = image
+
+
+def _finish(scene: _Scene, rng: np.random.Generator, strong: bool) -> View:
+    """The view of a rendered scene after exposure, scaling and noise."""
+    table = exposure_table(rng, strong)
+    image, other = to_detector(table[scene.affected]), to_detector(table[scene.clean])
+    if np.mean(cv2.absdiff(image, other) > 6) < 0.003:  # too dark or too bright to show it
+        scene.labels = dict.fromkeys(scene.labels, UNKNOWN)
+    cover = to_detector(scene.cover)
+    share = per_cell(cover)
+    cells = np.rint(WHOLE * np.clip((share - 0.1) / 0.4, 0.0, 1.0)).astype(np.uint8)
+    labels = np.array([0, *(scene.labels.get(name, 0) for name in CLASSES[1:])], np.int8)
+    if not (labels == 1).any():
+        labels[0] = UNKNOWN
+        cells[cells > 0] = IGNORED
+    return View(spoil_signal(image, rng, strong), labels, cells, severity_of(image, other),
+                float(np.mean(cover > 0.3)))
+
+
+def _real(pair: tuple[np.ndarray, np.ndarray], kind: str, rng: np.random.Generator) -> View:
+    """The view of a real `pair` (affected, clean); the truth about the cells comes from their difference."""
+    table = exposure_table(rng, False)
+    image, other = (to_detector(table[part]) for part in pair)
+    difference = cv2.absdiff(image, other).astype(np.float32)
     if kind == "raindrop":
-        layer = LensDrops(height, width, rng, float(np.exp(rng.uniform(np.log(0.006), np.log(0.7)))))
-    elif kind == "dirt":
-        layer = LensDirt(height, width, rng, float(np.exp(rng.uniform(np.log(0.02), np.log(0.6)))))
+        # A pair of real lenses is a pixel apart and in different focus: only differences over whole cells count.
+        share, low, high = per_cell(cv2.blur(difference, (3 * CELL, 3 * CELL))), 6.0, 16.0
     else:
-        layer = RainStreaks(height, width, rng, float(np.exp(rng.uniform(np.log(0.1), 0.0))))
-    affected, alpha = layer.apply(clean)
-    return _finish((affected, clean), None if kind == "streak" else alpha, kind, rng, strong=rng.random() < 0.1)
+        share, low, high = cv2.blur(per_cell((difference > 6).astype(np.float32)), (5, 5)), 0.02, 0.10
+    cells = np.where(share > high, WHOLE, np.where(share < low, 0, IGNORED)).astype(np.uint8)
+    visible = np.mean(difference > 8) > 0.02
+    labels = np.array([0 if visible else UNKNOWN, *((1 if visible else UNKNOWN) if name == kind else 0
+                                                    for name in CLASSES[1:])], np.int8)
+    return View(spoil_signal(image, rng, False), labels, cells, severity_of(image, other),
+                float(np.mean(cells == WHOLE)))
 
 
-@lru_cache(maxsize=2048)
-def read_grey(path: Path) -> np.ndarray:
-    """The picture at `path` as (H, W) uint8, kept in memory; DataError where it cannot be read."""
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise DataError(f"{path}: cannot be read as an image")
-    return image
+def severity_of(image: np.ndarray, clean: np.ndarray) -> int:
+    """1 - SSIM of two grey uint8 images over windows of 8x8 pixels, in steps of 1 / WHOLE."""
+    a, b = image.astype(np.float32), clean.astype(np.float32)
+    mean_a, mean_b, aa, bb, ab = (cv2.blur(x, (8, 8)) for x in (a, b, a * a, b * b, a * b))
+    variances = aa - mean_a**2 + bb - mean_b**2
+    similarity = (2 * mean_a * mean_b + 6.5) * (2 * (ab - mean_a * mean_b) + 58.5)
+    similarity = similarity / ((mean_a**2 + mean_b**2 + 6.5) * (variances + 58.5))
+    return round(WHOLE * float(np.clip(1.0 - similarity.mean(), 0.0, 1.0)))
+
+
+def per_cell(share: np.ndarray) -> np.ndarray:
+    """Means (CELLS) over the cells of a (H, W) float32 map of SIZE; the half cells of the last row as if whole."""
+    below, right = CELLS[0] * CELL - SIZE[0], CELLS[1] * CELL - SIZE[1]
+    padded = cv2.copyMakeBorder(share, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    return cv2.resize(padded, (CELLS[1], CELLS[0]), interpolation=cv2.INTER_AREA)
 
 
 def _clean_picture(pictures: Pictures, rng: np.random.Generator) -> np.ndarray:
-    files = pictures.clean[str(rng.choice(list(SOURCES), p=list(SOURCES.values())))]
+    shares = np.array([SOURCES[name] for name in pictures.clean])
+    files = pictures.clean[str(rng.choice(list(pictures.clean), p=shares / shares.sum()))]
     return read_grey(files[int(rng.integers(len(files)))])
 
 
-def _pair(pairs: list[tuple[Path, Path]], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    affected, clean = _crop([read_grey(p) for p in pairs[int(rng.integers(len(pairs)))]], rng)
-    return affected, clean
-
-
 def _crop(images: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """The same part of each image: the whole or a crop of any aspect, mirrored at times, about 300 pixels wide.
+    """The same part of each image: the whole or a crop of any aspect, mirrored at times, of as many pixels as SIZE has.
 
     Wide crops matter: the detector sees a frame of 1226x370 squeezed to 4:3.
     """
     height, width = images[0].shape
     tall, wide = height, width
     if rng.random() < 0.7:
-        aspect = np.exp(rng.uniform(np.log(0.8), np.log(3.6)))
-        tall = int(min(height, width / aspect) * rng.uniform(0.4, 1.0))
-        tall = min(height, max(96, tall))
-        wide = min(width, max(96, int(tall * aspect)))
+        aspect = np.exp(rng.uniform(np.log(0.9), np.log(3.6))) if rng.random() < 0.5 else SIZE[1] / SIZE[0]
+        tall = int(min(height, width / aspect) * rng.uniform(0.5, 1.0))
+        tall = min(height, max(128, tall))
+        wide = min(width, max(128, int(tall * aspect)))
     top, left = int(rng.integers(height - tall + 1)), int(rng.integers(width - wide + 1))
     parts = [image[top : top + tall, left : left + wide] for image in images]
     if rng.random() < 0.5:
         parts = [part[:, ::-1] for part in parts]
-    scale = min(1.0, rng.uniform(240, 420) / wide)
-    size = (max(64, round(wide * scale)), max(64, round(tall * scale)))
-    return [cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in parts]
-
-
-def _finish(pair: tuple[np.ndarray, np.ndarray], alpha: np.ndarray | None, kind: str, rng: np.random.Generator,
-            strong: bool = False) -> View:
-    """The view of the first of the `pair` (affected, clean) after exposure, scaling and noise.
-
-    The truth comes from `alpha`, or where there is none from the difference of the pair.
-    """
-    table = exposure_table(rng, strong)
-    image, other = (to_detector(table[part]) for part in pair)
-    difference = cv2.absdiff(image, other).astype(np.float32)
-    if kind == "clean":
-        cells = np.zeros((SIZE[0] // CELL, SIZE[1] // CELL), np.uint8)
-        return View(spoil_signal(image, rng, strong), 0, cells)
-    rules: dict[str, Callable[[], tuple[np.ndarray, float, float]]] = {
-        # The share of each cell, and the shares under which it is clean and over which it is affected.
-        "streak": lambda: (cv2.blur(_per_cell((difference > 5).astype(np.float32)), (3, 3)), 0.02, 0.10),
-        # A pair of real lenses is a pixel apart and in different focus: only differences over whole cells count.
-        "raindrop": lambda: (cv2.blur(difference, (CELL, CELL))[CELL // 2 :: CELL, CELL // 2 :: CELL], 6.0, 16.0),
-    }
-    if alpha is not None:
-        share, low, high = _per_cell(to_detector(alpha)), 0.05, 0.20
-        visible = np.mean(to_detector(alpha) > 0.3) > 0.005 and np.mean(difference > 16) > 0.006
-    else:
-        share, low, high = rules[kind]()
-        visible = np.mean(difference > 8) > 0.02
-    cells = np.where(share > high, 1, np.where(share < low, 0, IGNORED)).astype(np.uint8)
-    return View(spoil_signal(image, rng, strong), CLASSES.index(kind) if visible else -1, cells)
-
-
-def _per_cell(share: np.ndarray) -> np.ndarray:
-    return cv2.resize(share, (SIZE[1] // CELL, SIZE[0] // CELL), interpolation=cv2.INTER_AREA)
+    size = (SIZE[1], SIZE[0])
+    if abs(wide / tall * SIZE[0] / SIZE[1] - 1.0) > 0.15:
+        size = (round((wide / tall * SIZE[0] * SIZE[1]) ** 0.5), round((tall / wide * SIZE[0] * SIZE[1]) ** 0.5))
+    how = cv2.INTER_AREA if size[0] < wide else cv2.INTER_CUBIC
+    return [cv2.resize(np.ascontiguousarray(part), size, interpolation=how) for part in parts]

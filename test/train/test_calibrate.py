@@ -1,45 +1,49 @@
-"""The operating point lets few clean photographs be called affected."""
+"""Calibrated probabilities are as often right as they say."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from derain_ros.config import Config  # noqa: E402
-from derain_ros.nets.detector import CLASSES, Detection, Detector  # noqa: E402
-from derain_ros.train.calibrate import clean_bias  # noqa: E402
-from derain_ros.train.views import Pictures  # noqa: E402
+from derain_ros.evaluate.alarm_figures import calibration_error  # noqa: E402
+from derain_ros.train.calibrate import calibrate  # noqa: E402
+from derain_ros.train.views import UNKNOWN  # noqa: E402
 
 
-class ByBrightness(Detector):
-    """The brighter an image the surer of drops: a logit of brightness / 25."""
-
-    def forward(self, image: torch.Tensor) -> Detection:
-        classes = torch.full((len(image), len(CLASSES)), -20.0)
-        classes[:, 0], classes[:, 1] = 0.0, image.mean((1, 2, 3)) / 25
-        return Detection(classes, torch.zeros(len(image), 17, 23))
-
-
-def _pictures(folder: Path, levels: list[int]) -> Pictures:
-    """Plain photographs; each second one is white, but not for the calibration to see."""
-    paths = []
-    for number, level in enumerate(levels):
-        for name, value in ((f"{number}a.png", level), (f"{number}b.png", 255)):
-            cv2.imwrite(str(folder / name), np.full((30, 40), value, np.uint8))
-            paths.append(folder / name)
-    return Pictures({"camvid": paths, "real": paths[1:2]}, [], [])
+def _overconfident(count: int, factor: float, offset: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (n, 1) that are `factor` times too large and `offset` too high, and labels (n, 1)."""
+    rng = np.random.default_rng(0)
+    true = rng.normal(0.0, 2.0, count)
+    labels = rng.random(count) < 1 / (1 + np.exp(-true))
+    return torch.tensor(factor * true + offset)[:, None], torch.tensor(labels.astype(np.int8))[:, None]
 
 
-def test_bright_photographs_just_reach_the_score(tmp_path: Path) -> None:
-    bias = clean_bias(ByBrightness(), _pictures(tmp_path, [100] * 40))
-    score = 1 / (1 + np.exp(bias - 100 / 25))
-    assert score == pytest.approx(Config().on_score, abs=1e-3)
+def test_too_sure_a_class_is_brought_down() -> None:
+    logits, labels = _overconfident(20000, 4.0, 3.0)
+    found = calibrate(logits, labels)
+    assert found["scale"][0] == pytest.approx(0.25, rel=0.1)
+    assert found["shift"][0] == pytest.approx(-0.75, rel=0.15)
+    said = (logits[:, 0] * found["scale"][0] + found["shift"][0]).sigmoid().numpy()
+    truth = labels[:, 0].numpy() == 1
+    assert calibration_error(said, truth).value < 0.02 < 0.1 < calibration_error(
+        logits[:, 0].sigmoid().numpy(), truth).value
 
 
-def test_a_detector_that_is_sure_enough_is_left_alone(tmp_path: Path) -> None:
-    assert clean_bias(ByBrightness(), _pictures(tmp_path, [0] * 99 + [100])) == 0.0, "one in 100 may be bright"
+def test_unknown_labels_count_for_nothing() -> None:
+    logits, labels = _overconfident(2000, 4.0, 3.0)
+    more = torch.cat([logits, torch.full((500, 1), 50.0)])
+    unknown = torch.cat([labels, torch.full((500, 1), UNKNOWN, dtype=torch.int8)])
+    assert calibrate(more, unknown) == calibrate(logits, labels)
+
+
+def test_perfect_answers_do_not_grow_without_bound() -> None:
+    logits = torch.tensor([-8.0, -9.0, 8.0, 9.0])[:, None]
+    assert calibrate(logits, (logits > 0).to(torch.int8))["scale"][0] < 2.0
+
+
+def test_a_class_seen_on_one_side_only_is_left_alone() -> None:
+    logits = torch.randn(50, 2)
+    labels = torch.stack([torch.ones(50), torch.full((50,), float(UNKNOWN))], 1).to(torch.int8)
+    assert calibrate(logits, labels) == {"scale": [1.0, 1.0], "shift": [0.0, 0.0]}

@@ -13,7 +13,8 @@ def _image() -> np.ndarray:
 
 def test_scenes_are_spoiled_in_many_ways() -> None:
     image = _image()
-    spoiled = [spoil_scene(image, np.random.default_rng(seed)) for seed in range(30)]
+    other = np.random.default_rng(1).integers(0, 256, (90, 70), dtype=np.uint8)
+    spoiled = [spoil_scene(image, other, np.random.default_rng(seed)) for seed in range(60)]
     assert all(s.shape == image.shape and s.dtype == np.uint8 for s in spoiled)
     assert all(np.abs(s.astype(int) - image).mean() > 1 for s in spoiled)
     assert np.array_equal(image, _image())
@@ -21,6 +22,16 @@ def test_scenes_are_spoiled_in_many_ways() -> None:
     sharp = np.abs(np.diff(image.astype(int), axis=1)).mean()
     assert min(edges) < 0.2 * sharp, "none is out of focus"
     assert max(edges) > 0.6 * sharp, "none is in focus"
+    assert min(np.median(s) for s in spoiled) < 70, "none is a night"
+
+
+def test_a_window_reflects_the_other_picture() -> None:
+    image = np.full((120, 160), 128, np.uint8)
+    other = np.zeros((120, 160), np.uint8)
+    other[:, 80:] = 255
+    steps = [int(s[60, 140]) - int(s[60, 20]) for s in (spoil_scene(image, other, np.random.default_rng(seed))
+                                                        for seed in range(60)) if s[:, 120:].std() < 3]
+    assert max(steps) > 8, "none shows its brighter side"
 
 
 def test_exposure_rises_with_the_light_and_reaches_the_extremes_when_strong() -> None:

@@ -1,4 +1,4 @@
-"""Labelled views: the split is kept, and labels and cells tell the truth."""
+"""Labelled views: labels, cells and severity tell the truth."""
 
 from __future__ import annotations
 
@@ -6,25 +6,37 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_data import write_data
+from tiny_pictures import write_pictures
 
 pytest.importorskip("torch")
 
-from derain_ros.nets.detector import CELL, CLASSES, SIZE  # noqa: E402
-from derain_ros.train.data import DataError  # noqa: E402
-from derain_ros.train.views import IGNORED, MIX, SOURCES, View, draw_view, find_pictures  # noqa: E402
+from derain_ros.nets.detector import CELL, CELLS, CLASSES, SIZE  # noqa: E402
+from derain_ros.train.pictures import find_pictures  # noqa: E402
+from derain_ros.train.views import (  # noqa: E402
+    IGNORED,
+    MIX,
+    SEVERAL,
+    SOURCES,
+    UNKNOWN,
+    WHOLE,
+    View,
+    draw_view,
+    per_cell,
+    severity_of,
+)
 
-LABELS = {"clean": 0, "spoiled": 0, "raindrop": 1, "real drops": 1, "dirt": 2, "streak": 3, "real streaks": 3}
+THERE = {"clean": {"clean"}, "spoiled": {"clean"}, "raindrop": {"raindrop"}, "real drops": {"raindrop"},
+         "dirt": {"dirt"}, "streak": {"streak"}, "night_rain": {"night_rain"}, "real rain": {"streak"},
+         "several": {name for names in SEVERAL for name in names}}
 
 
 @pytest.fixture(scope="module")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny data folder."""
-    return write_data(tmp_path_factory.mktemp("data"))
+def pictures_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("data"))
 
 
-def _views(data: Path, kind: str, count: int = 12) -> list[View]:
-    pictures = find_pictures(data, validation=False)
+def _views(data: Path, kind: str, count: int = 8) -> list[View]:
+    pictures = find_pictures(data, "train")
     return [draw_view(pictures, np.random.default_rng((1, number)), kind) for number in range(count)]
 
 
@@ -32,39 +44,53 @@ def test_shares_sum_to_one() -> None:
     assert sum(MIX.values()) == pytest.approx(1.0) and sum(SOURCES.values()) == pytest.approx(1.0)
 
 
-def test_no_picture_is_on_both_sides_of_the_split(data_folder: Path) -> None:
-    training, validation = (find_pictures(data_folder, validation=v) for v in (False, True))
-    for source in SOURCES:
-        assert training.clean[source] and validation.clean[source]
-        assert not set(training.clean[source]) & set(validation.clean[source])
-    assert {p.stem for p, _ in training.drops} == {"0_0_0", "800_26_1"}
-    assert {p.stem for p, _ in validation.drops} == {"2400_80_1", "7200_240_3"}
-    assert all(wet.name == dry.name and wet != dry for wet, dry in training.drops + training.streaks)
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=str(tmp_path)):
-        find_pictures(tmp_path, validation=False)
-
-
 @pytest.mark.parametrize("kind", list(MIX))
-def test_views_are_labelled(data_folder: Path, kind: str) -> None:
-    views = _views(data_folder, kind)
-    assert {v.label for v in views} <= {LABELS[kind], -1}
-    assert sum(v.label == LABELS[kind] for v in views) >= len(views) // 3
+def test_views_are_labelled(pictures_folder: Path, kind: str) -> None:
+    views = _views(pictures_folder, kind)
     for view in views:
         assert view.image.shape == SIZE and view.image.dtype == np.uint8
-        assert view.cells.shape == (SIZE[0] // CELL, SIZE[1] // CELL) and view.cells.dtype == np.uint8
-        assert set(np.unique(view.cells)) <= {0, 1, IGNORED}
-    affected = np.mean([np.mean(v.cells == 1) for v in views])
-    assert affected == 0 if CLASSES[LABELS[kind]] == "clean" else affected > 0.02
-    if kind in ("raindrop", "dirt"):  # of all coverages
-        assert 0.2 < np.mean([np.mean(v.cells == 0) for v in views]) < 0.9
+        assert view.cells.shape == CELLS and view.cells.dtype == np.uint8
+        assert view.labels.shape == (len(CLASSES),) and set(view.labels) <= {0, 1, UNKNOWN}
+        there = {name for name, label in zip(CLASSES, view.labels, strict=True) if label == 1}
+        assert there <= THERE[kind]
+        assert view.labels[0] == (UNKNOWN if not there else int(there == {"clean"}))
+        assert 0 <= view.severity <= WHOLE and 0.0 <= view.coverage <= 1.0
+        assert not (there - {"clean"}) or (view.cells > 0).any()
+    told = [view for view in views if view.labels[0] != UNKNOWN]
+    assert len(told) >= len(views) // 2
+    affected = np.mean([np.mean((v.cells > WHOLE // 2) & (v.cells != IGNORED)) for v in told])
+    if THERE[kind] == {"clean"}:
+        assert affected == 0 and all(v.severity == 0 and v.coverage == 0 for v in views)
+    else:
+        assert affected > 0.01 and max(v.severity for v in views) > 0
+    if kind == "several":
+        assert any(sum(v.labels == 1) == 2 for v in views)
 
 
-def test_the_same_seed_draws_the_same_view(data_folder: Path) -> None:
+def test_the_same_seed_draws_the_same_view(pictures_folder: Path) -> None:
     for kind in MIX:
-        one, other = _views(data_folder, kind, 2), _views(data_folder, kind, 2)
+        one, other = _views(pictures_folder, kind, 2), _views(pictures_folder, kind, 2)
         for a, b in zip(one, other, strict=True):
-            assert np.array_equal(a.image, b.image) and a.label == b.label and np.array_equal(a.cells, b.cells)
+            assert np.array_equal(a.image, b.image) and np.array_equal(a.cells, b.cells)
+            assert np.array_equal(a.labels, b.labels) and a.severity == b.severity
         assert not np.array_equal(one[0].image, one[1].image)
+
+
+def test_cells_are_means_of_their_pixels() -> None:
+    share = np.zeros(SIZE, np.float32)
+    share[8:12, 20:24] = 1.0
+    share[-2:] = 1.0
+    cells = per_cell(share)
+    assert cells.shape == CELLS and cells[2, 5] == 1.0 and cells[:-1].sum() == 1.0
+    assert (cells[-1] == 1.0).all(), "the half cells of the last row count as whole"
+    assert CELL * CELLS[0] - SIZE[0] == 2
+
+
+def test_severity_is_the_structure_lost() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, SIZE, dtype=np.uint8)
+    half = image.copy()
+    half[:, : SIZE[1] // 2] = 128
+    assert severity_of(image, image) == 0
+    assert 0.35 * WHOLE < severity_of(half, image) < 0.6 * WHOLE
+    assert severity_of(np.full(SIZE, 128, np.uint8), image) > 0.9 * WHOLE

@@ -1,0 +1,88 @@
+"""The pictures the detector is trained, calibrated and measured on, and the split between the three."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from derain_ros.rain.outlines import read_outlines
+from derain_ros.train.data import HELD_OUT_FRAMES, DataError, image_files
+
+SPLITS = ("train", "calibration", "evaluation")
+
+CALIBRATION_FRAMES = ("5600_", "9600_")
+"""Whole frames of the real pairs kept for calibration; those of HELD_OUT_FRAMES are for evaluation."""
+
+NIGHT = {24, 25, 26, *range(65, 84), *range(103, 140), *range(145, 181)}
+"""Numbers of the road scenes that were taken at night, told by eye."""
+
+RUN = 5
+"""Neighbours of a folder that go to one split together: they often show the same place."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What one split holds: paths of clean pictures by source, pairs (affected, clean), and outlines of real drops.
+
+    Outlines are as `read_outlines` gives them.
+    """
+
+    clean: dict[str, list[Path]]
+    drops: list[tuple[Path, Path]]
+    streaks: list[tuple[Path, Path]]
+    outlines: list[np.ndarray]
+
+
+def find_pictures(data: Path, split: str) -> Pictures:
+    """The pictures below the data folder of one of SPLITS; DataError names a folder without any.
+
+    Evaluation has the validation folders of CamVid and BSDS500, the HELD_OUT_FRAMES of the real drops, and every ninth
+    run of neighbours of the other folders; calibration has CALIBRATION_FRAMES and every ninth run of all others;
+    training has the rest. LLVIP shows one place only: it is for training alone.
+    """
+    def runs(folder: str, own_evaluation: bool = True) -> list[Path]:
+        files = image_files(data / folder)
+        run = max(1, min(RUN, len(files) // 18))
+        goes_to = {0: "evaluation" if own_evaluation else "train", 4: "calibration"}
+        return [path for i, path in enumerate(files) if goes_to.get(i // run % 9, "train") == split]
+
+    def split_folder(folder: str) -> list[Path]:
+        if split == "evaluation":
+            return image_files(data / folder.format("val"))
+        return runs(folder.format("train"), own_evaluation=False)
+
+    real = [p for p in image_files(data / "raindrop_real/train/rain") if _frame_split(p.name) == split]
+    drops = [(p, data / "raindrop_real/train/clean" / p.name) for p in real]
+    streaks = [(p, data / "roadscene_rain/train/clean" / p.name) for p in runs("roadscene_rain/train/rain")]
+    clean = {"camvid": split_folder("camvid/{}/image"), "bsds500": split_folder("bsds500/{}"),
+             "msrs": runs("msrs/train/visible"), "roadscene": [c for _, c in streaks], "real": [c for _, c in drops]}
+    if split == "train":
+        clean["llvip"] = image_files(data / "llvip/train/visible")
+    outlines = read_outlines(data / f"droplet_masks/{'val' if split == 'evaluation' else 'train'}", most=400)
+    if split != "evaluation":
+        outlines = outlines[0::2] if split == "train" else outlines[1::2]
+    return Pictures(clean, drops, streaks, outlines)
+
+
+def is_night(path: Path) -> bool:
+    """Whether a picture of the road scenes was taken at night."""
+    return path.stem.isdigit() and int(path.stem) in NIGHT
+
+
+@lru_cache(maxsize=2048)
+def read_grey(path: Path) -> np.ndarray:
+    """The picture at `path` as (H, W) uint8, kept in memory; DataError where it cannot be read."""
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise DataError(f"{path}: cannot be read as an image")
+    return image
+
+
+def _frame_split(name: str) -> str:
+    if name.startswith(HELD_OUT_FRAMES):
+        return "evaluation"
+    return "calibration" if name.startswith(CALIBRATION_FRAMES) else "train"

@@ -1,0 +1,62 @@
+"""No picture is in two of the detector's splits."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_pictures import write_pictures
+
+pytest.importorskip("torch")
+
+from derain_ros.train.data import DataError  # noqa: E402
+from derain_ros.train.pictures import RUN, SPLITS, find_pictures, is_night, read_grey  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def pictures_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("data"))
+
+
+def test_no_picture_is_in_two_splits(pictures_folder: Path) -> None:
+    splits = [find_pictures(pictures_folder, split) for split in SPLITS]
+    for one, other in combinations(splits, 2):
+        for source in one.clean:
+            assert one.clean[source]
+            assert not set(one.clean[source]) & set(other.clean.get(source, []))
+        assert not set(one.drops) & set(other.drops) and not set(one.streaks) & set(other.streaks)
+    assert all(split.outlines and split.drops and split.streaks for split in splits)
+    train, calibration, evaluation = ({p.stem for p, _ in split.drops} for split in splits)
+    assert train == {"0_0_0", "800_26_1"} and calibration == {"5600_1_1"}
+    assert evaluation == {"2400_80_1", "7200_240_3"}
+    assert all(wet.name == dry.name and wet != dry for wet, dry in splits[0].drops + splits[0].streaks)
+
+
+def test_neighbours_stay_together(pictures_folder: Path, tmp_path: Path) -> None:
+    for folder in pictures_folder.iterdir():
+        (tmp_path / folder.name).symlink_to(folder)
+    (tmp_path / "msrs").unlink()
+    (tmp_path / "msrs/train/visible").mkdir(parents=True)
+    for number in range(18 * RUN):
+        (tmp_path / f"msrs/train/visible/{number:03}.png").touch()
+    held_out = find_pictures(tmp_path, "evaluation").clean["msrs"]
+    assert [int(p.stem) for p in held_out] == [*range(RUN), *range(9 * RUN, 10 * RUN)]
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=str(tmp_path)):
+        find_pictures(tmp_path, "train")
+    with pytest.raises(DataError, match="none.png"):
+        read_grey(tmp_path / "none.png")
+
+
+def test_pictures_are_read_grey(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 30, 3), 77, np.uint8))
+    assert (read_grey(tmp_path / "a.png") == 77).all() and read_grey(tmp_path / "a.png").shape == (20, 30)
+
+
+def test_nights_are_told_by_number() -> None:
+    assert is_night(Path("130.jpg")) and not is_night(Path("010.jpg")) and not is_night(Path("0016E5_07983.png"))
