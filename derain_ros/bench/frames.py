@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Scene, rig
 
 SEED = 7
+COVERAGE = 0.16
 TINTS = (1.0, 0.95, 0.85)
 """Of red, green and blue, where a model takes colour: the scene is grey."""
 
@@ -26,16 +27,21 @@ def wet_frames(model: Model, shape: Shape, seconds: float = 1.0) -> np.ndarray:
     """Images (N, H, W, C) uint8 with the model's channels: left and right eye in turn, drops on each lens."""
     batch, height, width = shape
     # Detectors look at whole frames made small.
-    full = (height, width) if model.size is None else (height * 4, width * 4)
-    scene, cameras = Scene(SEED), rig(full[1], full[0])
+    larger = 1 if model.size is None else 4
     images = np.empty((batch, height, width, model.channels), np.uint8)
-    for k, image in enumerate(images):
-        eye = ("left", "right")[k % 2]
-        dry = scene.render(cameras[eye], seconds + k // 2)[0]
-        wet = LensDrops(*full, np.random.default_rng([SEED, k % 2]), 0.16).apply(dry)[0]
+    for image, wet in zip(images, wet_views(batch, larger * height, larger * width, seconds), strict=True):
         small = cv2.resize(wet, (width, height), interpolation=cv2.INTER_AREA)
         image[...] = small[..., None] * np.array(TINTS[:model.channels], np.float32)
     return images
+
+
+def wet_views(number: int, height: int, width: int, seconds: float = 1.0) -> Iterator[np.ndarray]:
+    """Grey images (H, W) uint8: left and right eye in turn, a second of driving from pair to pair."""
+    scene, cameras = Scene(SEED), rig(width, height)
+    drops = [LensDrops(height, width, np.random.default_rng([SEED, k]), COVERAGE) for k in range(2)]
+    for k in range(number):
+        dry = scene.render(cameras[("left", "right")[k % 2]], seconds + k // 2)[0]
+        yield drops[k % 2].apply(dry)[0]
 
 
 def precisions(models: Sequence[Model]) -> list[list[Model]]:

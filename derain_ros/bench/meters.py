@@ -1,0 +1,67 @@
+"""Memory of this process and of the GPU, and energy, as far as the machine tells."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def resident_mb(statm: Path = Path("/proc/self/statm")) -> float:
+    """Memory that this process holds, in MB; nan where the system does not tell."""
+    try:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except (OSError, ValueError, IndexError):
+        return float("nan")
+
+
+class Meters:
+    """Counters of energy by their name, and the GPU's memory in use.
+
+    RAPL counts what the processor's packages take, NVML what the first GPU takes. Both count other work too.
+    """
+
+    def __init__(self, powercap: Path = Path("/sys/class/powercap"), nvml: Any = None) -> None:
+        self._rapl = [zone for zone in sorted(powercap.glob("*rapl:*")) if zone.name.count(":") == 1]
+        self._before: dict[Path, int] = {}
+        self._turns: dict[Path, int] = {}
+        self._nvml, self._gpu = (nvml or _nvml()), None
+        if self._nvml is not None:
+            with suppress(Exception):  # a driver that is not there, or of another version, is no GPU
+                self._nvml.nvmlInit()
+                self._gpu = self._nvml.nvmlDeviceGetHandleByIndex(0)
+
+    def joules(self) -> dict[str, float]:
+        """Energy since an arbitrary moment, of `processor` and `gpu`, as far as they are counted."""
+        found: dict[str, float] = {}
+        for zone in self._rapl:
+            with suppress(OSError, ValueError):  # often only root may read it
+                found["processor"] = found.get("processor", 0.0) + self._rapl_joules(zone)
+        if self._gpu is not None:
+            with suppress(Exception):  # GPUs before Volta do not count
+                found["gpu"] = self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu) / 1e3
+        return found
+
+    def gpu_mb(self) -> float:
+        """Memory of the GPU that is in use, by anyone, in MB; nan where there is none."""
+        if self._gpu is None:
+            return float("nan")
+        return float(self._nvml.nvmlDeviceGetMemoryInfo(self._gpu).used) / 1e6
+
+    def _rapl_joules(self, zone: Path) -> float:
+        """The zone's counter, put together where it began again from 0."""
+        now = int((zone / "energy_uj").read_text())
+        if now < self._before.get(zone, 0):
+            self._turns[zone] = self._turns.get(zone, 0) + int((zone / "max_energy_range_uj").read_text())
+        self._before[zone] = now
+        return (now + self._turns.get(zone, 0)) / 1e6
+
+
+def _nvml() -> Any:
+    """The module of nvidia-ml-py, or None."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    return pynvml

@@ -1,0 +1,191 @@
+"""The node end to end over DDS at several rates: camera, node and receiver are processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from derain_ros.bench import BenchError
+from derain_ros.bench.camera import CAMERAS, CameraProcess
+from derain_ros.config import Config
+from derain_ros.engine import Tell
+from derain_ros.frame import Action
+from derain_ros.replay.child import NodeProcess, join_own_domain, transport_environment
+
+READY_S = 300.0
+"""Engines may have to be built and measured first."""
+WARM_PAIRS = 20
+"""Pairs that must have come back restored before anything is counted."""
+LAST_S = 2.0
+"""How long the last results are waited for."""
+KEEPS_RATE = 0.98
+"""A camera that sends less than this share of its rate is itself short of time."""
+
+
+@dataclass(frozen=True)
+class RateResult:
+    """What became of the pairs sent at one rate: `came` back complete, `restored` of these in both eyes.
+
+    `sent_rate` is the rate that the camera reached, `plans` how many pairs were restored by which plan. Milliseconds:
+    `latency_ms` of each pair from before it was sent until its second eye was received, `restore_ms` what the node says
+    its networks took.
+    """
+
+    rate: float
+    seconds: float
+    sent: int
+    sent_rate: float
+    came: int
+    restored: int
+    latency_ms: list[float] = field(default_factory=list)
+    restore_ms: list[float] = field(default_factory=list)
+    plans: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def no_loss(self) -> bool:
+        """Whether every pair came back restored, at the rate that was asked for."""
+        return self.sent > 0 and self.restored == self.sent and self.sent_rate >= KEEPS_RATE * self.rate
+
+    def latency(self, share: float) -> float:
+        """The latency below which `share` of the pairs stayed; nan where none came."""
+        return float(np.quantile(self.latency_ms, share)) if self.latency_ms else float("nan")
+
+    @property
+    def restore(self) -> float:
+        """Median of the networks' time; nan where nothing was restored."""
+        return float(np.median(self.restore_ms)) if self.restore_ms else float("nan")
+
+
+def measure(rates: Sequence[float], seconds: float, height: int, width: int, config: Config, models: Path | None,
+            load: int, tell: Tell, progress: Callable[[int, int], None] | None = None) -> list[RateResult]:
+    """Send pairs at each of `rates` for `seconds` through one node, while `load` processes are busy beside it.
+
+    The node restores every pair (`gating` off). BenchError or ReplayError where it does not get ready or ends badly.
+    """
+    os.environ.update(transport_environment())  # read when this process joins DDS
+    if os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "OFF":
+        raise BenchError("ROS_AUTOMATIC_DISCOVERY_RANGE is OFF, so that no process finds another; unset it")
+    join_own_domain()
+    from derain_ros.replay.link import Link
+    results = []
+    with NodeProcess(config, models) as node, Link(list(CAMERAS), {}) as link, _busy(load):
+        receiver = _Receiver(link)
+        _warm_up(node, receiver, min(rates), height, width, tell)
+        for done, rate in enumerate(rates):
+            tell(f"{rate:g} Hz for {seconds:g} s")
+            receiver.clear()
+            begun = time.monotonic()
+            with CameraProcess(rate, height, width) as camera:
+                # The camera renders its frames first.
+                while not receiver.came and time.monotonic() - begun < READY_S:
+                    node.check()
+                    time.sleep(0.02)
+                time.sleep(seconds)
+                sent = camera.end()
+            time.sleep(LAST_S)
+            node.check()
+            results.append(receiver.account(rate, seconds, sent))
+            if progress is not None:
+                progress(done + 1, len(rates))
+        node.end()
+    return results
+
+
+def highest(results: Sequence[RateResult]) -> float:
+    """The highest rate at which nothing was lost; 0 where there is none."""
+    return max((result.rate for result in results if result.no_loss), default=0.0)
+
+
+class _Receiver:
+    """Takes the node's outputs: when each eye came, and what the status says."""
+
+    def __init__(self, link: Any) -> None:
+        from rosbags.typesys import Stores, get_typestore
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        self._lock = threading.Lock()
+        self.clear()
+        link.on_output = self._take
+
+    def clear(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self.came: dict[tuple[str, int], int] = {}
+            self._statuses: list[bytes] = []
+
+    def account(self, rate: float, seconds: float, sent: list[int]) -> RateResult:
+        """What became of the pairs with these stamps. Those sent before the first came back met an unmatched topic."""
+        with self._lock:
+            came, said = dict(self.came), list(self._statuses)
+        first = min((stamp for _, stamp in came), default=0)
+        sent = [stamp for stamp in sent if stamp >= first]
+        actions: dict[int, list[str]] = {}
+        restore: dict[int, float] = {}
+        plan: dict[int, str] = {}
+        for data in said:
+            stamp, values = self._read(data)
+            actions[stamp] = [value["action"] for value in values]
+            plan[stamp] = next((value["plan"] for value in values), "")
+            restore[stamp] = max((float(value.get("restore_ms", "nan")) for value in values), default=float("nan"))
+        whole = [stamp for stamp in sent if all((camera, stamp) in came for camera in CAMERAS)]
+        restored = [stamp for stamp in whole if set(actions.get(stamp, [""])) == {Action.RESTORED.value}]
+        latency = [(max(came[camera, stamp] for camera in CAMERAS) - stamp) / 1e6 for stamp in whole]
+        span = (sent[-1] - sent[0]) / 1e9 if len(sent) > 1 else seconds
+        return RateResult(rate, seconds, len(sent), max(0, len(sent) - 1) / span, len(whole), len(restored), latency,
+                          [restore[stamp] for stamp in restored], dict(Counter(plan[stamp] for stamp in restored)))
+
+    def restored(self) -> int:
+        """How many pairs the node says it has restored."""
+        with self._lock:
+            said = list(self._statuses)
+        return sum(all(value["action"] == Action.RESTORED.value for value in self._read(data)[1]) for data in said)
+
+    def _take(self, topic: str, data: bytes) -> None:
+        now = time.monotonic_ns()
+        with self._lock:
+            if topic == "/derain/status":
+                self._statuses.append(data)
+            elif topic.endswith("/image_raw"):
+                seconds, nanoseconds = np.frombuffer(data, "<i4", 2, 4)
+                self.came.setdefault((topic.split("/")[2], int(seconds) * 1_000_000_000 + int(nanoseconds)), now)
+
+    def _read(self, data: bytes) -> tuple[int, list[dict[str, str]]]:
+        array: Any = self._types.deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")
+        stamp = array.header.stamp.sec * 1_000_000_000 + array.header.stamp.nanosec
+        return stamp, [{value.key: value.value for value in status.values} for status in array.status]
+
+
+def _warm_up(node: NodeProcess, receiver: _Receiver, rate: float, height: int, width: int, tell: Tell) -> None:
+    """Send frames until the node restores them: engines are chosen and built for the first ones."""
+    tell("the node gets ready")
+    deadline = time.monotonic() + READY_S
+    with CameraProcess(rate, height, width) as camera:
+        while receiver.restored() < WARM_PAIRS:
+            node.check()
+            if time.monotonic() > deadline:
+                raise BenchError(f"the node restored {receiver.restored()} pairs within {READY_S:.0f} s at {rate:g} Hz;"
+                                 " try a lower rate, and `derain node` by itself")
+            time.sleep(0.1)
+        camera.end()
+
+
+@contextmanager
+def _busy(number: int) -> Iterator[None]:
+    """So many processes that do nothing but compute, ended with the context."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()

@@ -1,0 +1,148 @@
+"""`derain bench`: how fast the networks and the node are on this machine."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(invoke_without_command=True,
+                  help="Time engines, models, sizes and batches; compare two results; time the node over DDS.")
+
+OUTPUT = Annotated[Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md, and OUTPUT.svg where matplotlib "
+                                                "is installed.")]
+MODELS = Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")]
+
+
+@app.callback()
+def bench(
+    context: typer.Context,
+    model: Annotated[Optional[list[str]], typer.Option(help="A model, repeatable; all of them without.")] = None,
+    engine: Annotated[Optional[list[str]], typer.Option(help="An engine, repeatable; all that load without.")] = None,
+    size: Annotated[Optional[list[str]], typer.Option(help="Width and height of the frames, repeatable; 720x540 "
+                                                      "without.")] = None,
+    batch: Annotated[Optional[list[int]], typer.Option(min=1, help="Images run together, repeatable; 2 "
+                                                       "without.")] = None,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")] = 0,
+    repeats: Annotated[int, typer.Option(min=3, help="Turns that are counted.")] = 30,
+    warm_up: Annotated[int, typer.Option(min=0, help="Turns before them.")] = 5,
+    networks: Annotated[bool, typer.Option("--networks", help="Instead of models: the published and our networks with "
+                                           "random weights; needs the extra `train`.")] = False,
+    output: OUTPUT = None,
+    models: MODELS = None,
+) -> None:
+    """Time engines x models x sizes x batches in turns: medians, spread, memory, and energy where the machine tells it.
+
+    Examples:
+
+      derain bench --model restore_mono_int8 --batch 1 --batch 2
+
+      derain bench --size 640x480 --output today
+
+      derain bench compare yesterday.json today.json
+
+      derain bench node --rate 10 --rate 20
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from rich.console import Console
+
+    from derain_ros.bench import record, speed
+    from derain_ros.cli.progress import steps
+    from derain_ros.engine import ENGINES
+    from derain_ros.manifest import Manifest
+    console = Console(stderr=True)
+    sizes = [_size(text) for text in size or ["720x540"]]
+    engines, batches = engine or list(ENGINES[1:]), batch or [2]
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False)
+
+    with steps(console) as step:
+        if networks:
+            from derain_ros.bench.networks import contenders
+            wanted = contenders(engines, sizes, batches, threads, tell, step("exporting"))
+        else:
+            manifest = Manifest.load(models)
+            chosen = [manifest.get(name) for name in model] if model else list(manifest.models.values())
+            for entry in chosen:
+                manifest.verify(entry)
+            wanted = speed.contenders(chosen, engines, sizes, batches, threads, tell)
+        cases, failures = speed.measure(wanted, repeats, warm_up, step("loading"), step("measuring"))
+    result = record.Record(cases, record.this_machine(threads), failures)
+    text = record.markdown(result)
+    typer.echo(text)
+    if output is not None:
+        result.save(output.with_suffix(".json"))
+        output.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
+        record.plot(result, output.with_suffix(".svg"))
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="JSON file of `derain bench --output`.")],
+    after: Annotated[Path, typer.Argument(help="Another one.")],
+) -> None:
+    """Compare two results case by case; a difference counts where their spreads lie apart.
+
+    Example: derain bench compare yesterday.json today.json
+    """
+    from derain_ros.bench import record
+    typer.echo(record.compare(record.Record.read(before), record.Record.read(after)))
+
+
+@app.command()
+def node(
+    rate: Annotated[Optional[list[float]], typer.Option(min=0.1, help="Pairs a second, repeatable; 5, 10, 15, 20, 25 "
+                                                        "and 30 without.")] = None,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long at each rate.")] = 20.0,
+    size: Annotated[str, typer.Option(help="Width and height of the frames.")] = "720x540",
+    load: Annotated[int, typer.Option(min=0, help="Busy processes beside it.")] = 0,
+    engine: Annotated[str, typer.Option(help="Engine of the node.")] = "auto",
+    restorer: Annotated[str, typer.Option(help="Model of the node; auto as it would by itself.")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")] = 0,
+    output: Annotated[Optional[Path], typer.Option(help="Write OUTPUT.json.")] = None,
+    models: MODELS = None,
+) -> None:
+    """Send wet stereo pairs through the node over DDS and find the highest rate at which every pair is restored.
+
+    Camera, node and receiver are processes of their own, in a DDS domain of their own.
+
+    Example: derain bench node --rate 20 --rate 25 --seconds 600
+    """
+    import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work
+    height, width = _size(size)
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from derain_ros.bench.node import highest, measure
+    from derain_ros.bench.record import this_machine
+    from derain_ros.cli.progress import show, steps
+    from derain_ros.config import Config
+    from derain_ros.replay.report import Table
+    config = Config(gating=False, engine=engine, restorer=restorer, threads=threads)
+    console = Console()
+    rates = sorted(rate or [5.0, 10.0, 15.0, 20.0, 25.0, 30.0])
+    with steps(console) as step:
+        told = step("through the node")
+        results = measure(rates, seconds, height, width, config, models, load, console.print, told)
+    rows = [[f"{r.rate:g}", f"{r.sent_rate:.1f}", str(r.sent), str(r.came), str(r.restored),
+             *(f"{r.latency(share):.1f}" for share in (0.5, 0.95, 0.99)), f"{r.restore:.1f}",
+             f"{r.latency(0.99) / r.restore:.2f}", ", ".join(f"{plan} {n}" for plan, n in r.plans.items()),
+             "yes" if r.no_loss else "no"] for r in results]
+    show(console, [Table("Pairs over DDS", ["Hz", "sent at", "sent", "came", "restored", "p50 ms", "p95 ms", "p99 ms",
+                                            "networks ms", "p99 / networks", "plans", "no loss"], rows)])
+    console.print(f"Highest rate without loss: {highest(results):g} Hz.", highlight=False)
+    if output is not None:
+        content = {"machine": this_machine(threads), "load": load, "size": size, "rates": [asdict(r) for r in results]}
+        output.with_suffix(".json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Height and width of `720x540`, which gives the width first."""
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not found:
+        raise typer.BadParameter(f"{text!r} is not like 720x540", param_hint="--size")
+    return int(found[2]), int(found[1])
