@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -53,6 +54,8 @@ class DerainNode(LifecycleNode):
         self._log_handler = RosLogHandler(self.get_logger())
         self._state, self._affected = "unconfigured", False
         self._worker: Worker | None = None
+        self.at_rest = True
+        """Whether the networks of all that was taken down have ended."""
         self._topics: dict[str, CameraTopics] = {}
         self._thermal: ImageSubscription | None = None
         try:
@@ -145,7 +148,7 @@ class DerainNode(LifecycleNode):
     def _take_down(self) -> None:
         self._stop()
         if self._worker is not None:
-            self._worker.close()
+            self.at_rest = self._worker.close() and self.at_rest
         for topics in self._topics.values():
             topics.destroy()
         if self._thermal is not None:
@@ -255,6 +258,10 @@ def main(args: list[str] | None = None) -> int:
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
+    if not node.at_rest:
+        # A network that hangs, or is compiled for minutes: its library would abort the process.
+        sys.stdout.flush()
+        os._exit(0)
     return 0
 
 

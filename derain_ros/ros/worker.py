@@ -88,11 +88,12 @@ class Worker:
             self._thread.join()
             self._thread = None
 
-    def close(self) -> None:
-        """Stop for good."""
+    def close(self) -> bool:
+        """Stop for good; whether no thread is left behind."""
         self.stop()
         if self._loader.is_alive():
             self._loader.join(LOADING_MAY_TAKE_S)
+        return self._pipeline.close(LOADING_MAY_TAKE_S) and not self._loader.is_alive()
 
     def _load(self) -> None:
         try:

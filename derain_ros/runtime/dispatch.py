@@ -136,6 +136,11 @@ class Dispatch:
                 return
             slot.preparation.wait(left)
 
+    def close(self, timeout_s: float) -> bool:
+        """Begin to load nothing more and wait for what is being loaded; whether that has ended in time."""
+        self._groups = []
+        return all(slot.done or slot.preparation.wait(timeout_s) for slot in list(self._slots.values()))
+
     def retire(self, choice: Choice, error: EngineError) -> None:
         """Take the slower engine, where there is one, in place of those that failed as they ran."""
         for slot in self._slots.values():

@@ -120,6 +120,15 @@ class Pipeline:
         """The result of frames that are not to be looked at, because of `detail`; their masks are empty."""
         return replace(Run(frames, self.decision, self._clock).passed(action, detail), stage_ms={})
 
+    def close(self, timeout_s: float) -> bool:
+        """Wait for networks that still run or are loaded; false where some are not done after `timeout_s`, and the
+        program should not be ended in an orderly way: libraries abort a process whose threads they are in."""
+        until = time.monotonic() + timeout_s
+        done = self._dispatch is None or self._dispatch.close(timeout_s)
+        while (busy := any(lane.busy_ms for lane in self._lanes.values())) and time.monotonic() < until:
+            time.sleep(0.01)
+        return done and not busy
+
     def published(self) -> None:
         """Say that the last result is out: what that took is set aside for the next."""
         self.budget.learn(FINISH, (self._clock() - self._ended_ns) / 1e6)
