@@ -15,6 +15,7 @@ from derain_ros.replay.child import BOOTSTRAP, transport_environment
 
 CAMERAS = ("left", "right")
 IMAGE = "sensor_msgs/msg/Image"
+READY = "ready\n"
 PAIRS = 4
 """Different pairs, sent in turn."""
 CODE = "import sys; from derain_ros.bench.camera import main; main(*map(float, sys.argv[1:]))"
@@ -29,6 +30,12 @@ class CameraProcess:
         self._process = subprocess.Popen([sys.executable, "-c", CODE, str(rate), str(height), str(width)],
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True,
                                          start_new_session=True)
+
+    def await_sending(self) -> None:
+        """Wait until it has rendered its frames and sends them; BenchError where it ends instead."""
+        assert self._process.stdout is not None
+        if self._process.stdout.readline() != READY:
+            raise BenchError(f"the camera's process ended with exit code {self._process.wait()}")
 
     def end(self) -> list[int]:
         """End it; the stamps in nanoseconds of the monotonic clock at which pairs were sent."""
@@ -66,6 +73,8 @@ def main(rate: float, height: float, width: float) -> None:
         frames = [bytearray(types.serialize_cdr(image_of(types, Frame(view, "mono8", 0, CAMERAS[k % 2])), IMAGE))
                   for k, view in enumerate(views)]
         sent: list[int] = []
+        sys.stdout.write(READY)
+        sys.stdout.flush()
         due = time.monotonic_ns()
         while not select.select([sys.stdin], [], [], max(0.0, (due - time.monotonic_ns()) / 1e9))[0]:
             stamp = time.monotonic_ns()

@@ -85,12 +85,8 @@ def measure(rates: Sequence[float], seconds: float, height: int, width: int, con
         for done, rate in enumerate(rates):
             tell(f"{rate:g} Hz for {seconds:g} s")
             receiver.clear()
-            begun = time.monotonic()
             with CameraProcess(rate, height, width) as camera:
-                # The camera renders its frames first.
-                while not receiver.came and time.monotonic() - begun < READY_S:
-                    node.check()
-                    time.sleep(0.02)
+                camera.await_sending()
                 time.sleep(seconds)
                 sent = camera.end()
             time.sleep(LAST_S)
@@ -170,6 +166,7 @@ def _warm_up(node: NodeProcess, receiver: _Receiver, rate: float, height: int, w
     tell("the node gets ready")
     deadline = time.monotonic() + READY_S
     with CameraProcess(rate, height, width) as camera:
+        camera.await_sending()
         while receiver.restored() < WARM_PAIRS:
             node.check()
             if time.monotonic() > deadline:

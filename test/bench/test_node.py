@@ -74,16 +74,16 @@ def test_pairs_are_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_camera_sends_at_its_rate_until_it_is_ended() -> None:
-    code = ("import json, sys, time; from derain_ros.replay.child import transport_environment; import os\n"
+    code = ("import json, time; from derain_ros.replay.child import transport_environment; import os\n"
             "os.environ.update(transport_environment())\n"
             "from derain_ros.bench.camera import CameraProcess\n"
             "from derain_ros.replay.link import Link\n"
             "with CameraProcess(50, 24, 32) as camera:\n"
-            "    time.sleep(float(sys.argv[1])); print(json.dumps(camera.end()))")
+            "    camera.await_sending(); time.sleep(0.5); print(json.dumps(camera.end()))")
     environment = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
     environment |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(random.randint(1, 101)),
                     "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
-    done = subprocess.run([sys.executable, "-c", code, "15"], env=environment, capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
                           timeout=120)
     assert done.returncode == 0, done.stderr
     stamps = json.loads(done.stdout.splitlines()[-1])
