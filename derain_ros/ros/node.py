@@ -187,7 +187,8 @@ class DerainNode(LifecycleNode):
             over = any(done.action is Action.PASSED_BUDGET for done in result.cameras.values())
             self.statistics.finish(latency_ms, over or latency_ms > self._config.budget_ms)
         self.statistics.see(result)
-        self._status.publish(status_of(frames, result))
+        if self._status.get_subscription_count():
+            self._status.publish(status_of(frames, result))
         if result.affected != self._affected:
             self._affected = result.affected
             self._anomaly.publish(Bool(data=result.affected))

@@ -90,7 +90,7 @@ def test_drops_on_one_lens_or_both_stay(pairs: list[list[np.ndarray]], wet: tupl
 
 def test_drops_at_matching_places_of_both_lenses_stay(pairs: list[list[np.ndarray]]) -> None:
     for images in pairs:
-        seen, masks = zip(*(with_drops(image, 4) for image in images), strict=True)
+        seen, masks = zip(*(with_drops(image, 10) for image in images), strict=True)
         assert [found.kind for found in check(list(seen), list(map(cells, masks)))] == ["raindrop"] * 2
 
 
