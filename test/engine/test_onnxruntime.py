@@ -24,6 +24,16 @@ def test_any_size_goes_in_and_comes_out(manifest: Manifest, name: str, channels:
     assert outputs["restored"].dtype == outputs["mask"].dtype == np.uint8
 
 
+@pytest.mark.parametrize("streams", [2, 3])
+def test_streams_give_what_one_batch_gives(manifest: Manifest, streams: int) -> None:
+    model = manifest.get("restore_rgb")
+    for number in (1, 2, 5):
+        images = np.random.default_rng(number).integers(0, 256, (number, 13, 16, 3), np.uint8)
+        side_by_side, together = load(model, "onnxruntime", 2, streams).run(images), load(model).run(images)
+        assert side_by_side.keys() == together.keys()
+        assert all(np.array_equal(side_by_side[name], together[name]) for name in together)
+
+
 def test_a_read_only_view_with_gaps_is_taken(manifest: Manifest) -> None:
     whole = np.random.default_rng(1).integers(0, 200, (1, 16, 40, 1), np.uint8)
     before = whole.copy()
