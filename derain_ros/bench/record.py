@@ -54,19 +54,23 @@ def this_machine(threads: int) -> dict[str, object]:
             "gpus": nvidia_gpus(), "libraries": versions(), "load_average": load}
 
 
-def markdown(record: Record) -> str:
-    """A table of all cases; spread is the 10th and 90th percentile."""
+def markdown(record: Record, peak_tops: float = 0.0) -> str:
+    """A table of all cases; spread is the 10th and 90th percentile. `peak_tops` is the device's peak where it is known.
+    """
     meters = sorted({meter for case in record.cases for meter in case.joules})
     known = any(not math.isnan(case.gmac) for case in record.cases)
     header = ["model", "batch and size", "engine", "precision", "streams", "ms", "10 to 90 %", "load s", "MB", "GPU MB",
-              *(["GOP/s"] if known else []), *(f"J {meter}" for meter in meters)]
+              *(["GOP/s"] if known else []), *(["of the peak"] if known and peak_tops else []),
+              *(f"J {meter}" for meter in meters)]
     rows = []
     for case in record.cases:
         median = case.quantile_ms(0.5)
+        gops = 2 * case.gmac * case.shape[0] / median * 1e3
         rows.append([case.model, "x".join(map(str, case.shape)), case.engine, case.precision, str(case.streams),
                      f"{median:.2f}", f"{case.quantile_ms(0.1):.2f} to {case.quantile_ms(0.9):.2f}",
                      f"{case.load_s:.1f}", _number(case.memory_mb, 0), _number(case.gpu_mb, 0),
-                     *([_number(2 * case.gmac * case.shape[0] / median * 1e3, 0)] if known else []),
+                     *([_number(gops, 0)] if known else []),
+                     *([f"{gops / peak_tops / 1e3:.1%}"] if known and peak_tops else []),
                      *(_number(case.joules.get(meter, math.nan), 3) for meter in meters)])
     about = ", ".join(f"{key.replace('_', ' ')} {_words(value)}" for key, value in record.machine.items())
     lines = [_table(header, rows), "", f"Medians of {len(record.cases[0].ms)} turns. {about}."]

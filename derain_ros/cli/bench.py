@@ -28,6 +28,8 @@ def bench(
     warm_up: Annotated[int, typer.Option(min=0, help="Turns before them.")] = 5,
     networks: Annotated[bool, typer.Option("--networks", help="Instead of models: the published and our networks with "
                                            "random weights; needs the extra `train`.")] = False,
+    peak: Annotated[float, typer.Option(min=0.0, help="With --networks: what the device can do by its maker, in "
+                                        "TOP/s; its share is shown.")] = 0.0,
     output: OUTPUT = None,
     models: MODELS = None,
 ) -> None:
@@ -70,7 +72,7 @@ def bench(
             wanted = speed.contenders(chosen, engines, sizes, batches, threads, tell)
         cases, failures = speed.measure(wanted, repeats, warm_up, step("loading"), step("measuring"))
     result = record.Record(cases, record.this_machine(threads), failures)
-    text = record.markdown(result)
+    text = record.markdown(result, peak)
     typer.echo(text)
     if output is not None:
         result.save(output.with_suffix(".json"))

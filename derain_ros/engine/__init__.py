@@ -39,8 +39,9 @@ class EngineError(RuntimeError):
 class Engine(Protocol):
     """One loaded model on one device.
 
-    `name` is one of ENGINES, `device` the device in words, e.g. "cpu", `precision` that of the arithmetic: fp32, bf16,
-    fp16 or int8. Several `streams` run the images of a batch side by side, a share of the threads each.
+    `name` is one of ENGINES, `device` the device in words, e.g. "cpu", `precision` that of the arithmetic: fp32, tf32,
+    bf16, fp16 or int8. Several `streams` run the images of a batch side by side, a share of the threads each. An engine
+    is used by one thread at a time.
     """
 
     name: str

@@ -56,8 +56,9 @@ def _monitor(trt: Any, tell: Tell) -> Any:
                 self.steps[phase_name] = num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            if phase_name in self.steps:
-                tell(f"TensorRT: {phase_name}, {100 * step // max(1, self.steps[phase_name])} %")
+            steps = self.steps.get(phase_name, 0)  # of some phases TensorRT does not know it either
+            if steps > 0:
+                tell(f"TensorRT: {phase_name}, {min(100, 100 * step // steps)} %")
             return True
 
         def phase_finish(self, phase_name: str) -> None:

@@ -38,6 +38,7 @@ def test_the_table_shows_median_spread_and_what_is_known() -> None:
     row = next(line for line in text.splitlines() if line.startswith("| fast"))
     # 2 operations x 30 G x 2 images in 6 ms.
     assert row == "| fast | 2x540x720 | openvino | int8 | 2 | 6.00 | 2.00 to 10.00 | 1.5 | 40 |  | 20000 | 0.250 |"
+    assert "| 20000 | 20.0% | 0.250 |" in markdown(Record([known]), peak_tops=100.0)
     assert "cores 2" in text and "- not measured: x: y" in text
     assert "GOP/s" not in markdown(Record([case("fast", 1.0)]))
 

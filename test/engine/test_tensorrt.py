@@ -155,6 +155,8 @@ def played_tensorrt(cuda: Cuda, version: str = "10.16.1") -> ModuleType:
             monitor = config.progress_monitor
             monitor.phase_start("Building", None, 4)
             monitor.phase_start("Timing", "Building", 9)
+            monitor.phase_start("Thinking", None, -1)
+            assert monitor.step_complete("Thinking", 3)
             assert monitor.step_complete("Timing", 1) and monitor.step_complete("Building", 2)
             monitor.phase_finish("Building")
             if trt.fails:
