@@ -62,7 +62,7 @@ def bench(
 
     with steps(console) as step:
         if networks:
-            from derain_ros.bench.networks import contenders
+            from derain_ros.evaluate.networks import contenders
             wanted = contenders(engines, sizes, batches, threads, tell, step("exporting"))
         else:
             manifest = Manifest.load(models)

@@ -4,8 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from derain_ros.bench.networks import PYTORCH, contenders  # noqa: E402
 from derain_ros.bench.speed import measure  # noqa: E402
+from derain_ros.evaluate.networks import PYTORCH, contenders  # noqa: E402
 from derain_ros.evaluate.speed import Candidate  # noqa: E402
 
 
