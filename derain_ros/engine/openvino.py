@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -37,7 +38,10 @@ class OpenVinoEngine:
         self.streams = streams
         self._target, self._tell = device, tell
         self._openvino = _import_openvino()
-        self._core = _core(self._openvino, device)
+        self._core = _core(self._openvino)
+        if device not in (name.partition(".")[0] for name in self._core.available_devices):
+            there = ", ".join(self._core.available_devices) or "nothing"
+            raise EngineError(f"OpenVINO finds no {device} here, only {there}; {INSTALL['openvino-gpu']}")
         self.device = "cpu" if device == "CPU" else str(self._core.get_property(device, "FULL_DEVICE_NAME"))
         data = read_model(model)
         self._sha256 = hashlib.sha256(data).hexdigest()
@@ -139,13 +143,10 @@ def _import_openvino() -> Any:
     return openvino
 
 
-def _core(openvino: Any, device: str) -> Any:
-    """OpenVINO's core; EngineError where it has no such device."""
-    core = openvino.Core()
-    if device not in (name.partition(".")[0] for name in core.available_devices):
-        raise EngineError(f"OpenVINO finds no {device} here, only {', '.join(core.available_devices) or 'nothing'}; "
-                          f"{INSTALL['openvino-gpu']}")
-    return core
+@cache
+def _core(openvino: Any) -> Any:
+    """OpenVINO's core, which loads the plugins of its devices: one for the process."""
+    return openvino.Core()
 
 
 def _last_line(error: Exception) -> str:
