@@ -44,6 +44,11 @@ def test_a_whole_number_is_a_float_too() -> None:
     assert Config(budget_ms=50).budget_ms == 50
 
 
+def test_the_engines_are_those_there_are() -> None:
+    from derain_ros.engine import ENGINES
+    assert next(f.metadata["choices"] for f in fields(Config) if f.name == "engine") == ENGINES
+
+
 def test_thresholds_must_not_cross() -> None:
     assert Config(on_score=0.5, off_score=0.5).off_score == 0.5
     with pytest.raises(ConfigError, match=r"off_score: 0\.7 is above on_score \(0\.6\)"):

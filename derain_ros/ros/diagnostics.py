@@ -111,6 +111,8 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
         level, message = ERROR, f"engine {health.engine}; frames are passed on untouched"
     elif not health.engine.startswith("ready"):
         level, message = WARN, f"engine {health.engine}; frames are passed on untouched"
+    elif "failed" in health.engine:
+        level, message = WARN, f"engine {health.engine}"
     elif not health.enabled:
         message = "switched off; frames are passed on untouched"
     elif recent_misses:

@@ -22,7 +22,7 @@ LASTS = 10
 """Times that wait for which a plan must last."""
 TRIAL_SHARE = 0.02
 """Largest share of the time that may go into trials of one plan, however long one takes."""
-STALL = 2.0
+STALL = 1.8
 """Periods of the camera that the fastest plan may take; better ones must keep up with the camera."""
 FINISH_MS = 2.0
 """What is set aside for publishing until it has been measured."""
@@ -89,10 +89,13 @@ class Budget:
 
         What publishing takes is set aside, at most half of the budget. Negative: late.
         """
+        return budget_ms - self.finish_ms(budget_ms) - (self._clock() - received_ns) / 1e6
+
+    def finish_ms(self, budget_ms: float) -> float:
+        """Milliseconds that are set aside for publishing."""
         with self._lock:
             finish = self._expected(FINISH)
-        finish = FINISH_MS if finish is None else finish
-        return budget_ms - min(finish, budget_ms / 2) - (self._clock() - received_ns) / 1e6
+        return min(FINISH_MS if finish is None else finish, budget_ms / 2)
 
     def choose(self, plans: Sequence[Hashable], received_ns: int, budget_ms: float,
                period_ms: float = 0.0) -> Hashable | None:

@@ -52,7 +52,8 @@ def seen_by_one_eye(views: np.ndarray, anomalies: Sequence[Anomaly], on_score: f
         for label in sorted(range(1, count), key=lambda n: -stats[n, cv2.CC_STAT_AREA])[:REGIONS]:
             x, y, width, height, cells = stats[label]
             region = labels[y:y + height, x:x + width] == label
-            if CELLS <= cells < LARGEST * mask.size and _seen_by_both(edges[eye], edges[1 - eye], region, (x, y), mask.shape, eye):
+            looked_for = CELLS <= cells < LARGEST * mask.size
+            if looked_for and _seen_by_both(edges[eye], edges[1 - eye], region, (x, y), mask.shape, eye):
                 mask[labels == label] = 0
         checked.append(_with_mask(anomaly, mask, on_score))
     return checked

@@ -128,13 +128,16 @@ class Dispatch:
         return found
 
     def wait(self, shapes: Collection[Batch], kind: str, timeout_s: float | None = None) -> None:
-        """Wait until something can restore such batches, for `timeout_s`; where that is None, until all is loaded."""
+        """Wait until something can restore such batches, for `timeout_s`; where that is None, until all that could
+        restore this kind is loaded."""
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        while (slot := self._tend(shapes, kind)) is not None:
+        while (key := self._tend(shapes, kind)) is not None:
             left = None if until is None else until - time.monotonic()
+            if left is None and key[0].serves and kind not in key[0].serves:
+                return
             if left is not None and (left <= 0 or self.choices(shapes, kind)):
                 return
-            slot.preparation.wait(left)
+            self._slots[key].preparation.wait(left)
 
     def close(self, timeout_s: float) -> bool:
         """Begin to load nothing more and wait for what is being loaded; whether that has ended in time."""
@@ -166,11 +169,11 @@ class Dispatch:
         special = [group for group in groups if kind in group.serves]
         return special + [group for group in groups if not group.serves]
 
-    def _tend(self, shapes: Collection[Batch], kind: str) -> _Slot | None:
+    def _tend(self, shapes: Collection[Batch], kind: str) -> _Key | None:
         """Begin to load the next restorer that is wanted and has room; the one that is being loaded, if any."""
         for key, slot in self._slots.items():
             if not slot.done:
-                return slot
+                return key
             if not slot.memory_mb:
                 slot.memory_mb = max(key[0].size_mb, resident_mb() - slot.before_mb)
                 self._needs_mb[key] = slot.memory_mb
@@ -180,7 +183,7 @@ class Dispatch:
         for key in wanted:
             if key not in self._slots and self._make_room(key, wanted):
                 self._slots[key] = _Slot(self._prepare(key[0].models, key[1]), resident_mb())
-                return self._slots[key]
+                return key
         return None
 
     def _wanted(self, shapes: Collection[Batch], kind: str) -> list[_Key]:

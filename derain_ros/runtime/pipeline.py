@@ -13,7 +13,6 @@ from weakref import WeakSet
 
 from derain_ros.config import Config, ConfigError
 from derain_ros.engine import Engine, EngineError
-from derain_ros.engine import load as load_engine
 from derain_ros.engine.background import Preparation
 from derain_ros.frame import Action, FrameSet, Result
 from derain_ros.manifest import Manifest, ManifestError, Model
@@ -25,12 +24,15 @@ from derain_ros.runtime.detect import Detector
 from derain_ros.runtime.dispatch import Choice, Dispatch
 from derain_ros.runtime.encoding import FrameError
 from derain_ros.runtime.lane import Lane, Late
+from derain_ros.runtime.models import find_detector, find_restorers, load_detector
 from derain_ros.runtime.restore import Batch, batches, restore
 from derain_ros.runtime.run import Run
 
 MESSAGES_LOGGED = 100
 """Distinct errors that are logged; more of them would only be variations."""
 
+GAP = 2.0
+"""Periods of the camera from one result to the next at the most."""
 HANG_S = 20.0
 """After how long a network counts as one that will not return: longer than the largest budget."""
 HANGS = 3
@@ -63,7 +65,7 @@ class Pipeline:
         self._lanes = {"detect": Lane("detect"), "restore": Lane("restore")}
         self._depths: defaultdict[str, Depth] = defaultdict(Depth)
         self._logged: set[str] = set()
-        self._ended_ns = 0
+        self._ended_ns = self._published_ns = 0  # When the networks were done, or given up, and their result was out.
         self._running: Choice | None = None
         self._warm: WeakSet[Engine] = WeakSet()
         self._hangs = 0
@@ -102,6 +104,7 @@ class Pipeline:
         Never raises: a failing stage passes frames on, and so does one that has not ended when the budget has.
         """
         run = Run(frames, self.decision, self._clock)
+        self._ended_ns = 0
         try:
             result = self._process(run)
         except Exception as error:
@@ -109,7 +112,7 @@ class Pipeline:
             detail = str(error) or type(error).__name__
             self._log(detail, None if isinstance(error, (EngineError, FrameError)) else error)
             result = run.passed(Action.PASSED_ERROR, detail)
-        self._ended_ns = self._clock()
+        self._ended_ns = self._ended_ns or self._clock()
         return result
 
     def is_late(self, frames: FrameSet) -> bool:
@@ -131,7 +134,8 @@ class Pipeline:
 
     def published(self) -> None:
         """Say that the last result is out: what that took is set aside for the next."""
-        self.budget.learn(FINISH, (self._clock() - self._ended_ns) / 1e6)
+        self._published_ns = self._clock()
+        self.budget.learn(FINISH, (self._published_ns - self._ended_ns) / 1e6)
 
     def _process(self, run: Run) -> Result:
         config, detector, dispatch = self.config, self._detector, self._dispatch
@@ -139,7 +143,7 @@ class Pipeline:
             return run.passed(Action.PASSED_DISABLED, f"models: {self.state}")
         self._watch(dispatch)
         images = [self._depths[name].apply(frame) for name, frame in run.frames.items()]
-        left_ms = partial(self.budget.left_ms, run.received_ns, config.budget_ms)
+        left_ms = partial(self._left_ms, run)
         with run.stage("detect"):
             try:
                 views = detector.views(images)
@@ -176,10 +180,13 @@ class Pipeline:
                               f"restoring takes about {fastest:.0f} ms, {run.left_ms:.0f} ms are left{period}")
         choice = next(choice for choice in choices if choice.key == key)
         with run.stage("restore"):
+            due_ns = self._clock() + round(left_ms() * 1e6)
             try:
                 self._running = choice
                 restored = self._lanes["restore"].run(partial(self._restore, images, choice), left_ms())
             except Late:
+                # Waking up late, as under load, is part of what publishing takes.
+                self._ended_ns = due_ns
                 return self._overrun(run, "restoring did not end within the budget")
             except EngineError as error:
                 dispatch.retire(choice, error)
@@ -187,6 +194,16 @@ class Pipeline:
         if left_ms() < 0:
             return self._overrun(run, f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
         return run.restored(restored, choice)
+
+    def _left_ms(self, run: Run) -> float:
+        """Milliseconds until a result must be there: for the budget, and lest the stream stalls for two periods."""
+        left = self.budget.left_ms(run.received_ns, self.config.budget_ms)
+        if not run.period_ms:
+            return left
+        # Where the camera paused, that is no stall of ours.
+        last_ns = max(self._published_ns, run.received_ns - round(run.period_ms * 1e6))
+        spent = (self._clock() - last_ns) / 1e6
+        return min(left, GAP * run.period_ms - self.budget.finish_ms(self.config.budget_ms) - spent)
 
     def _restore(self, images: list, choice: Choice) -> list:
         """Restore and learn what it took, be it waited for or not; an engine's first run says nothing of the others."""
@@ -230,18 +247,8 @@ class Pipeline:
             logger.error("frames are passed on: %s", what, exc_info=error)
 
     def _load(self, config: Config, manifest: Manifest) -> None:
-        def find(name: str, task: str) -> Model:
-            model = manifest.get(name)
-            if model.task != task:
-                raise EngineError(f"{name}: its task is to {model.task}, not to {task}; name another model")
-            manifest.verify(model)
-            return model
-
-        names = [config.restorer]
-        if config.restorer == "auto":
-            names = [model.name for model in manifest.models.values() if model.task == "restore"]
-        restorers = [find(name, "restore") for name in names]
-        detector = Detector(load_engine(find(config.detector, "detect"), config.engine, config.threads))
+        restorers = find_restorers(config, manifest)
+        detector = Detector(load_detector(find_detector(config, manifest), config))
         detector.warm_up(len(config.cameras))
         self._dispatch = self._dispatch or Dispatch(restorers, self._prepare, config.memory_mb)
         self._detector = detector

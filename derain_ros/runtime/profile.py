@@ -18,7 +18,6 @@ from derain_ros.runtime import pipeline as pipeline_module
 from derain_ros.runtime.crosscheck import seen_by_one_eye
 from derain_ros.runtime.pipeline import Pipeline
 
-
 BLOCK = 25
 """Frame sets that are measured at a stretch, as asking for the time costs some; the median of such blocks is told."""
 
@@ -73,7 +72,7 @@ def overhead(height: int = 540, width: int = 720, count: int = 300,
     and restored. `pipeline` is all of it, the others are parts of it; `publish`, where it is given, is called with each
     frame set and its result.
     """
-    patched = {"load_engine": lambda model, *rest: Idle(model), "Preparation": Ready}
+    patched = {"load_detector": lambda model, *rest: Idle(model), "Preparation": Ready}
     spent: dict[str, float] = {}
 
     def measure(name: str, work: Callable[[], Any]) -> Any:

@@ -87,12 +87,12 @@ def test_a_model_of_the_node_that_is_not_there_is_a_lack(models: Path) -> None:
     manifest.write_text(yaml.safe_dump({"models": [entry for entry in entries if entry["name"] != "restore_rgb"]}))
     result = examine(models)
     assert result.exit_code == 1
-    assert line(result, "models")[0] == "lack" and "restore_rgb: no such model" in line(result, "models")[1]
+    assert line(result, "models")[0] == "lack" and "no restorer for colour images" in line(result, "models")[1]
 
 
 def test_whole_model_that_does_not_run_is_a_lack(models: Path) -> None:
     manifest = models / "models.yaml"
-    manifest.write_text(manifest.read_text().replace("channels: 3", "channels: 1"))
+    manifest.write_text(manifest.read_text().replace("- 96\n", "- 80\n"))
     result = examine(models)
     assert result.exit_code == 1
     assert line(result, "models")[1].startswith("verified, but do not run: ")

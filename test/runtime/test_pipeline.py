@@ -17,6 +17,7 @@ from derain_ros import Action, Config, ConfigError, Frame, FrameSet, Pipeline, R
 from derain_ros.engine import EngineError
 from derain_ros.frame import Alarm
 from derain_ros.manifest import Manifest, ManifestError, Model
+from derain_ros.runtime import models as models_module
 from derain_ros.runtime import pipeline as pipeline_module
 from derain_ros.runtime.lane import Lane
 
@@ -105,7 +106,7 @@ class InlineLane:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(pipeline_module, "load_engine", world.load)
+    monkeypatch.setattr(models_module, "load", world.load)
     monkeypatch.setattr(pipeline_module, "Preparation", world.prepare)
     monkeypatch.setattr(pipeline_module, "Lane", InlineLane)
     return world
@@ -284,9 +285,56 @@ def test_under_load_it_steps_down_to_the_fast_restorer_and_up_again(make: Callab
 def test_a_better_plan_that_does_not_keep_up_with_the_camera_is_not_taken(make: Callable[..., Pipeline], world: World,
                                                                           two_plans: Manifest) -> None:
     pipeline = make(two_plans, budget_ms=200)
-    frames = pair(WET, WET)
-    plans = [pipeline.process(dataclasses.replace(frames, period_ms=period)).plan for period in (0, 0, 40, 20, 8, 4)]
-    assert plans == ["balanced"] * 3 + ["fast"] * 2 + ["passthrough"]
+    plans = []
+    for period in (0, 40, 20, 8, 4):
+        for _ in range(3):
+            frames = dataclasses.replace(pair(WET, WET, received_ns=world.clock()), period_ms=period)
+            result = pipeline.process(frames)
+            pipeline.published()
+        plans.append(result.plan)
+    assert plans == ["balanced"] * 2 + ["fast"] * 2 + ["passthrough"]
+
+
+def test_the_stream_does_not_stall_for_two_periods_though_the_budget_would_allow_it(
+        make: Callable[..., Pipeline], world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    timeouts: list[float] = []
+
+    def run(lane: InlineLane, work: Callable[[], Any], timeout_ms: float) -> Any:
+        timeouts.append(timeout_ms)
+        return work()
+
+    monkeypatch.setattr(InlineLane, "run", run)
+    pipeline = make(budget_ms=500)
+
+    def process(waited_ms: float) -> Result:
+        timeouts.clear()
+        received = world.clock() - round(waited_ms * MS)
+        return pipeline.process(dataclasses.replace(pair(WET, WET, received_ns=received), period_ms=50))
+
+    # The camera began just now: one period from the arrival, less 2 ms to publish and 1 ms to detect.
+    assert process(0).plan == "balanced" and timeouts == [48.0, 47.0]
+    pipeline.published()
+    world.clock.wait(20)
+    # Two periods after the last result.
+    assert process(10).plan == "balanced" and timeouts[0] == pytest.approx(80 - pipeline.budget.finish_ms(500))
+    pipeline.published()
+    world.restore_ms["balanced"] = 120.0
+    late = process(0)
+    assert late.detail == "restoring took 120 ms and ended after the budget"
+    pipeline.published()
+    world.clock.wait(60_000)
+    process(0)
+    assert timeouts[0] == pytest.approx(50 - pipeline.budget.finish_ms(500))
+
+
+def test_the_one_that_serves_the_anomaly_restores_it(make: Callable[..., Pipeline], tmp_path: Path) -> None:
+    directory = write_models(tmp_path)
+    entries = [*yaml.safe_load((directory / "models.yaml").read_text())["models"],
+               write_model(directory, restorer(1), name="restore_drops", task="restore", channels=1, stride=STRIDE,
+                           serves=["raindrop"])]
+    write_manifest(directory, entries)
+    result = make(Manifest.load(directory)).process(pair(WET, CLEAN))
+    assert actions(result) == [Action.RESTORED] * 2 and result.models == "restore_drops"
 
 
 @pytest.mark.parametrize("error", [EngineError("no memory"), ZeroDivisionError("no memory"), MemoryError()])
@@ -342,6 +390,15 @@ def test_a_missing_or_damaged_model_is_told_and_frames_flow(manifest: Manifest, 
             pipeline.load()
         result = pipeline.process(pair(WET, WET))
         assert actions(result) == [Action.PASSED_DISABLED] * 2 and result.detail == f"models: failed: {caught.value}"
+
+
+def test_there_must_be_a_restorer_for_all_anomalies_of_grey_and_of_colour(tmp_path: Path) -> None:
+    directory = write_models(tmp_path)
+    entries = yaml.safe_load((directory / "models.yaml").read_text())["models"]
+    entries[1]["serves"] = ["dirt"]
+    write_manifest(directory, entries)
+    with pytest.raises(ManifestError, match="no restorer for colour images that serves every anomaly"):
+        Pipeline(Config(), Manifest.load(directory)).load()
 
 
 def test_a_model_of_the_wrong_task_is_refused(manifest: Manifest) -> None:
@@ -475,6 +532,21 @@ def test_an_engine_that_fails_as_it_runs_is_retired(make: Callable[..., Pipeline
     assert actions(pipeline.process(pair(WET, WET))) == [Action.PASSED_ERROR] * 2
     [slot] = pipeline._dispatch._slots.values()
     assert [str(error) for error in slot.preparation.retired] == ["device lost"]
+
+
+def test_where_an_engine_does_not_take_the_detector_another_does(manifest: Manifest, world: World,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(model: Model, engine: str, threads: int) -> FakeEngine:
+        asked.append(engine)
+        if engine != "onnxruntime":
+            raise EngineError("no such library")
+        return FakeEngine(world, model)
+
+    asked: list[str] = []
+    monkeypatch.setattr(models_module, "load", load)
+    pipeline = Pipeline(Config(engine="tensorrt"), manifest, world.clock)
+    pipeline.load()
+    assert asked == ["tensorrt", "onnxruntime"] and pipeline.state == "ready"
 
 
 def test_a_frame_set_that_is_late_is_told(make: Callable[..., Pipeline], world: World) -> None:

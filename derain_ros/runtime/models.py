@@ -1,0 +1,47 @@
+"""Which models the settings ask for, and the detector among them, loaded."""
+
+from __future__ import annotations
+
+import logging
+
+from derain_ros.config import Config
+from derain_ros.engine import Engine, EngineError, load
+from derain_ros.manifest import Manifest, ManifestError, Model
+
+logger = logging.getLogger(__name__)
+
+
+def find_detector(config: Config, manifest: Manifest) -> Model:
+    """The detector, verified; ManifestError or EngineError where it cannot be used."""
+    return _find(config.detector, "detect", manifest)
+
+
+def find_restorers(config: Config, manifest: Manifest) -> list[Model]:
+    """The restorers to choose from, verified; ManifestError or EngineError where they cannot be used."""
+    if config.restorer != "auto":
+        return [_find(config.restorer, "restore", manifest)]
+    restorers = [model for model in manifest.models.values() if model.task == "restore"]
+    for channels, images in ((1, "grey"), (3, "colour")):
+        if not any(model.channels == channels and not model.serves for model in restorers):
+            raise ManifestError(f"{manifest.directory}: there is no restorer for {images} images that serves every "
+                                "anomaly; name the one to use, or restore its entry")
+    return [_find(model.name, "restore", manifest) for model in restorers]
+
+
+def load_detector(model: Model, config: Config) -> Engine:
+    """The detector by the engine that is asked for, or else by ONNX Runtime on the processor; EngineError."""
+    try:
+        return load(model, config.engine, config.threads)
+    except EngineError as error:
+        if config.engine in ("auto", "onnxruntime"):
+            raise
+        logger.warning("%s: %s; ONNX Runtime on the processor takes over", model.name, error)
+        return load(model, "onnxruntime", config.threads)
+
+
+def _find(name: str, task: str, manifest: Manifest) -> Model:
+    model = manifest.get(name)
+    if model.task != task:
+        raise EngineError(f"{name}: its task is to {model.task}, not to {task}; name another model")
+    manifest.verify(model)
+    return model
