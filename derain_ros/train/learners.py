@@ -63,7 +63,7 @@ class Supervised:
 
     def losses(self, out: Restoration, batch: Batch) -> dict[str, Tensor]:
         """What the clean images say to the restored ones; the loss is their sum."""
-        return {"restoration": restoration_loss(out, batch.clean, batch.mask)}
+        return {"restoration": restoration_loss(out, batch.clean, batch.mask, self.recipe.mask_weight)}
 
     def set_rate(self, rate: float) -> None:
         """Learn at this rate from now on."""

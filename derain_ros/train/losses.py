@@ -25,7 +25,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _window(size: int, like: Tensor) -> Tensor:
-    """Matrix (size - 10, size) that takes the Gaussian means of a line; as a product it is faster than a convolution."""
+    """Matrix (size - 10, size) of the Gaussian means of a line: products are faster than convolutions here."""
     offsets = torch.arange(size, device=like.device) - torch.arange(size - 10, device=like.device)[:, None] - 5
     window = torch.exp(-offsets.to(like.dtype) ** 2 / (2 * 1.5 ** 2)) * (offsets.abs() <= 5)
     return window / window.sum(1, keepdim=True)
@@ -36,10 +36,10 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
     return -10 * torch.log10(((a - b) ** 2).mean(dim=(1, 2, 3)).clamp_min(1e-10))
 
 
-def restoration_loss(out: Restoration, clean: Tensor, mask: Tensor) -> Tensor:
+def restoration_loss(out: Restoration, clean: Tensor, mask: Tensor, mask_weight: float) -> Tensor:
     """L1 and squared error of both outputs, structural dissimilarity of the last, cross entropy of the mask."""
     restored, generated = out.restored.float(), out.generated.float()
     fidelity = sum(((x - clean).abs().mean() + 2 * F.mse_loss(x, clean) for x in (generated, restored)),
                    start=torch.zeros((), device=clean.device))
     structure = 1 - ssim(restored.mean(1, keepdim=True), clean.mean(1, keepdim=True))
-    return fidelity + 0.3 * structure + 0.05 * F.binary_cross_entropy_with_logits(out.mask.float(), mask)
+    return fidelity + 0.3 * structure + mask_weight * F.binary_cross_entropy_with_logits(out.mask.float(), mask)
