@@ -73,7 +73,8 @@ class Worker:
     def put(self, job: Job) -> None:
         """Leave a job; one that was waiting for the same place is dropped."""
         if job.action is None:
-            period_ms = self._cadence.period_ms(time.monotonic_ns())
+            stamp_ns = next(iter(job.frames.frames.values())).stamp_ns
+            period_ms = self._cadence.period_ms(time.monotonic_ns(), stamp_ns)
             job = replace(job, frames=replace(job.frames, period_ms=period_ms))
         self._dropped(self._mailbox.put(job))
 

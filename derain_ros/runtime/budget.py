@@ -27,8 +27,8 @@ STALL = 1.8
 FINISH_MS = 2.0
 """What is set aside for publishing until it has been measured."""
 
-ENOUGH_GAPS = 10
-"""Arrivals after the first from which the camera's period is known."""
+ENOUGH_GAPS = 20
+"""Frame sets after the first from which on the camera's period is known."""
 
 BEFORE, FINISH = "before", "finish"
 
@@ -158,13 +158,23 @@ class Budget:
 
 
 class Cadence:
-    """How often frame sets arrive, judged by the last ones."""
+    """How often frame sets come, judged by the last ones."""
 
     def __init__(self) -> None:
-        self._arrivals: deque[int] = deque(maxlen=21)
+        self._arrivals: deque[int] = deque(maxlen=ENOUGH_GAPS + 1)
+        self._stamps: deque[int] = deque(maxlen=ENOUGH_GAPS + 1)
 
-    def period_ms(self, now_ns: int) -> float:
-        """The median time between arrivals, the one at `now_ns` included; 0 until there are enough to judge by."""
+    def period_ms(self, now_ns: int, stamp_ns: int) -> float:
+        """The median time between frame sets, this one included; 0 until there are enough to judge by.
+
+        It is the longer one of what the stamps say and of what the arrivals say: a bag may be played slowly, and a
+        sender that waits for results sends as fast as it gets them.
+        """
         self._arrivals.append(now_ns)
-        gaps = sorted(later - earlier for earlier, later in zip(self._arrivals, list(self._arrivals)[1:], strict=False))
-        return gaps[len(gaps) // 2] / 1e6 if len(gaps) >= ENOUGH_GAPS else 0.0
+        self._stamps.append(stamp_ns)
+        return max(_median_gap_ms(self._arrivals), _median_gap_ms(self._stamps))
+
+
+def _median_gap_ms(times: Sequence[int]) -> float:
+    gaps = sorted(later - earlier for earlier, later in zip(times, list(times)[1:], strict=False))
+    return gaps[len(gaps) // 2] / 1e6 if len(gaps) == ENOUGH_GAPS else 0.0

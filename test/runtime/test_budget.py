@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from derain_ros.runtime.budget import FINISH, FINISH_MS, LONGEST_RETRY_NS, Budget, Cadence
+from derain_ros.runtime.budget import ENOUGH_GAPS, FINISH, FINISH_MS, LONGEST_RETRY_NS, Budget, Cadence
 
 MS = 1_000_000
 PLANS = ("balanced", "fast")
@@ -184,7 +184,14 @@ def test_other_plans_begin_with_their_own_experience() -> None:
 
 
 @pytest.mark.parametrize("lost", [(), (5, 11)])
-def test_the_cadence_is_the_median_period(lost: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("arrives", "stamped"), [(40, 40), (40, 10), (2, 40)])
+def test_the_cadence_is_the_median_period_of_stamps_or_arrivals(lost: tuple[int, ...], arrives: int,
+                                                                stamped: int) -> None:
     cadence = Cadence()
-    found = [cadence.period_ms(n * 40 * MS) for n in range(30) if n not in lost]
-    assert found[:10] == [0.0] * 10 and set(found[12:]) == {40.0}
+    found = [cadence.period_ms(n * arrives * MS, n * stamped * MS) for n in range(60) if n not in lost]
+    assert found[:ENOUGH_GAPS] == [0.0] * ENOUGH_GAPS and set(found[ENOUGH_GAPS:]) == {40.0}
+
+
+def test_stamps_that_jump_back_once_do_not_disturb_the_cadence() -> None:
+    cadence = Cadence()
+    assert [cadence.period_ms(n * 40 * MS, n % 25 * 40 * MS) for n in range(60)][ENOUGH_GAPS:] == [40.0] * 40
