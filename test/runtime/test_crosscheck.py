@@ -111,6 +111,14 @@ def test_what_is_in_the_air_is_seen_by_both_eyes_and_stays(pairs: list[list[np.n
         assert [(found.kind, found.score) for found in check(shown, masks, kind)] == [(kind, 0.95)] * 2
 
 
+def test_rain_in_the_air_of_one_eye_stays_where_the_other_sees_a_poster(pairs: list[list[np.ndarray]]) -> None:
+    shown, masks = poster(pairs[0], 30)
+    views = np.stack([cv2.resize(image, VIEW[::-1], interpolation=cv2.INTER_AREA) for image in shown])[..., np.newaxis]
+    found = seen_by_one_eye(views, [Anomaly(kind, 0.95, float((mask > 0).mean()), mask) for kind, mask in
+                                    zip(("raindrop", "streak"), masks, strict=True)], ON)
+    assert [anomaly.kind for anomaly in found] == ["clean", "streak"]
+
+
 def test_a_view_without_contrast_or_covered_as_a_whole_is_left_alone() -> None:
     flat = [np.full((540, 720), 90, np.uint8)] * 2
     some = np.zeros(CELLS, np.uint8)

@@ -19,7 +19,7 @@ from derain_ros.frame import Alarm
 from derain_ros.manifest import Manifest, ManifestError, Model
 from derain_ros.runtime import models as models_module
 from derain_ros.runtime import pipeline as pipeline_module
-from derain_ros.runtime.lane import Lane
+from derain_ros.runtime.lane import Lane, Late
 
 SIZE = (20, 28)
 CLEAN, WET = 50, 150
@@ -558,6 +558,23 @@ def test_a_frame_set_that_is_late_is_told(make: Callable[..., Pipeline], world: 
     world.clock.wait(10)
     pipeline.published()
     assert pipeline.is_late(pair(WET, WET, received_ns=world.clock() - 41 * MS))
+
+
+def test_waking_up_late_after_an_overrun_is_set_aside_for_the_next(make: Callable[..., Pipeline], world: World,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = make(budget_ms=100)
+
+    def run(lane: InlineLane, work: Callable[[], Any], timeout_ms: float) -> Any:
+        if lane.name == "detect":
+            return work()
+        world.clock.wait(timeout_ms + 15)
+        raise Late("")
+
+    monkeypatch.setattr(InlineLane, "run", run)
+    assert pipeline.process(pair(WET, WET)).detail == "restoring did not end within the budget"
+    world.clock.wait(3)
+    pipeline.published()
+    assert pipeline.budget.finish_ms(100) == pytest.approx(18)
 
 
 def test_frames_that_are_not_looked_at_keep_the_alarm(make: Callable[..., Pipeline]) -> None:
