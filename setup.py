@@ -27,7 +27,15 @@ EXTRAS = {
     # Runs the networks on the processor. Not required: other builds of ONNX Runtime take its place.
     "cpu": ["onnxruntime>=1.18"],
     # Intel processors and graphics; on AMD's processors, too, it is the faster one for 8-bit models.
-    "openvino": ["openvino>=2025.0"],
+    "openvino": ["openvino>=2024.4"],
+    # NVIDIA, in place of `cpu`.
+    "gpu": [
+        "cuda-python>=12.6",  # memory, streams and graphs for TensorRT
+        "nvidia-ml-py",  # power and memory of the card in `derain bench`
+        "onnx>=1.17",  # fits the models to what TensorRT takes
+        "onnxruntime-gpu>=1.18",
+        "tensorrt>=10.3,<11",  # 11 is refused; ONNX Runtime's provider wants 10, too
+    ],
     # ROS 2 Jazzy where none is installed: x86-64 Linux, CPython 3.10 to 3.14. Never beside a sourced ROS 2.
     "ros": [
         "ros-jazzy-rclpy[fastrtps]==7.1.6",
@@ -51,6 +59,7 @@ EXTRAS = {
     ],
     "test": [
         "catkin_pkg",  # reads package.xml as colcon does
+        "cuda-bindings",  # the names and arguments of CUDA's calls, which need no card
         "onnx>=1.17",  # the tiny models of the tests
         "pytest",
         "setuptools>=70.1",  # the tests build the wheel

@@ -19,11 +19,15 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"
 os.environ.pop("RMW_IMPLEMENTATION", None)
 _log_directory = tempfile.mkdtemp(prefix="derain_test_log_")
 os.environ["ROS_LOG_DIR"] = _log_directory
+# What engines compile is no business of the user's own cache.
+_cache_directory = tempfile.mkdtemp(prefix="derain_test_cache_")
+os.environ["DERAIN_CACHE"] = _cache_directory
 # Tiny networks are fastest on one thread; on a busy machine, several would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # `make test` installs all of these. On a robot, `colcon test` runs the tests of what is there.
 NEEDS = {
+    "bench": ("onnx", "onnxruntime"),
     "cli": ("onnx", "onnxruntime"),
     "config": ("onnx", "onnxruntime", "rclpy"),
     "engine": ("onnx", "onnxruntime"),
@@ -55,8 +59,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Remove the logs of ROS."""
+    """Remove the logs of ROS and what engines compiled."""
     shutil.rmtree(_log_directory, ignore_errors=True)
+    shutil.rmtree(_cache_directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

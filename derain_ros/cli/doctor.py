@@ -117,9 +117,9 @@ def devices() -> list[Check]:
         query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
         try:
             names = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-            found.append(Check("GPU", f"{'; '.join(names.splitlines())}; this version runs on the processor only"))
+            found.append(Check("GPU", f"{'; '.join(names.splitlines())}; `derain engine selftest` tries it"))
         except (OSError, subprocess.SubprocessError) as error:
-            found.append(Check("GPU", f"nvidia-smi fails: {error}; this version runs on the processor only"))
+            found.append(Check("GPU", f"nvidia-smi fails: {error}"))
     return found
 
 

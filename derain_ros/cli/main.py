@@ -7,7 +7,21 @@ import typer
 from typer.core import TyperGroup
 
 import derain_ros
-from derain_ros.cli import demo, doctor, engine, evaluate, export, models, node, quantize, rain, replay, table, train
+from derain_ros.cli import (
+    bench,
+    demo,
+    doctor,
+    engine,
+    evaluate,
+    export,
+    models,
+    node,
+    quantize,
+    rain,
+    replay,
+    table,
+    train,
+)
 from derain_ros.config import ConfigError
 
 EXTRA_OF_MODULE = {
@@ -17,7 +31,7 @@ EXTRA_OF_MODULE = {
     "rosbags": "replay", "matplotlib": "replay", "lz4": "replay", "backports": "replay",
     "torch": "train", "onnx": "train", "onnxscript": "train", "skimage": "train", "lightning_fabric": "train",
     "tensorboard": "train",
-    "openvino": "openvino", "tensorrt": "gpu", "cuda": "gpu",
+    "openvino": "openvino", "tensorrt": "gpu", "cuda": "gpu", "pynvml": "gpu",
 }
 
 
@@ -94,6 +108,7 @@ app.command("doctor")(doctor.command)
 app.command("export")(export.command)
 app.command("quantize")(quantize.command)
 app.add_typer(engine.app, name="engine")
+app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(table.app, name="table")

@@ -59,7 +59,8 @@ def _focused(files: Sequence[Path]) -> Iterator[Pair]:
     rng = np.random.default_rng(978)
     for path in files:
         clean = read_rgb(path)
-        yield _behind(clean, path.stem, LensDrops(*clean.shape[:2], rng, style=DropStyle.draw(rng, "photograph")))
+        height, width = clean.shape[:2]
+        yield _behind(clean, path.stem, LensDrops(height, width, rng, style=DropStyle.draw(rng, "photograph")))
 
 
 def _behind(clean: np.ndarray, name: str, glass: LensDrops) -> Pair:

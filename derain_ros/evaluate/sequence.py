@@ -130,7 +130,8 @@ def markdown(rows: Sequence[Flicker]) -> str:
 
 
 def _drops(frame: np.ndarray, seed: int) -> LensDrops:
-    return LensDrops(*frame.shape[:2], np.random.default_rng(seed), COVERAGE)
+    height, width = frame.shape[:2]
+    return LensDrops(height, width, np.random.default_rng(seed), COVERAGE)
 
 
 def _motion(camera: Camera, depth: np.ndarray, before: np.ndarray, now: float, then: float) -> Step:
@@ -159,7 +160,7 @@ def _camera_pose(camera: Camera, seconds: float) -> tuple[np.ndarray, np.ndarray
 
 def _flow(now: np.ndarray, before: np.ndarray) -> Step:
     """Dense optical flow by DIS; known where the way back leads home, to a pixel."""
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]  # not in its stubs
     back, forth = dis.calc(now, before, None), dis.calc(before, now, None)
     height, width = now.shape
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))

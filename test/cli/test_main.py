@@ -16,7 +16,8 @@ from derain_ros.manifest import ManifestError
 
 DERAIN = [sys.executable, "-c", "from derain_ros.cli.main import app; app(prog_name='derain')"]
 COMMANDS = (["node"], ["demo"], ["replay"], ["models"], ["doctor"], ["train", "restore"], ["train", "detect"],
-            ["train", "adversarial"], ["export"], ["quantize"], ["evaluate", "restoration"], ["table", "speed"],
+            ["rain", "gallery"], ["engine", "selftest"], ["bench", "node"], ["export"], ["quantize"],
+            ["evaluate", "restoration"], ["evaluate", "sequence"], ["table", "speed"],
             ["table", "ablation"], ["table", "initialisation"])
 HEAVY = ("cv2", "matplotlib", "onnxruntime", "rclpy", "rosbags", "torch")
 

@@ -13,8 +13,8 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from torch import Tensor, nn  # noqa: E402
 
-from derain_ros.nets.fast import Restoration  # noqa: E402
 from derain_ros.nets.detector import Detector  # noqa: E402
+from derain_ros.nets.fast import Restoration  # noqa: E402
 from derain_ros.train import gan_losses  # noqa: E402
 from derain_ros.train.data import DataError  # noqa: E402
 
