@@ -64,12 +64,13 @@ def plan_of(name: str) -> str:
 def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:
     """Measure the model `name` of `directory` on what is held out below `data`, for its entry and its card; returns it.
 
-    In the entry each figure of `evaluate.restoration.summary` has the kind of images before it, as in `real_psnr_gain`.
+    In the entry each figure of `evaluate.restoration.summary` has the kind of images before it, as in `real_psnr_gain`;
+    intervals are in the card alone.
     """
     model = Manifest.load(directory).get(name)
     rows = measure(model, data)
     figures = {f"{kind}_{key}": round(value, 4) for kind, scores in rows.items()
-               for key, value in summary(scores).items()}
+               for key, value in summary(scores).items() if not key.endswith(("_low", "_high"))}
     enter(directory, {**entry, "figures": figures})
     notes = "\n".join(f"- {kind}: {what}" for kind, what in KINDS.items() if kind in rows)
     table = markdown([(kind, name, scores) for kind, scores in rows.items()])
