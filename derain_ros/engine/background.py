@@ -53,7 +53,8 @@ class Preparation:
         if failing is None or failing is self._slower:
             return
         logger.error("%s fails: %s; ONNX Runtime on the processor takes over", label(failing), error)
-        self._slower = self._load_slower()
+        # Loading one takes long, and frames wait for it.
+        self._slower = self._slower or self._load_slower()
         self._fail(f"{failing.name}: {error}")
 
     def _work(self) -> None:

@@ -179,10 +179,10 @@ def _parse(file: Path) -> tuple[Key, bytes]:
         content = json.loads(head)
         if content["magic"] != MAGIC:
             raise ValueError("is of another version of this package")
-        key = Key(**{**content["key"], "shape": tuple(content["key"]["shape"])})
+        key, digest = Key(**{**content["key"], "shape": tuple(content["key"]["shape"])}), content["sha256"]
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError("has no readable head") from error
-    if hashlib.sha256(data).hexdigest() != content["sha256"]:
+    if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError("is damaged: its digest is another")
     return key, data
 

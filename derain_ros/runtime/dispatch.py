@@ -203,13 +203,14 @@ class Dispatch:
     def _make_room(self, key: _Key, wanted: Sequence[_Key]) -> bool:
         """Whether there is room for one more restorer, after those that are less wanted were given up for it."""
         needs = self._needs(key)
-        if key in wanted[:len({shape for _, shape in wanted})]:
-            return True
+        whatever_it_takes = key in wanted[:len({shape for _, shape in wanted})]
         rank = {wanted_key: -n for n, wanted_key in enumerate(wanted)}
         while sum(map(self._needs, self._slots)) + needs > self._memory_mb:
             spare = [k for k in self._slots
                      if rank.get(k, -len(rank)) < rank[key] and (k[0].serves or k not in rank)]
-            if needs > self._memory_mb or not spare:
+            if whatever_it_takes and not spare:
+                return True
+            if not whatever_it_takes and (needs > self._memory_mb or not spare):
                 self._tell(f"{key[0].name} is not loaded: it takes {needs:.0f} MB, and memory_mb is "
                            f"{self._memory_mb:g} for all", logging.WARNING)
                 return False

@@ -50,7 +50,7 @@ class Lane:
             return future.result(max(0.0, timeout_ms) / 1e3)
         except NotDone as error:
             if future.done():
-                raise  # The work's own.
+                return future.result()  # It ended at the last moment, or the error is the work's own.
             raise Late("") from error
 
 

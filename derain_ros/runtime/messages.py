@@ -90,7 +90,10 @@ def _decoded(message: Any, received_ns: int) -> Received:
     name = f"compressed image {message.format!r} of {message.header.frame_id!r}"
     if not len(message.data):
         raise ImageError("empty", f"{name} has no data")
-    image = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    except cv2.error:  # a header that tells of more pixels than OpenCV takes
+        image = None
     if image is None or (image.ndim == 3 and image.dtype != np.uint8) or image.dtype not in (np.uint8, np.uint16):
         raise ImageError("undecodable", f"{name} is no readable JPEG or PNG of 8 bits a channel, or of 16 in grey")
     encoding = "bgr8" if image.ndim == 3 else "mono8" if image.dtype == np.uint8 else "mono16"

@@ -68,7 +68,7 @@ class Pipeline:
         self._ended_ns = self._published_ns = 0  # When the networks were done, or given up, and their result was out.
         self._running: Choice | None = None
         self._warm: WeakSet[Engine] = WeakSet()
-        self._hangs = 0
+        self._hung: list[Lane] = []
 
     def load(self) -> None:
         """Verify the models and load the detector; ManifestError or EngineError where that fails: frames are passed
@@ -128,7 +128,8 @@ class Pipeline:
         program should not be ended in an orderly way: libraries abort a process whose threads they are in."""
         until = time.monotonic() + timeout_s
         done = self._dispatch is None or self._dispatch.close(timeout_s)
-        while (busy := any(lane.busy_ms for lane in self._lanes.values())) and time.monotonic() < until:
+        lanes = [*self._lanes.values(), *self._hung]
+        while (busy := any(lane.busy_ms for lane in lanes)) and time.monotonic() < until:
             time.sleep(0.01)
         return done and not busy
 
@@ -138,10 +139,12 @@ class Pipeline:
         self.budget.learn(FINISH, (self._published_ns - self._ended_ns) / 1e6)
 
     def _process(self, run: Run) -> Result:
-        config, detector, dispatch = self.config, self._detector, self._dispatch
+        config, dispatch = self.config, self._dispatch
+        if dispatch is not None:
+            self._watch(dispatch)
+        detector = self._detector  # Not before: one that hangs is not to be run again.
         if detector is None or dispatch is None:
             return run.passed(Action.PASSED_DISABLED, f"models: {self.state}")
-        self._watch(dispatch)
         images = [self._depths[name].apply(frame) for name, frame in run.frames.items()]
         left_ms = partial(self._left_ms, run)
         with run.stage("detect"):
@@ -223,16 +226,17 @@ class Pipeline:
         for stage, lane in self._lanes.items():
             if lane.busy_ms < HANG_S * 1e3:
                 continue
-            self._lanes[stage], self._hangs = Lane(stage), self._hangs + 1
+            self._lanes[stage] = Lane(stage)
+            self._hung.append(lane)
             what = f"{stage}: a network has not returned for {HANG_S:g} s"
-            if self._hangs > HANGS:
+            if len(self._hung) > HANGS:
                 self._detector, self.state = None, f"failed: {what}, nor did it {HANGS} times before"
             elif stage == "restore" and self._running is not None:
                 dispatch.forget(self._running)
             else:
                 self._detector, self.state = None, f"loading: {what}"
                 threading.Thread(target=self._reload, name="derain reload", daemon=True).start()
-            self._log(f"{what} and is loaded anew" if self._hangs <= HANGS else self.state)
+            self._log(f"{what} and is loaded anew" if len(self._hung) <= HANGS else self.state)
 
     def _reload(self) -> None:
         try:

@@ -64,13 +64,14 @@ def test_where_nothing_can_be_chosen_the_slower_one_stays(manifest: Manifest, st
     assert "no GPU; restore_mono by onnxruntime on cpu in fp32 runs instead" in preparation.state
 
 
-def test_an_engine_that_fails_later_is_retired(manifest: Manifest, steps: Steps,
+def test_an_engine_that_fails_later_is_retired(manifest: Manifest, steps: Steps, monkeypatch: pytest.MonkeyPatch,
                                                caplog: pytest.LogCaptureFixture) -> None:
     best = load(manifest.get("restore_mono"))
     steps.result = Choice(best, "restore_mono by tensorrt")
     steps.go.release(2)
     preparation = Preparation([manifest.get("restore_mono")], (1, 16, 16))
     assert preparation.wait(20)
+    monkeypatch.setattr(background, "load", None)  # frames wait meanwhile: nothing may be loaded
     preparation.retire(EngineError("the GPU fell off the bus"))
     slower = preparation.engine
     assert slower is not None and slower is not best

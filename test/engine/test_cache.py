@@ -40,7 +40,8 @@ def test_any_difference_is_another_engine(changed: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"", lambda data: b"\x00" + data,
                                     lambda data: data.replace(b"engine 1", b"engine 0"), lambda data: data[:20],
-                                    lambda data: data.replace(b'"cpu"', b'"gpu"'), lambda data: data + b"x"])
+                                    lambda data: data.replace(b'"cpu"', b'"gpu"'), lambda data: data + b"x",
+                                    lambda data: data.replace(b'"sha256"', b'"sha255"', 1)])
 def test_a_damaged_or_foreign_file_is_built_anew(damage: object) -> None:
     built()
     file = entries()[0].file

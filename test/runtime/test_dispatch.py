@@ -153,6 +153,17 @@ def test_another_size_is_loaded_and_the_old_one_makes_room(tmp_path: Path, monke
     assert len(bench.dispatch.engines) == 2
 
 
+def test_sizes_that_change_all_the_time_do_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, 350, monkeypatch, *ALL[:1])
+    for height in range(100, 110):
+        shape: Batch = (2, height, 360, 1)
+        assert bench.choices("raindrop", (shape,)) == [] and bench.dispatch.began
+        bench.resident += 100.0
+        bench.loads[-1].finish()
+        assert bench.choices("raindrop", (shape,)) == [("balanced", "general")]
+    assert len(bench.dispatch.engines) == 3
+
+
 def test_eyes_that_differ_need_both_their_restorers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path, 1000, monkeypatch, *ALL)
     shapes: tuple[Batch, ...] = ((1, 540, 720, 1), (1, 540, 720, 3))

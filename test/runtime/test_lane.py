@@ -3,9 +3,12 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotDone
 
 import pytest
 
+from derain_ros.runtime import lane as lane_module
 from derain_ros.runtime.lane import Lane, Late
 
 
@@ -43,6 +46,20 @@ def test_who_waits_gives_up_at_the_deadline_and_nothing_piles_up() -> None:
     while lane.busy_ms and time.monotonic() < until:
         time.sleep(0.001)
     assert done == [1] and lane.run(lambda: 7, 20_000) == 7
+
+
+def test_what_ends_at_the_last_moment_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tardy(Future):  # type: ignore[type-arg]
+        """Is done just after the wait for it has ended."""
+
+        def result(self, timeout: float | None = None) -> object:
+            done = super().result(20)
+            if timeout is not None:
+                raise NotDone
+            return done
+
+    monkeypatch.setattr(lane_module, "Future", Tardy)
+    assert Lane("test").run(lambda: 5, 1) == 5
 
 
 def test_the_thread_ends_with_the_lane() -> None:

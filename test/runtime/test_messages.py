@@ -55,6 +55,15 @@ def test_compressed_colours_come_in_the_order_they_had() -> None:
     assert frame_of(Message(header=HEADER, format="png", data=data)).encoding == "bgr8"
 
 
+def test_a_compressed_image_whose_header_is_damaged_is_told() -> None:
+    data = bytearray(cv2.imencode(".jpg", np.zeros((16, 16), np.uint8))[1].tobytes())
+    size = data.find(b"\xff\xc0") + 5
+    data[size:size + 4] = (65000).to_bytes(2, "big") * 2  # more pixels than OpenCV takes
+    with pytest.raises(ImageError, match="no readable JPEG") as caught:
+        frame_of(Message(header=HEADER, format="jpeg", data=bytes(data)))
+    assert caught.value.reason == "undecodable" and not caught.value.usable
+
+
 def test_ros_is_not_needed() -> None:
     code = ("import sys; import derain_ros.runtime.messages, derain_ros.runtime.status; "
             "sys.exit(bool({'rclpy', 'sensor_msgs', 'diagnostic_msgs'} & set(sys.modules)))")

@@ -470,7 +470,9 @@ def test_a_network_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[.
     pipeline.process(frames)
     monkeypatch.setattr(pipeline_module, "HANG_S", 60.0)
     assert wait_for(lambda: pipeline.state == "ready" and actions(pipeline.process(frames)) == [Action.RESTORED] * 2)
+    assert not pipeline.close(0.0)  # Its thread is still there.
     hanging.go.set()
+    assert pipeline.close(20.0)
 
 
 def test_a_network_that_goes_on_hanging_is_given_up(make: Callable[..., Pipeline], world: World,
