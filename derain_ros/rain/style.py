@@ -82,11 +82,6 @@ class DropStyle:
         )
 
     @classmethod
-    def out_of_focus(cls, rng: np.random.Generator) -> DropStyle:
-        """The drops of this package, of any kind; for the comparison with `sharp`."""
-        return cls.draw(rng)
-
-    @classmethod
     def sharp(cls, rng: np.random.Generator) -> DropStyle:
         """The reference that paper 1 compares with: the same draws, but sharp borders and no brightened interiors."""
         return replace(cls.draw(rng), defocus=0.0, brightness=1.0, glare=0.0, caustic=0.0)
