@@ -96,7 +96,7 @@ def train(folders: TrainingFolders, output: Path, phases: Sequence[RestoreRecipe
         fabric = Fabric(accelerator=machine.accelerator, devices=1,
                         precision=machine.precision)  # type: ignore[arg-type]  # a literal there
         fabric.launch()
-        perceptual = perceptual_features() if recipe.adversarial else None
+        perceptual = perceptual_features(recipe.detector) if recipe.adversarial else None
         checkpoint, stopped = fit(fabric, sample_source(folders, recipe), validation_set(folders, recipe),
                                   output / str(number), recipe, perceptual, machine.workers)
         if stopped:

@@ -25,7 +25,7 @@ MACHINE = Machine("cpu", precision="32-true", workers=0)
 
 @pytest.fixture(autouse=True)
 def no_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "perceptual_features", lambda: None)
+    monkeypatch.setattr(trials, "perceptual_features", lambda detector: None)
 
 
 def test_pairs_to_validate_on_are_not_those_of_the_table(data_folder: Path, tmp_path: Path) -> None:
