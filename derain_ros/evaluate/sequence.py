@@ -20,6 +20,8 @@ from derain_ros.rain.scene import Camera, Scene, pose, rig
 
 COVERAGE = 0.16
 """Share of the view that the drops cover."""
+STILL = 1e-6
+"""Least flicker in grey levels that anything is compared with: a picture that stands still has none."""
 ALLOWED = 1.1
 """Times the clean video's flicker that a restored one may have."""
 
@@ -62,7 +64,7 @@ class Flicker:
     @property
     def ratio(self) -> float:
         """Of the restored video to the clean one, over all pixels."""
-        return self.restored[0] / self.clean[0]
+        return self.restored[0] / max(self.clean[0], STILL)
 
 
 def drive(count: int, rate: float = 20.0, seed: int = 7, width: int = 480, height: int = 360) -> Video:
@@ -124,8 +126,9 @@ def markdown(rows: Sequence[Flicker]) -> str:
              "| sequence | model | clean | wet | restored | restored / clean | holds |", "| --- " * 7 + "|"]
     for row in rows:
         cells = [f"{whole:.2f} ({within:.2f})" for whole, within in (row.clean, row.wet, row.restored)]
+        within = row.restored[1] / max(row.clean[1], STILL)
         lines.append(f"| {row.sequence} | {row.model} | {' | '.join(cells)} | {row.ratio:.2f} "
-                     f"({row.restored[1] / row.clean[1]:.2f}) | {'yes' if row.ratio <= ALLOWED else 'no'} |")
+                     f"({within:.2f}) | {'yes' if row.ratio <= ALLOWED else 'no'} |")
     return "\n".join(lines) + "\n"
 
 

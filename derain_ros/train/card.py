@@ -98,15 +98,22 @@ def training(state: Mapping[str, Any]) -> str:
             break
     defaults = {field.name: field.default for field in fields(RestoreRecipe)}
     for number, phase in enumerate(phases, 1):
-        changed = {key: _without_folders(value) for key, value in phase["recipe"].items()
-                   if key not in defaults or value != defaults[key]}
-        text = yaml.safe_dump(changed, sort_keys=False, default_flow_style=True, width=110).strip()
-        lines += [f"Phase {number}, {phase['step']} steps, `derain train restore --data DATA --config` a file of what "
-                  "differs from the defaults:", "", *(f"    {line}" for line in text.splitlines()), ""]
+        recipe = {key: _without_folders(value) for key, value in phase["recipe"].items() if key != "start_from"}
+        changed = {key: value for key, value in recipe.items() if key in defaults and value != defaults[key]}
+        gone = {key: value for key, value in recipe.items() if key not in defaults}
+        start = "" if number == 1 else f", from the weights of phase {number - 1}"
+        lines += [f"Phase {number}{start}, {phase['step']} steps, `derain train restore --data DATA --config` a file "
+                  "of what differs from the defaults:", "", *(f"    {line}" for line in _flow(changed).splitlines()), ""]
+        if gone:
+            lines += [f"It was trained with an earlier version of that command, and there with {_flow(gone)}", ""]
     held_out = ", ".join(frame.rstrip("_") for frame in HELD_OUT_FRAMES)
     return "\n".join([*lines, f"DATA holds RobotCar(R) crops (Porav et al. 2019), without the frames {held_out}, and "
                       f"photographs on which drops are drawn: {', '.join(CLEAN_FOLDERS)}. Most owners allow research "
                       "use only; no image is part of the model's files."])
+
+
+def _flow(values: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=True, width=110).strip()
 
 
 def _on_meta(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedRestorer:

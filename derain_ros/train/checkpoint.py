@@ -32,7 +32,7 @@ def write(state: dict[str, Any], path: Path) -> None:
 def read(path: Path) -> dict[str, Any]:
     """What a checkpoint of a restorer holds, on the processor; DataError where it is none."""
     try:
-        state = torch.load(path, weights_only=False, map_location="cpu")
+        state = torch.load(path, weights_only=True, map_location="cpu")
         if not isinstance(state, dict) or not {"net", "recipe"} <= state.keys():
             raise KeyError("it holds no network and recipe")
     except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:

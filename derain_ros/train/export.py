@@ -57,7 +57,7 @@ def _tidy(path: Path, dynamic: dict[int, str]) -> None:
 def task_of(checkpoint: Path) -> str:
     """"restore" or "detect", whichever the checkpoint was trained for; ExportError where it is none of ours."""
     try:
-        keys = torch.load(checkpoint, weights_only=False, map_location="cpu").keys()
+        keys = torch.load(checkpoint, weights_only=True, map_location="cpu").keys()
     except (OSError, RuntimeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train`: {error}") from error
     # Only the restorers keep a moving average of their weights.

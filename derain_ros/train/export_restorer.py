@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from derain_ros.nets.fast import STRIDE, FastRestorer
+from derain_ros.nets.fast import RECONSTRUCTED, STRIDE, FastRestorer
 from derain_ros.nets.printed import PrintedRestorer
 from derain_ros.train import checkpoint as checkpoints
 from derain_ros.train.data import DataError
@@ -29,10 +29,10 @@ class RestorerGraph(nn.Module):
         self.net = net.folded() if isinstance(net, PrintedRestorer) else net
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale to 0..1, restore, clamp and round; the mask is 255 where the network is more sure than not."""
+        """Scale to 0..1, restore, clamp and round; the mask is 255 from a logit of RECONSTRUCTED on."""
         out = self.net(image.permute(0, 3, 1, 2).float() * (1 / 255))
         restored = (out.restored.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
-        return restored, (out.mask[:, 0] > 0).to(torch.uint8) * 255
+        return restored, (out.mask[:, 0] > RECONSTRUCTED).to(torch.uint8) * 255
 
 
 def load_restorer(checkpoint: Path) -> tuple[Restorer, dict[str, Any]]:

@@ -76,7 +76,7 @@ class RestoreRecipe:
     beta: float = 0.9
     """Decay of the first moment; 0.5 is usual against a discriminator."""
     weight_decay: float = 1e-4
-    """0 makes plain Adam of AdamW."""
+    """Of AdamW; 0 makes plain Adam of it. Muon has none."""
     average: float = 0.999
     """Decay of the moving average of the weights, which is validated and exported; 0 takes the weights themselves."""
     validate_every: int = 500

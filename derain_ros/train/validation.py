@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from derain_ros.nets.fast import STRIDE
+from derain_ros.nets.fast import RECONSTRUCTED, STRIDE
 from derain_ros.train.data import Pair
 from derain_ros.train.losses import psnr, ssim
 
@@ -38,7 +38,7 @@ def restore(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
     height, width = image.shape[2:]
     beyond = (0, -width % STRIDE, 0, -height % STRIDE)
     out = net(F.pad(image, beyond, mode="replicate"))
-    return out.restored[..., :height, :width].float().clamp(0, 1), out.mask[0, 0, :height, :width] > 0
+    return out.restored[..., :height, :width].float().clamp(0, 1), out.mask[0, 0, :height, :width] > RECONSTRUCTED
 
 
 @torch.no_grad()

@@ -26,7 +26,8 @@ def test_the_phases_of_a_training(tmp_path: Path) -> None:
     torch.save(first, tmp_path / "best.pt")
     last = {"recipe": asdict(RestoreRecipe(steps=22, start_from=str(tmp_path / "best.pt"))), "step": 22}
     text = training(last)
-    assert text.index("Phase 1, 9 steps") < text.index("steps: 11") < text.index("Phase 2, 22 steps")
+    assert text.index("Phase 1, 9 steps") < text.index("steps: 11") < text.index(
+        "Phase 2, from the weights of phase 1, 22 steps")
     assert "seed: 5" in text and "width" not in text, "only what differs from the defaults"
     assert str(tmp_path) not in text and "2400, 7200, 12000" in text
     (tmp_path / "best.pt").unlink()
@@ -46,3 +47,8 @@ def test_blocks_are_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
     text = card.read_text()
     assert "found by a person" in text and "| new |" in text and "| old |" not in text
     assert "Phase 1, 4 steps" in text and "3 steps" not in text and text.count("## Limits") == 1
+
+
+def test_what_no_recipe_has_any_more_is_told_apart() -> None:
+    text = training({"recipe": {**asdict(RestoreRecipe(steps=11)), "patches": 3}, "step": 11})
+    assert "{steps: 11}" in text and "an earlier version of that command, and there with {patches: 3}" in text
