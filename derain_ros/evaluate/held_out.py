@@ -22,7 +22,8 @@ KINDS = {
     "synthetic": "crops of photographs behind drops of our own, which cover 3 to 65 %; true mask: alpha above "
                  f"{OCCLUDED:g}",
     "focused": "whole photographs behind many small drops of our own in fair focus, as on hand-held pictures (after "
-               f"Qian et al.), which cover 4 to 25 %, a kind that training draws, too; true mask: alpha above {OCCLUDED:g}",
+               "Qian et al.), which cover 4 to 25 %, a kind that training draws, too; true mask: alpha above "
+               f"{OCCLUDED:g}",
     "clean": "photographs without drops, which should come back as they are",
 }
 """What each kind of image is; with `_grey` after it, the same in grey for a colour model."""

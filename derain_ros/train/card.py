@@ -98,12 +98,12 @@ def training(state: Mapping[str, Any]) -> str:
             break
     defaults = {field.name: field.default for field in fields(RestoreRecipe)}
     for number, phase in enumerate(phases, 1):
-        recipe = {key: _without_folders(value) for key, value in phase["recipe"].items() if key != "start_from"}
-        changed = {key: value for key, value in recipe.items() if key in defaults and value != defaults[key]}
+        recipe = {key: value for key, value in phase["recipe"].items() if key != "start_from"}
+        changed = _flow({key: value for key, value in recipe.items() if key in defaults and value != defaults[key]})
         gone = {key: value for key, value in recipe.items() if key not in defaults}
         start = "" if number == 1 else f", from the weights of phase {number - 1}"
         lines += [f"Phase {number}{start}, {phase['step']} steps, `derain train restore --data DATA --config` a file "
-                  "of what differs from the defaults:", "", *(f"    {line}" for line in _flow(changed).splitlines()), ""]
+                  "of what differs from the defaults:", "", *(f"    {line}" for line in changed.splitlines()), ""]
         if gone:
             lines += [f"It was trained with an earlier version of that command, and there with {_flow(gone)}", ""]
     held_out = ", ".join(frame.rstrip("_") for frame in HELD_OUT_FRAMES)
@@ -113,7 +113,8 @@ def training(state: Mapping[str, Any]) -> str:
 
 
 def _flow(values: Mapping[str, Any]) -> str:
-    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=True, width=110).strip()
+    values = {key: _without_folders(value) for key, value in values.items()}
+    return yaml.safe_dump(values, sort_keys=False, default_flow_style=True, width=110).strip()
 
 
 def _on_meta(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedRestorer:
