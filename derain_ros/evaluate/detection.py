@@ -12,8 +12,9 @@ from rich.progress import track
 
 from derain_ros.engine import Engine
 from derain_ros.evaluate.alarm_figures import Figure, alarms_at_recall, area, calibration_error, overlap, share
+from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.frame import Anomaly, Frame
-from derain_ros.nets.detector import CLASSES
+from derain_ros.nets.detector import CLASSES, SIZE
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops
 from derain_ros.runtime.detect import Detector
@@ -88,9 +89,9 @@ class DetectionReport:
             writer.writerows(asdict(image) for image in self.images)
 
 
-def evaluate(engine: Engine, data: Path, on_score: float = 0.6, views: int = 2000, seed: int = 7) -> DetectionReport:
+def evaluate(engine: Engine, data: Path, on_score: float = 0.6, views: int = 1200, seed: int = 7) -> DetectionReport:
     """Run a detector through the runtime's own stage on the pictures below `data`; a view counts as affected from
-    `on_score`. Raises DataError where data is missing.
+    `on_score`. Raises DataError where data is missing, EvaluationError for a detector of other classes or size.
 
     `real_wet`, `real_dry`: crops of three whole frames of a wet lens and of the dry one beside it. `camvid`, `bsds500`,
     `msrs`, `roadscene`, `kitti`: clean photographs, whole. `wet`, `dirty`: the same photographs, each behind drops and
@@ -103,6 +104,9 @@ def evaluate(engine: Engine, data: Path, on_score: float = 0.6, views: int = 200
     by itself. `false_alarms_at_98_recall`: of all clean photographs, at the score that 98 % of `wet`, `dirty` and
     `real_wet` reach. The calibration error is over all answers about views, `_of_score` over their scores alone.
     """
+    if (engine.model.classes, engine.model.size) != (CLASSES, SIZE):
+        raise EvaluationError(f"{engine.model.name}: tells {', '.join(engine.model.classes)} on {engine.model.size}; "
+                              f"only detectors of {', '.join(CLASSES)} on {SIZE} can be measured: train and export one")
     detector, pictures = Detector(engine), find_pictures(data, "evaluation")
     sequence = data / "kitti_stereo" / "sequence_1"
     stereo = {side: image_files(sequence / f"image_{side}") for side in "lr"}

@@ -24,9 +24,13 @@ IGNORED = 255
 WHOLE = 254
 """Value of a cell that is affected as a whole, and of a severity of 1."""
 
-MIX = {"clean": 0.15, "spoiled": 0.25, "raindrop": 0.22, "dirt": 0.10, "streak": 0.05, "night_rain": 0.06,
-       "several": 0.08, "real drops": 0.05, "real rain": 0.04}
+MIX = {"clean": 0.28, "spoiled": 0.14, "raindrop": 0.24, "dirt": 0.11, "streak": 0.05, "night_rain": 0.05,
+       "several": 0.06, "real drops": 0.04, "real rain": 0.03}
 """Share of each kind of view in training; `spoiled` is clean glass with a hard negative of `negatives`."""
+
+SPOILED = 0.3
+"""Share of the rendered anomalies on a spoiled scene, and of those in a strong exposure: as of the clean views. With
+fewer, the network takes a sharp picture for a sign of drops."""
 
 SOURCES = {"camvid": 0.24, "bsds500": 0.27, "msrs": 0.20, "llvip": 0.04, "roadscene": 0.12, "real": 0.13}
 """Share of each source among the clean pictures."""
@@ -76,10 +80,11 @@ def draw_view(pictures: Pictures, rng: np.random.Generator, kind: str | None = N
         pair = _crop([read_grey(p) for p in paths], rng)
         return _real((pair[0], pair[1]), "night_rain" if is_night(paths[1]) else "streak", rng)
     clean = _crop([_clean_picture(pictures, rng)], rng)[0]
-    strong = kind == "spoiled" or rng.random() < 0.1
-    if kind == "spoiled" and rng.random() < 0.8 or rng.random() < 0.15:
+    clean_glass = kind in ("clean", "spoiled")
+    strong = kind == "spoiled" or not clean_glass and rng.random() < SPOILED
+    if kind == "spoiled" and rng.random() < 0.8 or not clean_glass and rng.random() < SPOILED:
         clean = spoil_scene(clean, _clean_picture(pictures, rng), rng)
-    if kind in ("clean", "spoiled"):
+    if clean_glass:
         image = to_detector(exposure_table(rng, strong)[clean])
         labels = np.array([int(name == "clean") for name in CLASSES], np.int8)
         return View(spoil_signal(image, rng, strong), labels, np.zeros(CELLS, np.uint8), 0, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ pytest.importorskip("torch")
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.alarm_figures import Figure, auroc  # noqa: E402
 from derain_ros.evaluate.detection import DetectionReport, evaluate  # noqa: E402
+from derain_ros.evaluate.restoration import EvaluationError  # noqa: E402
 from derain_ros.frame import Frame  # noqa: E402
 from derain_ros.manifest import Manifest, Model  # noqa: E402
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE  # noqa: E402
@@ -66,7 +68,8 @@ def test_a_detector_that_always_cries_wolf_and_one_that_never_does(pictures_fold
     assert figures["false_alarms_at_98_recall"] == 1.0 and report.threshold == pytest.approx(score)
     column = 1 if affected else 0
     assert report.confusion.sum() == report.confusion[:, column].sum() > 15
-    assert figures["class_accuracy"] == pytest.approx(report.confusion[column, column] / report.confusion.sum())
+    right = report.confusion[column, column] / report.confusion.sum()
+    assert figures["class_accuracy_faint_too"] == pytest.approx(right)
     drops = [image for image in report.images if image.group == "wet"]
     assert figures["mask_iou_wet"] == pytest.approx(sum(i.intersection for i in drops) / (len(drops) * np.prod(CELLS)))
     assert 0.0 < figures["mask_iou"] < 0.9
@@ -90,6 +93,13 @@ def test_report_is_readable() -> None:
     assert "| real_auroc | 0.9877 | 0.9000 to 1.0000 | 42 |" in report.markdown()
     assert "| raindrop | 2 | 7 |" in report.markdown() and "0.310" in report.markdown()
     assert report.figures == {"real_auroc": 0.98765}
+
+
+def test_a_detector_of_other_classes_is_refused(tmp_path: Path) -> None:
+    engine = Constant(0.5)
+    engine.model = replace(engine.model, classes=CLASSES[:4])
+    with pytest.raises(EvaluationError, match="detect: tells clean, raindrop, dirt, streak on"):
+        evaluate(engine, tmp_path)
 
 
 @needs_data
