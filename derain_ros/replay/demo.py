@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from derain_ros.config import Config
+from derain_ros.frame import Frame, FrameSet
+from derain_ros.manifest import Manifest
 from derain_ros.replay import report
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
@@ -16,6 +20,7 @@ from derain_ros.replay.player import play
 from derain_ros.replay.quality import compare
 from derain_ros.replay.records import ReplayError
 from derain_ros.replay.topics import choose
+from derain_ros.runtime.pipeline import Pipeline
 
 DRIVE, TRUTH, CLEANED, REPORT = "drive", "truth", "cleaned", "report.html"
 
@@ -45,6 +50,7 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     with BagReader(bag) as reader:
         cameras = choose(reader.topics)
         config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal))
+        measure_engines(config, drive, models, step("Measuring engines, once"))
         account = play(reader, cleaned, cameras, config, models, progress=step("Playing through the node"))
     told = step("Comparing with the truth")
     wet = {camera: drive.truth(camera) for camera in cameras.images}
@@ -56,6 +62,17 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     report.write(page, f"derain: a rainy drive of {drive.seconds:g} s", tables, account, quality, wet)
     told(2, 2)
     return Demonstration(bag, cleaned, page, account, tables)
+
+
+def measure_engines(config: Config, drive: Drive, models: Path | None, told: Callable[[int, int], None]) -> None:
+    """Choose the engines for frames of the drive's size, which is remembered: a node that must do so at its start
+    passes the first seconds on."""
+    pipeline = Pipeline(replace(config, gating=False), Manifest.load(models))
+    pipeline.load()
+    told(1, 2)
+    frame = Frame(np.zeros((drive.height, drive.width), np.uint8), "mono8")
+    pipeline.process(FrameSet(dict.fromkeys(config.cameras, frame)))
+    told(2, 2)
 
 
 def _clear(directory: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from derain_ros.frame import Frame
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Scene, pose, rig
+from derain_ros.rain.style import DropStyle
 from derain_ros.replay.bag import BagWriter
 from derain_ros.replay.images import camera_info, header_of, image_of
 
@@ -102,8 +103,10 @@ class _Renderer:
 
     def __init__(self, drive: Drive) -> None:
         self.drive, self.rig, self.scene = drive, rig(drive.width, drive.height), Scene(drive.seed)
-        self.drops = {camera: LensDrops(drive.height, drive.width, np.random.default_rng([drive.seed, k]), COVERAGE)
-                      for k, camera in enumerate(("left", "right"))}
+        self.drops = {}
+        for k, camera in enumerate(("left", "right")):
+            rng = np.random.default_rng([drive.seed, k])
+            self.drops[camera] = LensDrops(drive.height, drive.width, rng, COVERAGE, DropStyle.draw(rng, "heavy"))
 
     @staticmethod
     def start(drive: Drive) -> None:

@@ -15,7 +15,7 @@ import onnx  # noqa: E402
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.restoration import restore  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
-from derain_ros.nets.fast import STRIDE, FastRestorer  # noqa: E402
+from derain_ros.nets.fast import RECONSTRUCTED, STRIDE, FastRestorer  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
 from derain_ros.train.export import ExportError  # noqa: E402
 from derain_ros.train.export_restorer import RestorerGraph, load_restorer, to_grey  # noqa: E402
@@ -30,6 +30,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = FastRestorer(3, 16, 2)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
+    torch.nn.init.constant_(net.mask.bias, RECONSTRUCTED)  # so that there are pixels on either side
     path = tmp_path_factory.mktemp("runs") / "last.pt"
     return written(net, RestoreRecipe(width=16, blocks=2), path)
 
@@ -42,6 +43,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for parameter in net.parameters():
         if parameter.ndim == 4:
             torch.nn.init.kaiming_normal_(parameter)
+    torch.nn.init.constant_(net.mask.bias, RECONSTRUCTED)
     for _ in range(5):
         net(torch.rand(2, 3, 64, 64))
     return written(net, RestoreRecipe(network="printed"), tmp_path_factory.mktemp("runs") / "last.pt")
@@ -110,7 +112,7 @@ def test_the_printed_network_is_folded(printed: Path, tmp_path: Path, name: str,
     expected = (out.restored[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy().reshape(image.shape)
     restored, mask = restore(load(model), image)
     assert np.mean(np.abs(restored.astype(int) - expected) > 1) < 1e-3 and np.ptp(restored) > 5
-    assert np.mean((mask > 0) == (out.mask[0, 0].numpy() > 0)) > 0.999
+    assert np.mean((mask > 0) == (out.mask[0, 0].numpy() > RECONSTRUCTED)) > 0.999
 
 
 def test_grey_is_folded_from_colour_of_the_printed_network(printed: Path) -> None:
