@@ -29,8 +29,8 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Muon for the weights of convolutions, seen as matrices (outputs, inputs x kernel); Adam for everything else.
 
-    On the restorers it reaches in 500 steps what AdamW reaches in about 1500: every direction of a filter bank learns,
-    not just the few with large gradients.
+    On the small fast network, 500 steps of 8 crops of 128x128 gave 16.0 dB on held-out pairs at the best of five rates,
+    and 13.9 dB by AdamW, of which one rate was tried.
     """
 
     def __init__(self, net: nn.Module, rate: float, momentum: float = 0.95) -> None:
