@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,12 +19,18 @@ ENERGY = 2.0
 """How many times the contrast of one view may be that of the other: what glass and water blur has little."""
 CONTRAST = 2.0
 """Contrast in grey levels under which views cannot be told apart."""
-CELLS = 3
-"""Cells that a region must have at the least to be looked for: fewer may look alike by chance."""
+HEIGHT = 136
+"""Rows, about, of the views that are compared; larger ones are made smaller: SAME and CONTRAST are of this size."""
+APART = 8
+"""Pixels of such a view within which affected cells belong to one region."""
+SMALLEST = 150
+"""Pixels of such a view that a region must have at the least to be looked for: fewer may look alike by chance."""
 LARGEST = 0.5
 """Share of the view from which on a region is no thing in the scene, whatever the other eye shows."""
 REGIONS = 6
 """Regions of each eye that are looked for, the largest first."""
+POINTS = 128
+"""Pixels of a region that are compared: more of them say no more."""
 DISPARITY, TILT = 0.16, 0.03
 """How far apart both eyes may see a thing, as shares of the width, and of the height for cameras not quite level."""
 REMAINS = 0.01
@@ -40,53 +47,80 @@ def seen_by_one_eye(views: np.ndarray, anomalies: Sequence[Anomaly], on_score: f
     """
     if not any(anomaly.kind in ON_THE_LENS and anomaly.mask.any() for anomaly in anomalies):
         return list(anomalies)
+    # The last row of cells may lie half outside of the view.
+    cell = -(-views.shape[1] // anomalies[0].mask.shape[0])
+    shrink = math.gcd(cell, max(1, round(views.shape[1] / HEIGHT)))
+    cell //= shrink
     # What differs between cameras and along a blurred drop is the brightness of areas; what is the same is edges.
-    edges = [_edges(view[..., 0]) for view in views]
+    edges = [_Edges(view[..., 0], shrink) for view in views]
     checked = []
     for eye, anomaly in enumerate(anomalies):
         if anomaly.kind not in ON_THE_LENS or not anomaly.mask.any():
             checked.append(anomaly)
             continue
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(anomaly.mask, connectivity=8)
+        near = np.ones((2 * (APART // cell // 2) + 1,) * 2, np.uint8)
+        count, labels = cv2.connectedComponents(cv2.dilate(anomaly.mask, near), connectivity=8)
+        labels[anomaly.mask == 0] = 0
+        sizes = np.bincount(labels.ravel(), minlength=count)
         mask = anomaly.mask.copy()
-        for label in sorted(range(1, count), key=lambda n: -stats[n, cv2.CC_STAT_AREA])[:REGIONS]:
-            x, y, width, height, cells = stats[label]
-            region = labels[y:y + height, x:x + width] == label
-            looked_for = CELLS <= cells < LARGEST * mask.size
-            if looked_for and _seen_by_both(edges[eye], edges[1 - eye], region, (x, y), mask.shape, eye):
-                mask[labels == label] = 0
+        for label in sorted(range(1, count), key=lambda n: -sizes[n])[:REGIONS]:
+            region = labels == label
+            looked_for = sizes[label] * cell * cell >= SMALLEST and sizes[label] < LARGEST * mask.size
+            if looked_for and _seen_by_both(edges[eye], edges[1 - eye], region, cell, eye):
+                mask[region] = 0
         checked.append(_with_mask(anomaly, mask, on_score))
     return checked
 
 
-def _edges(view: np.ndarray) -> np.ndarray:
-    """(h, w) float32: the view without the brightness of its areas."""
-    smooth = cv2.GaussianBlur(view.astype(np.float32), (0, 0), 0.8)
-    return smooth - cv2.blur(smooth, (15, 15))
+class _Edges:
+    """The view (h, w), so many times smaller, without the brightness of its areas.
+
+    `flat` are its rows of `stride` float32, with a margin of zeros as wide as things are looked for; `tilt` and `reach`
+    are how far that is, up and down and along a row.
+    """
+
+    def __init__(self, view: np.ndarray, shrink: int) -> None:
+        small = cv2.resize(view, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA).astype(np.float32)
+        smooth = cv2.GaussianBlur(small, (0, 0), 0.8)
+        self.height, self.width = small.shape
+        self.tilt, self.reach = round(TILT * self.height), round(DISPARITY * self.width)
+        down, along = self.tilt + 1, self.reach + 1
+        wide = cv2.copyMakeBorder(smooth - cv2.blur(smooth, (15, 15)), down, down, along, along, cv2.BORDER_CONSTANT)
+        self.flat, self.stride = wide.ravel(), wide.shape[1]
+
+    def points(self, region: np.ndarray, cell: int) -> np.ndarray:
+        """Indices into `flat` of POINTS pixels of the region at the most, evenly chosen."""
+        rows, columns = np.nonzero(region)
+        pixels = len(rows) * cell * cell
+        chosen, within = np.divmod(np.linspace(0, pixels - 1, min(POINTS, pixels)).astype(np.intp), cell * cell)
+        ys = np.minimum(rows[chosen] * cell + within // cell, self.height - 1)
+        xs = np.minimum(columns[chosen] * cell + within % cell, self.width - 1)
+        return (ys + self.tilt + 1) * self.stride + xs + self.reach + 1
 
 
-def _seen_by_both(here: np.ndarray, there: np.ndarray, region: np.ndarray, corner: tuple[int, int],
-                  cells: tuple[int, ...], eye: int) -> bool:
-    """Whether the other eye shows what is in `region`, cells from `corner` (x, y) on, with the same contrast."""
-    height, width = here.shape
-    cell_h, cell_w = height // cells[0], width // cells[1]
-    x, y = corner[0] * cell_w, corner[1] * cell_h
-    inside = np.kron(region, np.ones((cell_h, cell_w), np.uint8)).astype(np.float32)
-    patch = here[y:y + inside.shape[0], x:x + inside.shape[1]]
-    inside = inside[:patch.shape[0], :patch.shape[1]]
-    own = float(np.sqrt((patch * patch * inside).sum() / inside.sum()))
-    if own < CONTRAST:
+def _seen_by_both(here: _Edges, there: _Edges, region: np.ndarray, cell: int, eye: int) -> bool:
+    """Whether the other eye shows what is in `region`, cells of so many pixels, with the same contrast."""
+    points = here.points(region, cell)
+    own = here.flat[points]
+    contrast = float(np.sqrt(own @ own / len(own)))
+    if contrast < CONTRAST:
         return False
+
+    def alike(down: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The places so many rows and columns away, how they correlate, and their contrasts."""
+        shifts = (down[:, None] * there.stride + along).reshape(-1, 1)
+        seen = there.flat[points + shifts]
+        contrasts = np.sqrt(np.einsum("ij,ij->i", seen, seen) / len(own))
+        return shifts[:, 0], seen @ own / np.maximum(contrasts * contrast * len(own), 1e-6), contrasts
+
     # The left eye sees things further to the right than the right eye does.
-    reach, tilt = round(DISPARITY * width), round(TILT * height)
-    left, right = (reach, tilt) if eye == 0 else (tilt, reach)
-    x0, x1 = max(0, x - left), min(width, x + patch.shape[1] + right)
-    y0, y1 = max(0, y - tilt), min(height, y + patch.shape[0] + tilt)
-    alike = cv2.matchTemplate(there[y0:y1, x0:x1], patch, cv2.TM_CCORR_NORMED, mask=inside)
-    _, best, _, (dx, dy) = cv2.minMaxLoc(np.nan_to_num(alike, nan=0.0, posinf=0.0, neginf=0.0))
-    other = there[y0 + dy:y0 + dy + patch.shape[0], x0 + dx:x0 + dx + patch.shape[1]]
-    contrast = float(np.sqrt((other * other * inside).sum() / inside.sum()))
-    return best >= SAME and own / ENERGY <= contrast <= own * ENERGY
+    left, right = (there.reach, there.tilt) if eye == 0 else (there.tilt, there.reach)
+    # Edges are wider than a pixel: every other place tells where to look closely.
+    shifts, correlations, _ = alike(np.arange(-there.tilt, there.tilt + 1, 2), np.arange(-left, right + 1, 2))
+    points = points + shifts[correlations.argmax()]
+    _, correlations, contrasts = alike(np.arange(-1, 2), np.arange(-1, 2))
+    best = int(correlations.argmax())
+    return bool(correlations[best] >= SAME and contrast / ENERGY <= contrasts[best] <= contrast * ENERGY)
 
 
 def _with_mask(anomaly: Anomaly, mask: np.ndarray, on_score: float) -> Anomaly:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -10,9 +12,17 @@ from derain_ros.rain.scene import Scene, rig
 from derain_ros.runtime import crosscheck
 from derain_ros.runtime.crosscheck import seen_by_one_eye
 
-VIEW = (136, 184)
-CELLS = (17, 23)
 ON = 0.6
+
+
+VIEW, CELLS = (136, 184), (17, 23)
+
+
+@pytest.fixture(params=[(VIEW, CELLS), ((270, 360), (68, 90))], ids=["coarse", "fine"], autouse=True)
+def detector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes of a detector's view and mask; of the finer one the last row of cells is half outside."""
+    monkeypatch.setattr(sys.modules[__name__], "VIEW", request.param[0])
+    monkeypatch.setattr(sys.modules[__name__], "CELLS", request.param[1])
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +132,7 @@ def test_rain_in_the_air_of_one_eye_stays_where_the_other_sees_a_poster(pairs: l
 def test_a_view_without_contrast_or_covered_as_a_whole_is_left_alone() -> None:
     flat = [np.full((540, 720), 90, np.uint8)] * 2
     some = np.zeros(CELLS, np.uint8)
-    some[4:9, 4:9] = 255
+    some[CELLS[0] // 4:CELLS[0] // 2, CELLS[0] // 4:CELLS[0] // 2] = 255
     assert [found.kind for found in check(flat, [some, some])] == ["raindrop"] * 2
     noise = np.random.default_rng(5).integers(0, 256, (540, 720), np.uint8)
     textured = [cv2.GaussianBlur(noise, (0, 0), 6)] * 2
@@ -132,7 +142,7 @@ def test_a_view_without_contrast_or_covered_as_a_whole_is_left_alone() -> None:
 
 
 def test_clean_eyes_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crosscheck, "_edges", lambda view: 1 / 0)
+    monkeypatch.setattr(crosscheck, "_Edges", lambda view, shrink: 1 / 0)
     anomalies = [Anomaly("clean", 0.1, 0.0, np.zeros(CELLS, np.uint8))] * 2
     assert seen_by_one_eye(np.zeros((2, *VIEW, 1), np.uint8), anomalies, ON) == anomalies
 
