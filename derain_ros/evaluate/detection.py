@@ -20,7 +20,7 @@ from derain_ros.rain.drops import LensDrops
 from derain_ros.runtime.detect import Detector
 from derain_ros.train.data import image_files
 from derain_ros.train.pictures import Pictures, find_pictures, read_grey
-from derain_ros.train.views import IGNORED, MIX, UNKNOWN, WHOLE, View, draw_view, per_cell, to_detector
+from derain_ros.train.views import FAINT, IGNORED, MIX, UNKNOWN, WHOLE, View, cells_of, draw_view, lost, to_detector
 
 RECALL = 0.98
 """Of frames with more than COVERED of the view covered: there the false alarms are counted."""
@@ -95,9 +95,9 @@ def evaluate(engine: Engine, data: Path, on_score: float = 0.6, views: int = 120
 
     `real_wet`, `real_dry`: crops of three whole frames of a wet lens and of the dry one beside it. `camvid`, `bsds500`,
     `msrs`, `roadscene`, `kitti`: clean photographs, whole. `wet`, `dirty`: the same photographs, each behind drops and
-    every third behind dirt, over 2 to 50 % of the view. `rain`: road scenes in rain. `view ...`: rendered as for
-    training, harder: cropped, spoiled, in any exposure. `kitti ...`: the left lens behind drops. `photograph`: real
-    ones through wet glass, without truth but that there are drops.
+    every third behind dirt, over 2 to 50 % of the view, of which counts what can be seen. `rain`: road scenes in rain.
+    `view ...`: rendered as for training, harder: cropped, spoiled, in any exposure. `kitti ...`: the left lens behind
+    drops. `photograph`: real ones through wet glass, without truth but that there are drops.
 
     `class_accuracy`: share of rendered views, clean or with one class that covers more than 2 %, of which the very
     class is found; `_faint_too`: with those that cover less. `label_accuracy`: share of right answers about each class
@@ -160,9 +160,15 @@ def _covered(detector: Detector, paths: list[Path], pictures: Pictures, on_score
             else:
                 glass = LensDirt(height, width, rng, coverage)
             affected, alpha = glass.apply(image)
-            truth = np.rint(WHOLE * np.clip((per_cell(to_detector(alpha)) - 0.1) / 0.4, 0.0, 1.0))
-            yield _judge(detector, affected, group, "raindrop" if group == "wet" else "dirt",
-                         float(np.mean(alpha > 0.3)), on_score, path.name, truth)
+            covered, truth = _truth(image, affected, alpha)
+            yield _judge(detector, affected, group, "raindrop" if group == "wet" else "dirt", covered, on_score,
+                         path.name, truth)
+
+
+def _truth(image: np.ndarray, affected: np.ndarray, alpha: np.ndarray) -> tuple[float, np.ndarray]:
+    """The share of the view that is covered, and can be seen to be; and the cells that are."""
+    cover, gone = to_detector(alpha), lost(to_detector(affected), to_detector(image))
+    return float(np.mean((cover > 0.3) & (gone > FAINT))), cells_of(cover, gone)
 
 
 def _kitti(detector: Detector, paths: list[Path], on_score: float, seed: int) -> Iterator[Judged]:
@@ -171,8 +177,8 @@ def _kitti(detector: Detector, paths: list[Path], on_score: float, seed: int) ->
             image = read_grey(path)
             glass = LensDrops(image.shape[0], image.shape[1], np.random.default_rng((seed, number)), coverage)
             affected, alpha = glass.apply(image)
-            yield _judge(detector, affected, f"kitti {round(100 * coverage)}", "raindrop", float(np.mean(alpha > 0.3)),
-                         on_score, path.name)
+            yield _judge(detector, affected, f"kitti {round(100 * coverage)}", "raindrop",
+                         _truth(image, affected, alpha)[0], on_score, path.name)
 
 
 def _views(detector: Detector, pictures: Pictures, on_score: float, count: int, seed: int

@@ -27,7 +27,7 @@ class LensDirt:
         self._scatter, tint, veil, grain = 0.0, 0.08, 0.0, 0.12
         if self.kind == "dust":
             field = _specks(height, width, rng)
-            opacity, shade, sigma = rng.uniform(0.4, 0.85), rng.uniform(0.4, 1.3), rng.uniform(0.0008, 0.004)
+            opacity, shade, sigma = rng.uniform(0.4, 0.85), rng.uniform(0.4, 1.3), rng.uniform(0.001, 0.006)
             veil = rng.uniform(0.0, 0.25)
         elif self.kind == "mud":
             field = _splashes(height, width, rng, coverage)
@@ -39,11 +39,11 @@ class LensDirt:
             self._scatter = rng.uniform(0.3, 0.8)
         elif self.kind == "fingerprint":
             field = _prints(height, width, rng, coverage)
-            opacity, shade, sigma = rng.uniform(0.5, 0.8), rng.uniform(0.9, 1.5), rng.uniform(0.0005, 0.002)
+            opacity, shade, sigma = rng.uniform(0.5, 0.8), rng.uniform(0.9, 1.5), rng.uniform(0.001, 0.006)
             self._scatter, tint = rng.uniform(0.3, 0.7), 0.0
         else:
             field = _scratches(height, width, rng, coverage)
-            opacity, shade, sigma = rng.uniform(0.55, 0.85), rng.uniform(1.0, 2.0), rng.uniform(0.0005, 0.0015)
+            opacity, shade, sigma = rng.uniform(0.55, 0.85), rng.uniform(1.0, 2.0), rng.uniform(0.0005, 0.003)
             self._scatter, tint = 0.4, 0.0
         cover = _cover(field, coverage, sigma * height)
         if coverage > 0:

@@ -16,7 +16,7 @@ from derain_ros.train.negatives import exposure_table, spoil_scene, spoil_signal
 from derain_ros.train.pictures import Pictures, is_night, read_grey
 
 UNKNOWN = -1
-"""Label of a class of which it cannot be said whether it is there: too faint to be asked for."""
+"""Label of a class of which it cannot be said whether it is there: it was added, but can hardly be seen."""
 
 IGNORED = 255
 """Value of a cell or of a severity that is not known."""
@@ -32,6 +32,12 @@ SPOILED = 0.3
 """Share of the rendered anomalies on a spoiled scene, and of those in a strong exposure: as of the clean views. With
 fewer, the network takes a sharp picture for a sign of drops."""
 
+FALLING = ("streak", "night_rain")
+"""What is in the scene, not on the glass."""
+
+VISIBLE, FAINT = 0.25, 0.1
+"""Share of the local structure that is lost from where on something is seen, and up to where nothing is."""
+
 SOURCES = {"camvid": 0.24, "bsds500": 0.27, "msrs": 0.20, "llvip": 0.04, "roadscene": 0.12, "real": 0.13}
 """Share of each source among the clean pictures."""
 
@@ -44,7 +50,8 @@ class View:
     """One sample.
 
     `image` grey uint8 of SIZE; `labels` int8 (K,) by class: 1 there, 0 not, UNKNOWN; `cells` uint8 of CELLS: share
-    affected from 0 to WHOLE, or IGNORED; `severity` likewise. `coverage`: share of the frame covered, by the rendering.
+    affected from 0 to WHOLE, or IGNORED; `severity` likewise. `coverage`: share of the frame that is covered, and can
+    be seen to be.
     """
 
     image: np.ndarray
@@ -56,12 +63,13 @@ class View:
 
 @dataclass
 class _Scene:
-    """A view in the making: with and without what is on the glass or falls before it, and how much of it is where."""
+    """A view in the making: with and without what is on the glass or falls before it, how much of it is where, and the
+    picture before and after each kind of it was added."""
 
     affected: np.ndarray
     clean: np.ndarray
     cover: np.ndarray
-    labels: dict[str, int]
+    layers: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def to_detector(image: np.ndarray) -> np.ndarray:
@@ -117,32 +125,43 @@ def _render(clean: np.ndarray, kinds: tuple[str, ...], outlines: list[np.ndarray
 
 
 def _lay(scene: _Scene, kind: str, image: np.ndarray, alpha: np.ndarray) -> None:
-    """Add a layer to the scene, of alpha (H, W) in [0, 1]; what can hardly be seen of it is not to be asked for."""
-    step = cv2.absdiff(image, scene.affected)
-    falling = kind in ("streak", "night_rain")
-    visible = np.mean(step > 8) > (0.01 if falling else 0.003) and (falling or np.mean(alpha > 0.3) > 0.003)
-    scene.labels[kind] = 1 if visible else UNKNOWN
+    """Add a layer to the scene, of alpha (H, W) in [0, 1]."""
     # Streaks are thin: what they affect is their neighbourhood.
-    share = np.minimum(1.0, 2.5 * cv2.blur(alpha, (3 * CELL, 3 * CELL))) if falling else alpha
+    share = np.minimum(1.0, 2.5 * cv2.blur(alpha, (3 * CELL, 3 * CELL))) if kind in FALLING else alpha
     scene.cover = np.maximum(scene.cover, share)
+    scene.layers[kind] = scene.affected, image
     scene.affected = image
 
 
 def _finish(scene: _Scene, rng: np.random.Generator, strong: bool) -> View:
-    """The view of a rendered scene after exposure, scaling and noise."""
+    """The view of a rendered scene after exposure, scaling and noise; what cannot be seen then is not to be asked for.
+
+    Drops before a blank sky or in the dark, and dirt under the noise, hide nothing.
+    """
     table = exposure_table(rng, strong)
     image, other = to_detector(table[scene.affected]), to_detector(table[scene.clean])
-    if np.mean(cv2.absdiff(image, other) > 6) < 0.003:  # too dark or too bright to show it
-        scene.labels = dict.fromkeys(scene.labels, UNKNOWN)
+    noisy = spoil_signal(image, rng, strong)
+    noise = float(np.mean((noisy.astype(np.float32) - image) ** 2))
+    labels = np.zeros(len(CLASSES), np.int8)
+    for kind, (before, after) in scene.layers.items():
+        changed = lost(to_detector(table[after]), to_detector(table[before]), noise)
+        seen = np.mean(changed > FAINT) > 0.05 if kind in FALLING else np.mean(changed > VISIBLE) > 0.01
+        labels[CLASSES.index(kind)] = 1 if seen else UNKNOWN
+    labels[0] = 0 if (labels == 1).any() else UNKNOWN
     cover = to_detector(scene.cover)
-    share = per_cell(cover)
-    cells = np.rint(WHOLE * np.clip((share - 0.1) / 0.4, 0.0, 1.0)).astype(np.uint8)
-    labels = np.array([0, *(scene.labels.get(name, 0) for name in CLASSES[1:])], np.int8)
-    if not (labels == 1).any():
-        labels[0] = UNKNOWN
-        cells[cells > 0] = IGNORED
-    return View(spoil_signal(image, rng, strong), labels, cells, severity_of(image, other),
-                float(np.mean(cover > 0.3)))
+    gone = lost(image, other, noise)
+    cells = cells_of(cover, gone)
+    return View(noisy, labels, cells, round(WHOLE * float(gone.mean())), float(np.mean((cover > 0.3) & (gone > FAINT))))
+
+
+def cells_of(cover: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """The truth about the cells, from what is covered and what is `lost`, maps (H, W) of SIZE.
+
+    A cell counts as a whole from half of it on. Where it is covered but nothing can be seen of it, it is IGNORED.
+    """
+    cells = np.rint(WHOLE * np.clip((per_cell(cover) - 0.1) / 0.4, 0.0, 1.0)).astype(np.uint8)
+    cells[(cells > 0) & (per_cell(gone) < FAINT)] = IGNORED
+    return cells
 
 
 def _real(pair: tuple[np.ndarray, np.ndarray], kind: str, rng: np.random.Generator) -> View:
@@ -159,18 +178,21 @@ def _real(pair: tuple[np.ndarray, np.ndarray], kind: str, rng: np.random.Generat
     visible = np.mean(difference > 8) > 0.02
     labels = np.array([0 if visible else UNKNOWN, *((1 if visible else UNKNOWN) if name == kind else 0
                                                     for name in CLASSES[1:])], np.int8)
-    return View(spoil_signal(image, rng, False), labels, cells, severity_of(image, other),
+    return View(spoil_signal(image, rng, False), labels, cells, round(WHOLE * float(lost(image, other).mean())),
                 float(np.mean(cells == WHOLE)))
 
 
-def severity_of(image: np.ndarray, clean: np.ndarray) -> int:
-    """1 - SSIM of two grey uint8 images over windows of 8x8 pixels, in steps of 1 / WHOLE."""
+def lost(image: np.ndarray, clean: np.ndarray, noise: float = 0.0) -> np.ndarray:
+    """How much of the local structure of `clean` is gone in `image`, both grey (H, W) uint8: 1 - SSIM over windows of
+    8x8 pixels, (H, W) float32 in [0, 1]. What drowns in a noise of the variance `noise` is not missed.
+    """
     a, b = image.astype(np.float32), clean.astype(np.float32)
     mean_a, mean_b, aa, bb, ab = (cv2.blur(x, (8, 8)) for x in (a, b, a * a, b * b, a * b))
     variances = aa - mean_a**2 + bb - mean_b**2
-    similarity = (2 * mean_a * mean_b + 6.5) * (2 * (ab - mean_a * mean_b) + 58.5)
-    similarity = similarity / ((mean_a**2 + mean_b**2 + 6.5) * (variances + 58.5))
-    return round(WHOLE * float(np.clip(1.0 - similarity.mean(), 0.0, 1.0)))
+    of_means, of_structure = 6.5 + noise / 8, 58.5 + 4 * noise
+    similarity = (2 * mean_a * mean_b + of_means) * (2 * (ab - mean_a * mean_b) + of_structure)
+    similarity = similarity / ((mean_a**2 + mean_b**2 + of_means) * (variances + of_structure))
+    return np.clip(1.0 - similarity, 0.0, 1.0)
 
 
 def per_cell(share: np.ndarray) -> np.ndarray:
