@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -32,12 +33,14 @@ from derain_ros.ros.intake import Intake
 from derain_ros.ros.log import RosLogHandler
 from derain_ros.ros.mailbox import Job
 from derain_ros.ros.memory import tune_malloc
-from derain_ros.ros.topics import CameraTopics, ImageSubscription
+from derain_ros.ros.topics import NO_EVENTS_OUT, CameraTopics, ImageSubscription
 from derain_ros.ros.transport import use_profile
 from derain_ros.ros.worker import Worker
 
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 THERMAL = "thermal"
+SWITCH_S = 0.0005
+"""After how long a thread that computes lets another one go on."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -70,9 +73,11 @@ class DerainNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._apply_parameters([])
-        self._anomaly = self.create_lifecycle_publisher(Bool, "~/anomaly", LATCHED)
-        self._status = self.create_lifecycle_publisher(DiagnosticArray, "~/status", 10)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._anomaly = self.create_lifecycle_publisher(Bool, "~/anomaly", LATCHED,
+                                                        event_callbacks=NO_EVENTS_OUT)
+        self._status = self.create_lifecycle_publisher(DiagnosticArray, "~/status", 10,
+                                                       event_callbacks=NO_EVENTS_OUT)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10, event_callbacks=NO_EVENTS_OUT)
         self._enable = self.create_service(SetBool, "~/enable", self._on_enable)
         self._reported_s = time.monotonic()
         # Reports go on while a simulated clock stands still.
@@ -225,10 +230,19 @@ class DerainNode(LifecycleNode):
         self._diagnostics.publish(report)
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM; returns the exit code: 0, or 1 where what it was started with is no use."""
+def tune_process() -> None:
+    """Set up a process that runs the node and nothing else; before the first image and the first ROS context."""
     tune_malloc()
     use_profile()
+    # What OpenCV does here takes less than a millisecond: its threads would spend more on waiting for each other.
+    cv2.setNumThreads(1)
+    # The worker must not wait 5 ms for the executor's thread, nor that one for the worker.
+    sys.setswitchinterval(SWITCH_S)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; returns the exit code: 0, or 1 where what it was started with is no use."""
+    tune_process()
     # Before rclpy's handlers could be there: ours lets the frame set in work go out while the context is still valid,
     # and takes the second SIGINT that `ros2 launch` sends for the first.
     stopping: list[int] = []

@@ -63,11 +63,13 @@ def seen_by_one_eye(views: np.ndarray, anomalies: Sequence[Anomaly], on_score: f
         labels[anomaly.mask == 0] = 0
         sizes = np.bincount(labels.ravel(), minlength=count)
         mask = anomaly.mask.copy()
-        for label in sorted(range(1, count), key=lambda n: -sizes[n])[:REGIONS]:
-            region = labels == label
-            looked_for = sizes[label] * cell * cell >= SMALLEST and sizes[label] < LARGEST * mask.size
-            if looked_for and _seen_by_both(edges[eye], edges[1 - eye], region, cell, eye):
-                mask[region] = 0
+        largest = sorted(range(1, count), key=lambda n: -sizes[n])[:REGIONS]
+        regions = [np.flatnonzero(labels == label) for label in largest
+                   if sizes[label] * cell * cell >= SMALLEST and sizes[label] < LARGEST * mask.size]
+        if regions:
+            points = np.stack([edges[eye].points(region, mask.shape[1], cell) for region in regions])
+            for region, seen in zip(regions, _seen_by_both(edges[eye], edges[1 - eye], points, eye), strict=True):
+                mask.flat[region] *= not seen
         checked.append(_with_mask(anomaly, mask, on_score))
     return checked
 
@@ -88,39 +90,37 @@ class _Edges:
         wide = cv2.copyMakeBorder(smooth - cv2.blur(smooth, (15, 15)), down, down, along, along, cv2.BORDER_CONSTANT)
         self.flat, self.stride = wide.ravel(), wide.shape[1]
 
-    def points(self, region: np.ndarray, cell: int) -> np.ndarray:
-        """Indices into `flat` of POINTS pixels of the region at the most, evenly chosen."""
-        rows, columns = np.nonzero(region)
-        pixels = len(rows) * cell * cell
-        chosen, within = np.divmod(np.linspace(0, pixels - 1, min(POINTS, pixels)).astype(np.intp), cell * cell)
-        ys = np.minimum(rows[chosen] * cell + within // cell, self.height - 1)
-        xs = np.minimum(columns[chosen] * cell + within % cell, self.width - 1)
+    def points(self, region: np.ndarray, columns: int, cell: int) -> np.ndarray:
+        """Indices into `flat` of POINTS pixels, evenly chosen, of cells given by their indices in rows of `columns`."""
+        chosen, within = np.divmod(np.linspace(0, len(region) * cell * cell - 1, POINTS).astype(np.intp), cell * cell)
+        row, column = np.divmod(region[chosen], columns)
+        ys = np.minimum(row * cell + within // cell, self.height - 1)
+        xs = np.minimum(column * cell + within % cell, self.width - 1)
         return (ys + self.tilt + 1) * self.stride + xs + self.reach + 1
 
 
-def _seen_by_both(here: _Edges, there: _Edges, region: np.ndarray, cell: int, eye: int) -> bool:
-    """Whether the other eye shows what is in `region`, cells of so many pixels, with the same contrast."""
-    points = here.points(region, cell)
+def _seen_by_both(here: _Edges, there: _Edges, points: np.ndarray, eye: int) -> np.ndarray:
+    """(R,) bool: whether the other eye shows the same with the same contrast, at `points` (R, POINTS) of R regions."""
     own = here.flat[points]
-    contrast = float(np.sqrt(own @ own / len(own)))
-    if contrast < CONTRAST:
-        return False
+    contrast = np.sqrt(np.einsum("rp,rp->r", own, own) / POINTS)
 
-    def alike(down: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The places so many rows and columns away, how they correlate, and their contrasts."""
-        shifts = (down[:, None] * there.stride + along).reshape(-1, 1)
-        seen = there.flat[points + shifts]
-        contrasts = np.sqrt(np.einsum("ij,ij->i", seen, seen) / len(own))
-        return shifts[:, 0], seen @ own / np.maximum(contrasts * contrast * len(own), 1e-6), contrasts
+    def best(points: np.ndarray, down: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the places so many rows and columns away the most alike: where, how it correlates, and its contrast."""
+        shifts = (down[:, None] * there.stride + along).ravel()
+        seen = there.flat[points[:, None] + shifts[:, None]]
+        contrasts = np.sqrt(np.einsum("rsp,rsp->rs", seen, seen) / POINTS)
+        products = np.matmul(seen, own[..., None])[..., 0] / POINTS
+        alike = products / np.maximum(contrasts * contrast[:, None], 1e-6)
+        most = alike.argmax(1)
+        every = np.arange(len(points))
+        return shifts[most], alike[every, most], contrasts[every, most]
 
     # The left eye sees things further to the right than the right eye does.
     left, right = (there.reach, there.tilt) if eye == 0 else (there.tilt, there.reach)
     # Edges are wider than a pixel: every other place tells where to look closely.
-    shifts, correlations, _ = alike(np.arange(-there.tilt, there.tilt + 1, 2), np.arange(-left, right + 1, 2))
-    points = points + shifts[correlations.argmax()]
-    _, correlations, contrasts = alike(np.arange(-1, 2), np.arange(-1, 2))
-    best = int(correlations.argmax())
-    return bool(correlations[best] >= SAME and contrast / ENERGY <= contrasts[best] <= contrast * ENERGY)
+    shifts, _, _ = best(points, np.arange(-there.tilt, there.tilt + 1, 2), np.arange(-left, right + 1, 2))
+    _, alike, other = best(points + shifts[:, None], np.arange(-1, 2), np.arange(-1, 2))
+    return (contrast >= CONTRAST) & (alike >= SAME) & (contrast <= other * ENERGY) & (other <= contrast * ENERGY)
 
 
 def _with_mask(anomaly: Anomaly, mask: np.ndarray, on_score: float) -> Anomaly:
