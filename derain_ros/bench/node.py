@@ -39,7 +39,8 @@ class RateResult:
 
     `sent_rate` is the rate that the camera reached, `plans` how many pairs were restored by which plan. Milliseconds:
     `latency_ms` of each pair from before it was sent until its second eye was received, `restore_ms` what the node says
-    its networks took.
+    its networks took, `longest_gap_ms` from one pair that came to the next. `in_budget` of the pairs came within the
+    budget, which is the node's from arrival on: what the camera and the receiver take counts here too.
     """
 
     rate: float
@@ -51,6 +52,13 @@ class RateResult:
     latency_ms: list[float] = field(default_factory=list)
     restore_ms: list[float] = field(default_factory=list)
     plans: dict[str, int] = field(default_factory=dict)
+    in_budget: int = 0
+    longest_gap_ms: float = float("nan")
+
+    @property
+    def share_in_budget(self) -> float:
+        """Share of the pairs that came within the budget, of those that came; nan where none came."""
+        return self.in_budget / self.came if self.came else float("nan")
 
     @property
     def no_loss(self) -> bool:
@@ -91,7 +99,7 @@ def measure(rates: Sequence[float], seconds: float, height: int, width: int, con
                 sent = camera.end()
             time.sleep(LAST_S)
             node.check()
-            results.append(receiver.account(rate, seconds, sent))
+            results.append(receiver.account(rate, seconds, sent, config.budget_ms))
             if progress is not None:
                 progress(done + 1, len(rates))
         node.end()
@@ -119,7 +127,7 @@ class _Receiver:
             self.came: dict[tuple[str, int], int] = {}
             self._statuses: list[bytes] = []
 
-    def account(self, rate: float, seconds: float, sent: list[int]) -> RateResult:
+    def account(self, rate: float, seconds: float, sent: list[int], budget_ms: float) -> RateResult:
         """What became of the pairs with these stamps. Those sent before the first came back met an unmatched topic."""
         with self._lock:
             came, said = dict(self.came), list(self._statuses)
@@ -135,10 +143,13 @@ class _Receiver:
             restore[stamp] = max((float(value.get("restore_ms", "nan")) for value in values), default=float("nan"))
         whole = [stamp for stamp in sent if all((camera, stamp) in came for camera in CAMERAS)]
         restored = [stamp for stamp in whole if set(actions.get(stamp, [""])) == {Action.RESTORED.value}]
-        latency = [(max(came[camera, stamp] for camera in CAMERAS) - stamp) / 1e6 for stamp in whole]
+        arrived = {stamp: max(came[camera, stamp] for camera in CAMERAS) for stamp in whole}
+        latency = [(arrived[stamp] - stamp) / 1e6 for stamp in whole]
+        gaps = np.diff(sorted(arrived.values())) / 1e6
         span = (sent[-1] - sent[0]) / 1e9 if len(sent) > 1 else seconds
         return RateResult(rate, seconds, len(sent), max(0, len(sent) - 1) / span, len(whole), len(restored), latency,
-                          [restore[stamp] for stamp in restored], dict(Counter(plan[stamp] for stamp in restored)))
+                          [restore[stamp] for stamp in restored], dict(Counter(plan[stamp] for stamp in restored)),
+                          sum(ms <= budget_ms for ms in latency), float(gaps.max()) if len(gaps) else float("nan"))
 
     def restored(self) -> int:
         """How many pairs the node says it has restored."""

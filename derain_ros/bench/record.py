@@ -73,7 +73,7 @@ def markdown(record: Record, peak_tops: float = 0.0) -> str:
                      *([f"{gops / peak_tops / 1e3:.1%}"] if known and peak_tops else []),
                      *(_number(case.joules.get(meter, math.nan), 3) for meter in meters)])
     about = ", ".join(f"{key.replace('_', ' ')} {_words(value)}" for key, value in record.machine.items())
-    lines = [_table(header, rows), "", f"Medians of {len(record.cases[0].ms)} turns. {about}."]
+    lines = [table(header, rows), "", f"Medians of {len(record.cases[0].ms)} turns. {about}."]
     lines += [f"- not measured: {failure}" for failure in record.failures]
     return "\n".join(lines)
 
@@ -90,7 +90,7 @@ def compare(before: Record, after: Record) -> str:
         ratio = new.quantile_ms(0.5) / old.quantile_ms(0.5)
         verdict = ("slower" if ratio > 1 else "faster") if apart else "within the spread"
         rows.append([new.name, f"{old.quantile_ms(0.5):.2f}", f"{new.quantile_ms(0.5):.2f}", f"{ratio:.2f}", verdict])
-    lines = [_table(["case", "ms before", "ms after", "ratio", ""], rows)]
+    lines = [table(["case", "ms before", "ms after", "ratio", ""], rows)]
     alone = {case.name for case in before.cases} ^ {case.name for case in after.cases}
     lines += ["", *(f"- only in one: {name}" for name in sorted(alone))] if alone else []
     changed = [key for key in before.machine if before.machine[key] != after.machine.get(key) and key != "load_average"]
@@ -115,7 +115,8 @@ def plot(record: Record, path: Path) -> None:
     figure.savefig(path)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

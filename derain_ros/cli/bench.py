@@ -103,7 +103,7 @@ def node(
     engine: Annotated[str, typer.Option(help="Engine of the node.")] = "auto",
     restorer: Annotated[str, typer.Option(help="Model of the node; auto as it would by itself.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")] = 0,
-    output: Annotated[Optional[Path], typer.Option(help="Write OUTPUT.json.")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md.")] = None,
     models: MODELS = None,
 ) -> None:
     """Send wet stereo pairs through the node over DDS and find the highest rate at which every pair is restored.
@@ -120,7 +120,7 @@ def node(
     from rich.console import Console
 
     from derain_ros.bench.node import highest, measure
-    from derain_ros.bench.record import this_machine
+    from derain_ros.bench.record import table, this_machine
     from derain_ros.cli.progress import show, steps
     from derain_ros.config import Config
     from derain_ros.replay.report import Table
@@ -130,16 +130,20 @@ def node(
     with steps(console) as step:
         told = step("through the node")
         results = measure(rates, seconds, height, width, config, models, load, console.print, told)
+    header = ["Hz", "sent at", "sent", "came", "restored", "in budget", "p50 ms", "p95 ms", "p99 ms", "longest gap ms",
+              "networks ms", "p99 / networks", "plans", "no loss"]
     rows = [[f"{r.rate:g}", f"{r.sent_rate:.1f}", str(r.sent), str(r.came), str(r.restored),
-             *(f"{r.latency(share):.1f}" for share in (0.5, 0.95, 0.99)), f"{r.restore:.1f}",
-             f"{r.latency(0.99) / r.restore:.2f}", ", ".join(f"{plan} {n}" for plan, n in r.plans.items()),
-             "yes" if r.no_loss else "no"] for r in results]
-    show(console, [Table("Pairs over DDS", ["Hz", "sent at", "sent", "came", "restored", "p50 ms", "p95 ms", "p99 ms",
-                                            "networks ms", "p99 / networks", "plans", "no loss"], rows)])
-    console.print(f"Highest rate without loss: {highest(results):g} Hz.", highlight=False)
+             f"{r.share_in_budget:.2%}", *(f"{r.latency(share):.1f}" for share in (0.5, 0.95, 0.99)),
+             f"{r.longest_gap_ms:.0f}", f"{r.restore:.1f}", f"{r.latency(0.99) / r.restore:.2f}",
+             ", ".join(f"{plan} {n}" for plan, n in r.plans.items()), "yes" if r.no_loss else "no"] for r in results]
+    show(console, [Table("Pairs over DDS", header, rows)])
+    verdict = f"Highest rate without loss: {highest(results):g} Hz."
+    console.print(verdict, highlight=False)
     if output is not None:
-        content = {"machine": this_machine(threads), "load": load, "size": size, "rates": [asdict(r) for r in results]}
+        content = {"machine": this_machine(threads), "load": load, "size": size, "budget_ms": config.budget_ms,
+                   "rates": [asdict(r) for r in results]}
         output.with_suffix(".json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        output.with_suffix(".md").write_text(f"{table(header, rows)}\n\n{verdict}\n", encoding="utf-8")
 
 
 def _size(text: str) -> tuple[int, int]:
