@@ -1,11 +1,8 @@
 """`derain node`: the node in this terminal."""
 
-import os
-
 import typer
 
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
 def command(context: typer.Context) -> None:
@@ -24,9 +21,5 @@ def command(context: typer.Context) -> None:
     """
     if context.args and context.args[0] != "--ros-args":
         raise typer.BadParameter(f"{context.args[0]}: not known; what is meant for ROS follows --ros-args")
-    # Fast DDS reads it when rclpy makes its first context.
-    if PROFILE not in os.environ:
-        from derain_ros.resources import default_file
-        os.environ[PROFILE] = str(default_file("fastdds.xml"))
     from derain_ros.ros.node import main
     raise typer.Exit(main(["derain_node", *context.args]))

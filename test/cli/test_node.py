@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import os
-
 import pytest
 from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
-from derain_ros.cli.node import PROFILE
-from derain_ros.resources import default_file
 
 main = pytest.importorskip("derain_ros.ros.node")
 
@@ -27,19 +23,6 @@ def test_hands_on_the_arguments_of_ros_and_the_exit_code(calls: list[list[str]])
     assert calls == [["derain_node", *arguments]]
 
 
-def test_sets_the_shipped_profile_where_none_is_set(calls: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PROFILE, "")
-    monkeypatch.delenv(PROFILE)
-    CliRunner().invoke(app, ["node"])
-    assert os.environ[PROFILE] == str(default_file("fastdds.xml"))
-
-
-def test_leaves_the_profile_of_the_user(calls: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PROFILE, "mine.xml")
-    CliRunner().invoke(app, ["node"])
-    assert os.environ[PROFILE] == "mine.xml"
-
-
 def test_refused_ros_arguments_are_told_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     import rclpy
 
@@ -48,7 +31,6 @@ def test_refused_ros_arguments_are_told_without_a_traceback(monkeypatch: pytest.
         return 0
 
     monkeypatch.setattr(main, "main", refuse)
-    monkeypatch.setenv(PROFILE, "mine.xml")
     result = CliRunner().invoke(app, ["node", "--ros-args", "--nonsense"])
     assert result.exit_code == 1
     assert "derain: ROS 2 refuses: " in result.output
