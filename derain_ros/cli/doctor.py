@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import typer
 
-from derain_ros.cli.node import PROFILE
+from derain_ros.ros.transport import PROFILE
 
 MESSAGES = ("sensor_msgs.msg", "std_msgs.msg", "std_srvs.srv", "diagnostic_msgs.msg", "lifecycle_msgs.msg",
             "rcl_interfaces.msg")
