@@ -18,7 +18,8 @@ from derain_ros.runtime.restore import Batch
 LOADED_FIRST = ("balanced", "fast", "quality")
 """The plans in the order in which their restorers are loaded."""
 MEMORY_PER_BYTE = 8
-"""What a restorer is taken to need for each byte of its file until that is measured."""
+"""What a restorer is taken to need for each byte of its file until that is measured, and at the least once another one
+was given up: the process keeps what that had, so that it grows by less than the next one takes."""
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class Dispatch:
         self._prepare, self._memory_mb = prepare, memory_mb
         self._slots: dict[_Key, _Slot] = {}
         self._needs_mb: dict[_Key, float] = {}
+        self._gave_up = False
         self._told: set[str] = set()
         self.began = False
         """Whether the last `choices` began to load a restorer."""
@@ -175,7 +177,8 @@ class Dispatch:
             if not slot.done:
                 return key
             if not slot.memory_mb:
-                slot.memory_mb = max(key[0].size_mb, resident_mb() - slot.before_mb)
+                least = key[0].size_mb * (MEMORY_PER_BYTE if self._gave_up else 1)
+                slot.memory_mb = max(least, resident_mb() - slot.before_mb, self._needs_mb.get(key, 0.0))
                 self._needs_mb[key] = slot.memory_mb
             preparation = slot.preparation
             self._tell(f"{key[0].name}: {preparation.state}", logging.ERROR if preparation.failed else logging.INFO)
@@ -214,6 +217,7 @@ class Dispatch:
                 self._tell(f"{key[0].name} is not loaded: it takes {needs:.0f} MB, and memory_mb is "
                            f"{self._memory_mb:g} for all", logging.WARNING)
                 return False
+            self._gave_up = True
             del self._slots[min(spare, key=lambda k: (rank.get(k, -len(rank)), self._slots[k].used_ns))]
         return True
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from derain_ros.cli import doctor
 from derain_ros.cli.main import app
-from derain_ros.cli.node import PROFILE
+from derain_ros.ros.transport import PROFILE
 from derain_ros.resources import default_file
 
 pytest.importorskip("rclpy")

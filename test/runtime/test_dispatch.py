@@ -128,6 +128,15 @@ def test_within_the_memory_the_special_ones_are_loaded_when_they_are_asked_for(
         == [logging.WARNING]
 
 
+def test_one_that_is_loaded_into_the_memory_of_another_takes_memory_too(tmp_path: Path,
+                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, 350, monkeypatch, *ALL)
+    bench.finish("raindrop")
+    # The process does not grow: it still has the memory of the one that was given up.
+    assert bench.finish("streak", mb=0.0) == ["night"] and bench.loaded == {"general", "fast", "night"}
+    assert bench.finish("dirt", mb=0.0) == ["dirt"] and bench.loaded == {"general", "fast", "dirt"}
+
+
 def test_a_special_one_that_is_too_large_is_not_loaded_again_and_again(tmp_path: Path,
                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path, 250, monkeypatch, *ALL)
