@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from derain_ros.nets.detector import CLASSES, SIZE, Detector
 from derain_ros.train.export import ExportError, export_onnx
-from derain_ros.train.quantize import PERCENTILE
 
 OUTPUTS = ["probabilities", "mask", "severity"]
 QUANTIZED_OPS = ["Conv", "Add", "Relu", "Resize", "Slice"]
@@ -90,6 +89,4 @@ def quantize_detector(source: Path, target: Path, images: np.ndarray) -> None:
         outside = [node.name for i, node in enumerate(nodes) if i <= convolutions[0] or i > convolutions[-1]]
         quantize_static(str(prepared), str(target), _Images(images), quant_format=QuantFormat.QDQ, per_channel=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                        op_types_to_quantize=QUANTIZED_OPS, nodes_to_exclude=outside,
-                        calibrate_method=CalibrationMethod.Percentile,
-                        extra_options={"CalibPercentile": PERCENTILE})
+                        op_types_to_quantize=QUANTIZED_OPS, nodes_to_exclude=outside)
