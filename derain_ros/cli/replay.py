@@ -80,7 +80,8 @@ def command(
                             budget_ms=10000.0)
             pipeline = Pipeline(config, Manifest.load(models))
             pipeline.load()
-            account = replay(reader, output, cameras, pipeline, step("Restoring"))
+            account = replay(reader, output, cameras, pipeline, step("Restoring"),
+                             lambda text: console.print(text, markup=False, highlight=False))
     how = "Latency, from camera to receiver" if live else "Time of the pipeline"
     progress.show(console, [report.frames_table(account), report.actions_table(account),
                             report.latency_table(account, how)])

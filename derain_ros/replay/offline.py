@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from derain_ros.engine import Tell
 from derain_ros.frame import Action, Frame, FrameSet, Result
 from derain_ros.replay.account import Account, Output
 from derain_ros.replay.bag import BagReader, BagWriter
@@ -21,19 +24,22 @@ from derain_ros.runtime.synchronize import Synchronizer
 
 OURS = ("/derained/", "/derain/")
 """Where the topics of the node lie."""
+LOOKS_S = 0.2
+"""How often it is looked what is being loaded."""
 Progress = Callable[[int, int], None]
 """Is told how many messages are done, of how many."""
 
 
 def replay(reader: BagReader, output: Path, cameras: Cameras, pipeline: Pipeline,
-           progress: Progress | None = None) -> Account:
+           progress: Progress | None = None, tell: Tell | None = None) -> Account:
     """Write a bag with all topics of `reader` and, beside them, those of the node: derained images, masks, status.
 
     `pipeline` is loaded and has the names of `cameras`. As in the node, a frame without one of the other camera is
     passed on, and so is an image of an encoding that cannot be processed; images that cannot be read are counted and
-    left out. Returns the account of all frames; ReplayError where the output cannot be written.
+    left out. `tell` is told of engines that are built and measured, which the first pair waits for. Returns the account
+    of all frames; ReplayError where the output cannot be written.
     """
-    with BagWriter(output) as writer:
+    with BagWriter(output) as writer, _told_of_loading(pipeline, tell):
         run = _Run(reader, writer, cameras, pipeline)
         total = sum(t.count for t in reader.topics.values())
         kept = keep(reader, writer, run.account)
@@ -46,6 +52,30 @@ def replay(reader: BagReader, output: Path, cameras: Cameras, pipeline: Pipeline
         run.end()
     run.account.damage = reader.damage
     return run.account
+
+
+@contextmanager
+def _told_of_loading(pipeline: Pipeline, tell: Tell | None) -> Iterator[None]:
+    """While the context is open, tell what the pipeline is loading whenever that changes."""
+    ending = threading.Event()
+
+    def watch(tell: Tell) -> None:
+        said = ""
+        while not ending.wait(LOOKS_S):
+            loading = pipeline.loading
+            if loading and loading != said:
+                tell(loading)
+            said = loading
+
+    thread = threading.Thread(target=watch, args=(tell,), name="derain loading") if tell is not None else None
+    if thread is not None:
+        thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        if thread is not None:
+            thread.join()
 
 
 def keep(reader: BagReader, writer: BagWriter, account: Account) -> set[str]:

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from derain_ros.cli import doctor
 from derain_ros.cli.main import app
-from derain_ros.ros.transport import PROFILE
 from derain_ros.resources import default_file
+from derain_ros.ros.transport import PROFILE
 
 pytest.importorskip("rclpy")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from rosbags.typesys import Stores, get_typestore
 from tiny_models import BRIGHTER_BY, write_models
 
 from derain_ros.config import Config
+from derain_ros.engine.background import Preparation
 from derain_ros.frame import Frame
 from derain_ros.manifest import Manifest
 from derain_ros.replay import offline
@@ -189,3 +191,29 @@ def test_a_cleaned_bag_can_be_replayed_again(write_bag: Write, tmp_path: Path, m
     assert "replaced" in account.notes[0]
     once, twice = by_topic(tmp_path / "once"), by_topic(tmp_path / "twice")
     assert {t: len(m) for t, m in once.items()} == {t: len(m) for t, m in twice.items()}
+
+
+def test_engines_that_are_made_ready_are_told_of(write_bag: Write, tmp_path: Path, manifest: Manifest,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    heard = threading.Event()
+
+    def tell(text: str) -> None:
+        told.append(text)
+        heard.set()
+
+    wait = Preparation.wait
+
+    def slow(self: Preparation, seconds: float | None = None) -> bool:
+        # The first pair waits here, until what is done has been told.
+        assert heard.wait(20)
+        return wait(self, seconds)
+
+    monkeypatch.setattr(Preparation, "wait", slow)
+    monkeypatch.setattr(Preparation, "ready", property(lambda self: heard.is_set() and self.choice is not None))
+    with BagReader(write_bag(wet=range(4, 7))) as reader:
+        cameras = choose(reader.topics)
+        pipeline = Pipeline(Config(cameras=list(cameras.images), budget_ms=10000.0, engine="onnxruntime"), manifest)
+        pipeline.load()
+        offline.replay(reader, tmp_path / "out", cameras, pipeline, tell=tell)
+    assert told and told[0].startswith("restore_mono: ")
