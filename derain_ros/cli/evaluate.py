@@ -26,7 +26,8 @@ def restoration(
 ) -> None:
     """PSNR and SSIM of restorers, over RGB and over luminance, and the IoU of their masks, with bootstrap intervals.
 
-    With --data also on drops of our own, on photographs that are clean already, and for colour models on grey images.
+    With --data also on drops of our own, on photographs that are clean already, and for colour models on grey images;
+    models that serve streaks or night rain on rain in place of drops.
 
     Examples:
 
@@ -37,13 +38,14 @@ def restoration(
     from derain_ros.cli.figures import figures_of, model_named
     from derain_ros.evaluate.held_out import KINDS, held_out
     from derain_ros.evaluate.restoration import markdown, read_pairs
+    from derain_ros.train.data import anomaly_of
     if (data is None) == (wet is None) or (wet is None) != (clean is None):
         raise typer.BadParameter("give either --data, or --wet and --clean")
     rows = []
     for name in names:
         model = model_named(name, models)
         if data is not None:
-            sets = held_out(data, model.channels, split)
+            sets = held_out(data, model.channels, split, anomaly=anomaly_of(model.serves))
         else:
             assert wet is not None and clean is not None
             sets = {wet.name: list(read_pairs(wet, clean, model.channels, tuple(prefix or [""])))}

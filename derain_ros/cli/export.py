@@ -15,6 +15,7 @@ def command(
                                                  "out.")] = None,
     serves: Annotated[Optional[list[str]], typer.Option(help="Anomaly that the model is made for; repeatable; a "
                                                         "general one by default.")] = None,
+    plan: Annotated[str, typer.Option(help="quality, balanced or fast; by default what the name says.")] = "",
 ) -> None:
     """Export a checkpoint to ONNX, check it against PyTorch, measure it, enter it into the manifest, write its card.
 
@@ -28,6 +29,8 @@ def command(
 
       derain export runs/quality/last.pt restore_rgb_quality --data data
 
+      derain export runs/rain/last.pt restore_rgb_rain --plan fast --serves streak --serves night_rain --data data
+
       derain export runs/detect/detector.pt detect --data data
     """
     from derain_ros.train.export import task_of
@@ -39,7 +42,7 @@ def command(
         figures = report.figures if report else {}
     else:
         from derain_ros.train.publish import publish_restorer
-        figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()))
+        figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()), plan)
     for key, value in figures.items():
         typer.echo(f"{key}: {value:.4g}")
     typer.echo(f"written: {models / f'{name}.onnx'}")

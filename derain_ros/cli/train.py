@@ -63,7 +63,8 @@ def _fitting(recipe: type, path: Path, values: dict[str, Any]) -> dict[str, Any]
 def restore(
     data: Folders, output: Output,
     config: Annotated[Optional[Path], typer.Option(
-        help="YAML file of what differs from the defaults, or a shipped one: balanced, fast, quality, paper.")] = None,
+        help="YAML file of what differs from the defaults, or a shipped one: balanced, fast, quality, paper, "
+             "rain.")] = None,
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processors or graphics cards that share a batch.")] = 1,
     precision: Annotated[str, typer.Option(help="bf16-mixed, or 32-true.")] = "bf16-mixed",

@@ -1,4 +1,4 @@
-"""Images that no training sees, by kind: real pairs, drops of our own on photographs, and the photographs alone."""
+"""Images that no training sees, by kind: real pairs, drops or rain of our own on photographs, and these alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from derain_ros.evaluate.restoration import EvaluationError, Pair, luminance
 from derain_ros.rain.drops import DropStyle, LensDrops
-from derain_ros.train.data import OCCLUDED, image_files, random_crop, read_rgb
+from derain_ros.train.data import OCCLUDED, STREAKED, image_files, rain_on, random_crop, read_rgb
 from derain_ros.train.datasets import pairs
 
 PHOTOGRAPHS = ("bsds500/val", "camvid/val/image")
@@ -24,23 +24,32 @@ KINDS = {
     "focused": "whole photographs behind many small drops of our own in fair focus, as on hand-held pictures (after "
                "Qian et al.), which cover 4 to 25 %, a kind that training draws, too; true mask: alpha above "
                f"{OCCLUDED:g}",
-    "clean": "photographs without drops, which should come back as they are",
+    "rain": "real scenes with streaks laid over them; true mask: where the luminance of wet and clean image differs by "
+            f"more than {STREAKED} of 255",
+    "streak": "whole photographs in falling rain of our own; true mask: likewise",
+    "night_rain": "whole photographs made night, in rain of our own, against the same night without rain; true mask: "
+                  "likewise",
+    "clean": "photographs alone, which should come back as they are",
 }
 """What each kind of image is; with `_grey` after it, the same in grey for a colour model."""
 
 
-def held_out(data: Path, channels: int, split: str = "test", count: int = 40) -> dict[str, list[Pair]]:
+def held_out(data: Path, channels: int, split: str = "test", count: int = 40,
+             anomaly: str = "drops") -> dict[str, list[Pair]]:
     """The sets of `KINDS` that can be made of the folder `data`, for a model of `channels`: RGB, or luminance for one.
 
-    Pairs of any layout that training reads, of its part `split`; `count` images at the most of each kind made of
-    photographs, where there are such: the same each time. EvaluationError where there is nothing.
+    Those of `anomaly`, one of ANOMALIES, and clean ones. Pairs of any layout that training reads, of its part `split`;
+    `count` images at the most of each kind made of photographs, where there are such: the same each time.
+    EvaluationError where there is nothing.
     """
-    read = [(path.name, path.read()) for path in pairs(data, split)]
-    sets = {"real": [Pair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]}
+    rain = anomaly == "rain"
+    read = [(path.name, path.read()) for path in pairs(data, split, anomaly)]
+    sets = {"rain" if rain else "real": [Pair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]}
     files = [path for name in PHOTOGRAPHS if (data / name).is_dir() for path in _spread(data / name, count // 2)]
     if files:
-        sets["synthetic"] = list(_synthetic(files))
-        sets["focused"] = list(_focused(files))
+        made = ({"streak": _in_rain(files, night=False), "night_rain": _in_rain(files, night=True)} if rain else
+                {"synthetic": _synthetic(files), "focused": _focused(files)})
+        sets |= {kind: list(chosen) for kind, chosen in made.items()}
         sets["clean"] = [Pair(path.stem, image, image) for path, image in ((p, read_rgb(p)) for p in files)]
     sets = {kind: chosen for kind, chosen in sets.items() if chosen}
     if not sets:
@@ -62,6 +71,13 @@ def _focused(files: Sequence[Path]) -> Iterator[Pair]:
         clean = read_rgb(path)
         height, width = clean.shape[:2]
         yield _behind(clean, path.stem, LensDrops(height, width, rng, style=DropStyle.draw(rng, "photograph")))
+
+
+def _in_rain(files: Sequence[Path], night: bool) -> Iterator[Pair]:
+    rng = np.random.default_rng(980 if night else 979)
+    for path in files:
+        pair = rain_on(read_rgb(path), night, rng)
+        yield Pair(path.stem, pair.wet, pair.clean, pair.mask)
 
 
 def _behind(clean: np.ndarray, name: str, glass: LensDrops) -> Pair:

@@ -20,7 +20,7 @@ from derain_ros.train.recipe import RestoreRecipe
 
 SKELETON = """# {name}, {name}_int8
 
-Returns {kind} image as if nothing were on the lens, and says which pixels it made up.
+Returns {kind} image as if {nothing}, and says which pixels it made up.
 
 {interface}
 
@@ -38,10 +38,30 @@ On images never trained on. How they are made: `derain evaluate restoration {nam
 
 ## Limits
 
-- What a large drop hides cannot be seen: there the network paints a guess. Do not measure on pixels under the mask.
+- {hidden}
 - Each frame is restored by itself: `derain evaluate sequence {name}` says how much the result flickers.
-- Frames without drops do not come back bit for bit: the node sends only those through that the detector finds affected.
+- Clean frames do not come back bit for bit: the node sends only those through that the detector finds affected.
 """
+
+
+SAID = {
+    "drops": {
+        "nothing": "nothing were on the lens",
+        "hidden": "What a large drop hides cannot be seen: there the network paints a guess. Do not measure on pixels "
+                  "under the mask."},
+    "rain": {
+        "nothing": "no rain fell before the camera",
+        "hidden": "The real pairs are road scenes over which their authors laid streaks: there are no pairs of rain "
+                  "that fell. Drops on the lens are for other models."},
+}
+"""What the card of a new model says for each of ANOMALIES."""
+SOURCES = {
+    "drops": "RobotCar(R) crops (Porav et al. 2019), without the frames "
+             f"{', '.join(frame.rstrip('_') for frame in HELD_OUT_FRAMES)}, and photographs on which drops are drawn",
+    "rain": "pairs of RoadScene-rain (of NiteDR), of whose runs of five neighbours each ninth is held out and another "
+            "is for validation, and photographs on which rain is drawn, but for those held out",
+}
+"""What DATA holds for each of ANOMALIES."""
 
 
 def write_card(path: Path, name: str, net: FastRestorer | PrintedRestorer, state: Mapping[str, Any]) -> None:
@@ -49,7 +69,8 @@ def write_card(path: Path, name: str, net: FastRestorer | PrintedRestorer, state
     blocks = {"interface": interface(net), "training": training(state)}
     if not path.exists() or _marks("interface")[0] not in path.read_text(encoding="utf-8"):
         empty = {key: "\n".join(_marks(key)) for key in (*blocks, f"figures {name}", f"figures {name}_int8")}
-        text = SKELETON.format(name=name, kind="a grey" if net.channels == 1 else "a colour",
+        said = SAID[state["recipe"].get("anomaly", "drops")]
+        text = SKELETON.format(**said, name=name, kind="a grey" if net.channels == 1 else "a colour",
                                interface=empty["interface"], training=empty["training"],
                                figures=empty[f"figures {name}"], figures_int8=empty[f"figures {name}_int8"])
         path.write_text(text, encoding="utf-8")
@@ -106,10 +127,9 @@ def training(state: Mapping[str, Any]) -> str:
                   "of what differs from the defaults:", "", *(f"    {line}" for line in changed.splitlines()), ""]
         if gone:
             lines += [f"It was trained with an earlier version of that command, and there with {_flow(gone)}", ""]
-    held_out = ", ".join(frame.rstrip("_") for frame in HELD_OUT_FRAMES)
-    return "\n".join([*lines, f"DATA holds RobotCar(R) crops (Porav et al. 2019), without the frames {held_out}, and "
-                      f"photographs on which drops are drawn: {', '.join(CLEAN_FOLDERS)}. Most owners allow research "
-                      "use only; no image is part of the model's files."])
+    return "\n".join([*lines, f"DATA holds {SOURCES[state['recipe'].get('anomaly', 'drops')]}: "
+                      f"{', '.join(CLEAN_FOLDERS)}. Most owners allow research use only; no image is part of the "
+                      "model's files."])
 
 
 def _flow(values: Mapping[str, Any]) -> str:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from rich.progress import track
 
 from derain_ros.rain.drops import DropStyle, LensDrops
+from derain_ros.rain.night import NightRain
+from derain_ros.rain.streaks import RainStreaks
 
+ANOMALIES = ("drops", "rain")
+"""What a restorer can learn to take away: drops on the lens, or rain that falls before it."""
 CLEAN_FOLDERS = ("camvid/train/image", "bsds500/train", "roadscene_rain/train/clean", "msrs/train/visible")
-"""Folders of clean photographs below the data folder, on which drops are drawn."""
+"""Folders of clean photographs below the data folder, on which drops and rain are drawn."""
 HELD_OUT_FRAMES = ("2400_", "7200_", "12000_")
 """Whole frames of the real pairs kept out of training: crops of one frame share their scene and their drops."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance, as OpenCV takes them."""
 OCCLUDED = 0.3
 """Alpha from which a pixel counts as occluded."""
+STREAKED = 10
+"""Difference of luminance, of 255, from which on a pixel counts as streaked; the photographs' own noise is below."""
 RENDERED = 256
 """Side in pixels of a rendered pair, at the least."""
 SHARDS = 16
@@ -78,26 +83,23 @@ def occlusion_of(wet: np.ndarray, clean: np.ndarray) -> np.ndarray:
     return ((difference > 20) * 255).astype(np.uint8)
 
 
-def read_pair(wet: Path, clean: Path) -> Pair:
+def streaks_of(wet: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Mask (H, W) uint8, 255 where falling rain changes the luminance of (H, W, 3) RGB by more than STREAKED."""
+    grey = [cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (0, 0), 0.7) for image in (wet, clean)]
+    return ((cv2.absdiff(*grey) > STREAKED) * 255).astype(np.uint8)
+
+
+def anomaly_of(serves: Collection[str]) -> str:
+    """Which of ANOMALIES a restorer is made for that `serves` these kinds of the manifest."""
+    return "rain" if {"streak", "night_rain"} & set(serves) else "drops"
+
+
+def read_pair(wet: Path, clean: Path, anomaly: str = "drops") -> Pair:
     """The pair in two files; DataError where one is unreadable or they differ in size."""
     images = read_rgb(wet), read_rgb(clean)
     if images[0].shape != images[1].shape:
         raise DataError(f"{wet} and {clean} differ in size: {images[0].shape[:2]} and {images[1].shape[:2]}")
-    return Pair(*images, occlusion_of(*images))
-
-
-def real_pairs(data: Path, held_out: bool) -> list[Pair]:
-    """The real pairs below `data`: those kept out of training, or all the others."""
-    return [read_pair(path, data / "raindrop_real/train/clean" / path.name)
-            for path in image_files(data / "raindrop_real/train/rain")
-            if path.name.startswith(HELD_OUT_FRAMES) == held_out]
-
-
-def synthetic_pairs(folders: Sequence[Path], count: int, size: int, seed: int) -> list[Pair]:
-    """`count` crops of `size` x `size` pixels of the clean photographs in `folders`, each behind its own wet glass."""
-    rng = np.random.default_rng(seed)
-    files = [path for folder in folders for path in image_files(folder)]
-    return [render_pair(files, size, rng) for _ in track(range(count), "rendering wet glass")]
+    return Pair(*images, (streaks_of if anomaly == "rain" else occlusion_of)(*images))
 
 
 def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, sharp: bool = False) -> Pair:
@@ -113,6 +115,28 @@ def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, shar
     return Pair(wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8))
 
 
+def render_rain(files: Sequence[Path], size: int, rng: np.random.Generator) -> Pair:
+    """A crop of `size` x `size` pixels of one of the photographs `files` in falling rain, by day or by night."""
+    # Streaks are as long as the frame they fall through is high: frames of several sizes, of which this is a part.
+    side = round(size * float(rng.uniform(1.0, 1.7)))
+    photograph = random_crop(read_rgb(files[int(rng.integers(len(files)))]), side, rng)
+    frame = rain_on(photograph, bool(rng.random() < 0.5), rng)
+    top, left = rng.integers(side - size + 1, size=2)
+    return Pair(*(np.ascontiguousarray(image[top:top + size, left:left + size])
+                  for image in (frame.wet, frame.clean, frame.mask)))
+
+
+def rain_on(photograph: np.ndarray, night: bool, rng: np.random.Generator) -> Pair:
+    """A photograph (H, W, 3) uint8 RGB in rain, from a drizzle to a downpour; made `night`, it is clean by night."""
+    intensity, (height, width) = float(np.exp(rng.uniform(np.log(0.1), 0.0))), photograph.shape[:2]
+    if night:
+        rain = NightRain(height, width, rng, intensity)
+        wet, clean = rain.apply(photograph)[0], rain.lamps.apply(photograph)
+    else:
+        wet, clean = RainStreaks(height, width, rng, intensity).apply(photograph)[0], photograph
+    return Pair(wet, clean, streaks_of(wet, clean))
+
+
 def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """A square of `size` pixels from a random place of `image` at a random scale."""
     scale = max(float(np.exp(rng.uniform(np.log(0.5), np.log(1.3)))), (size + 1) / min(image.shape[:2]))
@@ -121,16 +145,21 @@ def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     return np.ascontiguousarray(image[top:top + size, left:left + size])
 
 
+Render = Callable[[Sequence[Path], int, np.random.Generator], Pair]
+"""Makes a synthetic pair of a side in pixels from one of some photographs."""
+
+
 class RenderedPairs:
-    """An endless supply of synthetic pairs, rendered when they are first drawn and let go when their time is over.
+    """An endless supply of synthetic pairs, made by `render` when they are first drawn and let go when their time is
+    over.
 
     Of each of SHARDS parts a window of `kept` / SHARDS pairs is drawn from; it moves on by `fresh` pairs a step of
     that part. Pair n of a part comes from (seed, part, n) alone, so that a training which is taken up again sees what
     it would have seen. With 2, 4, 8 or 16 worker processes each renders its own parts, and nothing twice.
     """
 
-    def __init__(self, files: Sequence[Path], kept: int, fresh: float, size: int, seed: int, sharp: bool) -> None:
-        self.files, self.size, self.seed, self.sharp = files, size, seed, sharp
+    def __init__(self, files: Sequence[Path], kept: int, fresh: float, size: int, seed: int, render: Render) -> None:
+        self.files, self.size, self.seed, self.render = files, size, seed, render
         self.window, self.fresh = -(-kept // SHARDS), fresh
         self._pairs: dict[tuple[int, int], Pair] = {}
 
@@ -143,7 +172,7 @@ class RenderedPairs:
             for key in [k for k in self._pairs if k[0] == part and k[1] < oldest]:
                 del self._pairs[key]
             own = np.random.default_rng((self.seed, 1, part, number))
-            self._pairs[part, number] = render_pair(self.files, self.size, own, self.sharp)
+            self._pairs[part, number] = self.render(self.files, self.size, own)
         return self._pairs[part, number]
 
 
@@ -157,7 +186,7 @@ class SampleSource:
     def __init__(self, real: Sequence[Pair], synthetic: RenderedPairs | None, size: int, real_share: float,
                  clean_share: float, seed: int) -> None:
         if synthetic is None and not real:
-            raise DataError("no pairs to train on: neither real ones nor clean photographs to draw drops on were given")
+            raise DataError("no pairs to train on: neither real ones nor clean photographs to draw on were given")
         self.real, self.synthetic, self.size, self.seed = real, synthetic, size, seed
         self.real_share = (real_share if synthetic is not None else 1.0) if real else 0.0
         self.clean_share = clean_share

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from derain_ros.train.data import CLEAN_FOLDERS, HELD_OUT_FRAMES, DataError, Pair, image_files, read_pair
+from derain_ros.train.pictures import RUN
 
 SPLITS = ("train", "validation", "test", "test_b")
 """What pairs are for; `test_b` is the second, harder test set of Qian et al."""
@@ -19,9 +20,11 @@ MEMORY = 512 * 2 ** 20
 WET, CLEAN = ("rain", "rainy", "wet", "anomaly", "data", "input"), ("clean", "gt", "target", "dry")
 """Names of the two folders in the plain layout."""
 LAYOUTS = """\
-  raindrop_real/train/{rain,clean}/NAME  the project's own data folder, crops of RobotCar(R) by Porav et al.
-  {train,test_a,test_b}/data/N_rain.png beside gt/N_clean.png  Qian et al.
-  {RainDS_real,RainDS_syn}/{train_set,test_set}/{raindrop,rainstreak,rainstreak_raindrop,gt}  RainDS, whole or a part
+  raindrop_real/train/{rain,clean}/NAME  the project's own data folder, drops: crops of RobotCar(R) by Porav et al.
+  roadscene_rain/train/{rain,clean}/NAME  the same folder, rain: RoadScene with streaks, of NiteDR
+  {train,test_a,test_b}/data/N_rain.png beside gt/N_clean.png  drops: Qian et al.
+  {RainDS_real,RainDS_syn}/{train_set,test_set}/{raindrop,rainstreak,rainstreak_raindrop,gt}  RainDS, whole or a part;
+    of rain its rainstreak alone
   {train,val,test}/WET/NAME beside CLEAN/NAME, or WET and CLEAN directly below  any other; WET is rain, rainy, wet,
     anomaly, data or input, CLEAN is clean, gt, target or dry, and the names are equal but for their endings
   camvid, bsds500, roadscene_rain, msrs  clean photographs, as in the project's own data folder"""
@@ -35,10 +38,11 @@ class PairPath:
     name: str
     wet: Path
     clean: Path
+    anomaly: str = "drops"
 
     def read(self) -> Pair:
         """The images and the mask of where they differ; DataError where they cannot be read or differ in size."""
-        return read_pair(self.wet, self.clean)
+        return read_pair(self.wet, self.clean, self.anomaly)
 
 
 class PairFiles(Sequence[Pair]):
@@ -65,14 +69,16 @@ class PairFiles(Sequence[Pair]):
         return pair
 
 
-def pairs(folder: Path, split: str) -> list[PairPath]:
+def pairs(folder: Path, split: str, anomaly: str = "drops") -> list[PairPath]:
     """The pairs below `folder` for training, `validation`, `test` or `test_b`, by name; empty where it has no such.
+
+    `anomaly` is one of ANOMALIES; of folders in the plain layout it is for the caller to know what their pairs show.
 
     DataError where the folder's layout is none of those known, or a wet image lacks its clean one.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-    found = _find(folder, split)
+    found = _find(folder, split, anomaly)
     if found is None:
         raise DataError(f"{folder}: holds no images in a known layout. Looked for:\n{LAYOUTS}")
     return found
@@ -88,16 +94,19 @@ class TrainingFolders:
     validation_photographs: list[Path]
 
     @classmethod
-    def find(cls, folders: Sequence[Path]) -> TrainingFolders:
+    def find(cls, folders: Sequence[Path], anomaly: str = "drops") -> TrainingFolders:
         """Look through `folders`; DataError where one holds neither pairs nor photographs in a known layout.
 
-        A folder without photographs of its own lends the clean images of its pairs.
+        A folder without photographs of its own lends the clean images of its pairs. Photographs that are the clean
+        images of pairs held out are left out. `anomaly` is one of ANOMALIES.
         """
         all_parts = cls([], [], [], [])
         for folder in folders:
             clean, clean_validation = (_images_below(folder, names) for names in (CLEAN_FOLDERS, VALIDATION_FOLDERS))
-            train = pairs(folder, "train") if not clean else _find(folder, "train") or []
-            validation = _find(folder, "validation") or []
+            train = pairs(folder, "train", anomaly) if not clean else _find(folder, "train", anomaly) or []
+            validation, test = (_find(folder, split, anomaly) or [] for split in ("validation", "test"))
+            held_out = {pair.clean for pair in (*validation, *test)}
+            clean = [path for path in clean if path not in held_out]
             all_parts.train.extend(train)
             all_parts.validation.extend(validation)
             all_parts.photographs.extend(clean or sorted({pair.clean for pair in train}))
@@ -109,13 +118,29 @@ def _images_below(folder: Path, names: Sequence[str]) -> list[Path]:
     return [path for name in names if (folder / name).is_dir() for path in image_files(folder / name)]
 
 
-def _find(folder: Path, split: str) -> list[PairPath] | None:
+def _find(folder: Path, split: str, anomaly: str) -> list[PairPath] | None:
     """The pairs of one split; None where the layout is unknown."""
-    for layout in (_project, _rainds, _qian, _plain):
+    for layout in (_project_rain, _rainds_rain, _plain) if anomaly == "rain" else (_project, _rainds, _qian, _plain):
         found = layout(folder, split)
         if found is not None:
-            return found
+            return [replace(pair, anomaly=anomaly) for pair in found]
     return None
+
+
+def _project_rain(folder: Path, split: str) -> list[PairPath] | None:
+    root = folder / "roadscene_rain/train"
+    if not root.is_dir():
+        return None
+    found = list(_match(root / "rain", root / "clean"))
+    # The same part is held out as from the detector, see `pictures.find_pictures`.
+    run = max(1, min(RUN, len(found) // 18))
+    parts = {0: "test", 4: "validation"}
+    return [pair for i, pair in enumerate(found) if parts.get(i // run % 9, "train") == split]
+
+
+def _rainds_rain(folder: Path, split: str) -> list[PairPath] | None:
+    found = _rainds(folder, split)
+    return None if found is None else [pair for pair in found if pair.wet.parent.name == "rainstreak"]
 
 
 def _project(folder: Path, split: str) -> list[PairPath] | None:

@@ -15,6 +15,7 @@ from derain_ros.evaluate.restoration import Score, evaluate, markdown, summary
 from derain_ros.manifest import MANIFEST_NAME, Manifest, Model
 from derain_ros.nets.fast import STRIDE, FastRestorer
 from derain_ros.train.card import write_block, write_card
+from derain_ros.train.data import anomaly_of
 from derain_ros.train.export_restorer import export_restorer, load_restorer, to_grey
 
 
@@ -31,11 +32,11 @@ def enter(directory: Path, entry: dict[str, Any]) -> None:
 
 
 def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, data: Path | None,
-                     serves: tuple[str, ...] = ()) -> dict[str, float]:
+                     serves: tuple[str, ...] = (), plan: str = "") -> dict[str, float]:
     """Export a restorer as `directory`/`name`.onnx, enter it and write its card; returns figures, none without `data`.
 
     `grey` folds the colour network into one that takes grey images. `serves` names the anomalies it is made for, none
-    a general one. Its plan is the one that the name says: `_quality` or `_fast` in it, else balanced.
+    a general one. Its plan is `plan`, or else the one that the name says: `_quality` or `_fast` in it, else balanced.
     """
     net, state = load_restorer(checkpoint)
     if grey:
@@ -46,7 +47,7 @@ def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, d
             if isinstance(net, FastRestorer) else "Generator, enhancer and aggregation as printed")
     entry: dict[str, Any] = {
         "name": name, "task": "restore", "file": path.name, "channels": net.channels, "stride": STRIDE,
-        "description": f"{what}, {'grey' if net.channels == 1 else 'RGB'}", "plan": plan_of(name),
+        "description": f"{what}, {'grey' if net.channels == 1 else 'RGB'}", "plan": plan or plan_of(name),
         "precision": "float32", "figures": {}, "card": f"{name}.md"}
     if serves:
         entry["serves"] = list(serves)
@@ -82,4 +83,4 @@ def measure(model: Model, data: Path) -> dict[str, list[Score]]:
     """Figures of a restorer on each kind of images held out below `data`, in the channels it takes."""
     engine = load(model)
     return {kind: evaluate(engine, track(pairs, f"{model.name}: {kind}"))
-            for kind, pairs in held_out(data, model.channels).items()}
+            for kind, pairs in held_out(data, model.channels, anomaly=anomaly_of(model.serves)).items()}

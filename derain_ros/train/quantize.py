@@ -15,10 +15,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from derain_ros.evaluate.restoration import luminance
 from derain_ros.manifest import Manifest, Model
-from derain_ros.train.data import CLEAN_FOLDERS, image_files, read_rgb, real_pairs, synthetic_pairs
+from derain_ros.train.data import CLEAN_FOLDERS, anomaly_of, image_files, read_rgb
+from derain_ros.train.datasets import TrainingFolders
 from derain_ros.train.equalise import equalise
 from derain_ros.train.export import ExportError
 from derain_ros.train.publish import enter, publish_figures
+from derain_ros.train.recipe import RestoreRecipe
+from derain_ros.train.sources import render_of
 
 QUANTIZED_OPS = ("Conv", "Add", "Concat", "AveragePool", "Resize", "Relu")
 SUFFIX = "_int8"
@@ -39,10 +42,15 @@ class _Wet(CalibrationDataReader):
         return None if image is None else {"image": image[None]}
 
 
-def calibration_images(data: Path, channels: int) -> list[np.ndarray]:
-    """Wet and dry images, (H, W, channels) uint8, on which the ranges are measured; none of them is held out."""
-    real = [pair.wet for pair in real_pairs(data, held_out=False)[::4]]
-    synthetic = [pair.wet for pair in synthetic_pairs([data / f for f in CLEAN_FOLDERS], 30, 256, seed=41)]
+def calibration_images(data: Path, channels: int, anomaly: str = "drops") -> list[np.ndarray]:
+    """Wet and dry images, (H, W, channels) uint8, on which the ranges are measured; none of them is held out.
+
+    They are wet by `anomaly`, one of ANOMALIES.
+    """
+    folders, rng = TrainingFolders.find([data], anomaly), np.random.default_rng(41)
+    render = render_of(RestoreRecipe(anomaly=anomaly))
+    real = [path.read().wet for path in folders.train[::4]]
+    synthetic = [render(folders.photographs, 256, rng).wet for _ in range(30)]
     dry = [cv2.resize(read_rgb(p), (256, 256)) for p in image_files(data / CLEAN_FOLDERS[0])[::40]]
     return [image if channels == 3 else luminance(image)[..., None] for image in (*real, *synthetic, *dry)]
 
@@ -74,7 +82,7 @@ def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float
     """Quantise the restorer `name` of `directory` and enter it as `name`_int8; returns its figures."""
     model = Manifest.load(directory).get(name)
     path = directory / f"{name}{SUFFIX}.onnx"
-    quantize_onnx(model.file, path, calibration_images(data, model.channels))
+    quantize_onnx(model.file, path, calibration_images(data, model.channels, anomaly_of(model.serves)))
     entry = _entry(model, path)
     enter(directory, entry)
     return publish_figures(entry["name"], directory, entry, data)

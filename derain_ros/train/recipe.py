@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from derain_ros.train.data import DataError
+from derain_ros.train.data import ANOMALIES, DataError
 
 RECIPES = Path(__file__).with_name("recipes")
 """Folder of the shipped recipes, YAML."""
@@ -15,7 +15,8 @@ RECIPES = Path(__file__).with_name("recipes")
 class RestoreRecipe:
     """Hyper-parameters of a restorer's training. The defaults are those of the fast family at its `balanced` size.
 
-    The recipes in `recipes/` say what differs from them: the small fast network, the printed one, the paper's own.
+    The recipes in `recipes/` say what differs from them: the small fast network, the one for rain, the printed
+    one, the paper's own.
     """
 
     # The network.
@@ -47,6 +48,8 @@ class RestoreRecipe:
     """Unlabelled images in a step, beside its batch, where there are any."""
 
     # What it sees.
+    anomaly: str = "drops"
+    """`drops` on the lens or falling `rain`: what is drawn on photographs, and which real pairs are used."""
     batch: int = 8
     """Samples in a step, shared out among the devices; as the paper."""
     crop: int = 192
@@ -94,6 +97,8 @@ class RestoreRecipe:
             raise DataError(f"recipe: network: {self.network!r} is neither fast nor printed")
         if self.optimiser not in ("muon", "adam"):
             raise DataError(f"recipe: optimiser: {self.optimiser!r} is neither muon nor adam")
+        if self.anomaly not in ANOMALIES:
+            raise DataError(f"recipe: anomaly: {self.anomaly!r} is neither drops nor rain")
         if self.crop <= 0 or self.crop % 32:
             raise DataError(f"recipe: crop: {self.crop} is not a multiple of 32")
         for name in ("width", "blocks", "batch", "steps", "validate_every", "reuse"):

@@ -62,7 +62,7 @@ def train(data: Sequence[Path], output: Path, recipe: RestoreRecipe, machine: Ma
     if recipe.batch % machine.devices or (recipe.unlabelled and recipe.unlabelled_batch % machine.devices):
         raise DataError(f"recipe: batch: {recipe.batch} samples, and {recipe.unlabelled_batch} unlabelled ones, cannot "
                         f"be shared out among {machine.devices} devices")
-    TrainingFolders.find(data)  # mistakes are told before processes begin
+    TrainingFolders.find(data, recipe.anomaly)  # mistakes are told before processes begin
     # Spawned processes run this module only; the default would run the calling script once more for each.
     fabric = Fabric(accelerator=machine.accelerator, devices=machine.devices,
                     strategy="ddp_spawn" if machine.devices > 1 else "auto",
@@ -102,7 +102,7 @@ def _train(fabric: Fabric, data: Sequence[Path], output: Path, values: dict[str,
     recipe = RestoreRecipe(**values)
     if fabric.world_size > 1:  # a process of its own, in which nothing is set up
         logging.basicConfig(level=logging.INFO if fabric.is_global_zero else logging.ERROR, format="%(message)s")
-    folders = TrainingFolders.find(data)
+    folders = TrainingFolders.find(data, recipe.anomaly)
     source = sample_source(folders, recipe)
     perceptual = perceptual_features(recipe.detector) if recipe.adversarial else None
     return fit(fabric, source, validation_set(folders, recipe), output, recipe, perceptual, workers)

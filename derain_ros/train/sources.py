@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from derain_ros.train.data import RENDERED, DataError, RenderedPairs, SampleSource, random_crop, read_rgb, render_pair
+from derain_ros.train.data import (
+    RENDERED,
+    DataError,
+    Render,
+    RenderedPairs,
+    SampleSource,
+    random_crop,
+    read_rgb,
+    render_pair,
+    render_rain,
+)
 from derain_ros.train.datasets import PairFiles, TrainingFolders
 from derain_ros.train.recipe import RestoreRecipe
 from derain_ros.train.validation import ValidationSet
@@ -13,12 +25,17 @@ VALIDATION_PAIRS = 48
 """Pairs of which a validation is made, at the most."""
 
 
+def render_of(recipe: RestoreRecipe) -> Render:
+    """What makes the recipe's synthetic pairs."""
+    return render_rain if recipe.anomaly == "rain" else partial(render_pair, sharp=recipe.sharp_drops)
+
+
 def sample_source(folders: TrainingFolders, recipe: RestoreRecipe) -> SampleSource:
     """What a recipe draws of the data: real pairs, synthetic ones, or both."""
     real = PairFiles(folders.train if recipe.real_share > 0 else [])
     share = 1.0 - (recipe.real_share if real else 0.0)
     rendered = RenderedPairs(folders.photographs, recipe.synthetic, recipe.batch * share / recipe.reuse,
-                             max(RENDERED, recipe.crop), recipe.seed, recipe.sharp_drops)
+                             max(RENDERED, recipe.crop), recipe.seed, render_of(recipe))
     synthetic = rendered if recipe.synthetic and share > 0 and folders.photographs else None
     return SampleSource(real, synthetic, recipe.crop, recipe.real_share, recipe.clean_share, recipe.seed)
 
@@ -34,6 +51,6 @@ def validation_set(folders: TrainingFolders, recipe: RestoreRecipe) -> Validatio
         pairs = PairFiles(folders.validation[::-(-len(folders.validation) // VALIDATION_PAIRS)])
         real = [pairs[i] for i in range(len(pairs))]
     else:
-        real = [render_pair(photographs, RENDERED, rng, recipe.sharp_drops) for _ in range(min(32, recipe.synthetic))]
+        real = [render_of(recipe)(photographs, RENDERED, rng) for _ in range(min(32, recipe.synthetic))]
     clean = [random_crop(read_rgb(p), RENDERED, rng) for p in photographs[::-(-len(photographs) // 12)]]
     return ValidationSet(real, clean)

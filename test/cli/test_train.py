@@ -45,6 +45,7 @@ def test_a_recipe_that_does_not_fit_is_told(text: str, told: str, data_folder: P
 
 
 @pytest.mark.parametrize(("text", "told"), [("network: huge", "'huge' is neither fast nor printed"),
+                                            ("anomaly: snow", "'snow' is neither drops nor rain"),
                                             ("crop: 100", "crop: 100 is not a multiple of 32"),
                                             ("steps: 0", "steps: 0 is not above 0"),
                                             ("unlabelled: [here]", "without a `teacher`")])
@@ -57,8 +58,9 @@ def test_a_recipe_that_cannot_be_trained_with_is_told(text: str, told: str, data
 
 def test_shipped_recipes() -> None:
     recipes = {path.stem: read_phases(Path(path.stem)) for path in RECIPES.glob("*.yaml")}
-    assert recipes.keys() == {"balanced", "fast", "quality", "paper"}
+    assert recipes.keys() == {"balanced", "fast", "quality", "paper", "rain"}
     assert (recipes["fast"][0].width, recipes["fast"][0].blocks) == (32, 6) and recipes["fast"][0].teacher
+    assert (recipes["rain"][0].anomaly, recipes["rain"][0].width, recipes["rain"][0].blocks) == ("rain", 32, 6)
     synthetic, real = recipes["paper"]
     assert (synthetic.real_share, real.real_share, real.patience, real.learning_rate, real.batch) == (0, 1, 10, 2e-4, 8)
     assert real.network == "printed" and real.adversarial and real.enhancer and real.aggregation

@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from derain_ros.evaluate.held_out import held_out  # noqa: E402
 from derain_ros.evaluate.restoration import luminance  # noqa: E402
-from derain_ros.train.data import DataError  # noqa: E402
+from derain_ros.train.data import DataError, read_rgb  # noqa: E402
 from derain_ros.train.datasets import TrainingFolders  # noqa: E402
 
 
@@ -32,10 +32,28 @@ def test_sets_of_colour_and_grey(data_folder: Path) -> None:
             assert changed[pair.mask > 0].mean() > 2 * changed[pair.mask == 0].mean()
 
 
-def test_nothing_of_it_is_trained_on(data_folder: Path) -> None:
-    trained = TrainingFolders.find([data_folder])
+def test_sets_of_rain(data_folder: Path) -> None:
+    colour, grey = (held_out(data_folder, channels, count=4, anomaly="rain") for channels in (3, 1))
+    assert list(grey) == ["rain", "streak", "night_rain", "clean"]
+    assert list(colour) == [*grey, *(f"{kind}_grey" for kind in grey)]
+    for kind, pairs in grey.items():
+        for ours, theirs in zip(pairs, colour[kind], strict=True):
+            assert np.array_equal(ours.wet, luminance(theirs.wet)), "the same rain each time"
+    for by_day, by_night, photograph in zip(colour["streak"], colour["night_rain"], colour["clean"], strict=True):
+        assert np.array_equal(by_day.clean, photograph.clean) and by_night.clean.mean() < photograph.clean.mean()
+    for kind in ("rain", "streak", "night_rain"):
+        for pair in colour[kind]:
+            assert pair.mask is not None
+            changed = np.abs(pair.wet.astype(int) - pair.clean).max(axis=2)
+            assert changed[pair.mask > 0].mean() > 2 * changed[pair.mask == 0].mean()
+
+
+@pytest.mark.parametrize(("anomaly", "kind"), [("drops", "real"), ("rain", "rain")])
+def test_nothing_of_it_is_trained_on(anomaly: str, kind: str, data_folder: Path) -> None:
+    trained = TrainingFolders.find([data_folder], anomaly)
     images = {path.read().clean.tobytes() for path in trained.train}
-    assert not any(pair.clean.tobytes() in images for pair in held_out(data_folder, 3)["real"])
+    images |= {read_rgb(path).tobytes() for path in trained.photographs}
+    assert not any(pair.clean.tobytes() in images for pair in held_out(data_folder, 3, anomaly=anomaly)[kind])
     assert not any("val" in path.parts for path in trained.photographs)
 
 

@@ -34,6 +34,14 @@ def test_the_phases_of_a_training(tmp_path: Path) -> None:
     assert "not at hand" in training(last) and "Phase 2" not in training(last)
 
 
+def test_the_card_of_one_for_rain(tmp_path: Path) -> None:
+    write_card(tmp_path / "a.md", "a", FastRestorer(3, 16, 1), {"recipe": asdict(RestoreRecipe(anomaly="rain")),
+                                                               "step": 3})
+    text = (tmp_path / "a.md").read_text()
+    assert "as if no rain fell" in text and "RoadScene-rain" in text and "anomaly: rain" in text
+    assert "lens, and" not in text and "RobotCar" not in text
+
+
 def test_blocks_are_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
     card, net = tmp_path / "a.md", FastRestorer(1, 16, 1)
     card.write_text("# written by hand, untrue of the new weights\n")

@@ -15,27 +15,52 @@ from derain_ros.train.data import (
     RenderedPairs,
     SampleSource,
     image_files,
+    rain_on,
     read_pair,
-    real_pairs,
-    synthetic_pairs,
+    render_pair,
+    render_rain,
+    streaks_of,
 )
-
-
-def test_held_out_frames_are_kept_out(data_folder: Path) -> None:
-    held_out, trained = real_pairs(data_folder, held_out=True), real_pairs(data_folder, held_out=False)
-    assert len(held_out) == 2 and len(trained) == 2
-    for a in held_out:
-        assert not any(np.array_equal(a.clean, b.clean) for b in trained)
+from derain_ros.train.datasets import pairs
 
 
 def test_masks_of_real_and_synthetic_pairs(data_folder: Path) -> None:
-    for pair in real_pairs(data_folder, held_out=False):
+    for pair in [path.read() for path in pairs(data_folder, "train")]:
         blot = np.zeros_like(pair.mask)
         cv2.circle(blot, (128, 128), 60, 255, -1)
         assert np.count_nonzero(pair.mask & blot) / np.count_nonzero(pair.mask | blot) > 0.85
-    for pair in synthetic_pairs([data_folder / "bsds500/train"], 3, 128, seed=1):
+    files, rng = image_files(data_folder / "bsds500/train"), np.random.default_rng(1)
+    for pair in [render_pair(files, 128, rng) for _ in range(3)]:
         changed = np.abs(pair.wet.astype(int) - pair.clean).max(axis=2) > 0
         assert pair.mask.any() and changed[pair.mask > 0].mean() > 0.9
+
+
+def test_streaks_are_what_the_rain_makes_brighter() -> None:
+    clean = np.full((60, 60, 3), 90, np.uint8)
+    wet = clean.copy()
+    cv2.line(wet, (20, 0), (10, 59), (150, 150, 150), 3)
+    wet[:, 40:] += 6  # a veil, or noise
+    drawn = cv2.line(np.zeros((60, 60), np.uint8), (20, 0), (10, 59), 255, 3)
+    found = streaks_of(wet, clean)
+    assert not found[:, 40:].any() and np.count_nonzero(found & drawn) / np.count_nonzero(found | drawn) > 0.6
+
+
+def test_rain_by_day_and_by_night(data_folder: Path) -> None:
+    photograph = data.read_rgb(image_files(data_folder / "bsds500/train")[0])
+    day, night = (rain_on(photograph, at_night, np.random.default_rng(3)) for at_night in (False, True))
+    assert np.array_equal(day.clean, photograph) and 0.001 < (day.mask > 0).mean() < 0.9
+    assert night.clean.mean() < 0.8 * photograph.mean(), "the same night, not the day"
+    brighter = night.wet.astype(int) - night.clean
+    assert brighter.min() >= -1 and brighter.max() > 20 and (brighter.max(2) < 5).any()
+
+
+def test_crops_in_rain(data_folder: Path) -> None:
+    files, rng = image_files(data_folder / "bsds500/train"), np.random.default_rng(0)
+    crops = [render_rain(files, 96, rng) for _ in range(12)]
+    assert all(p.wet.shape == p.clean.shape == (96, 96, 3) and p.mask.shape == (96, 96) for p in crops)
+    light = [p.clean.mean() for p in crops]
+    assert min(light) < 0.7 * max(light), "some by night"
+    assert all((p.wet != p.clean).any() for p in crops)
 
 
 def test_pairs_of_two_sizes_are_told(tmp_path: Path) -> None:
@@ -61,7 +86,7 @@ def test_samples() -> None:
 
 def test_a_sample_is_a_function_of_its_number(data_folder: Path) -> None:
     def source(seed: int) -> SampleSource:
-        rendered = RenderedPairs(image_files(data_folder / "bsds500/train"), 32, 0.5, 64, seed, sharp=False)
+        rendered = RenderedPairs(image_files(data_folder / "bsds500/train"), 32, 0.5, 64, seed, render_pair)
         return SampleSource([], rendered, 32, 0.0, 0.0, seed)
 
     drawn, again = source(1), source(1)
@@ -72,15 +97,14 @@ def test_a_sample_is_a_function_of_its_number(data_folder: Path) -> None:
     assert not any(np.array_equal(first[0, 0].wet, other.wet) for other in others)
 
 
-def test_rendered_pairs_are_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rendered_pairs_are_renewed() -> None:
     rendered = []
 
-    def render(files: object, size: int, rng: np.random.Generator, sharp: bool) -> Pair:
+    def render(files: object, size: int, rng: np.random.Generator) -> Pair:
         rendered.append(float(rng.random()))
         return Pair(*(np.full((1, 1, 3), len(rendered), np.int64),) * 3)
 
-    monkeypatch.setattr(data, "render_pair", render)
-    supply = RenderedPairs([], 64, 0.25, 64, seed=1, sharp=False)
+    supply = RenderedPairs([], 64, 0.25, 64, seed=1, render=render)
     rng = np.random.default_rng(0)
     steps = 16 * 400
     drawn = [int(supply.draw(step, rng).wet[0, 0, 0]) for step in range(steps)]

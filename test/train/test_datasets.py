@@ -7,10 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tiny_pictures import write_pictures
 
 from derain_ros.train import datasets
 from derain_ros.train.data import DataError
 from derain_ros.train.datasets import PairFiles, TrainingFolders, pairs
+from derain_ros.train.pictures import find_pictures
 
 
 def write(*paths: Path) -> None:
@@ -57,6 +59,7 @@ def test_rainds(tmp_path: Path) -> None:
     assert len(pairs(tmp_path, "test")) == 9 and len({p.wet for p in pairs(tmp_path, "test")}) == 9
     assert len(pairs(tmp_path, "train")) + len(pairs(tmp_path, "validation")) == 9
     assert pairs(tmp_path, "test_b") == []
+    assert {p.wet.parent.name for p in pairs(tmp_path, "test", "rain")} == {"rainstreak"}
 
 
 @pytest.mark.parametrize(("wet", "clean"), [("rain", "clean"), ("anomaly", "clean"), ("rainy", "gt")])
@@ -80,6 +83,19 @@ def test_the_project_s_own_data(data_folder: Path) -> None:
     assert {p.wet.name for p in pairs(data_folder, "validation")} == {"2400_80_1.png", "7200_240_3.png"}
     assert pairs(data_folder, "test") == pairs(data_folder, "validation")
     assert {p.wet.name for p in pairs(data_folder, "train")} == {"0_0_0.png", "800_26_1.png"}
+
+
+def test_rain_is_held_out_as_from_the_detector(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    for split, theirs in (("train", "train"), ("validation", "calibration"), ("test", "evaluation")):
+        ours = pairs(tmp_path, split, "rain")
+        assert ours and [(p.wet, p.clean) for p in ours] == find_pictures(tmp_path, theirs).streaks
+    assert pairs(tmp_path, "test_b", "rain") == []
+    assert all(0.02 < (p.read().mask > 0).mean() < 0.8 for p in ours)
+    found = TrainingFolders.find([tmp_path], "rain")
+    kept_out = {p.clean for p in (*found.validation, *ours)}
+    assert kept_out and not kept_out & set(found.photographs), "no rain is drawn on them either"
+    assert kept_out <= set(TrainingFolders.find([tmp_path]).photographs)
 
 
 def test_several_folders_together(data_folder: Path, tmp_path: Path) -> None:

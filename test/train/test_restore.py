@@ -63,6 +63,13 @@ def test_learns_from_real_pairs(data_folder: Path, tmp_path: Path) -> None:
     assert log[-1]["psnr"] > log[-1]["input_psnr"] + 1.0 and log[-1]["loss"] < log[0]["loss"]
 
 
+def test_learns_from_rain(data_folder: Path, tmp_path: Path) -> None:
+    train([data_folder], tmp_path, replace(TINY, anomaly="rain", crop=64, real_share=0.5, clean_share=0.0, steps=200,
+                                           learning_rate=3e-3, validate_every=100), CPU)
+    log = read_log(tmp_path)
+    assert log[0]["input_psnr"] < 20 and log[-1]["psnr"] > log[-1]["input_psnr"] + 1.0
+
+
 @pytest.mark.parametrize("recipe", [TINY, PAPER], ids=["fast", "paper"])
 def test_resumes_to_the_bit(recipe: RestoreRecipe, data_folder: Path, tmp_path: Path,
                             monkeypatch: pytest.MonkeyPatch) -> None:
