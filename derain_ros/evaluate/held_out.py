@@ -24,8 +24,8 @@ KINDS = {
     "focused": "whole photographs behind many small drops of our own in fair focus, as on hand-held pictures (after "
                "Qian et al.), which cover 4 to 25 %, a kind that training draws, too; true mask: alpha above "
                f"{OCCLUDED:g}",
-    "rain": "real scenes with streaks laid over them; true mask: where the luminance of wet and clean image differs by "
-            f"more than {STREAKED} of 255",
+    "real_rain": "pairs of rain, in RoadScene-rain with streaks that its authors laid over road scenes; true "
+                 f"mask: where the luminance of wet and clean image differs by more than {STREAKED} of 255",
     "streak": "whole photographs in falling rain of our own; true mask: likewise",
     "night_rain": "whole photographs made night, in rain of our own, against the same night without rain; true mask: "
                   "likewise",
@@ -44,7 +44,7 @@ def held_out(data: Path, channels: int, split: str = "test", count: int = 40,
     """
     rain = anomaly == "rain"
     read = [(path.name, path.read()) for path in pairs(data, split, anomaly)]
-    sets = {"rain" if rain else "real": [Pair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]}
+    sets = {"real_rain" if rain else "real": [Pair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]}
     files = [path for name in PHOTOGRAPHS if (data / name).is_dir() for path in _spread(data / name, count // 2)]
     if files:
         made = ({"streak": _in_rain(files, night=False), "night_rain": _in_rain(files, night=True)} if rain else

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from tiny_models import write_models
 from typer.testing import CliRunner
 
@@ -39,6 +40,17 @@ def test_a_folder_of_data(data_folder: Path, tmp_path: Path) -> None:
     code, output = run("evaluate", "restoration", "restore_mono", "--data", data_folder, "--models", models)
     assert code == 0 and "alpha above 0.3" in output
     assert all(f"| {kind} | restore_mono |" in output for kind in ("real", "synthetic", "focused", "clean"))
+
+
+def test_a_model_that_serves_rain_is_measured_on_rain(data_folder: Path, tmp_path: Path) -> None:
+    models = write_models(tmp_path / "models")
+    manifest = yaml.safe_load((models / "models.yaml").read_text())
+    next(m for m in manifest["models"] if m["name"] == "restore_mono")["serves"] = ["night_rain"]
+    (models / "models.yaml").write_text(yaml.safe_dump(manifest))
+    code, output = run("evaluate", "restoration", "restore_mono", "--data", data_folder, "--models", models)
+    assert code == 0 and "more than 10 of 255" in output
+    assert all(f"| {kind} | restore_mono |" in output for kind in ("real_rain", "streak", "night_rain", "clean"))
+    assert "| real |" not in output and "| focused |" not in output
 
 
 def test_sequence(tmp_path: Path) -> None:

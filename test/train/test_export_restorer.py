@@ -97,6 +97,14 @@ def test_figures_are_measured_on_held_out_images(checkpoint: Path, data_folder: 
     assert Manifest.load(tmp_path).get("restore_mono").figures == figures
 
 
+def test_one_for_rain_is_measured_on_rain(checkpoint: Path, data_folder: Path, tmp_path: Path) -> None:
+    figures = publish_restorer(checkpoint, "restore_mono_rain", tmp_path, True, data_folder, ("night_rain",), "fast")
+    model = Manifest.load(tmp_path).get("restore_mono_rain")
+    assert (model.plan, model.serves, model.figures) == ("fast", ("night_rain",), figures)
+    assert figures["real_rain_images"] == 2 and "real_images" not in figures
+    assert {"streak_psnr_gain", "night_rain_mask_iou", "clean_psnr"} <= figures.keys()
+
+
 @pytest.mark.parametrize(("name", "grey"), [("restore_rgb_quality", False), ("restore_mono_quality", True)])
 def test_the_printed_network_is_folded(printed: Path, tmp_path: Path, name: str, grey: bool) -> None:
     publish_restorer(printed, name, tmp_path, grey, data=None, serves=("dirt",))

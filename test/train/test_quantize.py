@@ -13,9 +13,11 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 import onnx  # noqa: E402
 
 from derain_ros.engine import load  # noqa: E402
-from derain_ros.evaluate.restoration import restore, similarity  # noqa: E402
+from derain_ros.evaluate.restoration import luminance, restore, similarity  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
+from derain_ros.train import quantize  # noqa: E402
+from derain_ros.train.datasets import pairs  # noqa: E402
 from derain_ros.train.export import ExportError  # noqa: E402
 from derain_ros.train.publish import publish_restorer  # noqa: E402
 from derain_ros.train.quantize import calibration_images, publish_quantized, quantize_onnx  # noqa: E402
@@ -47,6 +49,20 @@ def test_is_close_and_entered_beside(models: Path, data_folder: Path) -> None:
     image = calibration_images(data_folder, 1)[0]
     theirs, ours = restore(load(full), image)[0], restore(load(eight), image)[0]
     assert similarity(theirs[..., 0], image[..., 0])[0] < 30 < similarity(theirs[..., 0], ours[..., 0])[0]
+
+
+def test_one_that_serves_rain_is_calibrated_on_rain(models: Path, data_folder: Path, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_restorer(models / "a.pt", "restore_mono_rain", tmp_path, True, None, ("streak",))
+    taken = []
+    monkeypatch.setattr(quantize, "quantize_onnx", lambda source, target, images: (
+        taken.extend(images), target.write_bytes(source.read_bytes())))
+    publish_quantized("restore_mono_rain", tmp_path, data_folder)
+    assert Manifest.load(tmp_path).get("restore_mono_rain_int8").serves == ("streak",)
+    rain = [luminance(path.read().wet) for path in pairs(data_folder, "train", "rain")]
+    drops = [luminance(path.read().wet) for path in pairs(data_folder, "train")]
+    assert np.array_equal(taken[0][..., 0], rain[0])
+    assert not any(np.array_equal(image[..., 0], drop) for image in taken for drop in drops)
 
 
 def test_what_is_added_to_the_image_stays_float(models: Path, data_folder: Path, tmp_path: Path) -> None:
