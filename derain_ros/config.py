@@ -55,8 +55,8 @@ class Config:
                                low=0.0, high=60.0)
     off_hold_s: float = setting(1.0, "How long the score must stay low before the flag falls.", unit="s",
                                 low=0.0, high=60.0)
-    severe: float = setting(0.5, "Severity from which an affected camera is an error: the score times the covered "
-                            "share of the view, as far as 20 %.", low=0.0, high=1.0)
+    severe: float = setting(0.5, "Severity from which an affected camera is an error: the score times the share of "
+                            "the view's structure that is lost, where a fifth counts as all.", low=0.0, high=1.0)
     severe_hold_s: float = setting(3.0, "How long the severity must stay that high.", unit="s", low=0.0, high=600.0)
     pair_tolerance_ms: float = setting(5.0, "Largest difference of stamps within a frame set.", unit="ms",
                                        low=0.0, high=1000.0)

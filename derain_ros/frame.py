@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 import numpy as np
 
 ANOMALY_KINDS = ("clean", "raindrop", "dirt", "streak", "night_rain")
-SEVERE_COVERAGE = 0.2
-"""Share of the view from which on it does not matter how much more is covered."""
+SEVERE_SHARE = 0.2
+"""Share of the view from which on it does not matter how much more is lost or covered."""
 
 
 class Action(str, Enum):
@@ -73,6 +74,7 @@ class Anomaly:
     `kind` is the most probable of ANOMALY_KINDS, `score` the probability in [0, 1] that the view is not clean,
     `coverage` the share in [0, 1] of pixels affected, `mask` is (h, w) uint8, 255 where affected, at the detector's
     resolution or finer. `probabilities` are those of all kinds the detector knows, several of which may be at work.
+    `lost` is the share in [0, 1] of the view's local structure that is lost, nan where the detector does not tell.
     """
 
     kind: str
@@ -80,6 +82,7 @@ class Anomaly:
     coverage: float
     mask: np.ndarray
     probabilities: dict[str, float] = field(default_factory=dict)
+    lost: float = float("nan")
 
     @property
     def affected(self) -> bool:
@@ -88,8 +91,10 @@ class Anomaly:
 
     @property
     def severity(self) -> float:
-        """How much the view is hurt, in [0, 1]: 0 where it is clean, 1 where SEVERE_COVERAGE is surely covered."""
-        return self.score * min(1.0, self.coverage / SEVERE_COVERAGE) if self.affected else 0.0
+        """How much the view is hurt, in [0, 1]: 0 where it is clean, 1 where SEVERE_SHARE of it is surely lost; where
+        that is not known, covered."""
+        hurt = self.coverage if math.isnan(self.lost) else self.lost
+        return self.score * min(1.0, hurt / SEVERE_SHARE) if self.affected else 0.0
 
 
 @dataclass(frozen=True)

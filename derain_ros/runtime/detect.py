@@ -41,14 +41,15 @@ class Detector:
         most probable of the others.
         """
         outputs = self.engine.run(views)
-        return [self._anomaly(probabilities, cells, on_score)
-                for probabilities, cells in zip(outputs["probabilities"], outputs["mask"], strict=True)]
+        lost = outputs.get("severity", np.full(len(views), np.nan))
+        return [self._anomaly(probabilities, cells, float(severity), on_score) for probabilities, cells, severity
+                in zip(outputs["probabilities"], outputs["mask"], lost, strict=True)]
 
     def detect(self, frames: Sequence[Frame], on_score: float = 0.5) -> list[Anomaly]:
         """What is wrong with each frame's view; see `judge`. FrameError for a frame that is malformed."""
         return self.judge(self.views(frames), on_score)
 
-    def _anomaly(self, probabilities: np.ndarray, cells: np.ndarray, on_score: float) -> Anomaly:
+    def _anomaly(self, probabilities: np.ndarray, cells: np.ndarray, lost: float, on_score: float) -> Anomaly:
         model = self.engine.model
         classes = model.classes
         if probabilities.shape != (len(classes),) or not np.isfinite(probabilities).all():
@@ -58,4 +59,4 @@ class Detector:
         kind = classes[1 + int(np.argmax(probabilities[1:]))] if score >= on_score else classes[0]
         affected = cells > 0.5
         return Anomaly(kind, score, float(affected.mean()), affected.astype(np.uint8) * np.uint8(255),
-                       dict(zip(classes, probabilities.tolist(), strict=True)))
+                       dict(zip(classes, probabilities.tolist(), strict=True)), lost)

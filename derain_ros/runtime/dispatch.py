@@ -17,6 +17,8 @@ from derain_ros.runtime.restore import Batch
 
 LOADED_FIRST = ("balanced", "fast", "quality")
 """The plans in the order in which their restorers are loaded."""
+QUALITY_TAKES = 5.0
+"""How many times as long as `balanced` the restorer of `quality` takes at the least; on processors it is 5 to 9."""
 MEMORY_PER_BYTE = 8
 """What a restorer is taken to need for each byte of its file until that is measured, and at the least once another one
 was given up: the process keeps what that had, so that it grows by less than the next one takes."""
@@ -96,6 +98,9 @@ class Dispatch:
         self._told: set[str] = set()
         self.began = False
         """Whether the last `choices` began to load a restorer."""
+        self.time_for_quality = False
+        """Whether restorers of `quality` are loaded beside those of `balanced`: where they could never meet the budget,
+        loading and measuring them would only take time from the stream."""
 
     @property
     def engines(self) -> list[Engine]:
@@ -194,8 +199,11 @@ class Dispatch:
         at_hand: list[_Key] = []
         general: list[_Key] = []
         ahead: list[_Key] = []
+        balanced = {group.channels for group in self._groups if group.plan == "balanced" and not group.serves}
         for plan in LOADED_FIRST:
             for shape in shapes:
+                if plan == "quality" and shape[3] in balanced and not self.time_for_quality:
+                    continue
                 for group in self._groups:
                     if (group.plan, group.channels) == (plan, shape[3]):
                         serves = group.serves

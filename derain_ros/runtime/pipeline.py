@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from weakref import WeakSet
@@ -21,7 +21,7 @@ from derain_ros.runtime.crosscheck import seen_by_one_eye
 from derain_ros.runtime.decision import Decision
 from derain_ros.runtime.depth import Depth
 from derain_ros.runtime.detect import Detector
-from derain_ros.runtime.dispatch import Choice, Dispatch
+from derain_ros.runtime.dispatch import QUALITY_TAKES, Choice, Dispatch
 from derain_ros.runtime.encoding import FrameError
 from derain_ros.runtime.lane import Lane, Late
 from derain_ros.runtime.models import find_detector, find_restorers, load_detector
@@ -161,6 +161,7 @@ class Pipeline:
             return run.passed(Action.PASSED_DISABLED, "restoration is switched off")
         shapes, kind = batches(images), self.decision.kind
         choices = dispatch.choices(shapes, kind)
+        dispatch.time_for_quality = self._time_for_quality(choices, run.period_ms)
         if config.gating and not self.decision.affected and not any(found.affected for found in anomalies):
             return run.passed(Action.PASSED_CLEAN)
         if not self._background:
@@ -207,6 +208,12 @@ class Pipeline:
         last_ns = max(self._published_ns, run.received_ns - round(run.period_ms * 1e6))
         spent = (self._clock() - last_ns) / 1e6
         return min(left, GAP * run.period_ms - self.budget.finish_ms(self.config.budget_ms) - spent)
+
+    def _time_for_quality(self, choices: Sequence[Choice], period_ms: float) -> bool:
+        """Whether `quality` could be restored with in time, going by what `balanced` takes."""
+        limit = min(self.config.budget_ms, period_ms or self.config.budget_ms)
+        balanced = next((self.budget.expected_ms(choice.key) for choice in choices if choice.plan == "balanced"), 0.0)
+        return 0.0 < QUALITY_TAKES * balanced <= limit
 
     def _restore(self, images: list, choice: Choice) -> list:
         """Restore and learn what it took, be it waited for or not; an engine's first run says nothing of the others."""

@@ -63,6 +63,17 @@ def test_all_frames_go_in_one_batch_by_area_and_unaltered(manifest: Manifest) ->
     assert np.array_equal(whole, before)
 
 
+def test_what_is_lost_is_taken_from_the_network_where_it_tells(manifest: Manifest) -> None:
+    class Telling(Spy):
+        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            return {**super().run(image), "severity": np.linspace(0.1, 0.2, len(image), dtype=np.float32)}
+
+    left, right = Detector(Telling(manifest.get("detect"), [0.5, 0.5, 0, 0, 0])).detect([frame(1), frame(1)], 0.5)
+    assert (left.lost, right.lost) == (pytest.approx(0.1), pytest.approx(0.2))
+    assert (left.severity, right.severity) == (pytest.approx(0.25), pytest.approx(0.5))
+    assert np.isnan(Detector(Spy(manifest.get("detect"), [0.5, 0.5, 0, 0, 0])).detect([frame(1)])[0].lost)
+
+
 def test_colour_is_seen_as_grey(manifest: Manifest) -> None:
     spy = Spy(manifest.get("detect"), [1, 0, 0, 0, 0])
     colour = np.random.default_rng(3).integers(0, 256, (96, 128, 3), np.uint8)
@@ -98,6 +109,13 @@ def test_severity_is_the_score_times_what_is_covered_as_far_as_a_fifth() -> None
     assert [Anomaly("dirt", 0.8, coverage, mask).severity for coverage in (0.0, 0.1, 0.2, 0.9)] \
         == pytest.approx([0.0, 0.4, 0.8, 0.8])
     assert Anomaly("clean", 0.5, 0.9, mask).severity == 0.0
+
+
+def test_severity_is_of_what_is_lost_where_the_detector_tells() -> None:
+    mask = np.zeros((2, 2), np.uint8)
+    assert [Anomaly("dirt", 0.8, 0.9, mask, lost=lost).severity for lost in (0.0, 0.1, 0.2, 0.9)] \
+        == pytest.approx([0.0, 0.4, 0.8, 0.8])
+    assert Anomaly("clean", 0.5, 0.9, mask, lost=0.9).severity == 0.0
 
 
 def test_a_network_gone_wild_is_an_error(manifest: Manifest) -> None:

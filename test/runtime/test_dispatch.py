@@ -112,8 +112,21 @@ def test_the_one_that_serves_the_anomaly_is_taken_once_it_is_there(tmp_path: Pat
 def test_what_is_needed_first_is_loaded_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quality = {"name": "best", "plan": "quality"}
     bench = Bench(tmp_path, 1000, monkeypatch, quality, *ALL)
+    bench.dispatch.time_for_quality = True
     assert bench.finish("streak") == ["general", "night", "fast", "best", "dirt"]
     assert bench.choices("clean") == [("quality", "best"), ("balanced", "general"), ("fast", "fast")]
+
+
+def test_quality_is_loaded_only_where_there_is_time_for_it_or_nothing_else(tmp_path: Path,
+                                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    quality = {"name": "best", "plan": "quality"}
+    bench = Bench(tmp_path, 1000, monkeypatch, quality, *ALL)
+    bench.finish("raindrop")
+    assert "best" not in bench.loaded and bench.choices("raindrop")[0] == ("balanced", "general")
+    bench.dispatch.time_for_quality = True
+    assert bench.finish("raindrop") == ["best"] and bench.choices("raindrop")[0] == ("quality", "best")
+    alone = Bench(tmp_path, 1000, monkeypatch, quality)
+    assert alone.finish("raindrop") == ["best"]
 
 
 def test_within_the_memory_the_special_ones_are_loaded_when_they_are_asked_for(

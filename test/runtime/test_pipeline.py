@@ -586,3 +586,16 @@ def test_frames_that_are_not_looked_at_keep_the_alarm(make: Callable[..., Pipeli
     result = pipeline.pass_on(frames, Action.PASSED_UNPAIRED, "alone")
     assert passed_on(result, frames) and (result.detail, result.stage_ms, result.affected) == ("alone", {}, True)
     assert result.cameras["left"].alarm is Alarm.AFFECTED and not result.cameras["left"].mask.any()
+
+
+@pytest.mark.parametrize(("took_ms", "budget_ms", "period_ms", "there_is"), [
+    (None, 200.0, 0.0, False), (30.0, 200.0, 0.0, True), (30.0, 100.0, 0.0, False), (30.0, 200.0, 50.0, False),
+    (5.0, 200.0, 50.0, True)])
+def test_there_is_time_for_quality_where_five_times_balanced_fits(took_ms: float | None, budget_ms: float,
+                                                                  period_ms: float, there_is: bool) -> None:
+    pipeline = Pipeline(Config(budget_ms=budget_ms))
+    if took_ms is not None:
+        pipeline.budget.learn("key", took_ms)
+    choices = [Choice("balanced", "key", {}), Choice("fast", "other", {})]
+    assert pipeline._time_for_quality(choices, period_ms) is there_is
+    assert not pipeline._time_for_quality(choices[1:], period_ms)
