@@ -19,6 +19,7 @@ from derain_ros.frame import Alarm
 from derain_ros.manifest import Manifest, ManifestError, Model
 from derain_ros.runtime import models as models_module
 from derain_ros.runtime import pipeline as pipeline_module
+from derain_ros.runtime.dispatch import Choice
 from derain_ros.runtime.lane import Lane, Late
 
 SIZE = (20, 28)
