@@ -71,4 +71,9 @@ class Run:
 def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:
     """The anomaly's mask at the size of the frame."""
     height, width = frame.image.shape[:2]
-    return cv2.resize(anomaly.mask, (width, height), interpolation=cv2.INTER_NEAREST)
+    rows, columns = anomaly.mask.shape
+    whole = height
+    if rows * width >= height * columns > (rows - 1) * width:
+        # Cells are as high as they are wide: of the last row a part may be outside.
+        whole = round(rows * width / columns)
+    return cv2.resize(anomaly.mask, (width, whole), interpolation=cv2.INTER_NEAREST)[:height]
