@@ -58,20 +58,26 @@ def seen_by_one_eye(views: np.ndarray, anomalies: Sequence[Anomaly], on_score: f
         if anomaly.kind not in ON_THE_LENS or not anomaly.mask.any():
             checked.append(anomaly)
             continue
-        near = np.ones((2 * (APART // cell // 2) + 1,) * 2, np.uint8)
-        count, labels = cv2.connectedComponents(cv2.dilate(anomaly.mask, near), connectivity=8)
-        labels[anomaly.mask == 0] = 0
-        sizes = np.bincount(labels.ravel(), minlength=count)
         mask = anomaly.mask.copy()
-        largest = sorted(range(1, count), key=lambda n: -sizes[n])[:REGIONS]
-        regions = [np.flatnonzero(labels == label) for label in largest
-                   if sizes[label] * cell * cell >= SMALLEST and sizes[label] < LARGEST * mask.size]
+        regions = _regions(mask, cell)
         if regions:
-            points = np.stack([edges[eye].points(region, mask.shape[1], cell) for region in regions])
+            points = edges[eye].points(regions, mask.shape[1], cell)
             for region, seen in zip(regions, _seen_by_both(edges[eye], edges[1 - eye], points, eye), strict=True):
                 mask.flat[region] *= not seen
         checked.append(_with_mask(anomaly, mask, on_score))
     return checked
+
+
+def _regions(mask: np.ndarray, cell: int) -> list[np.ndarray]:
+    """The regions of a mask that are looked for: indices of their cells, which are `cell` pixels wide."""
+    near = np.ones((2 * (APART // cell // 2) + 1,) * 2, np.uint8)
+    count, labels = cv2.connectedComponents(cv2.dilate(mask, near), connectivity=8, ltype=cv2.CV_16U)
+    cells = np.flatnonzero(mask)
+    of = labels.ravel()[cells]
+    sizes = np.bincount(of, minlength=count)
+    cells, ends = cells[of.argsort(kind="stable")], sizes.cumsum()
+    return [cells[ends[label] - sizes[label]:ends[label]] for label in (-sizes).argsort(kind="stable")[:REGIONS]
+            if sizes[label] * cell * cell >= SMALLEST and sizes[label] < LARGEST * mask.size]
 
 
 class _Edges:
@@ -82,20 +88,24 @@ class _Edges:
     """
 
     def __init__(self, view: np.ndarray, shrink: int) -> None:
-        small = cv2.resize(view, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA).astype(np.float32)
-        smooth = cv2.GaussianBlur(small, (0, 0), 0.8)
+        small = cv2.resize(view, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+        smooth = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.8)
         self.height, self.width = small.shape
         self.tilt, self.reach = round(TILT * self.height), round(DISPARITY * self.width)
         down, along = self.tilt + 1, self.reach + 1
-        wide = cv2.copyMakeBorder(smooth - cv2.blur(smooth, (15, 15)), down, down, along, along, cv2.BORDER_CONSTANT)
+        wide = np.zeros((self.height + 2 * down, self.width + 2 * along), np.float32)
+        np.subtract(smooth, cv2.boxFilter(small, cv2.CV_32F, (15, 15)), wide[down:-down, along:-along])
         self.flat, self.stride = wide.ravel(), wide.shape[1]
 
-    def points(self, region: np.ndarray, columns: int, cell: int) -> np.ndarray:
-        """Indices into `flat` of POINTS pixels, evenly chosen, of cells given by their indices in rows of `columns`."""
-        chosen, within = np.divmod(np.linspace(0, len(region) * cell * cell - 1, POINTS).astype(np.intp), cell * cell)
-        row, column = np.divmod(region[chosen], columns)
-        ys = np.minimum(row * cell + within // cell, self.height - 1)
-        xs = np.minimum(column * cell + within % cell, self.width - 1)
+    def points(self, regions: Sequence[np.ndarray], columns: int, cell: int) -> np.ndarray:
+        """(R, POINTS) indices into `flat`: pixels, evenly chosen, of each of R regions: cells in rows of `columns`."""
+        last = np.array([[len(region) * cell * cell - 1] for region in regions])
+        nth, within = np.divmod(last * np.arange(POINTS) // (POINTS - 1), cell * cell)
+        cells = np.stack([region[chosen] for region, chosen in zip(regions, nth, strict=True)])
+        row, column = np.divmod(cells, columns)
+        down, along = np.divmod(within, cell)
+        ys = np.minimum(row * cell + down, self.height - 1)
+        xs = np.minimum(column * cell + along, self.width - 1)
         return (ys + self.tilt + 1) * self.stride + xs + self.reach + 1
 
 
@@ -104,22 +114,23 @@ def _seen_by_both(here: _Edges, there: _Edges, points: np.ndarray, eye: int) -> 
     own = here.flat[points]
     contrast = np.sqrt(np.einsum("rp,rp->r", own, own) / POINTS)
 
-    def best(points: np.ndarray, down: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of the places so many rows and columns away the most alike: where, how it correlates, and its contrast."""
-        shifts = (down[:, None] * there.stride + along).ravel()
-        seen = there.flat[points[:, None] + shifts[:, None]]
-        contrasts = np.sqrt(np.einsum("rsp,rsp->rs", seen, seen) / POINTS)
-        products = np.matmul(seen, own[..., None])[..., 0] / POINTS
+    def best(step: int, around: np.ndarray, down: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Of the places so many rows and columns from `around` (R, 1) the most alike, judged by each `step`th point:
+        where, how it correlates, and its contrast."""
+        shifts = around + (down[:, None] * there.stride + along).ravel()
+        seen = there.flat.take(points[:, None, ::step] + shifts[..., None])
+        contrasts = np.sqrt(np.einsum("rsp,rsp->rs", seen, seen) * (step / POINTS))
+        products = np.matmul(seen, own[:, ::step, None])[..., 0] * (step / POINTS)
         alike = products / np.maximum(contrasts * contrast[:, None], 1e-6)
-        most = alike.argmax(1)
-        every = np.arange(len(points))
-        return shifts[most], alike[every, most], contrasts[every, most]
+        most = alike.argmax(1, keepdims=True)
+        return tuple(np.take_along_axis(found, most, 1) for found in (shifts, alike, contrasts))
 
     # The left eye sees things further to the right than the right eye does.
     left, right = (there.reach, there.tilt) if eye == 0 else (there.tilt, there.reach)
-    # Edges are wider than a pixel: every other place tells where to look closely.
-    shifts, _, _ = best(points, np.arange(-there.tilt, there.tilt + 1, 2), np.arange(-left, right + 1, 2))
-    _, alike, other = best(points + shifts[:, None], np.arange(-1, 2), np.arange(-1, 2))
+    # Edges are wider than a pixel: every other place tells where to look closely, and half of the points suffice.
+    middle = np.zeros((len(points), 1), np.intp)
+    shifts, _, _ = best(2, middle, np.arange(-there.tilt, there.tilt + 1, 2), np.arange(-left, right + 1, 2))
+    _, alike, other = (found[:, 0] for found in best(1, shifts, np.arange(-1, 2), np.arange(-1, 2)))
     return (contrast >= CONTRAST) & (alike >= SAME) & (contrast <= other * ENERGY) & (other <= contrast * ENERGY)
 
 
