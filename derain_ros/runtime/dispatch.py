@@ -116,8 +116,8 @@ class Dispatch:
     def choices(self, shapes: Collection[Batch], kind: str) -> list[Choice]:
         """What can restore such batches of this kind of anomaly just now, the best plan first.
 
-        Each plan has the restorer that serves the kind where that is loaded, or else the general one. FrameError where
-        no model takes such images.
+        Each plan has the restorer that serves the kind where that is loaded, or else the general one. General ones of
+        better plans than one that serves the kind are left out. FrameError where no model takes such images.
         """
         for shape in shapes:
             if not any(self._fitting(plan, shape, kind) for plan in PLANS):
@@ -132,7 +132,9 @@ class Dispatch:
             if engines and len(engines) == len(shapes):
                 key = tuple((shape, e.name, e.device, e.streams, e.model.name) for shape, e in engines.items())
                 found.append(Choice(plan, key, engines))
-        return found
+        special = [n for n, choice in enumerate(found)
+                   if all(kind in engine.model.serves for engine in choice.engines.values())]
+        return [choice for n, choice in enumerate(found) if n in special or n > max(special, default=-1)]
 
     def wait(self, shapes: Collection[Batch], kind: str, timeout_s: float | None = None) -> None:
         """Wait until something can restore such batches, for `timeout_s`; where that is None, until all that could

@@ -109,6 +109,20 @@ def test_the_one_that_serves_the_anomaly_is_taken_once_it_is_there(tmp_path: Pat
     assert bench.dispatch.state == "" and "rgb" not in bench.loaded
 
 
+def test_a_fast_one_that_serves_the_anomaly_is_taken_before_better_general_ones(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rain = {"name": "rain", "plan": "fast", "serves": ("streak", "night_rain")}
+    bench = Bench(tmp_path, 1000, monkeypatch, {"name": "best", "plan": "quality"}, *ALL[:3], rain)
+    bench.dispatch.time_for_quality = True
+    bench.choices("streak")
+    bench.loads[0].finish()
+    assert bench.choices("streak") == [("balanced", "general")], "until it is loaded"
+    bench.finish("streak")
+    assert bench.choices("streak") == bench.choices("night_rain") == [("fast", "rain")]
+    assert bench.choices("dirt") == [("balanced", "dirt"), ("fast", "fast")]
+    assert bench.choices("raindrop") == [("quality", "best"), ("balanced", "general"), ("fast", "fast")]
+
+
 def test_what_is_needed_first_is_loaded_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quality = {"name": "best", "plan": "quality"}
     bench = Bench(tmp_path, 1000, monkeypatch, quality, *ALL)
