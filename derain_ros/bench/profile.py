@@ -38,6 +38,7 @@ DROPS = 8
 RECEIVER = ("import sys; from derain_ros.replay.link import Link\n"
             f"with Link({list(CAMERAS)}, {{}}): sys.stdin.read()")
 LANES = ("derain detect", "derain restore")
+TAKING = ("MainThread", "derain receiver")
 
 
 class Idle:
@@ -94,7 +95,7 @@ class Stopwatch:
         """Milliseconds of CPU by stage, `all` first, and the `pages` that the process had to be given."""
         threads = {name: spent - self._threads.get(name, 0.0) for name, spent in _threads().items()}
         found = {"all": time.process_time() - self._process,
-                 "take": threads["MainThread"] - self.timed["convert, pair"],
+                 "take": sum(threads.get(name, 0.0) for name in TAKING) - self.timed["convert, pair"],
                  "convert, pair": self.timed["convert, pair"],
                  "pipeline": self.timed["pipeline"] + sum(threads.get(lane, 0.0) for lane in LANES),
                  "publish": self.timed["publish"]}

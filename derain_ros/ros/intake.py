@@ -18,7 +18,7 @@ from derain_ros.runtime.synchronize import Synchronizer
 
 
 class Intake:
-    """Makes jobs of the messages of all cameras and hands them to `put`; for the executor's thread only.
+    """Makes jobs of the messages of all cameras and hands them to `put`; for one thread at a time.
 
     `now_ns` gives the time of the clock that stamps are of.
     """

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +34,7 @@ from derain_ros.ros.intake import Intake
 from derain_ros.ros.log import RosLogHandler
 from derain_ros.ros.mailbox import Job
 from derain_ros.ros.memory import tune_malloc
+from derain_ros.ros.receiver import Receiver
 from derain_ros.ros.topics import NO_EVENTS_OUT, CameraTopics, ImageSubscription
 from derain_ros.ros.transport import use_profile
 from derain_ros.ros.worker import Worker
@@ -47,9 +49,9 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class DerainNode(LifecycleNode):
     """Restores the images of the configured cameras; configures and activates itself unless told not to.
 
-    The executor's thread takes messages in and pairs them, the worker's runs the pipeline and publishes: spin the node
-    in one thread. `arguments` are those of rclpy's Node. Raises ConfigError or rclpy's ParameterException where a
-    parameter cannot be used.
+    The receiver's thread takes messages in and pairs them, the worker's runs the pipeline and publishes; all else is
+    done where the node is spun, in one thread. `arguments` are those of rclpy's Node. Raises ConfigError or rclpy's
+    ParameterException where a parameter cannot be used.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -60,7 +62,8 @@ class DerainNode(LifecycleNode):
         self.at_rest = True
         """Whether the networks of all that was taken down have ended."""
         self._topics: dict[str, CameraTopics] = {}
-        self._thermal: ImageSubscription | None = None
+        self._receiver: Receiver | None = None
+        self._taking = threading.Lock()
         try:
             self._config = parameters.declare(self)
         except (ConfigError, ParameterException):
@@ -94,12 +97,14 @@ class DerainNode(LifecycleNode):
         """Create the topics and begin to load the models."""
         config = self._config
         try:
+            self._receiver = Receiver(self)
             for camera in config.cameras:
-                self._topics[camera] = CameraTopics(self, camera, config.transport, self._on_image)
+                self._topics[camera] = CameraTopics(self, self._receiver, camera, config.transport, self._on_image)
             if config.thermal:
-                self._thermal = ImageSubscription(self, THERMAL, config.transport, self._on_thermal)
+                ImageSubscription(self._receiver, THERMAL, config.transport, self._on_thermal)
             self._worker = Worker(config, self.get_parameter(parameters.MODELS).value, self._publish, self._drop,
                                   self.get_logger())
+            self._receiver.start()
         except Exception as error:
             # rclpy would swallow it and leave the user without a word.
             self.get_logger().error(f"the node cannot be configured: {error}")
@@ -144,29 +149,32 @@ class DerainNode(LifecycleNode):
         super().destroy_node()
 
     def _stop(self) -> None:
-        if self._state == "active":
-            self._state = "stopping"
-            self._intake.synchronizer.clear()
+        with self._taking:
+            if self._state == "active":
+                self._state = "stopping"
+                self._intake.synchronizer.clear()
         if self._worker is not None:
             self._worker.stop()
 
     def _take_down(self) -> None:
         self._stop()
+        if self._receiver is not None:
+            self._receiver.stop()
         if self._worker is not None:
             self.at_rest = self._worker.close() and self.at_rest
         for topics in self._topics.values():
             topics.destroy()
-        if self._thermal is not None:
-            self._thermal.destroy()
-        self._worker, self._topics, self._thermal = None, {}, None
+        self._worker, self._topics, self._receiver = None, {}, None
 
     def _on_image(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
-        if self._state == "active":
-            self._intake.take(camera, message, lost)
+        with self._taking:
+            if self._state == "active":
+                self._intake.take(camera, message, lost)
 
     def _on_thermal(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
-        if self._state == "active":
-            self._intake.take_thermal(camera, message, lost)
+        with self._taking:
+            if self._state == "active":
+                self._intake.take_thermal(camera, message, lost)
 
     def _put(self, job: Job) -> None:
         assert self._worker is not None
@@ -209,7 +217,8 @@ class DerainNode(LifecycleNode):
 
     def _apply_parameters(self, changes: Sequence[Parameter]) -> None:
         self._config = parameters.changed(self._config, changes)
-        self._intake.apply(self._config)
+        with self._taking:
+            self._intake.apply(self._config)
         if self._worker is not None:
             self._worker.apply(self._config)
 

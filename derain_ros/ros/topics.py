@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from derain_ros.frame import CameraResult, Frame
 from derain_ros.ros.camera_info import CameraInfos
 from derain_ros.ros.messages import header_of, image_of
+from derain_ros.ros.receiver import Receiver
 from derain_ros.runtime.messages import Received
 
 # Best effort takes reliable cameras as well; an older image is of no use, so one is kept.
@@ -36,18 +37,13 @@ class ImageSubscription:
     `callback` gets the camera's name, the message, and how many messages the middleware lost since the last one.
     """
 
-    def __init__(self, node: LifecycleNode, camera: str, transport: str, callback: ImageCallback) -> None:
-        self._node, self._camera, self._callback = node, camera, callback
+    def __init__(self, receiver: Receiver, camera: str, transport: str, callback: ImageCallback) -> None:
+        self._camera, self._callback = camera, callback
         self._last = 0
         compressed = transport == "compressed"
-        self._subscription = node.create_subscription(
+        self._subscription = receiver.subscribe(
             CompressedImage if compressed else Image, f"{camera}/image_raw{'/compressed' if compressed else ''}",
-            # rclpy gives a second argument to whoever takes it.
-            self._on_message, IMAGE_IN, event_callbacks=NO_EVENTS_IN)  # type: ignore[arg-type]
-
-    def destroy(self) -> None:
-        """Unsubscribe."""
-        self._node.destroy_subscription(self._subscription)
+            self._on_message, IMAGE_IN, event_callbacks=NO_EVENTS_IN)
 
     def _on_message(self, message: Image | CompressedImage, info: dict[str, Any]) -> None:
         # None where the middleware does not number messages; numbers of several publishers cannot be told apart.
@@ -58,9 +54,10 @@ class ImageSubscription:
 
 
 class CameraTopics:
-    """Publishers and subscriptions of one camera; `publish` may be called from another thread than the executor's."""
+    """Publishers and subscriptions of one camera; `publish` may be called from another thread than the receiver's."""
 
-    def __init__(self, node: LifecycleNode, camera: str, transport: str, callback: ImageCallback) -> None:
+    def __init__(self, node: LifecycleNode, receiver: Receiver, camera: str, transport: str,
+                 callback: ImageCallback) -> None:
         self._node = node
         self._infos = CameraInfos()
 
@@ -71,9 +68,8 @@ class CameraTopics:
         self._image = publisher(Image, "image_raw", IMAGE_OUT)
         self._info = publisher(CameraInfo, "camera_info", INFO_OUT)
         self._mask = publisher(Image, "anomaly_mask", IMAGE_OUT)
-        self._images = ImageSubscription(node, camera, transport, callback)
-        self._infos_in = node.create_subscription(CameraInfo, f"{camera}/camera_info", self._on_info, INFO_IN,
-                                                  event_callbacks=NO_EVENTS_IN)
+        ImageSubscription(receiver, camera, transport, callback)
+        receiver.subscribe(CameraInfo, f"{camera}/camera_info", self._on_info, INFO_IN, event_callbacks=NO_EVENTS_IN)
 
     def publish(self, frame: Frame, result: CameraResult) -> None:
         """Publish one frame and its camera_info; a frame that was passed on goes out in the message it came in."""
@@ -89,13 +85,11 @@ class CameraTopics:
             self._mask.publish(image_of(result.mask, "mono8", header_of(frame)))
 
     def destroy(self) -> None:
-        """Take the topics down; nothing may be published after that."""
-        self._images.destroy()
-        self._node.destroy_subscription(self._infos_in)
+        """Take the publishers down; the receiver must have stopped, and nothing may be published after that."""
         for publisher in (self._image, self._info, self._mask):
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def _on_info(self, info: CameraInfo) -> None:
+    def _on_info(self, info: CameraInfo, _: dict[str, Any]) -> None:
         owed = self._infos.add(info)
         if owed is not None:
             self._info.publish(owed)

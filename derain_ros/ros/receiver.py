@@ -1,0 +1,90 @@
+"""Takes what cameras send in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.guard_condition import GuardCondition
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.lifecycle import LifecycleNode
+from rclpy.subscription import Subscription
+
+CHECKED_NS = 500_000_000
+"""How often at the least it is looked whether the context is still there."""
+
+
+class Apart(CallbackGroup):
+    """What no executor waits for."""
+
+    def can_execute(self, entity: object) -> bool:
+        """Never."""
+        return False
+
+    def beginning_execution(self, entity: object) -> bool:
+        """Never."""
+        return False
+
+    def ending_execution(self, entity: object) -> None:
+        """There is nothing to end."""
+
+
+class Receiver:
+    """Calls back for each message of its subscriptions, in its own thread, from `start` to `stop`.
+
+    An executor of rclpy gathers all that a node has, services and timers too, up to twice for each message, which takes
+    longer than all that is done with an image before it is worked on.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        self._group = Apart()
+        self._subscriptions: list[Subscription] = []
+        self._wake = GuardCondition(None, None, context=node.context)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="derain receiver")
+
+    def subscribe(self, *arguments: Any, **more: Any) -> Subscription:
+        """Subscribe as the node's `create_subscription` does; before `start`."""
+        subscription = self._node.create_subscription(*arguments, callback_group=self._group, **more)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def start(self) -> None:
+        """Begin to take messages."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more messages, wait for the callback at work, and unsubscribe."""
+        self._stopping = True
+        self._wake.trigger()
+        if self._thread.ident is not None:
+            self._thread.join()
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._wake.destroy()
+
+    def _run(self) -> None:
+        context = self._node.context
+        waits = _rclpy.WaitSet(len(self._subscriptions), 1, 0, 0, 0, 0, context.handle)
+        while not self._stopping and context.ok():
+            waits.clear_entities()
+            for subscription in self._subscriptions:
+                waits.add_subscription(subscription.handle)
+            waits.add_guard_condition(self._wake.handle)
+            waits.wait(CHECKED_NS)
+            ready = waits.get_ready_entities("subscription")
+            for subscription in self._subscriptions:
+                if subscription.handle.pointer in ready and not self._stopping:
+                    self._take(subscription)
+
+    def _take(self, subscription: Subscription) -> None:
+        try:
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+            if taken is not None:
+                subscription.callback(*taken)
+        except Exception as error:
+            # Nothing that one message does may end the stream.
+            self._node.get_logger().error(f"{subscription.topic_name}: a message was not taken: {error!r}",
+                                          throttle_duration_sec=5.0)
