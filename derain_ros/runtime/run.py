@@ -72,8 +72,7 @@ def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:
     """The anomaly's mask at the size of the frame."""
     height, width = frame.image.shape[:2]
     rows, columns = anomaly.mask.shape
-    whole = height
-    if rows * width >= height * columns > (rows - 1) * width:
-        # Cells are as high as they are wide: of the last row a part may be outside.
-        whole = round(rows * width / columns)
-    return cv2.resize(anomaly.mask, (width, whole), interpolation=cv2.INTER_NEAREST)[:height]
+    # Where cells are as high as they are wide, a part of the last row may be outside.
+    square = rows * width >= height * columns > (rows - 1) * width
+    row = np.arange(height) * columns // width if square else np.arange(height) * rows // height
+    return cv2.resize(anomaly.mask, (width, rows), interpolation=cv2.INTER_NEAREST)[row]
