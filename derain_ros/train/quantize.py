@@ -43,16 +43,24 @@ class _Wet(CalibrationDataReader):
 
 
 def calibration_images(data: Path, channels: int, anomaly: str = "drops") -> list[np.ndarray]:
-    """Wet and dry images, (H, W, channels) uint8, on which the ranges are measured; none of them is held out.
+    """Wet and dry images, (256, 256, channels) uint8, on which the ranges are measured; none of them is held out.
 
     They are wet by `anomaly`, one of ANOMALIES.
     """
     folders, rng = TrainingFolders.find([data], anomaly), np.random.default_rng(41)
     render = render_of(RestoreRecipe(anomaly=anomaly))
-    real = [path.read().wet for path in folders.train[::4]]
+    real = [_square(path.read().wet) for path in folders.train[::4]]
     synthetic = [render(folders.photographs, 256, rng).wet for _ in range(30)]
     dry = [cv2.resize(read_rgb(p), (256, 256)) for p in image_files(data / CLEAN_FOLDERS[0])[::40]]
     return [image if channels == 3 else luminance(image)[..., None] for image in (*real, *synthetic, *dry)]
+
+
+def _square(image: np.ndarray) -> np.ndarray:
+    """The upper left 256x256 pixels of an image, enlarged where it has fewer: the calibration wants one size."""
+    scale = max(1.0, 256 / min(image.shape[:2]))
+    if scale > 1.0:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    return image[:256, :256]
 
 
 def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,16 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.held_out import held_out  # noqa: E402
-from derain_ros.evaluate.restoration import luminance  # noqa: E402
+from derain_ros.evaluate.restoration import evaluate, luminance, summary  # noqa: E402
+from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.train.data import DataError, read_rgb  # noqa: E402
 from derain_ros.train.datasets import TrainingFolders  # noqa: E402
+
+DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+needs_data = pytest.mark.skipif(not (DATA / "roadscene_rain").is_dir(),
+                                reason=f"no data at {DATA}; set DERAIN_DATA to the data folder")
 
 
 def test_sets_of_colour_and_grey(data_folder: Path) -> None:
@@ -66,3 +73,17 @@ def test_published_layouts_and_empty_folders(tmp_path: Path, data_folder: Path) 
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty"):
         held_out(tmp_path / "empty", 3)
+
+
+@needs_data
+@pytest.mark.parametrize(("name", "special"), [("restore_mono_fast_int8", False), ("restore_mono_rain_int8", True),
+                                               ("restore_rgb_rain_int8", True)])
+def test_the_shipped_restorers_of_rain(name: str, special: bool) -> None:
+    model = Manifest.load().get(name)
+    figures = summary(evaluate(load(model), held_out(DATA, model.channels, count=2, anomaly="rain")["real_rain"]))
+    assert figures["images"] == 21
+    if special:
+        assert {"streak", "night_rain"} == set(model.serves) and figures["psnr_gain_low"] > 3.0
+        assert figures["psnr_gain"] == pytest.approx(model.figures["real_rain_psnr_gain"], abs=0.2)
+    else:
+        assert figures["psnr_gain"] < 1.0, "drops are not rain"
