@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from derain_ros import Config, Frame, FrameSet, Pipeline  # noqa: E402
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.held_out import held_out  # noqa: E402
-from derain_ros.evaluate.restoration import evaluate, luminance, summary  # noqa: E402
+from derain_ros.evaluate.restoration import evaluate, luminance, similarity, summary  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.train.data import DataError, read_rgb  # noqa: E402
 from derain_ros.train.datasets import TrainingFolders  # noqa: E402
@@ -87,3 +88,15 @@ def test_the_shipped_restorers_of_rain(name: str, special: bool) -> None:
         assert figures["psnr_gain"] == pytest.approx(model.figures["real_rain_psnr_gain"], abs=0.2)
     else:
         assert figures["psnr_gain"] < 1.0, "drops are not rain"
+
+
+@needs_data
+def test_rain_is_restored_by_its_own_restorer_in_the_pipeline() -> None:
+    pipeline = Pipeline(Config(cameras=["left"], engine="onnxruntime", threads=1))
+    pipeline.load()
+    by_day, *_, by_night, _ = held_out(DATA, 1, count=2, anomaly="rain")["real_rain"]
+    for pair in (by_day, by_night):
+        result = pipeline.process(FrameSet({"left": Frame(pair.wet, "mono8")}))
+        assert result.models.startswith("restore_mono_rain") and result.plan == "fast"
+        restored = result.cameras["left"].frame.image
+        assert similarity(restored, pair.clean)[0] > similarity(pair.wet, pair.clean)[0] + 3.0
