@@ -135,6 +135,7 @@ def overhead(height: int, width: int, rate: float, seconds: float) -> dict[str, 
 
 def _spend(node: Any, executor: Any, seconds: float) -> tuple[dict[str, float], int]:
     """Spin the node for so long; what it spent, in all, as `Stopwatch.stages` says, and how many pairs it restored."""
+    from derain_ros.ros.node import SPIN_S
     watch, worker = Stopwatch(), node._worker
     node._intake.take = watch.timing("convert, pair", node._intake.take)
     worker._publish = watch.timing("publish", worker._publish)
@@ -146,7 +147,7 @@ def _spend(node: Any, executor: Any, seconds: float) -> tuple[dict[str, float], 
 
     def spin(ends: float, pairs: int = sys.maxsize) -> None:
         while time.monotonic() < ends and restored() < pairs:
-            executor.spin_once(timeout_sec=0.1)
+            executor.spin_once(timeout_sec=SPIN_S)
 
     spin(time.monotonic() + READY_S, WARM_PAIRS)
     if restored() < WARM_PAIRS:

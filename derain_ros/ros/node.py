@@ -43,6 +43,8 @@ LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 THERMAL = "thermal"
 SWITCH_S = 0.0005
 """After how long a thread that computes lets another one go on."""
+SPIN_S = 0.5
+"""How long the executor waits at the most, and so how soon a signal is looked at; to wait anew costs half a ms."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -273,7 +275,7 @@ def main(args: list[str] | None = None) -> int:
     executor.add_node(node)
     while rclpy.ok() and not stopping:
         try:
-            executor.spin_once(timeout_sec=0.1)
+            executor.spin_once(timeout_sec=SPIN_S)
         except ExternalShutdownException:
             break
         except Exception as error:
