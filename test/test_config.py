@@ -51,8 +51,8 @@ def test_the_engines_are_those_there_are() -> None:
 
 def test_thresholds_must_not_cross() -> None:
     assert Config(on_score=0.5, off_score=0.5).off_score == 0.5
-    with pytest.raises(ConfigError, match=r"off_score: 0\.7 is above on_score \(0\.6\)"):
-        Config(off_score=0.7)
+    with pytest.raises(ConfigError, match=r"off_score: 0\.9 is above on_score \(0\.85\)"):
+        Config(off_score=0.9)
 
 
 def test_no_camera_is_called_as_the_thermal_one() -> None:

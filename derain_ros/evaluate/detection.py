@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from derain_ros.config import Config
 from derain_ros.engine import Engine
 from derain_ros.evaluate.alarm_figures import Figure, alarms_at_recall, area, calibration_error, overlap, share
 from derain_ros.evaluate.restoration import EvaluationError
@@ -27,6 +28,8 @@ RECALL = 0.98
 COVERED = 0.02
 COVERAGES = (0.03, 0.1, 0.3)
 """Shares of one lens under synthetic drops in the test on stereo frames."""
+EVEN = 0.5
+"""Score from which a rendered view is sorted into a class; an alarm needs more."""
 RENDERED = ("clean", "spoiled", "raindrop", "dirt", "streak", "night_rain")
 """The kinds of views that are rendered with one class in each."""
 
@@ -89,7 +92,8 @@ class DetectionReport:
             writer.writerows(asdict(image) for image in self.images)
 
 
-def evaluate(engine: Engine, data: Path, on_score: float = 0.6, views: int = 1200, seed: int = 7) -> DetectionReport:
+def evaluate(engine: Engine, data: Path, on_score: float = Config.on_score, views: int = 1200,
+             seed: int = 7) -> DetectionReport:
     """Run a detector through the runtime's own stage on the pictures below `data`; a view counts as affected from
     `on_score`. Raises DataError where data is missing, EvaluationError for a detector of other classes or size.
 
@@ -99,10 +103,11 @@ def evaluate(engine: Engine, data: Path, on_score: float = 0.6, views: int = 120
     `view ...`: rendered as for training, harder: cropped, spoiled, in any exposure. `kitti ...`: the left lens behind
     drops. `photograph`: real ones through wet glass, without truth but that there are drops.
 
-    `class_accuracy`: share of rendered views, clean or with one class that covers more than 2 %, of which the very
-    class is found; `_faint_too`: with those that cover less. `label_accuracy`: share of right answers about each class
-    by itself. `false_alarms_at_98_recall`: of all clean photographs, at the score that 98 % of `wet`, `dirty` and
-    `real_wet` reach. The calibration error is over all answers about views, `_of_score` over their scores alone.
+    Rendered views count as affected at even odds. `class_accuracy`: share of those that are clean or have one class,
+    over more than 2 %, of which the very class is found; `_faint_too`: with those that cover less. `label_accuracy`:
+    share of right answers about each class by itself. `false_alarms_at_98_recall`: of all clean photographs, at the
+    score that 98 % of `wet`, `dirty` and `real_wet` reach. The calibration error is over all answers about views,
+    `_of_score` over their scores alone.
     """
     if (engine.model.classes, engine.model.size) != (CLASSES, SIZE):
         raise EvaluationError(f"{engine.model.name}: tells {', '.join(engine.model.classes)} on {engine.model.size}; "
@@ -120,9 +125,9 @@ def evaluate(engine: Engine, data: Path, on_score: float = 0.6, views: int = 120
     covered = [p for name, paths in pictures.clean.items() if name != "real" for p in paths] + stereo["l"]
     images += _covered(detector, covered, pictures, on_score, seed)
     images += _kitti(detector, stereo["l"][::2], on_score, seed)
-    rendered = list(_views(detector, pictures, on_score, views, seed))
+    rendered = list(_views(detector, pictures, views, seed))
     figures, threshold = _figures(images, on_score)
-    quality, confusion = _quality([image for image, _ in rendered], rendered, on_score)
+    quality, confusion = _quality([image for image, _ in rendered], rendered)
     return DetectionReport(figures | quality, engine.model.classes, confusion,
                            images + [image for image, _ in rendered], threshold)
 
@@ -181,8 +186,7 @@ def _kitti(detector: Detector, paths: list[Path], on_score: float, seed: int) ->
                          _truth(image, affected, alpha)[0], on_score, path.name)
 
 
-def _views(detector: Detector, pictures: Pictures, on_score: float, count: int, seed: int
-           ) -> Iterator[tuple[Judged, View]]:
+def _views(detector: Detector, pictures: Pictures, count: int, seed: int) -> Iterator[tuple[Judged, View]]:
     for number in track(range(count), "views"):
         rng = np.random.default_rng((seed, number))
         kind = str(rng.choice(list(MIX), p=list(MIX.values())))
@@ -190,7 +194,7 @@ def _views(detector: Detector, pictures: Pictures, on_score: float, count: int, 
         true = "+".join(name for name, label in zip(CLASSES, view.labels, strict=True) if label == 1)
         if (view.labels == UNKNOWN).any():
             true = "?"
-        yield _judge(detector, view.image, f"view {kind}", true, view.coverage, on_score, str(number),
+        yield _judge(detector, view.image, f"view {kind}", true, view.coverage, EVEN, str(number),
                      view.cells), view
 
 
@@ -215,8 +219,7 @@ def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], 
     return figures, threshold
 
 
-def _quality(images: list[Judged], rendered: list[tuple[Judged, View]], on_score: float
-             ) -> tuple[dict[str, Figure], np.ndarray]:
+def _quality(images: list[Judged], rendered: list[tuple[Judged, View]]) -> tuple[dict[str, Figure], np.ndarray]:
     """Those on views: classes, masks and calibration."""
     single = [i for i in images if i.group.removeprefix("view ") in RENDERED and i.true in CLASSES]
     confusion = np.zeros((len(CLASSES), len(CLASSES)), int)
