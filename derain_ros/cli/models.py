@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-SHOWN = {"restore": ("real_psnr_gain", "real_ssim_gain", "clean_psnr"),
+SHOWN = {"restore": ("real_psnr_gain", "real_ssim_gain", "real_rain_psnr_gain", "real_rain_ssim_gain", "clean_psnr"),
          "detect": ("real_auroc", "clean_false_alarms", "mask_iou")}
 """Figures of the list, by task; all of them stand in the card."""
 
