@@ -66,22 +66,24 @@ def _square(image: np.ndarray) -> np.ndarray:
 def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
     """Write `source` with unsigned 8-bit activations and signed 8-bit weights, per channel, to `target`.
 
-    What is added to the image itself stays float: eight bits there would be noise on every clean pixel. Channels are
-    made alike first: without that, clean photographs lose up to 2 dB.
+    What is added to the image itself stays float, and so does the printed network from its generated image on: eight
+    bits there would be noise on every clean pixel. Channels are made alike first: without that, clean photographs lose
+    up to 2 dB.
     ExportError where the model is none of ours.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         model = onnx.load(prepared)
-        additions = _additions_to_the_image(model)
-        if not additions:
-            raise ExportError(f"{source}: has no residual on the image; quantise a model of `derain export`")
+        kept = _additions_to_the_image(model) or _from_the_generated_image_on(model)
+        if not kept:
+            raise ExportError(f"{source}: neither adds to the image nor generates one; quantise a model of "
+                              "`derain export`")
         equalise(model, images)
         onnx.save(model, prepared)
         quantize_static(str(prepared), str(target), _Wet(images), quant_format=QuantFormat.QDQ, per_channel=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                        op_types_to_quantize=list(QUANTIZED_OPS), nodes_to_exclude=additions,
+                        op_types_to_quantize=list(QUANTIZED_OPS), nodes_to_exclude=kept,
                         calibrate_method=CalibrationMethod.Percentile,
                         extra_options={"CalibPercentile": PERCENTILE})
 
@@ -117,3 +119,11 @@ def _additions_to_the_image(model: onnx.ModelProto) -> list[str]:
         return node.op_type in keeps and is_image(node.input[0])
 
     return [node.name for node in model.graph.node if node.op_type == "Add" and any(is_image(i) for i in node.input)]
+
+
+def _from_the_generated_image_on(model: onnx.ModelProto) -> list[str]:
+    """Names of the printed network's last convolution before its hyperbolic tangent, and of all nodes after that."""
+    nodes = list(model.graph.node)
+    tangent = next((n for n, node in enumerate(nodes) if node.op_type == "Tanh"), len(nodes))
+    before = [node.name for node in nodes[:tangent] if nodes[tangent:] and node.output[0] == nodes[tangent].input[0]]
+    return before + [node.name for node in nodes[tangent:]]

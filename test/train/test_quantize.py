@@ -16,9 +16,11 @@ from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.restoration import luminance, restore, similarity  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
+from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
 from derain_ros.train import quantize  # noqa: E402
 from derain_ros.train.datasets import pairs  # noqa: E402
 from derain_ros.train.export import ExportError  # noqa: E402
+from derain_ros.train.export_restorer import export_restorer  # noqa: E402
 from derain_ros.train.publish import publish_restorer  # noqa: E402
 from derain_ros.train.quantize import calibration_images, publish_quantized, quantize_onnx  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
@@ -80,6 +82,21 @@ def test_what_is_added_to_the_image_stays_float(models: Path, data_folder: Path,
     assert "DequantizeLinear" not in passed, "the restored image is never rounded to eight bits but at the end"
 
 
+def test_the_printed_network_stays_float_from_its_generated_image_on(data_folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = PrintedRestorer(1).eval()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    export_restorer(net, tmp_path / "printed.onnx")
+    quantize_onnx(tmp_path / "printed.onnx", tmp_path / "q.onnx", calibration_images(data_folder, 1)[:2])
+    nodes = onnx.load(tmp_path / "q.onnx").graph.node
+    tangent = next(n for n, node in enumerate(nodes) if node.op_type == "Tanh")
+    kinds = [node.op_type for node in nodes]
+    assert "QuantizeLinear" not in kinds[tangent:] and kinds[:tangent].count("QuantizeLinear") > 20
+    maker = {output: node for node in nodes for output in node.output}
+    assert maker[nodes[tangent].input[0]].op_type == "Conv"
+
+
 def test_other_models_are_refused(data_folder: Path, tmp_path: Path) -> None:
     node = onnx.helper.make_node("Relu", ["image"], ["restored"])
     value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 32, 32, 1])
@@ -87,5 +104,5 @@ def test_other_models_are_refused(data_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
     graph = onnx.helper.make_graph([node], "other", value[:1], value[1:])
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), path)
-    with pytest.raises(ExportError, match="no residual on the image"):
+    with pytest.raises(ExportError, match="neither adds to the image nor generates one"):
         quantize_onnx(path, tmp_path / "q.onnx", [np.zeros((32, 32, 1), np.uint8)])
