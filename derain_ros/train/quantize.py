@@ -69,7 +69,7 @@ def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
     What is added to the image itself stays float, and so does the printed network from its generated image on: eight
     bits there would be noise on every clean pixel. Channels are made alike first: without that, clean photographs lose
     up to 2 dB.
-    ExportError where the model is none of ours.
+    ExportError where the model is none of ours, or hardly trained.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
@@ -81,11 +81,15 @@ def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
                               "`derain export`")
         equalise(model, images)
         onnx.save(model, prepared)
-        quantize_static(str(prepared), str(target), _Wet(images), quant_format=QuantFormat.QDQ, per_channel=True,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                        op_types_to_quantize=list(QUANTIZED_OPS), nodes_to_exclude=kept,
-                        calibrate_method=CalibrationMethod.Percentile,
-                        extra_options={"CalibPercentile": PERCENTILE})
+        try:
+            quantize_static(str(prepared), str(target), _Wet(images), quant_format=QuantFormat.QDQ, per_channel=True,
+                            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                            op_types_to_quantize=list(QUANTIZED_OPS), nodes_to_exclude=kept,
+                            calibrate_method=CalibrationMethod.Percentile,
+                            extra_options={"CalibPercentile": PERCENTILE})
+        except ValueError as error:
+            raise ExportError(f"{source}: its activations hardly vary, so that they have no range: {error}; train it "
+                              "longer") from error
 
 
 def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float]:

@@ -106,3 +106,12 @@ def test_other_models_are_refused(data_folder: Path, tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), path)
     with pytest.raises(ExportError, match="neither adds to the image nor generates one"):
         quantize_onnx(path, tmp_path / "q.onnx", [np.zeros((32, 32, 1), np.uint8)])
+
+
+def test_activations_without_a_range_are_told_of(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **more: object) -> None:
+        raise ValueError("Too many bins for data range. Cannot create 2048 finite-sized bins.")
+
+    monkeypatch.setattr(quantize, "quantize_static", fail)
+    with pytest.raises(ExportError, match="activations hardly vary.*Too many bins.*train it longer"):
+        quantize_onnx(models / "restore_mono.onnx", tmp_path / "q.onnx", [np.zeros((32, 32, 1), np.uint8)])
