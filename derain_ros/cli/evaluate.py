@@ -5,6 +5,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from derain_ros.config import Config
+
 app = typer.Typer(no_args_is_help=True, help="Measure models; needs the extra `train`.")
 
 
@@ -92,7 +94,7 @@ def detection(
     models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
                                                    "default.")] = None,
     on_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Score from which a view counts as "
-                                            "affected.")] = 0.85,
+                                            "affected.")] = Config.on_score,
     output: Annotated[Optional[Path], typer.Option(help="CSV file to write, one line per image.")] = None,
 ) -> None:
     """Alarms, classes, masks and calibration of a detector on images held out of training, with 95 % intervals.

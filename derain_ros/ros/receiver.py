@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -13,6 +14,8 @@ from rclpy.subscription import Subscription
 
 CHECKED_NS = 500_000_000
 """How often at the least it is looked whether the context is still there."""
+AGAIN_S = 0.01
+"""After how long it is waited anew where waiting failed."""
 
 
 class Apart(CallbackGroup):
@@ -69,15 +72,26 @@ class Receiver:
         context = self._node.context
         waits = _rclpy.WaitSet(len(self._subscriptions), 1, 0, 0, 0, 0, context.handle)
         while not self._stopping and context.ok():
-            waits.clear_entities()
-            for subscription in self._subscriptions:
-                waits.add_subscription(subscription.handle)
-            waits.add_guard_condition(self._wake.handle)
-            waits.wait(CHECKED_NS)
-            ready = waits.get_ready_entities("subscription")
+            try:
+                ready = self._ready(waits)
+            except Exception as error:
+                # The context may end while it is waited for; whatever else it was must not end the stream.
+                if context.ok():
+                    self._node.get_logger().error(f"images were not waited for: {error!r}", throttle_duration_sec=5.0)
+                    time.sleep(AGAIN_S)
+                continue
             for subscription in self._subscriptions:
                 if subscription.handle.pointer in ready and not self._stopping:
                     self._take(subscription)
+
+    def _ready(self, waits: Any) -> list[int]:
+        """Pointers of the subscriptions that have messages, once there is one or the receiver is woken."""
+        waits.clear_entities()
+        for subscription in self._subscriptions:
+            waits.add_subscription(subscription.handle)
+        waits.add_guard_condition(self._wake.handle)
+        waits.wait(CHECKED_NS)
+        return list(waits.get_ready_entities("subscription"))
 
     def _take(self, subscription: Subscription) -> None:
         try:

@@ -126,8 +126,9 @@ def _additions_to_the_image(model: onnx.ModelProto) -> list[str]:
 
 
 def _from_the_generated_image_on(model: onnx.ModelProto) -> list[str]:
-    """Names of the printed network's last convolution before its hyperbolic tangent, and of all nodes after that."""
+    """Names of the convolution before the printed network's hyperbolic tangent, and of all nodes from that on."""
     nodes = list(model.graph.node)
-    tangent = next((n for n, node in enumerate(nodes) if node.op_type == "Tanh"), len(nodes))
-    before = [node.name for node in nodes[:tangent] if nodes[tangent:] and node.output[0] == nodes[tangent].input[0]]
-    return before + [node.name for node in nodes[tangent:]]
+    tangent = next((n for n, node in enumerate(nodes) if node.op_type == "Tanh"), None)
+    if tangent is None:
+        return []
+    return [node.name for n, node in enumerate(nodes) if n >= tangent or node.output[0] == nodes[tangent].input[0]]

@@ -145,6 +145,7 @@ def _finish(scene: _Scene, rng: np.random.Generator, strong: bool) -> View:
     labels = np.zeros(len(CLASSES), np.int8)
     for kind, (before, after) in scene.layers.items():
         changed = lost(to_detector(table[after]), to_detector(table[before]), noise)
+        # Rain is faint but everywhere; what is on the glass shows where it is.
         seen = np.mean(changed > FAINT) > 0.05 if kind in FALLING else np.mean(changed > VISIBLE) > 0.01
         labels[CLASSES.index(kind)] = 1 if seen else UNKNOWN
     labels[0] = 0 if (labels == 1).any() else UNKNOWN

@@ -61,6 +61,28 @@ def test_messages_are_taken_apart_from_the_executor_whatever_one_of_them_does(no
     executor.shutdown()
 
 
+def test_it_goes_on_where_waiting_failed(node: LifecycleNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    took: list[bool] = []
+    failures = [RuntimeError("a wait set"), RuntimeError("that fails")]
+    ready = Receiver._ready
+
+    def fail_first(receiver: Receiver, waits: Any) -> list[int]:
+        if failures:
+            raise failures.pop()
+        return ready(receiver, waits)
+
+    monkeypatch.setattr(Receiver, "_ready", fail_first)
+    receiver = Receiver(node)
+    receiver.subscribe(Bool, "one", lambda message, _: took.append(message.data), RELIABLE)
+    publisher = node.create_publisher(Bool, "one", RELIABLE)
+    wait_for(publisher.get_subscription_count, "a matched topic")
+    receiver.start()
+    publisher.publish(Bool(data=True))
+    wait_for(lambda: took == [True], "the message")
+    receiver.stop()
+    assert not failures
+
+
 def test_it_ends_with_the_context_and_where_it_never_began(node: LifecycleNode) -> None:
     never, receiver = Receiver(node), Receiver(node)
     never.subscribe(Bool, "one", print, RELIABLE)

@@ -11,6 +11,7 @@ from tiny_pictures import write_pictures
 pytest.importorskip("torch")
 
 from derain_ros.nets.detector import CELL, CELLS, CLASSES, SIZE  # noqa: E402
+from derain_ros.train import views as views_module
 from derain_ros.train.pictures import find_pictures  # noqa: E402
 from derain_ros.train.views import (  # noqa: E402
     IGNORED,
@@ -66,6 +67,15 @@ def test_views_are_labelled(pictures_folder: Path, kind: str) -> None:
         assert affected > 0.003 and max(v.severity for v in views) > 0
     if kind == "several":
         assert any(sum(v.labels == 1) == 2 for v in views)
+
+
+@pytest.mark.parametrize("kind", ["raindrop", "dirt", "streak", "night_rain", "several"])
+def test_what_no_exposure_shows_is_neither_there_nor_not(pictures_folder: Path, kind: str,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views_module, "exposure_table", lambda rng, strong: np.full(256, 255, np.uint8))
+    for view in _views(pictures_folder, kind, 4):
+        assert set(view.labels) <= {0, UNKNOWN} and view.labels[0] == UNKNOWN
+        assert view.coverage == 0.0 and set(np.unique(view.cells)) <= {0, IGNORED}
 
 
 def test_the_same_seed_draws_the_same_view(pictures_folder: Path) -> None:
