@@ -37,6 +37,9 @@ class Config:
     detector: str = setting("detect", "Model that detects anomalies.", read_only=True)
     restorer: str = setting("auto", "Model that restores: auto takes from all there are the best that fits, by "
                             "encoding, anomaly and budget.", read_only=True)
+    temporal: bool = setting(True, "Join restored frames with what those before showed of the same scene, where there "
+                             "is time: steadier, and truer behind drops; when false each is restored by itself.",
+                             read_only=True)
     engine: str = setting("auto", "Runtime of the networks; auto measures those that are installed.", choices=(
         "auto", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino", "openvino-gpu", "tensorrt"),
         read_only=True)

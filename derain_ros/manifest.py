@@ -14,9 +14,11 @@ from derain_ros.frame import ANOMALY_KINDS
 from derain_ros.resources import model_dir
 
 MANIFEST_NAME = "models.yaml"
-TASKS = ("restore", "detect")
+TASKS = ("restore", "detect", "temporal")
 PLANS = ("quality", "balanced", "fast")
 """What a restorer is made for, the best and slowest first."""
+TEMPORAL_PLANES = 9
+"""Images in one input of a temporal filter: see `runtime.temporal`."""
 PRECISIONS = ("float32", "int8")
 
 
@@ -28,8 +30,9 @@ class ManifestError(ValueError):
 class Model:
     """One entry of the manifest.
 
-    `file` is the absolute path of the ONNX file and `sha256` its digest. `channels` is 1 (grey) or 3 (RGB); height and
-    width of what the network takes must be multiples of `stride`. `figures` are its measured qualities, `card` is the
+    `file` is the absolute path of the ONNX file and `sha256` its digest. `channels` is 1 (grey), 3 (RGB) or,
+    of a temporal filter, the number of its planes; height and width of what the network takes must be multiples of
+    `stride`. `figures` are its measured qualities, `card` is the
     name of the Markdown file beside the manifest that tells how it was made.
 
     A restorer belongs to a `plan`, one of PLANS, has its weights in a `precision`, one of PRECISIONS, and `serves` the
@@ -127,7 +130,8 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
             raise ManifestError(f"{where}: {key} is {value!r}, which is not of type {kinds[key].__name__}")
     if missing := [key for key in required if key not in entry]:
         raise ManifestError(f"{where}: {', '.join(missing)} missing")
-    _require(entry["channels"] in (1, 3), where, "channels", entry["channels"], "1 or 3")
+    channels = (TEMPORAL_PLANES,) if entry["task"] == "temporal" else (1, 3)
+    _require(entry["channels"] in channels, where, "channels", entry["channels"], " or ".join(map(str, channels)))
     _require(entry["stride"] >= 1, where, "stride", entry["stride"], "at least 1")
     _require(entry.get("plan", "fast") in PLANS, where, "plan", entry.get("plan"), f"one of {', '.join(PLANS)}")
     _require(entry.get("precision", "int8") in PRECISIONS, where, "precision", entry.get("precision"),

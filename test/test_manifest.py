@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from derain_ros.manifest import Manifest, ManifestError
+from derain_ros.manifest import TEMPORAL_PLANES, Manifest, ManifestError
 
 pytest.importorskip("onnx", reason="needs onnx to write models")
 from tiny_models import CLASSES, DETECTOR_SIZE, write_manifest, write_models  # noqa: E402
@@ -31,6 +31,16 @@ def test_what_a_restorer_is_made_for_is_read_and_has_defaults(tmp_path: Path) ->
     assert (plain.plan, plain.precision, plain.serves, plain.multi_label) == ("balanced", "float32", (), False)
     assert (made.plan, made.precision, made.serves) == ("fast", "int8", ("streak", "night_rain"))
     assert detect.multi_label
+
+
+def test_a_temporal_filter_takes_its_planes_and_nothing_else(tmp_path: Path) -> None:
+    filter_ = Manifest.load(write_models(tmp_path, with_temporal=True)).get("temporal")
+    assert (filter_.task, filter_.channels, filter_.stride) == ("temporal", TEMPORAL_PLANES, 2)
+    entries = yaml.safe_load((tmp_path / "models.yaml").read_text())["models"]
+    entries[-1] |= {"channels": 3}
+    write_manifest(tmp_path, entries)
+    with pytest.raises(ManifestError, match="channels is 3; it must be 9"):
+        Manifest.load(tmp_path)
 
 
 def test_a_relative_directory_gives_absolute_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

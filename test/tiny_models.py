@@ -10,6 +10,8 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
+from derain_ros.manifest import TEMPORAL_PLANES
+
 CLASSES = ("clean", "raindrop", "dirt", "streak", "night_rain")
 DETECTOR_SIZE = (96, 128)
 STRIDE = 8
@@ -18,12 +20,13 @@ MASKED_ABOVE = 200
 WET_ABOVE = 100
 
 
-def write_models(directory: Path) -> Path:
+def write_models(directory: Path, with_temporal: bool = False) -> Path:
     """Write restore_mono, restore_rgb, detect and their models.yaml into `directory`, made where needed; returns it.
 
     The restorers add BRIGHTER_BY (saturating) and mask pixels with a channel above MASKED_ABOVE. The detector says
     raindrop with 0.95 where the mean of the grey image is above WET_ABOVE, clean with 0.95 otherwise; its mask is 1 in
-    cells of 8x8 pixels whose mean is above WET_ABOVE, 0 elsewhere.
+    cells of 8x8 pixels whose mean is above WET_ABOVE, 0 elsewhere. `with_temporal` adds a filter that recalls
+    everything: what is seen first stays.
     """
     directory.mkdir(parents=True, exist_ok=True)
     entries = [
@@ -32,6 +35,9 @@ def write_models(directory: Path) -> Path:
         write_model(directory, detector(), name="detect", task="detect", channels=1, stride=STRIDE,
                     classes=list(CLASSES), size=list(DETECTOR_SIZE)),
     ]
+    if with_temporal:
+        entries.append(write_model(directory, temporal(), name="temporal", task="temporal", channels=TEMPORAL_PLANES,
+                                   stride=2))
     write_manifest(directory, entries)
     return directory
 
@@ -72,6 +78,27 @@ def restorer(channels: int) -> onnx.ModelProto:
     size = ["batch", "height", "width"]
     return _model(nodes, constants, [("image", TensorProto.UINT8, [*size, channels])],
                   [("restored", TensorProto.UINT8, [*size, channels]), ("mask", TensorProto.UINT8, size)])
+
+
+def temporal() -> onnx.ModelProto:
+    """A temporal filter that keeps nothing, recalls all, and passes mask and memory on."""
+    nodes = [
+        helper.make_node("Split", ["image"], ["first", "others", "mask_plane", "seen", "memory"], axis=3),
+        helper.make_node("Squeeze", ["mask_plane", "channel_axis"], ["mask"]),
+        helper.make_node("Cast", ["first"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "white"], ["all"]),
+        helper.make_node("Concat", ["nothing", "all"], ["float_weights"], axis=3),
+        helper.make_node("Cast", ["float_weights"], ["weights"], to=TensorProto.UINT8),
+    ]
+    nodes[0].input.append("parts")
+    constants: dict[str, float | np.ndarray] = {
+        "parts": np.array([1, 2, 1, 1, 4], np.int64), "channel_axis": np.array([3], np.int64), "zero": 0.0,
+        "white": 255.0}
+    size = ["batch", "height", "width"]
+    return _model(nodes, constants, [("image", TensorProto.UINT8, [*size, TEMPORAL_PLANES])],
+                  [("weights", TensorProto.UINT8, [*size, 2]), ("mask", TensorProto.UINT8, size),
+                   ("memory", TensorProto.UINT8, [*size, 4])])
 
 
 def detector() -> onnx.ModelProto:

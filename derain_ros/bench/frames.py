@@ -11,6 +11,7 @@ from derain_ros.engine import Shape
 from derain_ros.manifest import Model
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Scene, rig
+from derain_ros.runtime.temporal import half_size
 
 SEED = 7
 COVERAGE = 0.16
@@ -19,19 +20,22 @@ TINTS = (1.0, 0.95, 0.85)
 
 
 def shape_for(model: Model, batch: int, height: int, width: int) -> Shape:
-    """The batch a model is run on for frames of this size; a detector has its own."""
-    return (batch, *(model.size or (height, width)))
+    """The batch a model is run on for frames of this size; a detector has its own, a temporal filter half of it."""
+    return (batch, *(model.size or (half_size(height, width) if model.task == "temporal" else (height, width))))
 
 
 def wet_frames(model: Model, shape: Shape, seconds: float = 1.0) -> np.ndarray:
-    """Images (N, H, W, C) uint8 with the model's channels: left and right eye in turn, drops on each lens."""
+    """Images (N, H, W, C) uint8 with the model's channels: left and right eye in turn, drops on each lens.
+
+    All planes of a temporal filter get the same picture, but for the tint.
+    """
     batch, height, width = shape
     # Detectors look at whole frames made small.
     larger = 1 if model.size is None else 4
     images = np.empty((batch, height, width, model.channels), np.uint8)
     for image, wet in zip(images, wet_views(batch, larger * height, larger * width, seconds), strict=True):
         small = cv2.resize(wet, (width, height), interpolation=cv2.INTER_AREA)
-        image[...] = small[..., None] * np.array(TINTS[:model.channels], np.float32)
+        image[...] = small[..., None] * np.resize(np.array(TINTS, np.float32), model.channels)
     return images
 
 

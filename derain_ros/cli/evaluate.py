@@ -65,23 +65,36 @@ def sequence(
                                                "files.")],
     kitti: Annotated[Optional[Path], typer.Option(help="Folder of a KITTI sequence, with image_l in it; else the "
                                                   "project's own drive alone.")] = None,
+    temporal: Annotated[Optional[str], typer.Option(help="Temporal filter of the manifest: each restorer is measured "
+                                                    "with it, too.")] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 24,
     models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
                                                    "default.")] = None,
     output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
 ) -> None:
-    """How much a restored video flickers, beside the clean one, while drops stay on the glass and the scene moves.
+    """How much a restored video flickers, and what it shows, while drops stay on the glass and the scene moves.
 
-    Example: derain evaluate sequence restore_mono restore_mono_fast --kitti data/kitti_stereo/sequence_1
+    Example: derain evaluate sequence restore_mono restore_mono_fast --temporal temporal --kitti
+    data/kitti_stereo/sequence_1
     """
     from rich.progress import track
 
     from derain_ros.cli.figures import model_named
-    from derain_ros.engine import load
-    from derain_ros.evaluate.sequence import drive, flicker, from_folder, markdown
+    from derain_ros.engine import Engine, load
+    from derain_ros.evaluate.restoration import EvaluationError
+    from derain_ros.evaluate.sequence import drive, evaluate, from_folder, markdown
+    from derain_ros.manifest import Manifest
+    from derain_ros.rain.style import KINDS
     sequences = [drive(frames)] + ([] if kitti is None else [from_folder(kitti / "image_l", frames)])
-    jobs = [(load(model_named(name, models)), s) for name in names for s in sequences]
-    table = markdown([flicker(engine, s) for engine, s in track(jobs, "restoring sequences")])
+    joined: list[Engine | None] = [None]
+    if temporal is not None:
+        entry = Manifest.load(models).get(temporal)
+        if entry.task != "temporal":
+            raise EvaluationError(f"{temporal}: its task is to {entry.task}; name a temporal filter")
+        joined.append(load(entry))
+    jobs = [(engine, s, kind, join) for engine in (load(model_named(name, models)) for name in names)
+            for join in joined for s in sequences for kind in KINDS]
+    table = markdown([evaluate(*job) for job in track(jobs, "restoring sequences")])
     if output is not None:
         output.write_text(table, encoding="utf-8")
     typer.echo(table)

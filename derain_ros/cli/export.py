@@ -31,6 +31,8 @@ def command(
 
       derain export runs/rain/last.pt restore_rgb_rain --plan fast --serves streak --serves night_rain --data data
 
+      derain export runs/temporal/last.pt temporal --data data
+
       derain export runs/detect/detector.pt detect --data data
     """
     from derain_ros.train.export import task_of
@@ -40,6 +42,11 @@ def command(
             raise typer.BadParameter("the detector is grey already; leave --grey out")
         report = publish_detector(checkpoint, name, models, data)
         figures = report.figures if report else {}
+    elif task_of(checkpoint) == "temporal":
+        from derain_ros.train.publish_temporal import publish_temporal
+        if grey:
+            raise typer.BadParameter("the temporal filter serves grey and colour alike; leave --grey out")
+        figures = publish_temporal(checkpoint, name, models, data)
     else:
         from derain_ros.train.publish import publish_restorer
         figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()), plan)

@@ -6,8 +6,10 @@ from typing import Annotated, Optional
 import typer
 
 SHOWN = {"restore": ("real_psnr_gain", "real_ssim_gain", "real_rain_psnr_gain", "real_rain_ssim_gain", "clean_psnr"),
+         "temporal": ("flicker", "restored_flicker", "psnr_gain", "mask_iou"),
          "detect": ("real_auroc", "clean_false_alarms", "mask_iou")}
 """Figures of the list, by task; all of them stand in the card."""
+TAKES = {1: "grey", 3: "colour"}
 
 
 def command(
@@ -42,7 +44,7 @@ def command(
         size = f"{model.file.stat().st_size / 1e6:.1f} MB" if model.file.is_file() else "missing"
         shown = [key for key in model.figures if name or key in SHOWN[model.task]]
         figures = "\n".join(f"{key} {_short(model.figures[key])}" for key in shown)
-        row = [model.name, "grey" if model.channels == 1 else "colour", size, figures]
+        row = [model.name, TAKES.get(model.channels, "both"), size, figures]
         if verify:
             try:
                 manifest.verify(model)

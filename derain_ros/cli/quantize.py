@@ -7,11 +7,12 @@ import typer
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Restorer of the manifest; the new one is called NAME_int8.")],
+    name: Annotated[str, typer.Argument(help="Restorer or temporal filter of the manifest; the new "
+                                   "one is called NAME_int8.")],
     data: Annotated[Path, typer.Option(help="Folder of training images: calibrates, and measures the held-out ones.")],
     models: Annotated[Path, typer.Option(help="Directory of models.yaml, which gets the entry.")] = Path("models"),
 ) -> None:
-    """Quantise a restorer to eight bits, measure it and enter it into the manifest.
+    """Quantise a model to eight bits, measure it and enter it into the manifest.
 
     Example: derain quantize restore_mono --data data
     """

@@ -84,6 +84,30 @@ def restore(
 
 
 @app.command()
+def temporal(
+    data: Folders, output: Output, config: Recipe = None,
+    restorer: Annotated[Optional[list[str]], typer.Option(help="Grey restorer of the manifest whose output is "
+                                                          "filtered; may be repeated. By default the general ones in "
+                                                          "eight bits for speed and for balance.")] = None,
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
+) -> None:
+    """Train the temporal filter on sequences that are made of photographs, drops and dirt.
+
+    Takes up what an earlier call left in the output folder.
+
+    Example: derain train temporal --data data --output runs/temporal
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from derain_ros.manifest import Manifest
+    from derain_ros.train.temporal import TemporalRecipe, train
+    manifest = Manifest.load(models)
+    chosen = [manifest.get(name) for name in restorer or ("restore_mono_int8", "restore_mono_fast_int8")]
+    checkpoint = train(data, output, read_recipe(TemporalRecipe, config), chosen)
+    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} temporal")
+
+
+@app.command()
 def detect(data: Data, output: Output, config: Recipe = None) -> None:
     """Train the anomaly detector on rendered and real views.
 

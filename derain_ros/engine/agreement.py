@@ -35,6 +35,11 @@ def disagreement(model: Model, precision: str, image: np.ndarray, outputs: Mappi
     if model.size is not None:
         gap = float(np.abs(outputs["probabilities"] - reference["probabilities"]).max())
         return f"probabilities differ by {gap:.2f}" if not gap <= PROBABILITY_LIMIT else ""
+    if model.task == "temporal":
+        gaps = {name: float(np.abs(outputs[name].astype(np.float32) - reference[name]).mean()) / 255
+                for name in ("weights", "memory")}
+        wrong = [f"{name} differ by {gap:.0%}" for name, gap in gaps.items() if not gap <= PROBABILITY_LIMIT]
+        return " and ".join(wrong)
     error, db = error_of(image, outputs["restored"], reference["restored"])
     if error > LEVELS.get(precision, FLOAT_LEVELS) and db > LIMIT_DB.get(precision, FLOAT_LIMIT_DB):
         return f"the error is {error:.1f} grey levels, {db:.0f} dB of what the network changes"

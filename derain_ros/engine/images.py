@@ -9,7 +9,8 @@ import numpy as np
 from derain_ros.engine import EngineError, Shape
 from derain_ros.manifest import Model
 
-OUTPUTS = {"restore": ("restored", "mask"), "detect": ("probabilities", "mask")}
+OUTPUTS = {"restore": ("restored", "mask"), "detect": ("probabilities", "mask"),
+           "temporal": ("weights", "mask", "memory")}
 
 
 def check_image(model: Model, image: np.ndarray) -> None:

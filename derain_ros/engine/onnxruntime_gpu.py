@@ -50,7 +50,7 @@ class OnnxRuntimeGpuEngine:
         self._data = read_model(model)
         self._sha256 = hashlib.sha256(self._data).hexdigest()
         self.precision = "int8" if is_quantized(self._data) else "fp32"
-        if self.precision == "fp32" and model.task != "detect":
+        if self.precision == "fp32" and model.task == "restore":
             self.precision = "tf32" if provider == "cuda" else "fp16"
         self._ready: dict[tuple[int, ...], tuple[Any, Any, dict[str, Any]]] = {}
 

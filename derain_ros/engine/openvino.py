@@ -29,7 +29,8 @@ class OpenVinoEngine:
     """One model in OpenVINO, compiled for the shapes it is run on; see `derain_ros.engine.Engine`.
 
     Restorers run in bf16 where the processor multiplies in it and in fp16 on a GPU: twice as fast as fp32, and on real
-    rain 0.001 dB worse. Detectors stay in fp32, for which their thresholds were chosen.
+    rain 0.001 dB worse. Detectors and temporal filters stay in fp32, for which their thresholds were chosen
+    and on which their memory stands.
     """
 
     def __init__(self, model: Model, device: str, threads: int, streams: int, tell: Tell) -> None:
@@ -100,7 +101,7 @@ class OpenVinoEngine:
 
     def _arithmetic(self) -> str:
         able = self._core.get_property(self._target, "OPTIMIZATION_CAPABILITIES")
-        if self.model.task == "detect":
+        if self.model.task != "restore":
             return "f32"
         if self._target != "CPU":
             return "f16" if "FP16" in able else "f32"

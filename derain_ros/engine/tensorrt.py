@@ -33,7 +33,7 @@ class TensorRtEngine:
         self.device = find_device(self._cuda)
         self._trt = _import_tensorrt()
         self._data = read_model(model)
-        self.precision = "int8" if is_quantized(self._data) else "fp32" if model.task == "detect" else "fp16"
+        self.precision = "int8" if is_quantized(self._data) else "fp16" if model.task == "restore" else "fp32"
         self._sha256 = hashlib.sha256(self._data).hexdigest()
         self._ready: dict[tuple[int, ...], tuple[Program, dict[str, np.ndarray]]] = {}
 
@@ -94,6 +94,8 @@ def check_bindings(model: Model, padded: tuple[int, int, int, int], bindings: li
     wanted |= {name: (False, None, kind) for name in OUTPUTS[model.task]}
     if model.task == "restore":
         wanted |= {"restored": (False, padded, kind), "mask": (False, (batch, height, width), kind)}
+    elif model.task == "temporal":
+        wanted["mask"] = (False, (batch, height, width), kind)
     else:
         wanted["probabilities"] = (False, (batch, len(model.classes)), kind)
     found = {binding.name: binding for binding in bindings}

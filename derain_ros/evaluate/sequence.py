@@ -1,4 +1,4 @@
-"""How much restored video flickers: differences of neighbouring frames, motion compensated, beside the clean video's.
+"""Restored video: how much it flickers, and how near it comes to the clean one.
 
 The flicker of a video is the mean absolute difference, in grey levels, between a frame and the one before it moved to
 where the scene is now; over pixels that both frames show. Motion and pixels are those of the clean video, for all.
@@ -17,9 +17,11 @@ from derain_ros.engine import Engine
 from derain_ros.evaluate.restoration import EvaluationError, read, restore
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Camera, Scene, pose, rig
+from derain_ros.rain.style import DropStyle
+from derain_ros.runtime.temporal import TemporalFilter
 
-COVERAGE = 0.16
-"""Share of the view that the drops cover."""
+COVERED = 0.3
+"""Alpha of the drops from which on a pixel lies within them."""
 STILL = 1e-6
 """Least flicker in grey levels that anything is compared with: a picture that stands still has none."""
 ALLOWED = 1.1
@@ -40,26 +42,32 @@ class Step:
 
 @dataclass(frozen=True)
 class Video:
-    """A clean video, (H, W) uint8 each, its motion, and the drops on the glass before it."""
+    """A clean video, (H, W) uint8 grey each, at `rate` frames a second, and its motion."""
 
     name: str
     frames: list[np.ndarray]
     steps: list[Step]
-    drops: LensDrops
+    rate: float
 
 
 @dataclass(frozen=True)
-class Flicker:
-    """Flicker in grey levels of the clean, the wet and the restored video; and of the last two within the drops.
+class Figures:
+    """Flicker in grey levels and PSNR in dB of a video behind drops of a kind, over all pixels and within the drops.
 
-    Each is (over all pixels, where drops are): a difference in the whole picture drowns in what the drops leave free.
+    A difference in the whole picture drowns in what the drops leave free.
     """
 
     sequence: str
+    drops: str
+    coverage: float
     model: str
     clean: tuple[float, float]
     wet: tuple[float, float]
     restored: tuple[float, float]
+    wet_psnr: tuple[float, float]
+    restored_psnr: tuple[float, float]
+    mask_iou: float
+    """Of the mask of the last frame."""
 
     @property
     def ratio(self) -> float:
@@ -79,13 +87,13 @@ def drive(count: int, rate: float = 20.0, seed: int = 7, width: int = 480, heigh
         image, depth = scene.render(camera, index / rate)
         frames.append(image)
         if before is not None:
-            steps.append(_motion(camera, depth, before, index / rate, (index - 1) / rate))
+            steps.append(motion(camera, depth, before, index / rate, (index - 1) / rate))
         before = depth
-    return Video("drive", frames, steps, _drops(frames[0], seed))
+    return Video("drive", frames, steps, rate)
 
 
-def from_folder(folder: Path, count: int, seed: int = 7) -> Video:
-    """The first `count` images of `folder` in order of name, in grey, with their optical flow.
+def from_folder(folder: Path, count: int, rate: float = 10.0) -> Video:
+    """The first `count` images of `folder` in order of name, `rate` a second, in grey, with their optical flow.
 
     EvaluationError where there are fewer than two.
     """
@@ -94,16 +102,47 @@ def from_folder(folder: Path, count: int, seed: int = 7) -> Video:
         raise EvaluationError(f"{folder}: holds fewer than two .png or .jpg images to make a sequence of")
     frames = [read(path, 1) for path in files]
     steps = [_flow(now, before) for before, now in zip(frames, frames[1:], strict=False)]
-    return Video(folder.parent.name, frames, steps, _drops(frames[0], seed))
+    return Video(folder.parent.name, frames, steps, rate)
 
 
-def flicker(engine: Engine, sequence: Video) -> Flicker:
-    """The flicker of a sequence restored frame by frame, and of what it is to be compared with."""
-    wet = [sequence.drops.apply(frame)[0] for frame in sequence.frames]
-    restored = [restore(engine, frame)[0] for frame in wet]
-    hidden = sequence.drops.alpha > 0.3
-    clean, seen, ours = (measure(frames, sequence.steps, hidden) for frames in (sequence.frames, wet, restored))
-    return Flicker(sequence.name, engine.model.name, clean, seen, ours)
+def evaluate(engine: Engine, video: Video, kind: str, temporal: Engine | None = None, seed: int = 7) -> Figures:
+    """Figures of a video behind drops of one of `rain.style.KINDS`, as much of them as that kind has by nature.
+
+    It is restored frame by frame, and joined with the frames before by the `temporal` filter where one is given.
+    """
+    height, width = video.frames[0].shape
+    rng = np.random.default_rng(seed)
+    drops = LensDrops(height, width, rng, style=DropStyle.draw(rng, kind))
+    wet = [drops.apply(frame)[0] for frame in video.frames]
+    results = [restore(engine, frame) for frame in wet]
+    if temporal is not None:
+        temporal_filter = TemporalFilter()
+        results = [_filter(temporal_filter, temporal, round(n * 1e9 / video.rate), frame, *result)
+                   for n, (frame, result) in enumerate(zip(wet, results, strict=True))]
+    restored, masks = [image for image, _ in results], [mask for _, mask in results]
+    hidden = drops.alpha > COVERED
+    clean, seen, ours = (measure(frames, video.steps, hidden) for frames in (video.frames, wet, restored))
+    found = masks[-1] > 0
+    return Figures(video.name, kind, float(hidden.mean()),
+                   engine.model.name + (f" + {temporal.model.name}" if temporal else ""), clean, seen, ours,
+                   _psnr(wet, video.frames, hidden), _psnr(restored, video.frames, hidden),
+                   float((found & hidden).sum() / max(1, (found | hidden).sum())))
+
+
+def _filter(temporal_filter: TemporalFilter, temporal: Engine, stamp_ns: int, *images: np.ndarray
+            ) -> tuple[np.ndarray, np.ndarray]:
+    """A frame, its restoration and its mask, filtered: the image and the mask."""
+    frame, restored, mask = images
+    image, covered = temporal_filter.apply(temporal, ["camera"], [stamp_ns], frame[None, ..., None],
+                                           restored[None, ..., None], mask[None])[0]
+    return image[..., 0], covered
+
+
+def _psnr(frames: Sequence[np.ndarray], clean: Sequence[np.ndarray], hidden: np.ndarray) -> tuple[float, float]:
+    """PSNR in dB of a video, over all pixels and over those of `hidden` (H, W) bool."""
+    squares = np.mean([np.square(a.astype(np.float32) - b) for a, b in zip(frames, clean, strict=True)], 0)
+    whole, within = (10 * np.log10(255 ** 2 / max(float(s.mean()), 1e-9)) for s in (squares, squares[hidden]))
+    return float(whole), float(within)
 
 
 def measure(frames: Sequence[np.ndarray], steps: Sequence[Step], hidden: np.ndarray) -> tuple[float, float]:
@@ -118,26 +157,25 @@ def measure(frames: Sequence[np.ndarray], steps: Sequence[Step], hidden: np.ndar
     return float(total), float(within)
 
 
-def markdown(rows: Sequence[Flicker]) -> str:
-    """A table of flicker, and what it means."""
-    lines = [f"Mean absolute difference of motion-compensated neighbouring frames in grey levels, fixed drops over "
-             f"{COVERAGE:.0%} of a moving view; in brackets within the drops. A restored video may flicker {ALLOWED:g} "
-             "times as much as the clean one.", "",
-             "| sequence | model | clean | wet | restored | restored / clean | holds |", "| --- " * 7 + "|"]
+def markdown(rows: Sequence[Figures]) -> str:
+    """A table of the figures, and what they mean."""
+    lines = ["Flicker: mean absolute difference of motion-compensated neighbouring frames in grey levels, while drops "
+             "stay on the glass of a moving camera; in brackets within the drops. A restored video may flicker "
+             f"{ALLOWED:g} times as much as the clean one. PSNR in dB, in brackets within the drops. Mask: "
+             "intersection over union of the last frame.", "",
+             "| sequence | drops | cover | model | flicker clean | wet | restored | restored / clean | holds "
+             "| PSNR wet | restored | mask |", "| --- " * 12 + "|"]
     for row in rows:
-        cells = [f"{whole:.2f} ({within:.2f})" for whole, within in (row.clean, row.wet, row.restored)]
+        flickers = [f"{whole:.2f} ({within:.2f})" for whole, within in (row.clean, row.wet, row.restored)]
         within = row.restored[1] / max(row.clean[1], STILL)
-        lines.append(f"| {row.sequence} | {row.model} | {' | '.join(cells)} | {row.ratio:.2f} "
-                     f"({within:.2f}) | {'yes' if row.ratio <= ALLOWED else 'no'} |")
+        psnr = [f"{whole:.1f} ({within:.1f})" for whole, within in (row.wet_psnr, row.restored_psnr)]
+        lines.append(f"| {row.sequence} | {row.drops} | {row.coverage:.0%} | {row.model} | {' | '.join(flickers)} | "
+                     f"{row.ratio:.2f} ({within:.2f}) | {'yes' if row.ratio <= ALLOWED else 'no'} | "
+                     f"{' | '.join(psnr)} | {row.mask_iou:.2f} |")
     return "\n".join(lines) + "\n"
 
 
-def _drops(frame: np.ndarray, seed: int) -> LensDrops:
-    height, width = frame.shape[:2]
-    return LensDrops(height, width, np.random.default_rng(seed), COVERAGE)
-
-
-def _motion(camera: Camera, depth: np.ndarray, before: np.ndarray, now: float, then: float) -> Step:
+def motion(camera: Camera, depth: np.ndarray, before: np.ndarray, now: float, then: float) -> Step:
     """Where the pixels of `depth`, (H, W) in metres at the time `now`, were at `then`, when the depth was `before`."""
     height, width = depth.shape
     (eye, turn), (eye_then, turn_then) = (_camera_pose(camera, t) for t in (now, then))

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from derain_ros.engine import Engine, EngineError
@@ -52,16 +52,26 @@ _Key = tuple[_Group, Batch]
 
 @dataclass(frozen=True)
 class Choice:
-    """Engines that restore a frame set under one plan; `key` says all that their time depends on."""
+    """Engines that restore a frame set under one plan; `key` says all that their time depends on.
+
+    `temporal` are those of the filter that comes after them; none where each frame is restored by itself.
+    """
 
     plan: str
     key: Hashable
     engines: dict[Batch, Engine]
+    temporal: dict[Batch, Engine] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The stages of the plan."""
+        return f"{self.plan} + temporal" if self.temporal else self.plan
 
     @property
     def models(self) -> str:
-        """The names of the networks."""
-        return ", ".join(sorted({engine.model.name for engine in self.engines.values()}))
+        """The names of the networks, in the order in which they run."""
+        return ", ".join(name for engines in (self.engines, self.temporal)
+                         for name in sorted({engine.model.name for engine in engines.values()}))
 
 
 @dataclass
@@ -112,6 +122,11 @@ class Dispatch:
         """What is being loaded, or what has failed, in words; empty where there is nothing to tell."""
         return "; ".join(f"{group.name}: {slot.preparation.state}"
                          for (group, _), slot in list(self._slots.items()) if not slot.preparation.ready)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being loaded."""
+        return all(slot.done for slot in list(self._slots.values()))
 
     def choices(self, shapes: Collection[Batch], kind: str) -> list[Choice]:
         """What can restore such batches of this kind of anomaly just now, the best plan first.

@@ -6,7 +6,7 @@ import logging
 
 from derain_ros.config import Config
 from derain_ros.engine import Engine, EngineError, load
-from derain_ros.manifest import Manifest, ManifestError, Model
+from derain_ros.manifest import PRECISIONS, Manifest, ManifestError, Model
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,17 @@ def find_restorers(config: Config, manifest: Manifest) -> list[Model]:
             raise ManifestError(f"{manifest.directory}: there is no restorer for {images} images that serves every "
                                 "anomaly; name the one to use, or restore its entry")
     return [_find(model.name, "restore", manifest) for model in restorers]
+
+
+def find_temporal(config: Config, manifest: Manifest) -> tuple[Model, ...]:
+    """The temporal filter in its precisions, the finest first, verified; none where there is none or none is wanted.
+
+    ManifestError where its file cannot be used.
+    """
+    found = [model for model in manifest.models.values() if model.task == "temporal"] if config.temporal else []
+    for model in found:
+        manifest.verify(model)
+    return tuple(sorted(found, key=lambda model: PRECISIONS.index(model.precision)))
 
 
 def load_detector(model: Model, config: Config) -> Engine:

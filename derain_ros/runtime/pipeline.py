@@ -6,15 +6,17 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from weakref import WeakSet
 
+import numpy as np
+
 from derain_ros.config import Config, ConfigError
 from derain_ros.engine import Engine, EngineError
 from derain_ros.engine.background import Preparation
-from derain_ros.frame import Action, FrameSet, Result
+from derain_ros.frame import Action, Frame, FrameSet, Result
 from derain_ros.manifest import Manifest, ManifestError, Model
 from derain_ros.runtime.budget import FINISH, Budget
 from derain_ros.runtime.crosscheck import seen_by_one_eye
@@ -24,9 +26,10 @@ from derain_ros.runtime.detect import Detector
 from derain_ros.runtime.dispatch import QUALITY_TAKES, Choice, Dispatch
 from derain_ros.runtime.encoding import FrameError
 from derain_ros.runtime.lane import Lane, Late
-from derain_ros.runtime.models import find_detector, find_restorers, load_detector
-from derain_ros.runtime.restore import Batch, batches, restore
+from derain_ros.runtime.models import find_detector, find_restorers, find_temporal, load_detector
+from derain_ros.runtime.restore import Batch, Restored, batches, restore
 from derain_ros.runtime.run import Run
+from derain_ros.runtime.temporal import TemporalEngines, TemporalFilter, half_size
 
 MESSAGES_LOGGED = 100
 """Distinct errors that are logged; more of them would only be variations."""
@@ -62,6 +65,8 @@ class Pipeline:
         self._background = background
         self._detector: Detector | None = None
         self._dispatch: Dispatch | None = None
+        self._temporal: TemporalEngines | None = None
+        self._temporal_filter = TemporalFilter()
         self._lanes = {"detect": Lane("detect"), "restore": Lane("restore")}
         self._depths: defaultdict[str, Depth] = defaultdict(Depth)
         self._logged: set[str] = set()
@@ -83,13 +88,15 @@ class Pipeline:
     @property
     def engines(self) -> list[Engine]:
         """The loaded engines, the detector first; none before `load` has ended."""
-        detector, dispatch = self._detector, self._dispatch
-        return [] if detector is None or dispatch is None else [detector.engine, *dispatch.engines]
+        detector, dispatch, temporal = self._detector, self._dispatch, self._temporal
+        if detector is None or dispatch is None:
+            return []
+        return [detector.engine, *dispatch.engines, *(temporal.engines if temporal is not None else [])]
 
     @property
     def loading(self) -> str:
-        """Which restorers are being loaded or could not be, in words; empty where there is nothing to tell."""
-        return self._dispatch.state if self._dispatch is not None else ""
+        """Which networks are being loaded or could not be, in words; empty where there is nothing to tell."""
+        return "; ".join(part.state for part in (self._dispatch, self._temporal) if part is not None and part.state)
 
     def apply(self, config: Config) -> None:
         """Take over changed settings from the next frame set on; ConfigError for one that needs a new pipeline."""
@@ -128,6 +135,7 @@ class Pipeline:
         program should not be ended in an orderly way: libraries abort a process whose threads they are in."""
         until = time.monotonic() + timeout_s
         done = self._dispatch is None or self._dispatch.close(timeout_s)
+        done = (self._temporal is None or self._temporal.wait(max(0.0, until - time.monotonic()))) and done
         lanes = [*self._lanes.values(), *self._hung]
         while (busy := any(lane.busy_ms for lane in lanes)) and time.monotonic() < until:
             time.sleep(0.01)
@@ -175,6 +183,7 @@ class Pipeline:
             return run.passed(Action.PASSED_DISABLED, f"models: {dispatch.state}")
         if waits_ms := self._lanes["restore"].busy_ms:
             return run.passed(Action.PASSED_BUDGET, f"the last restoration has not ended after {waits_ms:.0f} ms")
+        choices = self._with_temporal(choices, shapes, dispatch, run)
         run.left_ms = left_ms()
         key = self.budget.choose([choice.key for choice in choices], run.received_ns, config.budget_ms, run.period_ms)
         if key is None:
@@ -187,7 +196,8 @@ class Pipeline:
             due_ns = self._clock() + round(left_ms() * 1e6)
             try:
                 self._running = choice
-                restored = self._lanes["restore"].run(partial(self._restore, images, choice), left_ms())
+                restored = self._lanes["restore"].run(partial(self._restore, run.cameras, images, choice),
+                                                      left_ms())
             except Late:
                 # Waking up late, as under load, is part of what publishing takes.
                 self._ended_ns = due_ns
@@ -215,14 +225,55 @@ class Pipeline:
         balanced = next((self.budget.expected_ms(choice.key) for choice in choices if choice.plan == "balanced"), 0.0)
         return 0.0 < QUALITY_TAKES * balanced <= limit
 
-    def _restore(self, images: list, choice: Choice) -> list:
+    def _with_temporal(self, choices: Sequence[Choice], shapes: Collection[Batch], dispatch: Dispatch,
+                       run: Run) -> list[Choice]:
+        """The choices, each with the temporal filter before it where that can be used; it is loaded after the rest.
+
+        It knows what sticks to the glass: what a restorer made for other anomalies gives does not go through it.
+        """
+        temporal = self._temporal
+        if temporal is None:
+            return list(choices)
+        if dispatch.idle:
+            temporal.begin(shapes)
+        if not self._background:
+            with run.excluded():
+                temporal.wait()
+        engines = temporal.of(shapes)
+        if not engines:
+            return list(choices)
+        key = tuple((engine.name, engine.device, engine.streams, engine.model.name) for engine in engines.values())
+        plans = []
+        for choice in choices:
+            if not any(engine.model.serves for engine in choice.engines.values()):
+                plans.append(replace(choice, key=(choice.key, key), temporal=engines))
+            plans.append(choice)
+        return plans
+
+    def _restore(self, cameras: Sequence[str], images: Sequence[Frame],
+                 choice: Choice) -> list[tuple[Frame, np.ndarray]]:
         """Restore and learn what it took, be it waited for or not; an engine's first run says nothing of the others."""
         started = self._clock()
-        restored = restore(images, choice.engines)
-        if all(engine in self._warm for engine in choice.engines.values()):
+        engines = {*choice.engines.values(), *choice.temporal.values()}
+        restored = restore(images, choice.engines, partial(self._join, cameras, images, choice) if choice.temporal
+                           else None)
+        if engines <= self._warm:
             self.budget.learn(choice.key, (self._clock() - started) / 1e6)
-        self._warm |= set(choice.engines.values())
+        self._warm |= engines
         return restored
+
+    def _join(self, cameras: Sequence[str], images: Sequence[Frame], choice: Choice, restored: Restored
+              ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Images and masks of a batch joined with the frames before; as they were restored where that fails."""
+        engine = choice.temporal[restored.images.shape]
+        try:
+            return self._temporal_filter.apply(
+                engine, [cameras[n] for n in restored.indices], [images[n].stamp_ns for n in restored.indices],
+                restored.frames, restored.images, restored.masks)
+        except EngineError as error:
+            if self._temporal is not None:
+                self._temporal.retire(engine, error)
+            return list(zip(restored.images, restored.masks, strict=True))
 
     def _overrun(self, run: Run, detail: str) -> Result:
         self.budget.miss()
@@ -261,11 +312,17 @@ class Pipeline:
         restorers = find_restorers(config, manifest)
         detector = Detector(load_detector(find_detector(config, manifest), config))
         detector.warm_up(len(config.cameras))
+        filters = find_temporal(config, manifest)
+        if filters:
+            self._temporal = self._temporal or TemporalEngines(partial(self._prepare_temporal, filters))
         self._dispatch = self._dispatch or Dispatch(restorers, self._prepare, config.memory_mb)
         self._detector = detector
 
     def _prepare(self, models: tuple[Model, ...], shape: Batch) -> Preparation:
         return Preparation(models, shape[:3], self.config.engine, self.config.threads)
+
+    def _prepare_temporal(self, models: tuple[Model, ...], shape: Batch) -> Preparation:
+        return Preparation(models, (shape[0], *half_size(*shape[1:3])), self.config.engine, self.config.threads)
 
 
 def _reason(late: Late) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,10 +27,27 @@ def batches(frames: Sequence[Frame]) -> dict[Batch, list[int]]:
     return {(len(indices), *shape): indices for shape, indices in found.items()}
 
 
-def restore(frames: Sequence[Frame], engines: Mapping[Batch, Engine]) -> list[tuple[Frame, np.ndarray]]:
+
+class Restored(NamedTuple):
+    """A batch: the `indices` of its frames, what the network got and gave: `frames`, `images` (N, H, W, C), `masks`
+    (N, H, W), all uint8."""
+
+    indices: Sequence[int]
+    frames: np.ndarray
+    images: np.ndarray
+    masks: np.ndarray
+
+
+Join = Callable[[Restored], Iterable[tuple[np.ndarray, np.ndarray]]]
+"""Makes final images and masks of a restored batch."""
+
+
+def restore(frames: Sequence[Frame], engines: Mapping[Batch, Engine],
+            join: Join | None = None) -> list[tuple[Frame, np.ndarray]]:
     """Each frame restored, with its mask: (H, W) uint8, 255 where pixels were reconstructed.
 
-    `engines` has the network for each of the frames' `batches`. EngineError where it fails; frames are never altered.
+    `engines` has the network for each of the frames' `batches`; `join`, where it is given, what comes after it.
+    EngineError where it fails; frames are never altered.
     """
     restored: dict[int, tuple[Frame, np.ndarray]] = {}
     for shape, indices in batches(frames).items():
@@ -42,6 +60,7 @@ def restore(frames: Sequence[Frame], engines: Mapping[Batch, Engine]) -> list[tu
         if images.shape != shape or masks.shape != shape[:3]:
             raise EngineError(f"{engine.model.name}: gave images {images.shape} and masks {masks.shape} for images "
                               f"{shape}")
-        for image, mask, index in zip(images, masks, indices, strict=True):
+        pairs = zip(images, masks, strict=True) if join is None else join(Restored(indices, batch, images, masks))
+        for (image, mask), index in zip(pairs, indices, strict=True):
             restored[index] = from_network(image, frames[index]), mask
     return [restored[index] for index in range(len(frames))]

@@ -18,6 +18,7 @@ class Run:
 
     def __init__(self, frames: FrameSet, decision: Decision, clock: Callable[[], int]) -> None:
         self.frames = frames.frames
+        self.cameras = list(frames.frames)
         self.period_ms = frames.period_ms
         self.anomalies: dict[str, Anomaly] = {}
         self.stage_ms: dict[str, float] = {}
@@ -61,7 +62,7 @@ class Run:
         cameras = {}
         for name, (frame, mask) in zip(self.frames, restored, strict=True):
             cameras[name] = CameraResult(frame, Action.RESTORED, mask, self.anomalies[name], self._decision.alarm(name))
-        return self._result(cameras, choice.plan, "", choice.models)
+        return self._result(cameras, choice.name, "", choice.models)
 
     def _result(self, cameras: dict[str, CameraResult], plan: str, detail: str, models: str = "") -> Result:
         self.stage_ms["total"] = (self._clock() - self._started_ns) / 1e6

@@ -55,10 +55,12 @@ def _tidy(path: Path, dynamic: dict[int, str]) -> None:
 
 
 def task_of(checkpoint: Path) -> str:
-    """"restore" or "detect", whichever the checkpoint was trained for; ExportError where it is none of ours."""
+    """The task of the manifest that the checkpoint was trained for; ExportError where it is none of ours."""
     try:
-        keys = torch.load(checkpoint, weights_only=True, map_location="cpu").keys()
+        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        if state.get("recipe", {}).get("network") == "temporal":
+            return "temporal"
     except (OSError, RuntimeError, AttributeError, EOFError, pickle.UnpicklingError) as error:
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train`: {error}") from error
     # Only the restorers keep a moving average of their weights.
-    return "restore" if "average" in keys else "detect"
+    return "restore" if "average" in state else "detect"

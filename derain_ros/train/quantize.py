@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from derain_ros.train.datasets import TrainingFolders
 from derain_ros.train.equalise import equalise
 from derain_ros.train.export import ExportError
 from derain_ros.train.publish import enter, publish_figures
+from derain_ros.train.publish_temporal import calibration_planes, publish_temporal_figures
 from derain_ros.train.recipe import RestoreRecipe
 from derain_ros.train.sources import render_of
 
@@ -81,21 +82,42 @@ def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
                               "`derain export`")
         equalise(model, images)
         onnx.save(model, prepared)
-        try:
-            quantize_static(str(prepared), str(target), _Wet(images), quant_format=QuantFormat.QDQ, per_channel=True,
-                            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                            op_types_to_quantize=list(QUANTIZED_OPS), nodes_to_exclude=kept,
-                            calibrate_method=CalibrationMethod.Percentile,
-                            extra_options={"CalibPercentile": PERCENTILE})
-        except ValueError as error:
-            raise ExportError(f"{source}: its activations hardly vary, so that they have no range: {error}; train it "
-                              "longer") from error
+        _quantize(prepared, target, images, QUANTIZED_OPS, kept)
+
+
+def quantize_temporal(source: Path, target: Path, planes: list[np.ndarray]) -> None:
+    """Write the temporal filter `source` in eight bits to `target`; ranges are those of `planes`, (h, w, planes) uint8.
+
+    What changes the memory stays float. ExportError where the model is hardly trained.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder, "prepared.onnx")
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        _quantize(prepared, target, planes, ("Conv", "Relu"), [])
+
+
+def _quantize(prepared: Path, target: Path, images: list[np.ndarray], operators: Sequence[str],
+              kept: list[str]) -> None:
+    try:
+        quantize_static(str(prepared), str(target), _Wet(images), quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                        op_types_to_quantize=list(operators), nodes_to_exclude=kept,
+                        calibrate_method=CalibrationMethod.Percentile,
+                        extra_options={"CalibPercentile": PERCENTILE})
+    except ValueError as error:
+        raise ExportError(f"{target.stem}: its activations hardly vary, so that they have no range: {error}; train it "
+                          "longer") from error
 
 
 def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float]:
-    """Quantise the restorer `name` of `directory` and enter it as `name`_int8; returns its figures."""
+    """Quantise the restorer or the temporal filter `name` of `directory` and enter it as `name`_int8; its figures."""
     model = Manifest.load(directory).get(name)
     path = directory / f"{name}{SUFFIX}.onnx"
+    if model.task == "temporal":
+        quantize_temporal(model.file, path, calibration_planes(model, directory, data))
+        entry = {key: value for key, value in _entry(model, path).items() if key != "plan"}
+        enter(directory, entry)
+        return publish_temporal_figures(path.stem, directory, entry, data)
     quantize_onnx(model.file, path, calibration_images(data, model.channels, anomaly_of(model.serves)))
     entry = _entry(model, path)
     enter(directory, entry)

@@ -57,7 +57,7 @@ def test_sequence(tmp_path: Path) -> None:
     models = write_models(tmp_path / "models")
     code, output = run("evaluate", "sequence", "restore_mono", "--frames", 2, "--models", models, "--output",
                        tmp_path / "flicker.md")
-    assert code == 0 and "| drive | restore_mono |" in output and (tmp_path / "flicker.md").read_text() in output
+    assert code == 0 and "| drive | photograph |" in output and (tmp_path / "flicker.md").read_text() in output
 
 
 def test_what_cannot_be_evaluated_is_told(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ class World:
     def __init__(self) -> None:
         self.clock = Clock()
         self.restore_ms = {"balanced": 30.0, "fast": 10.0}
+        self.temporal_ms = 5.0
         self.failure: dict[str, Exception] = {}
         self.runs: list[tuple[str, tuple[int, ...]]] = []
 
@@ -67,6 +68,9 @@ class FakePreparation:
     def retire(self, error: Exception) -> None:
         self.retired.append(error)
 
+    def wait(self, seconds: float | None = None) -> bool:
+        return True
+
 
 class FakeEngine:
     name, device, precision, streams = "fake", "nowhere", "fp32", 1
@@ -84,6 +88,11 @@ class FakeEngine:
             mask = np.zeros(image.shape[:3], np.uint8)
             mask[:, 0] = 255
             return {"restored": image + 1, "mask": mask}
+        if self.model.task == "temporal":
+            world.clock.wait(world.temporal_ms)
+            weights = np.zeros((*image.shape[:3], 2), np.uint8)
+            weights[..., 0] = 255
+            return {"weights": weights, "mask": image[..., 3], "memory": image[..., 5:]}
         world.clock.wait(1)
         wet = image.mean((1, 2, 3)) > 100
         cells = np.zeros((len(image), 12, 16), np.float32)
@@ -122,6 +131,11 @@ def make(world: World, manifest: Manifest) -> Callable[..., Pipeline]:
         world.runs.clear()
         return pipeline
     return make
+
+
+@pytest.fixture
+def with_temporal(tmp_path: Path) -> Manifest:
+    return Manifest.load(write_models(tmp_path / "with temporal", with_temporal=True))
 
 
 def pair(left: int, right: int, at_s: float = 0.0, received_ns: int = 0) -> FrameSet:
@@ -294,6 +308,46 @@ def test_a_better_plan_that_does_not_keep_up_with_the_camera_is_not_taken(make: 
             pipeline.published()
         plans.append(result.plan)
     assert plans == ["balanced"] * 2 + ["fast"] * 2 + ["passthrough"]
+
+
+def test_the_temporal_filter_comes_after_the_restorer_where_there_is_time(
+        make: Callable[..., Pipeline], world: World, with_temporal: Manifest) -> None:
+    pipeline = make(with_temporal, budget_ms=50)
+    results = [pipeline.process(pair(WET, WET, 0.1 * n)) for n in range(3)]
+    assert {(result.plan, result.models) for result in results} == {("balanced + temporal", "restore_mono, temporal")}
+    assert [run for run in world.runs if run[0] == "temporal"] == [("temporal", (2, 10, 14, 9))] * 3
+    for camera in results[-1].cameras.values():
+        # It keeps all of the frame, of which the restorer had made WET + 1.
+        assert set(camera.frame.image.flat) == {WET} and camera.mask.shape == SIZE and camera.mask[0].all()
+    assert results[-1].stage_ms["restore"] == 35.0
+    world.temporal_ms = 30.0
+    later = [pipeline.process(pair(WET, WET, 1 + 0.1 * n)) for n in range(3)]
+    assert [result.plan for result in later] == ["passthrough", "balanced", "balanced"]
+    assert set(later[-1].cameras["left"].frame.image.flat) == {WET + 1}
+
+
+def test_without_the_filter_each_frame_is_restored_by_itself(make: Callable[..., Pipeline], world: World,
+                                                             with_temporal: Manifest) -> None:
+    assert make(with_temporal, temporal=False).process(pair(WET, WET)).plan == "balanced"
+    assert "temporal" not in {name for name, _ in world.runs}
+
+
+def test_a_filter_that_fails_costs_no_restoration(make: Callable[..., Pipeline], world: World,
+                                                  with_temporal: Manifest) -> None:
+    pipeline = make(with_temporal)
+    world.failure["temporal"] = EngineError("temporal: broken")
+    results = [pipeline.process(pair(WET, WET, 0.1 * n)) for n in range(3)]
+    assert [result.plan for result in results] == ["balanced + temporal", "balanced", "balanced"]
+    assert all(set(result.cameras["left"].frame.image.flat) == {WET + 1} for result in results)
+
+
+def test_what_is_made_for_rain_does_not_go_through_the_filter(make: Callable[..., Pipeline], tmp_path: Path) -> None:
+    entries = yaml.safe_load((write_models(tmp_path, with_temporal=True) / "models.yaml").read_text())["models"]
+    entries[0] |= {"serves": ["raindrop"]}
+    entries.append({**entries[0], "name": "general", "serves": []})
+    write_manifest(tmp_path, entries)
+    pipeline = make(Manifest.load(tmp_path))
+    assert pipeline.process(pair(WET, WET)).models == "restore_mono"
 
 
 def test_the_stream_does_not_stall_for_two_periods_though_the_budget_would_allow_it(

@@ -1,0 +1,172 @@
+"""Joins restored frames with what the frames before them showed of the same scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from derain_ros.engine import Engine, EngineError
+from derain_ros.engine.background import Preparation
+from derain_ros.manifest import TEMPORAL_PLANES
+from derain_ros.runtime.motion import Motion
+from derain_ros.runtime.restore import Batch
+
+SEEN, MEMORY = 4, 5
+"""Where these begin among the planes of the network's input, all (H / 2, W / 2): the frame, its restoration, the moved
+last output, the restorer's mask, what was seen of the last output, and those of memory."""
+GAP_NS = 500_000_000
+"""Time after which a last frame says nothing of this one."""
+
+
+@dataclass
+class _Past:
+    """What is remembered of one camera."""
+
+    stamp_ns: int
+    image: np.ndarray
+    """The last output, (H, W, C) uint8."""
+    seen: np.ndarray
+    """Share of it that a camera saw, (h, w) uint8 of 255."""
+    memory: np.ndarray
+    """The network's memory of the glass, (h, w, 4) uint8."""
+    hidden: np.ndarray
+    """What covers the glass, (H, W) uint8, 0 or 255."""
+    motion: Motion = field(default_factory=Motion)
+
+
+def half_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of what the network gets for such frames: half, and even."""
+    return 2 * -(-height // 4), 2 * -(-width // 4)
+
+
+class TemporalEngines:
+    """The temporal network for batches of frames of any size; `prepare` begins to load it for one.
+
+    Not thread-safe, but for `engines`.
+    """
+
+    def __init__(self, prepare: Callable[[Batch], Preparation]) -> None:
+        self._prepare = prepare
+        self._preparations: dict[Batch, Preparation] = {}
+
+    @property
+    def engines(self) -> list[Engine]:
+        """Those that are loaded."""
+        return [p.engine for p in list(self._preparations.values()) if p.engine is not None]
+
+    @property
+    def state(self) -> str:
+        """What is being loaded, or what has failed, in words; empty where there is nothing to tell."""
+        return "; ".join(f"temporal: {p.state}" for p in list(self._preparations.values()) if not p.ready)
+
+    def of(self, shapes: Collection[Batch]) -> dict[Batch, Engine]:
+        """The engines for such batches; none at all where one of them cannot be used just now."""
+        found = {shape: self._preparations[shape].engine for shape in shapes if shape in self._preparations}
+        return {shape: engine for shape, engine in found.items() if engine} if all(
+            found.get(shape) is not None for shape in shapes) else {}
+
+    def begin(self, shapes: Collection[Batch]) -> None:
+        """Begin to load what such batches want."""
+        for shape in shapes:
+            if shape not in self._preparations:
+                self._preparations[shape] = self._prepare(shape)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for what is being loaded; whether that has ended in time."""
+        return all(preparation.wait(timeout_s) for preparation in list(self._preparations.values()))
+
+    def retire(self, engine: Engine, error: EngineError) -> None:
+        """Take the slower engine in place of one that failed as it ran; none where that has failed, too."""
+        for preparation in self._preparations.values():
+            if preparation.engine is engine:
+                preparation.retire(error)
+                if preparation.engine is engine:
+                    preparation.engine = None
+
+
+class TemporalFilter:
+    """Remembers of every camera the last output, moved along with the scene, and what is on the glass, which stays."""
+
+    def __init__(self) -> None:
+        self._pasts: dict[str, _Past] = {}
+        self._pool = ThreadPoolExecutor(2, "derain temporal")
+
+    def apply(self, engine: Engine, cameras: Sequence[str], stamps_ns: Sequence[int], frames: np.ndarray,
+              restored: np.ndarray, masks: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The filtered image and the mask of each camera's frame.
+
+        `frames` and `restored` are (N, H, W, C) uint8, a frame of each camera; `masks` (N, H, W) uint8, 0 or 255.
+
+        Where the camera paused, went back in time or changed, its past is forgotten, and what is restored goes through
+        as good as unchanged. `engine` has the temporal model. EngineError where it fails; nothing given is altered.
+        """
+        height, width = frames.shape[1:3]
+        batch = np.empty((len(frames), *half_size(height, width), TEMPORAL_PLANES), np.uint8)
+        pasts = [self._past(*known) for known in zip(cameras, stamps_ns, frames, strict=True)]
+        previous = list(self._pool.map(_prepare, pasts, frames, restored, masks, batch))
+        outputs = engine.run(batch)
+        weights, memory, covered = (outputs[name] for name in ("weights", "memory", "mask"))
+        if weights.shape[:3] != batch.shape[:3] or covered.shape != batch.shape[:3]:
+            raise EngineError(f"{engine.model.name}: gave weights {weights.shape} and masks {covered.shape} for "
+                              f"{batch.shape}")
+        images = list(self._pool.map(_blend, weights, frames, restored, previous))
+        for n, (camera, past) in enumerate(zip(cameras, pasts, strict=True)):
+            keep, recall = (weights[n, ..., k].astype(np.uint32) for k in range(2))
+            seen = keep + (255 - keep) * recall * batch[n, ..., SEEN] // 255 ** 2
+            hidden = cv2.resize(covered[n], (width, height), interpolation=cv2.INTER_NEAREST)
+            self._pasts[camera] = _Past(stamps_ns[n], images[n], seen.astype(np.uint8), memory[n], hidden,
+                                        Motion() if past is None else past.motion)
+        return [(image, self._pasts[camera].hidden) for camera, image in zip(cameras, images, strict=True)]
+
+    def _past(self, camera: str, stamp_ns: int, frame: np.ndarray) -> _Past | None:
+        past = self._pasts.get(camera)
+        fits = past is not None and past.image.shape == frame.shape and 0 < stamp_ns - past.stamp_ns <= GAP_NS
+        return past if fits else None
+
+
+def _prepare(past: _Past | None, frame: np.ndarray, restored: np.ndarray, mask: np.ndarray,
+             planes: np.ndarray) -> np.ndarray:
+    """Write the network's input for one frame into `planes` (h, w, TEMPORAL_PLANES); returns the moved last output."""
+    size = planes.shape[1::-1]
+    grey, made_up = _grey(frame), _grey(restored)
+    if past is None:
+        previous, was = restored, made_up
+        seen = np.zeros(planes.shape[:2], np.uint8)
+        memory: list[np.ndarray] = [np.zeros(planes.shape[:2], np.uint8)] * (TEMPORAL_PLANES - MEMORY)
+    else:
+        maps = past.motion.maps(made_up, _grey(past.image), past.hidden)
+        # What comes into view was not there before: the restoration stays in its place, with nothing seen.
+        previous = restored.copy()
+        cv2.remap(past.image, maps, None, cv2.INTER_LINEAR, dst=previous,  # type: ignore[call-overload]
+                  borderMode=cv2.BORDER_TRANSPARENT)
+        scale = np.array([size[0] / grey.shape[1], size[1] / grey.shape[0]], np.float32)
+        half = cv2.resize(maps, size, interpolation=cv2.INTER_NEAREST) * scale
+        seen = cv2.remap(past.seen, half, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
+        was, memory = _grey(previous), list(cv2.split(past.memory))
+    halves = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (grey, made_up, was, mask)]
+    cv2.merge([*halves, seen, *memory], planes)
+    return previous
+
+
+def _blend(weights: np.ndarray, frame: np.ndarray, restored: np.ndarray, previous: np.ndarray) -> np.ndarray:
+    """The frame where it is kept; elsewhere the last output where it is recalled, or else the restoration.
+
+    `weights` (h, w, 2) uint8 are those of keeping and of recalling, in 255th; images (H, W, C) uint8.
+    """
+    height, width = frame.shape[:2]
+    full = cv2.resize(weights, (width, height), interpolation=cv2.INTER_LINEAR)
+    # In 128th, so that products fit into 16 bits.
+    keep, recall = (((full[..., k:k + 1].astype(np.int16)) + 1) >> 1 for k in range(2))
+    made_up = restored.astype(np.int16)
+    made_up += ((previous - made_up) * recall + 64) >> 7
+    made_up += ((frame - made_up) * keep + 64) >> 7
+    return made_up.astype(np.uint8)
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) as (H, W) luminance."""
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else np.ascontiguousarray(image[..., 0])

@@ -1,0 +1,51 @@
+"""From the temporal filter's checkpoint to ONNX: uint8 planes in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from derain_ros.nets.fast import RECONSTRUCTED
+from derain_ros.nets.temporal import CELL, MEMORY, TemporalFilter
+from derain_ros.train import checkpoint as checkpoints
+from derain_ros.train.data import DataError
+from derain_ros.train.export import ExportError, export_onnx
+
+
+class TemporalGraph(nn.Module):
+    """The filter as the robot runs it: `image` (N, h, w, 5 + MEMORY) uint8 to `weights` (N, h, w, 2), `mask` (N, h, w)
+    and `memory` (N, h, w, MEMORY), all uint8; see `TemporalFilter`.
+    """
+
+    def __init__(self, net: TemporalFilter) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale to 0..1, filter, round; the mask is 255 from a logit of RECONSTRUCTED on."""
+        out = self.net(image.permute(0, 3, 1, 2).float() * (1 / 255))
+        weights, memory = ((plane * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
+                           for plane in (torch.cat([out.keep, out.recall], 1), out.memory))
+        return weights, (out.mask[:, 0] > RECONSTRUCTED).to(torch.uint8) * 255, memory
+
+
+def load_temporal(checkpoint: Path) -> tuple[TemporalFilter, dict[str, Any]]:
+    """The network of a checkpoint of `derain train temporal`, for evaluation, and all that the checkpoint holds."""
+    try:
+        state = checkpoints.read(checkpoint)
+        net = TemporalFilter(state["recipe"]["width"])
+        net.load_state_dict(state["net"])
+    except (DataError, KeyError, RuntimeError) as error:
+        raise ExportError(f"{checkpoint}: not a checkpoint of `derain train temporal`: {error}") from error
+    return net.eval(), state
+
+
+def export_temporal(net: TemporalFilter, path: Path) -> None:
+    """Write the filter to `path`; any batch, any height and width that are multiples of CELL."""
+    rng = np.random.default_rng(0)
+    example = torch.from_numpy(rng.integers(0, 256, (2, 24 * CELL, 32 * CELL, 5 + MEMORY), dtype=np.uint8))
+    export_onnx(TemporalGraph(net), example, ["weights", "mask", "memory"], {0: "batch", 1: "height", 2: "width"}, path)

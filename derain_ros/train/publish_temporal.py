@@ -1,0 +1,164 @@
+"""A temporal filter's checkpoint becomes a model of the manifest: exported, measured on sequences, entered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from rich.progress import track
+
+from derain_ros.engine import Engine, load
+from derain_ros.evaluate.restoration import restore
+from derain_ros.evaluate.sequence import Figures, Video, drive, evaluate, from_folder, markdown
+from derain_ros.manifest import TEMPORAL_PLANES, Manifest, Model
+from derain_ros.nets.macs import macs, parameters
+from derain_ros.nets.temporal import CELL, TemporalFilter
+from derain_ros.rain.style import KINDS
+from derain_ros.runtime.temporal import TemporalFilter as Runner
+from derain_ros.train.card import write_block
+from derain_ros.train.datasets import TrainingFolders
+from derain_ros.train.export_temporal import export_temporal, load_temporal
+from derain_ros.train.publish import enter
+from derain_ros.train.sequences import draw_sequence
+from derain_ros.train.temporal import TemporalRecipe
+
+RESTORER = "restore_mono_int8"
+"""The restorer of the manifest behind which a filter is measured, and that calibrates it."""
+FRAMES = 20
+"""Frames of a sequence on which it is measured."""
+CALIBRATION = 40
+"""Sequences on which the ranges of eight bits are measured."""
+KITTI = "kitti_stereo/sequence_1/image_l"
+"""Folder of a sequence of photographs below the data folder, of which no training knows."""
+
+CARD = """# {name}, {name}_int8
+
+Joins a restored frame, grey or colour, with what the frames before it showed of the same scene, and remembers what is
+on the glass: steadier video, truer behind drops, and a better mask.
+
+{blocks}
+
+## Limits
+
+- It needs a camera that moves: where nothing moves, nothing is seen from behind the drops.
+- Motion is estimated (DIS, completed behind drops by affine fits): what moves by itself behind a large drop comes back
+  where it was expected, not where it is.
+- Drops that run are on the glass for some frames only; it was trained on drops that stay.
+"""
+
+
+def publish_temporal(checkpoint: Path, name: str, directory: Path, data: Path | None) -> dict[str, float]:
+    """Export a temporal filter as `directory`/`name`.onnx, enter it and write its card; figures, none without `data`.
+
+    `directory` holds RESTORER, behind which it is measured.
+    """
+    net, state = load_temporal(checkpoint)
+    path = directory / f"{name}.onnx"
+    export_temporal(net, path)
+    entry: dict[str, Any] = {
+        "name": name, "task": "temporal", "file": path.name, "channels": TEMPORAL_PLANES, "stride": CELL,
+        "description": "Joins restored frames with those before them, grey and colour", "precision": "float32",
+        "figures": {}, "card": f"{name}.md"}
+    enter(directory, entry)
+    card = directory / entry["card"]
+    if not card.exists():
+        card.write_text(CARD.format(name=name, blocks=""), encoding="utf-8")
+    write_block(card, "interface", _interface(net))
+    write_block(card, "training", _training(state))
+    return {} if data is None else publish_temporal_figures(name, directory, entry, data)
+
+
+def publish_temporal_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:
+    """Measure the filter `name` of `directory` on sequences behind every kind of drops, for its entry and its card."""
+    manifest = Manifest.load(directory)
+    engine, temporal = load(manifest.get(RESTORER)), load(manifest.get(name))
+    rows = [row for video in videos(data) for row in measure(engine, temporal, video)]
+    enter(directory, {**entry, "figures": {key: round(value, 4) for key, value in summary(rows).items()}})
+    write_block(directory / entry["card"], f"figures {name}",
+                f"Behind `{RESTORER}`, {FRAMES} frames of each sequence; "
+                f"`derain evaluate sequence {RESTORER} --temporal {name} --frames {FRAMES} --kitti "
+                f"DATA/{Path(KITTI).parent}`.\n\n{markdown(rows)}")
+    return summary(rows)
+
+
+def videos(data: Path) -> list[Video]:
+    """A drive through a world of which training knows nothing, and the photographs of KITTI where they are there."""
+    folder = data / KITTI
+    return [drive(FRAMES), *([from_folder(folder, FRAMES)] if folder.is_dir() else [])]
+
+
+def measure(engine: Engine, temporal: Engine, video: Video) -> list[Figures]:
+    """Figures behind every kind of drops, of the restorer alone and of both in turn."""
+    return [evaluate(engine, video, kind, join) for kind in track(KINDS, f"{temporal.model.name}: {video.name}")
+            for join in (None, temporal)]
+
+
+def summary(rows: Sequence[Figures]) -> dict[str, float]:
+    """Means over sequences and kinds of drops, of the restorer alone (even rows) and with the filter (odd ones)."""
+    def mean(values: list[float]) -> float:
+        return float(np.mean(values))
+
+    alone, joined = rows[::2], rows[1::2]
+    return {"flicker": mean([row.ratio for row in joined]), "restored_flicker": mean([row.ratio for row in alone]),
+            "psnr": mean([row.restored_psnr[0] for row in joined]),
+            "psnr_gain": mean([b.restored_psnr[0] - a.restored_psnr[0] for a, b in zip(alone, joined, strict=True)]),
+            "covered_psnr_gain": mean([b.restored_psnr[1] - a.restored_psnr[1]
+                                       for a, b in zip(alone, joined, strict=True)]),
+            "mask_iou": mean([row.mask_iou for row in joined]),
+            "restored_mask_iou": mean([row.mask_iou for row in alone])}
+
+
+def calibration_planes(model: Model, directory: Path, data: Path) -> list[np.ndarray]:
+    """What the network of `model` gets, (h, w, planes) uint8: the last frames of sequences for training."""
+    manifest, recipe = Manifest.load(directory), TemporalRecipe()
+    engine, temporal = load(manifest.get(RESTORER)), load(model)
+    files = TrainingFolders.find([data], "drops").photographs
+    planes: list[np.ndarray] = []
+
+    class Listener:
+        """Runs the network and keeps what it got last."""
+
+        model = temporal.model
+
+        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            planes[-1] = image[0]
+            return temporal.run(image)
+
+    for number in track(range(CALIBRATION), "calibrating"):
+        sample = draw_sequence(files, recipe.length, 256, lambda wet: restore(engine, wet),
+                               np.random.default_rng((43, number)))
+        planes.append(np.empty(0, np.uint8))
+        runner = Runner()
+        for n, parts in enumerate(zip(sample.wet, sample.restored, sample.mask, strict=True)):
+            frame, restored, mask = (part[None] for part in parts)
+            runner.apply(Listener(), ["camera"], [n + 1], frame[..., None], restored[..., None],  # type: ignore[arg-type]
+                         mask)
+    return planes
+
+
+def _interface(net: TemporalFilter) -> str:
+    with torch.device("meta"):
+        cost = macs(TemporalFilter(net.first.out_channels).eval(), torch.empty(1, TEMPORAL_PLANES, 270, 360))
+    return f"""| | |
+| --- | --- |
+| input | `image` uint8 [N, H/2, W/2, {TEMPORAL_PLANES}]: luminance of the frame, of its restoration and of the last \
+output moved to where the scene is now; the restorer's mask; what was seen of the last output; four planes of memory |
+| output | `weights` uint8 [N, H/2, W/2, 2] of keeping the frame, and of recalling the last output in place of the \
+restoration; `mask` uint8 [N, H/2, W/2], 255 where the glass is covered; `memory` of that, four planes |
+| size | {parameters(net) / 1e3:.0f} k parameters; {cost / 1e9:.2f} GMAC a frame of 720x540 |
+| network | `derain_ros/nets/temporal.py`; what is around it: `derain_ros/runtime/temporal.py`, `motion.py` |"""
+
+
+def _training(state: dict[str, Any]) -> str:
+    defaults = {f.name: f.default for f in fields(TemporalRecipe)}
+    changed = {key: value for key, value in state["recipe"].items() if key in defaults and value != defaults[key]}
+    return ("`derain train temporal --data DATA --config` a file of what differs from the defaults:\n\n    "
+            f"{yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n{state['step']} steps, on "
+            "sequences that are made: a camera glides, turns and grows over photographs of DATA (those that drops are "
+            "drawn on for the restorers), or drives through procedural worlds; before it drops or dirt that stay on "
+            "the glass. Restored by `restore_mono_int8` and `restore_mono_fast_int8` in turn.")

@@ -1,0 +1,135 @@
+"""Sequences for the temporal filter: a moving scene behind glass on which something sticks, and its restoration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from derain_ros.evaluate.sequence import motion
+from derain_ros.rain.dirt import LensDirt
+from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.scene import Scene, rig
+from derain_ros.train.data import OCCLUDED, read_rgb
+
+DRIVES, RATES = 0.35, (4.0, 30.0)
+"""Share of the sequences that come from procedural drives, and at how many frames a second."""
+SCENES = 12
+"""How many worlds they lead through: each is laid out once, which takes long."""
+DRY, DIRTY = 0.1, 0.2
+"""Shares of the sequences with nothing on the glass, and with dirt in the place of drops."""
+STILL = 0.1
+"""Share of the photographs before which the camera does not move."""
+
+Restore = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Gives the restored image and the mask of a grey one, (H, W) uint8 each."""
+
+
+@dataclass(frozen=True)
+class SequenceSample:
+    """`clean`, `wet`, `restored` (T, size, size) uint8 grey; `mask` of the restorer likewise, 0 or 255; `covered`
+    (size, size) uint8, 255 where the glass is.
+
+    `steps` (T - 1, size, size, 2) float16 says from how far away, in columns and rows, each pixel came: NaN where that
+    is not known.
+    """
+
+    clean: np.ndarray
+    wet: np.ndarray
+    restored: np.ndarray
+    mask: np.ndarray
+    covered: np.ndarray
+    steps: np.ndarray
+
+
+def draw_sequence(files: Sequence[Path], length: int, size: int, restore: Restore,
+                  rng: np.random.Generator) -> SequenceSample:
+    """A sequence of `length` frames of one of the photographs `files`, over which a camera moves, or of a drive."""
+    make = _drive if rng.random() < DRIVES else _pan
+    clean, steps = make(files, length, size, rng)
+    noise = rng.choice([0.0, rng.uniform(0.5, 3.0)])
+    clean = np.clip(clean + noise * rng.standard_normal(clean.shape, np.float32) + 0.5, 0, 255).astype(np.uint8)
+    apply, alpha = _glass(size, rng)
+    wet = np.stack([apply(frame)[0] for frame in clean])
+    restored, mask = (np.stack(part) for part in zip(*map(restore, wet), strict=True))
+    covered = np.zeros((size, size), np.uint8) if alpha is None else ((alpha > OCCLUDED) * 255).astype(np.uint8)
+    return SequenceSample(clean, wet, restored, mask, covered, steps.astype(np.float16))
+
+
+def _glass(size: int, rng: np.random.Generator) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+                                                         np.ndarray | None]:
+    """What is on the glass: how a frame is seen through it, and how much of each pixel it takes."""
+    what = rng.random()
+    if what < DRY:
+        return (lambda image: (image, image)), None
+    if what < DRY + DIRTY:
+        dirt = LensDirt(size, size, rng, float(np.exp(rng.uniform(np.log(0.02), np.log(0.3)))))
+        return dirt.apply, dirt.apply(np.zeros((size, size), np.uint8))[1]
+    # Half of the glasses are as wet as their kind is by nature.
+    coverage = float(np.exp(rng.uniform(np.log(0.02), np.log(0.45)))) if rng.random() < 0.5 else None
+    drops = LensDrops(size, size, rng, coverage)
+    return drops.apply, drops.alpha
+
+
+def _pan(files: Sequence[Path], length: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A photograph that turns, grows and glides by, a window of it before the camera: (T, size, size) float32."""
+    grey = cv2.cvtColor(read_rgb(files[int(rng.integers(len(files)))]), cv2.COLOR_RGB2GRAY)
+    if rng.random() < 0.5:
+        grey = np.ascontiguousarray(grey[:, ::-1])
+    zoom = max(float(rng.uniform(0.8, 1.6)), 1.1 * size / min(grey.shape))
+    middle = np.array([grey.shape[1], grey.shape[0]]) / 2 + rng.uniform(-0.1, 0.1, 2) * grey.shape[::-1]
+    moving = rng.random() >= STILL
+    glide = rng.normal(0, 1, 2) * np.exp(rng.uniform(np.log(0.3), np.log(25))) * moving
+    grow, turn = rng.normal(0, 0.03) * moving, rng.normal(0, 0.008) * moving
+    lean = rng.normal(0, 0.0001, 2) * moving
+    shake = rng.normal(0, 0.4, (length, 2)) * moving
+    frames, matrices = [], []
+    x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
+    points = np.stack([x, y], -1)
+    for t in range(length):
+        time = t - (length - 1) / 2
+        scale, angle = np.exp(grow * time) / zoom, turn * time
+        c, s = scale * np.cos(angle), scale * np.sin(angle)
+        here = np.array([[1, 0, -size / 2], [0, 1, -size / 2], [0, 0, 1]])
+        tilt = np.array([[1, 0, 0], [0, 1, 0], [*(lean * time), 1]])
+        there = np.array([[c, -s, middle[0] + (glide[0] * time + shake[t, 0]) / zoom],
+                          [s, c, middle[1] + (glide[1] * time + shake[t, 1]) / zoom], [0, 0, 1]])
+        matrix = there @ tilt @ here
+        frames.append(cv2.warpPerspective(grey, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                                          borderMode=cv2.BORDER_REFLECT_101))
+        matrices.append(matrix)
+    steps = []
+    for now, then in zip(matrices[1:], matrices, strict=False):
+        steps.append(cv2.perspectiveTransform(points.reshape(1, -1, 2), np.linalg.inv(then) @ now)
+                     .reshape(size, size, 2) - points)
+    return np.stack(frames).astype(np.float32), np.stack(steps)
+
+
+def _drive(_: Sequence[Path], length: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A window of a procedural drive; what moves by itself there has no known motion."""
+    width, height = round(size * rng.uniform(1.4, 2.4)), round(size * rng.uniform(1.05, 1.8))
+    camera, scene = rig(width, height)["left"], _scene(1000 + int(rng.integers(SCENES)))
+    rate, start = rng.uniform(*RATES), rng.uniform(0, 60)
+    left, top = rng.integers(width - size + 1), rng.integers(height - size + 1)
+    window = (slice(top, top + size), slice(left, left + size))
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    frames, steps, before = [], [], None
+    for n in range(length):
+        image, depth = scene.render(camera, start + n / rate)
+        frames.append(image[window].astype(np.float32))
+        if before is not None:
+            step = motion(camera, depth, before, start + n / rate, start + (n - 1) / rate)
+            away = np.stack([step.column - x, step.row - y], -1)
+            away[~step.known] = np.nan
+            steps.append(away[window])
+        before = depth
+    return np.stack(frames), np.stack(steps)
+
+
+@cache
+def _scene(seed: int) -> Scene:
+    return Scene(seed)

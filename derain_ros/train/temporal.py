@@ -1,0 +1,274 @@
+"""Training of the temporal filter on sequences of a moving scene behind fixed drops and dirt."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.nn import functional as F
+
+from derain_ros.engine import load
+from derain_ros.evaluate.restoration import restore
+from derain_ros.manifest import Model
+from derain_ros.nets.fast import RECONSTRUCTED
+from derain_ros.nets.temporal import MEMORY, TemporalFilter, blend
+from derain_ros.runtime.motion import Motion
+from derain_ros.train import checkpoint
+from derain_ros.train.data import DataError
+from derain_ros.train.datasets import TrainingFolders
+from derain_ros.train.muon import Muon
+from derain_ros.train.restore import SAVE_EVERY
+from derain_ros.train.sequences import SequenceSample, draw_sequence
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TemporalRecipe:
+    """Hyper-parameters of the temporal filter's training."""
+
+    width: int = 24
+    """Filters of the network."""
+    length: int = 8
+    """Frames of a sequence; what is learnt goes back through all of them."""
+    size: int = 224
+    """Side of the frames in pixels, a multiple of 32."""
+    batch: int = 4
+    """Sequences in a step."""
+    kept: int = 256
+    """Sequences kept at hand; fresh ones take their places as training goes on."""
+    reuse: float = 16.0
+    """How often a sequence is shown before a fresh one replaces it, on the average."""
+    steps: int = 4000
+    learning_rate: float = 5e-3
+    """Peak rate of Muon, from which a cosine takes it to nothing."""
+    warm_up: int = 100
+    """Steps over which the rate rises from nothing."""
+    flicker_weight: float = 1.0
+    """Weight of how far the error changes from frame to frame along the scene's motion, beside the error itself."""
+    mask_weight: float = 0.05
+    """Weight of the cross entropy of what covers the glass."""
+    validate_every: int = 250
+    """Steps from one validation to the next."""
+    validation: int = 24
+    """Sequences of photographs and scenes kept out of training that it is validated on."""
+    seed: int = 1
+    """Decides the first weights and every sequence."""
+
+    def __post_init__(self) -> None:
+        """DataError for values that cannot be trained with."""
+        if self.size <= 0 or self.size % 32:
+            raise DataError(f"recipe: size: {self.size} is not a multiple of 32")
+        if self.length < 2:
+            raise DataError(f"recipe: length: {self.length} frames make no sequence; 2 is the least")
+
+
+def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers: Sequence[Model]) -> Path:
+    """Train a temporal filter for what `restorers`, grey ones, give; returns its checkpoint, `output`/last.pt.
+
+    A training found in `output` is taken up where it stopped. DataError where the data does not fit.
+    """
+    folders = TrainingFolders.find(data, "drops")
+    engines = [load(model, "onnxruntime", 1) for model in restorers]
+    output.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+
+    def draw(files: Sequence[Path], seed: tuple[int, ...]) -> SequenceSample:
+        rng = np.random.default_rng(seed)
+        engine = engines[int(rng.integers(len(engines)))]
+        return draw_sequence(files, recipe.length, recipe.size, lambda wet: restore(engine, wet), rng)
+
+    net = TemporalFilter(recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = Muon(net, recipe.learning_rate)
+    last, start = output / "last.pt", 0
+    if last.exists():
+        state = checkpoint.read(last)
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        start = state["step"]
+        log.info("resumed at step %d", start)
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+               TextColumn("{task.fields[note]}"))
+    with Progress(*columns) as bar:
+        task = bar.add_task("", total=recipe.steps, completed=start, note="rendering what it is validated on")
+        unseen = [draw(folders.validation_photographs, (recipe.seed, 1, n)) for n in range(recipe.validation)]
+        pool = Pool(lambda n: draw(folders.photographs, (recipe.seed, 0, n)), recipe)
+        sums: dict[str, float] = {}
+        counted = 0
+        saved = time.monotonic()
+        for step in range(start, recipe.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = (recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warm_up))
+                               * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
+            losses = sequence_losses(net, pool.batch(step), recipe)
+            loss = torch.stack(list(losses.values())).sum()
+            if not torch.isfinite(loss):
+                raise DataError(f"step {step}: the loss is {loss.item()}; try a lower `learning_rate`")
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value.detach())
+            done, counted = step + 1, counted + 1
+            bar.update(task, completed=done)
+            if done % recipe.validate_every == 0 or done == recipe.steps:
+                figures = {**{name: value / counted for name, value in sums.items()}, **validate(net, unseen)}
+                sums, counted = {}, 0
+                with (output / "log.jsonl").open("a") as file:
+                    file.write(json.dumps({"step": done, "time": round(time.time()), **figures}) + "\n")
+                log.info("step %d: %s", done, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+                bar.update(task, note=f"{figures['psnr']:.2f} dB behind drops, flicker {figures['flicker']:.2f}")
+            if done == recipe.steps or time.monotonic() - saved > SAVE_EVERY:
+                checkpoint.write({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": done,
+                                  "recipe": {"network": "temporal", **asdict(recipe)}}, last)
+                saved = time.monotonic()
+    return last
+
+
+class Pool:
+    """Sequences at hand, number n of them by `draw(n)`; a window of them moves on as training does."""
+
+    def __init__(self, draw: Callable[[int], SequenceSample], recipe: TemporalRecipe) -> None:
+        self._draw, self._recipe = draw, recipe
+        self._at_hand: dict[int, SequenceSample] = {}
+
+    def batch(self, step: int) -> list[SequenceSample]:
+        """The sequences of one step: a function of the recipe and the step alone."""
+        recipe = self._recipe
+        rng = np.random.default_rng((recipe.seed, 2, step))
+        oldest = int(step * recipe.batch / recipe.reuse)
+        numbers = oldest + rng.integers(recipe.kept, size=recipe.batch)
+        self._at_hand = {n: kept for n, kept in self._at_hand.items() if n >= oldest}
+        return [self._at_hand.setdefault(n, self._at_hand.get(n) or self._draw(n)) for n in map(int, numbers)]
+
+
+def sequence_losses(net: TemporalFilter, samples: Sequence[SequenceSample],
+                    recipe: TemporalRecipe) -> dict[str, Tensor]:
+    """What the filter's output on some sequences lacks: `error`, `change` and `mask`, weighted; the loss is their sum.
+    """
+    clean, covered = _images([s.clean for s in samples]), _images([s.covered[None] for s in samples])[:, 0]
+    covered = F.avg_pool2d(covered, 2)
+    steps = torch.from_numpy(np.stack([s.steps for s in samples]).astype(np.float32))
+    known = ~torch.isnan(steps[..., 0])
+    grids = _grids(recipe.size) + steps.nan_to_num(0.0)
+    error, change, mask = (torch.zeros(()) for _ in range(3))
+    before: Tensor | None = None
+    for t, out in enumerate(run(net, samples)):
+        wrong = out.image - clean[:, t]
+        error = error + wrong.abs().mean()
+        if before is not None:
+            moved = (wrong - _look_up(before, grids[:, t - 1])).abs()
+            change = change + (moved[:, 0] * known[:, t - 1]).mean()
+        mask = mask + F.binary_cross_entropy_with_logits(out.mask, covered)
+        before = wrong
+    return {"error": error / recipe.length, "change": recipe.flicker_weight * change / (recipe.length - 1),
+            "mask": recipe.mask_weight * mask / recipe.length}
+
+
+class Output(NamedTuple):
+    """What comes of a frame: the image (N, 1, H, W) in 0..1; at half the size what was seen of it, the logits of what
+    covers the glass (N, 1, h, w), and the memory of that (N, MEMORY, h, w).
+    """
+
+    image: Tensor
+    seen: Tensor
+    mask: Tensor
+    memory: Tensor
+
+
+def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[Output]:
+    """The filter's output for frame after frame of some sequences, side by side, as the robot would run it."""
+    wet, restored, found = (_images([getattr(s, name) for s in samples]) for name in ("wet", "restored", "mask"))
+    count, length, _, size, _ = wet.shape
+    motions = [Motion() for _ in samples]
+    outputs: list[Output] = []
+    for t in range(length):
+        if not outputs:
+            previous = restored[:, t]
+            seen = previous.new_zeros(count, 1, size // 2, size // 2)
+            memory = previous.new_zeros(count, MEMORY, size // 2, size // 2)
+        else:
+            last = outputs[-1]
+            hidden = F.interpolate((last.mask.detach() > RECONSTRUCTED).to(torch.uint8), scale_factor=2).numpy()
+            images = (last.image.detach().clamp(0, 1) * 255).round().byte().numpy()
+            maps = torch.from_numpy(np.stack([
+                motion.maps(sample.restored[t], image[0], covered[0])
+                for motion, sample, image, covered in zip(motions, samples, images, hidden, strict=True)]))
+            there = ((maps >= 0) & (maps <= size - 1)).all(-1)[:, None]
+            before = torch.cat([last.image, F.interpolate(last.seen, scale_factor=2.0)], 1)
+            previous, seen = _look_up(before, maps).chunk(2, 1)
+            previous, seen = torch.where(there, previous, restored[:, t]), F.avg_pool2d(seen * there, 2)
+            memory = last.memory
+        halves = F.avg_pool2d(torch.cat([wet[:, t], restored[:, t], previous, found[:, t]], 1), 2)
+        weights = net(torch.cat([halves, seen, memory], 1))
+        keep, recall = (F.interpolate(w, scale_factor=2.0, mode="bilinear") for w in weights[:2])
+        image = blend(keep, recall, wet[:, t], restored[:, t], previous)
+        seen = weights.keep + (1 - weights.keep) * weights.recall * seen
+        outputs.append(Output(image, seen, weights.mask, weights.memory))
+    return outputs
+
+
+@torch.no_grad()
+def validate(net: TemporalFilter, samples: Sequence[SequenceSample]) -> dict[str, float]:
+    """Figures of the last frame of each sequence: PSNR in dB of covered pixels, of the restorer and of the filter, and
+    of free pixels; IoU of the mask; and of whole sequences flicker, in shares of the clean ones'.
+    """
+    sums = dict.fromkeys(("clean", "filtered", "restored"), 0.0)
+    squares = {name: [0.0, 0] for name in ("psnr", "restored_psnr", "free_psnr")}
+    shared, either = 0, 1
+    for sample in samples:
+        outputs = run(net, [sample])
+        images = np.stack([(out.image[0, 0].clamp(0, 1) * 255).numpy() for out in outputs])
+        covered = sample.covered > 0
+        for name, image, where in (("psnr", images[-1], covered), ("restored_psnr", sample.restored[-1], covered),
+                                   ("free_psnr", images[-1], ~covered)):
+            squares[name][0] += float(((image - sample.clean[-1].astype(np.float32))[where] ** 2).sum())
+            squares[name][1] += int(where.sum())
+        found = (F.interpolate(outputs[-1].mask, scale_factor=2.0, mode="bilinear")[0, 0] > RECONSTRUCTED).numpy()
+        shared, either = shared + int((found & covered).sum()), either + int((found | covered).sum())
+        for name, video in (("clean", sample.clean), ("filtered", images), ("restored", sample.restored)):
+            sums[name] += _flicker(video.astype(np.float32), sample.steps.astype(np.float32))
+    figures = {name: 10 * math.log10(255 ** 2 * max(1, count) / max(total, 1e-9))
+               for name, (total, count) in squares.items()}
+    return {**figures, "mask_iou": shared / either, "flicker": sums["filtered"] / sums["clean"],
+            "restored_flicker": sums["restored"] / sums["clean"]}
+
+
+def _flicker(frames: np.ndarray, steps: np.ndarray) -> float:
+    """Mean difference in grey levels of neighbouring frames along the motion."""
+    grid = _grids(frames.shape[1])[0].numpy()
+    parts = []
+    for before, now, step in zip(frames, frames[1:], steps, strict=False):
+        known = ~np.isnan(step[..., 0])
+        moved = cv2.remap(before, grid + np.nan_to_num(step), None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
+        parts.append(float(np.abs(now - moved)[known].mean()))
+    return float(np.mean(parts))
+
+
+def _images(videos: Sequence[np.ndarray]) -> Tensor:
+    """Grey uint8 videos (T, H, W) as one tensor (N, T, 1, H, W) in 0..1."""
+    return torch.from_numpy(np.stack(videos))[:, :, None].float() / 255
+
+
+def _grids(size: int) -> Tensor:
+    """Columns and rows of the pixels of a square, (1, size, size, 2)."""
+    place = torch.arange(size, dtype=torch.float32)
+    return torch.stack(torch.meshgrid(place, place, indexing="xy"), -1)[None]
+
+
+def _look_up(images: Tensor, maps: Tensor) -> Tensor:
+    """`images` (N, C, H, W) at columns and rows `maps` (N, H, W, 2), beyond the edge those on it."""
+    height, width = images.shape[2:]
+    scaled = maps * maps.new_tensor([2 / (width - 1), 2 / (height - 1)]) - 1
+    return F.grid_sample(images, scaled, align_corners=True, padding_mode="border")

@@ -1,0 +1,158 @@
+"""The temporal filter around its network: what is remembered, moved along, forgotten, and blended."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from derain_ros.engine import EngineError
+from derain_ros.manifest import TEMPORAL_PLANES
+from derain_ros.runtime.temporal import MEMORY, SEEN, TemporalEngines, TemporalFilter, half_size
+
+MS = 1_000_000
+
+
+class Network:
+    """A network of set weights that keeps what it gets; what it remembers is one more at every frame."""
+
+    name, device, streams, precision = "fake", "nowhere", 1, "fp32"
+    model = SimpleNamespace(name="temporal")
+
+    def __init__(self, keep: int = 0, recall: int = 255) -> None:
+        self.keep, self.recall = keep, recall
+        self.got: list[np.ndarray] = []
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        self.got.append(image.copy())
+        weights = np.empty((*image.shape[:3], 2), np.uint8)
+        weights[...] = (self.keep, self.recall)
+        return {"weights": weights, "mask": np.where(image[..., 3] > 127, 255, 0).astype(np.uint8),
+                "memory": image[..., MEMORY:] + 1}
+
+
+@pytest.fixture(scope="module")
+def scene() -> np.ndarray:
+    rng = np.random.default_rng(4)
+    noise = cv2.GaussianBlur(rng.standard_normal((200, 300)).astype(np.float32), (0, 0), 3)
+    return cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+
+
+def view(scene: np.ndarray, x: int, height: int = 96, width: int = 128, channels: int = 1) -> np.ndarray:
+    """A frame of one camera, (1, H, W, C)."""
+    return np.repeat(scene[None, 40:40 + height, x:x + width, None], channels, 3)
+
+
+def step(temporal: TemporalFilter, network: Network, at_ms: int, frame: np.ndarray, restored: np.ndarray | None = None,
+         mask: np.ndarray | None = None, camera: str = "left") -> tuple[np.ndarray, np.ndarray]:
+    restored = frame if restored is None else restored
+    mask = np.zeros(frame.shape[:3], np.uint8) if mask is None else mask
+    return temporal.apply(network, [camera], [at_ms * MS], frame, restored, mask)[0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_was_seen_comes_back_where_the_scene_went(scene: np.ndarray, channels: int) -> None:
+    temporal, network = TemporalFilter(), Network(keep=255)
+    for n in range(3):
+        image, _ = step(temporal, network, 100 * n, view(scene, 50 + 3 * n, channels=channels))
+    assert np.array_equal(image, view(scene, 56, channels=channels)[0])
+    # From here on the camera sees nothing but a drop, at first in a part of the view.
+    network.keep = 0
+    frame = view(scene, 59, channels=channels)
+    truth, restored = frame[0].copy(), frame.copy()
+    restored[:, 30:60, 40:80] = 128
+    image, _ = step(temporal, network, 300, frame, restored)
+    inner = np.s_[10:-10, 10:-10]
+    assert np.abs(image[inner].astype(int) - truth[inner]).mean() < 4
+    assert network.got[-1].shape == (1, 48, 64, TEMPORAL_PLANES)
+    assert network.got[-1][0, 5:-5, 5:-5, SEEN].min() == 255
+
+
+def test_the_first_frame_has_no_past_and_nothing_given_is_altered(scene: np.ndarray) -> None:
+    temporal, network = TemporalFilter(), Network()
+    frame, restored = view(scene, 20), view(scene, 90)
+    mask = np.zeros((1, 96, 128), np.uint8)
+    mask[:, :40] = 255
+    given = [array.copy() for array in (frame, restored, mask)]
+    image, covered = step(temporal, network, 0, frame, restored, mask)
+    assert np.array_equal(image, restored[0])
+    assert np.array_equal(covered, mask[0])
+    planes = network.got[0][0]
+    assert np.array_equal(planes[..., 1], planes[..., 2]) and not planes[..., SEEN:].any()
+    assert all(np.array_equal(a, b) for a, b in zip(given, (frame, restored, mask), strict=True))
+
+
+def test_the_glass_is_remembered_camera_by_camera(scene: np.ndarray) -> None:
+    temporal, network = TemporalFilter(), Network()
+    for n in range(3):
+        step(temporal, network, 100 * n, view(scene, 20 + n))
+    assert np.all(network.got[-1][..., MEMORY:] == 2)
+    step(temporal, network, 300, view(scene, 24), camera="right")
+    assert np.all(network.got[-1][..., MEMORY:] == 0)
+
+
+@pytest.mark.parametrize("at_ms", [100, 90, 700])
+def test_the_past_is_forgotten_after_a_pause_and_a_jump_back(scene: np.ndarray, at_ms: int) -> None:
+    temporal, network = TemporalFilter(), Network()
+    step(temporal, network, 100, view(scene, 20))
+    step(temporal, network, at_ms, view(scene, 21))
+    assert not network.got[-1][..., SEEN:].any()
+
+
+def test_the_past_is_forgotten_where_the_frames_change(scene: np.ndarray) -> None:
+    temporal, network = TemporalFilter(), Network()
+    for n, (height, width, channels) in enumerate([(96, 128, 1), (90, 121, 1), (90, 121, 3)]):
+        image, mask = step(temporal, network, 100 * n, view(scene, 20, height, width, channels))
+        assert image.shape == (height, width, channels) and mask.shape == (height, width)
+        assert network.got[-1].shape[1:3] == half_size(height, width)
+        assert not network.got[-1][..., SEEN:].any()
+
+
+def test_what_comes_into_view_is_the_restoration_and_not_seen(scene: np.ndarray) -> None:
+    temporal, network = TemporalFilter(), Network(keep=255)
+    for n in range(3):
+        step(temporal, network, 100 * n, view(scene, 20 + 8 * n))
+    planes = network.got[-1][0]
+    assert np.array_equal(planes[4:-4, -3:, 2], planes[4:-4, -3:, 1]) and not planes[4:-4, -3:, SEEN].any()
+    assert planes[4:-4, 4:-8, SEEN].min() == 255
+
+
+def test_the_share_that_was_seen_follows_the_weights(scene: np.ndarray) -> None:
+    temporal, network = TemporalFilter(), Network(keep=102, recall=127)
+    for n in range(3):
+        step(temporal, network, 100 * n, view(scene, 30))
+    # 0.4, then 0.4 + 0.6 * 0.5 * 0.4
+    assert np.median(network.got[1][..., SEEN]) == pytest.approx(102, abs=1)
+    assert np.median(network.got[2][..., SEEN]) == pytest.approx(132, abs=2)
+
+
+def test_outputs_of_another_size_are_refused(scene: np.ndarray) -> None:
+    class Smaller(Network):
+        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            return {name: output[:, :-2] for name, output in super().run(image).items()}
+
+    with pytest.raises(EngineError, match="temporal: gave weights"):
+        step(TemporalFilter(), Smaller(), 0, view(scene, 20))
+
+
+def test_engines_are_given_for_all_shapes_or_none_and_can_fail() -> None:
+    class Preparation:
+        ready, failed, state = True, False, "ready"
+
+        def __init__(self, engine: object) -> None:
+            self.engine = engine
+
+        def retire(self, error: EngineError) -> None:
+            self.engine = slower if self.engine is not slower else self.engine
+
+    fast, slower = Network(), Network()
+    first, second = (2, 96, 128, 1), (1, 96, 128, 3)
+    engines = TemporalEngines(lambda shape: Preparation(fast))  # type: ignore[arg-type, return-value]
+    engines.begin([first])
+    assert engines.of([first]) == {first: fast} and engines.of([first, second]) == {}
+    engines.retire(fast, EngineError("broken"))  # type: ignore[arg-type]
+    assert engines.of([first]) == {first: slower}
+    engines.retire(slower, EngineError("broken"))  # type: ignore[arg-type]
+    assert engines.of([first]) == {} and engines.engines == []
