@@ -18,8 +18,8 @@ from derain_ros.train.data import OCCLUDED, read_rgb
 
 DRIVES, RATES = 0.35, (4.0, 30.0)
 """Share of the sequences that come from procedural drives, and at how many frames a second."""
-SCENES = 12
-"""How many worlds they lead through: each is laid out once, which takes long."""
+SCENES, UNSEEN_SCENES = range(1000, 1012), range(2000, 2003)
+"""Seeds of the worlds they lead through, in training and in validation: each is laid out once, which takes long."""
 DRY, DIRTY = 0.1, 0.2
 """Shares of the sequences with nothing on the glass, and with dirt in the place of drops."""
 STILL = 0.1
@@ -46,11 +46,10 @@ class SequenceSample:
     steps: np.ndarray
 
 
-def draw_sequence(files: Sequence[Path], length: int, size: int, restore: Restore,
-                  rng: np.random.Generator) -> SequenceSample:
+def draw_sequence(files: Sequence[Path], length: int, size: int, restore: Restore, rng: np.random.Generator,
+                  scenes: range = SCENES) -> SequenceSample:
     """A sequence of `length` frames of one of the photographs `files`, over which a camera moves, or of a drive."""
-    make = _drive if rng.random() < DRIVES else _pan
-    clean, steps = make(files, length, size, rng)
+    clean, steps = (_drive(scenes, length, size, rng) if rng.random() < DRIVES else _pan(files, length, size, rng))
     noise = rng.choice([0.0, rng.uniform(0.5, 3.0)])
     clean = np.clip(clean + noise * rng.standard_normal(clean.shape, np.float32) + 0.5, 0, 255).astype(np.uint8)
     apply, alpha = _glass(size, rng)
@@ -109,10 +108,10 @@ def _pan(files: Sequence[Path], length: int, size: int, rng: np.random.Generator
     return np.stack(frames).astype(np.float32), np.stack(steps)
 
 
-def _drive(_: Sequence[Path], length: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _drive(scenes: range, length: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A window of a procedural drive; what moves by itself there has no known motion."""
     width, height = round(size * rng.uniform(1.4, 2.4)), round(size * rng.uniform(1.05, 1.8))
-    camera, scene = rig(width, height)["left"], _scene(1000 + int(rng.integers(SCENES)))
+    camera, scene = rig(width, height)["left"], _scene(scenes[int(rng.integers(len(scenes)))])
     rate, start = rng.uniform(*RATES), rng.uniform(0, 60)
     left, top = rng.integers(width - size + 1), rng.integers(height - size + 1)
     window = (slice(top, top + size), slice(left, left + size))

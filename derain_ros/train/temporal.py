@@ -29,7 +29,7 @@ from derain_ros.train.data import DataError
 from derain_ros.train.datasets import TrainingFolders
 from derain_ros.train.muon import Muon
 from derain_ros.train.restore import SAVE_EVERY
-from derain_ros.train.sequences import SequenceSample, draw_sequence
+from derain_ros.train.sequences import SCENES, UNSEEN_SCENES, SequenceSample, draw_sequence
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +84,10 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
     output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
 
-    def draw(files: Sequence[Path], seed: tuple[int, ...]) -> SequenceSample:
+    def draw(files: Sequence[Path], scenes: range, seed: tuple[int, ...]) -> SequenceSample:
         rng = np.random.default_rng(seed)
         engine = engines[int(rng.integers(len(engines)))]
-        return draw_sequence(files, recipe.length, recipe.size, lambda wet: restore(engine, wet), rng)
+        return draw_sequence(files, recipe.length, recipe.size, lambda wet: restore(engine, wet), rng, scenes)
 
     net = TemporalFilter(recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = Muon(net, recipe.learning_rate)
@@ -102,8 +102,9 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
                TextColumn("{task.fields[note]}"))
     with Progress(*columns) as bar:
         task = bar.add_task("", total=recipe.steps, completed=start, note="rendering what it is validated on")
-        unseen = [draw(folders.validation_photographs, (recipe.seed, 1, n)) for n in range(recipe.validation)]
-        pool = Pool(lambda n: draw(folders.photographs, (recipe.seed, 0, n)), recipe)
+        unseen = [draw(folders.validation_photographs, UNSEEN_SCENES, (recipe.seed, 1, n))
+                  for n in range(recipe.validation)]
+        pool = Pool(lambda n: draw(folders.photographs, SCENES, (recipe.seed, 0, n)), recipe)
         sums: dict[str, float] = {}
         counted = 0
         saved = time.monotonic()
