@@ -11,6 +11,8 @@ REACHES = (1, 2, 4, 8, 16)
 """How far known motion counts where none is known, in cells: the nearest that says enough."""
 ENOUGH = 0.12
 """Share of what lies within reach that must be known for that."""
+RIDGE = 0.1
+"""Square of cells by which known motion seems to lie apart, divided by its share: how much a fit leans to the mean."""
 MARGIN = 2
 """Pixels around what covers the glass whose motion is not to be trusted either; more would leave too little around fine
 spray."""
@@ -49,7 +51,8 @@ def complete(flow: np.ndarray, covered: np.ndarray) -> None:
     # Flow is smooth: one of the pixels of a cell says enough.
     middle = (slice(min(CELL // 2, height - 1), None, CELL), slice(min(CELL // 2, width - 1), None, CELL))
     coarse, weight = flow[middle], (covered[middle] == 0).astype(np.float32)
-    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in weight.shape)
+    # From the middle on, in cells: small numbers, whose squares lose nothing in 32 bits.
+    y, x = (np.arange(n, dtype=np.float32) - n / 2 for n in weight.shape)
     y = y[:, None]
     moments = np.empty((*weight.shape, 12), np.float32)
     for n, power in enumerate((1.0, x, y, x * x, x * y, y * y)):
@@ -72,7 +75,7 @@ def _affine(moments: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     total = moments[..., :1] + 1e-6
     mean_x, mean_y, xx, xy, yy = np.moveaxis(moments[..., 1:6] / total, 2, 0)
     # Where little is known the fit leans to the mean.
-    ridge = 1e-4 + 1e-4 / total[..., 0]
+    ridge = RIDGE / total[..., 0]
     xx, xy, yy = xx - mean_x ** 2 + ridge, xy - mean_x * mean_y, yy - mean_y ** 2 + ridge
     determinant = xx * yy - xy * xy
     values = []

