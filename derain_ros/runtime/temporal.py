@@ -97,7 +97,8 @@ class TemporalFilter:
 
     def apply(self, engine: Engine, cameras: Sequence[str], stamps_ns: Sequence[int], frames: np.ndarray,
               restored: np.ndarray, masks: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The filtered image and the mask of each camera's frame.
+        """The filtered image of each camera's frame and its mask: 255 where the glass is covered, or where less than
+        half of the frame itself was kept.
 
         `frames` and `restored` are (N, H, W, C) uint8, a frame of each camera; `masks` (N, H, W) uint8, 0 or 255.
 
@@ -114,13 +115,17 @@ class TemporalFilter:
             raise EngineError(f"{engine.model.name}: gave weights {weights.shape} and masks {covered.shape} for "
                               f"{batch.shape}")
         images = list(self._pool.map(_blend, weights, frames, restored, previous))
+        results = []
         for n, (camera, past) in enumerate(zip(cameras, pasts, strict=True)):
             keep, recall = (weights[n, ..., k].astype(np.uint32) for k in range(2))
             seen = keep + (255 - keep) * recall * batch[n, ..., SEEN] // 255 ** 2
-            hidden = cv2.resize(covered[n], (width, height), interpolation=cv2.INTER_NEAREST)
+            reconstructed = covered[n] | np.where(keep < 128, np.uint8(255), np.uint8(0))
+            hidden, mask = (cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST)
+                            for plane in (covered[n], reconstructed))
             self._pasts[camera] = _Past(stamps_ns[n], images[n], seen.astype(np.uint8), memory[n], hidden,
                                         Motion() if past is None else past.motion)
-        return [(image, self._pasts[camera].hidden) for camera, image in zip(cameras, images, strict=True)]
+            results.append((images[n], mask))
+        return results
 
     def _past(self, camera: str, stamp_ns: int, frame: np.ndarray) -> _Past | None:
         past = self._pasts.get(camera)
