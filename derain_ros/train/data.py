@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from derain_ros.rain.drops import DropStyle, LensDrops
+from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.night import NightRain
 from derain_ros.rain.streaks import RainStreaks
+from derain_ros.rain.style import DropStyle
 
 ANOMALIES = ("drops", "rain")
 """What a restorer can learn to take away: drops on the lens, or rain that falls before it."""
@@ -28,6 +29,8 @@ STREAKED = 10
 """Difference of luminance, of 255, from which on a pixel counts as streaked; the photographs' own noise is below."""
 RENDERED = 256
 """Side in pixels of a rendered pair, at the least."""
+IN_FOCUS = 0.3
+"""Share of the glasses with drops of any size in fair focus, besides those that are drawn as all others are."""
 SHARDS = 16
 """Parts into which the rendered pairs are divided; batch after batch draws from the next."""
 
@@ -108,11 +111,19 @@ def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, shar
     `sharp` gives drops in focus and no brighter than what is seen through them, as in earlier models.
     """
     clean = random_crop(read_rgb(files[int(rng.integers(len(files)))]), size, rng)
-    style = DropStyle.sharp(rng) if sharp else DropStyle.draw(rng)
+    style = DropStyle.sharp(rng) if sharp else _style(rng)
     # Half of the glasses are as wet as their kind is by nature, half as wet as none of them may be.
     coverage = float(rng.uniform(0.03, 0.55)) if rng.random() < 0.5 else None
     wet, alpha = LensDrops(size, size, rng, coverage, style).apply(clean)
     return Pair(wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8))
+
+
+def _style(rng: np.random.Generator) -> DropStyle:
+    """The style of one glass. Drops in fair focus are of every size on photographs: here more of them are larger."""
+    if rng.random() >= IN_FOCUS:
+        return DropStyle.draw(rng)
+    radius = float(np.exp(rng.uniform(np.log(0.008), np.log(0.08))))
+    return replace(DropStyle.draw(rng, "photograph"), radius=radius)
 
 
 def render_rain(files: Sequence[Path], size: int, rng: np.random.Generator) -> Pair:
