@@ -119,7 +119,8 @@ def overhead(height: int, width: int, rate: float, seconds: float) -> dict[str, 
     tune_process()
     with _idle_networks(), _receiver():
         rclpy.init()
-        overrides = [Parameter("gating", value=False), Parameter("budget_ms", value=10000.0)]
+        overrides = [Parameter("gating", value=False), Parameter("temporal", value=False),
+                     Parameter("budget_ms", value=10000.0)]
         node, executor = DerainNode(parameter_overrides=overrides), SingleThreadedExecutor()
         executor.add_node(node)
         try:

@@ -102,6 +102,8 @@ def node(
     load: Annotated[int, typer.Option(min=0, help="Busy processes beside it.")] = 0,
     engine: Annotated[str, typer.Option(help="Engine of the node.")] = "auto",
     restorer: Annotated[str, typer.Option(help="Model of the node; auto as it would by itself.")] = "auto",
+    temporal: Annotated[bool, typer.Option(help="Join restored frames with those before them where there is "
+                                           "time.")] = True,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")] = 0,
     output: Annotated[Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md.")] = None,
     models: MODELS = None,
@@ -124,7 +126,7 @@ def node(
     from derain_ros.cli.progress import show, steps
     from derain_ros.config import Config
     from derain_ros.replay.report import Table
-    config = Config(gating=False, engine=engine, restorer=restorer, threads=threads)
+    config = Config(gating=False, engine=engine, restorer=restorer, temporal=temporal, threads=threads)
     console = Console()
     rates = sorted(rate or [5.0, 10.0, 15.0, 20.0, 25.0, 30.0])
     with steps(console) as step:
