@@ -227,12 +227,13 @@ class Pipeline:
 
     def _with_temporal(self, choices: Sequence[Choice], shapes: Collection[Batch], dispatch: Dispatch,
                        run: Run) -> list[Choice]:
-        """The choices, each with the temporal filter before it where that can be used; it is loaded after the rest.
+        """The choices, with the temporal filter first and without it after: steadiness is worth more than a plan.
 
-        It knows what sticks to the glass: what a restorer made for other anomalies gives does not go through it.
+        It is loaded after the rest. It knows what sticks to the glass: where restorers made for another anomaly are at
+        hand, there is no use for it.
         """
         temporal = self._temporal
-        if temporal is None:
+        if temporal is None or any(engine.model.serves for choice in choices for engine in choice.engines.values()):
             return list(choices)
         if dispatch.idle:
             temporal.begin(shapes)
@@ -243,12 +244,7 @@ class Pipeline:
         if not engines:
             return list(choices)
         key = tuple((engine.name, engine.device, engine.streams, engine.model.name) for engine in engines.values())
-        plans = []
-        for choice in choices:
-            if not any(engine.model.serves for engine in choice.engines.values()):
-                plans.append(replace(choice, key=(choice.key, key), temporal=engines))
-            plans.append(choice)
-        return plans
+        return [*(replace(choice, key=(choice.key, key), temporal=engines) for choice in choices), *choices]
 
     def _restore(self, cameras: Sequence[str], images: Sequence[Frame],
                  choice: Choice) -> list[tuple[Frame, np.ndarray]]:
