@@ -54,13 +54,15 @@ _Key = tuple[_Group, Batch]
 class Choice:
     """Engines that restore a frame set under one plan; `key` says all that their time depends on.
 
-    `temporal` are those of the filter that comes after them; none where each frame is restored by itself.
+    `temporal` are those of the filter that comes after them, none where each frame is restored by itself; `alone` is
+    the key without it.
     """
 
     plan: str
     key: Hashable
     engines: dict[Batch, Engine]
     temporal: dict[Batch, Engine] = field(default_factory=dict)
+    alone: Hashable = None
 
     @property
     def name(self) -> str:

@@ -244,19 +244,31 @@ class Pipeline:
         if not engines:
             return list(choices)
         key = tuple((engine.name, engine.device, engine.streams, engine.model.name) for engine in engines.values())
-        return [*(replace(choice, key=(choice.key, key), temporal=engines) for choice in choices), *choices]
+        return [*(replace(choice, key=(choice.key, key), alone=choice.key, temporal=engines) for choice in choices),
+                *choices]
 
     def _restore(self, cameras: Sequence[str], images: Sequence[Frame],
                  choice: Choice) -> list[tuple[Frame, np.ndarray]]:
         """Restore and learn what it took, be it waited for or not; an engine's first run says nothing of the others."""
+        joining_ns = 0
+
+        def join(restored: Restored) -> list[tuple[np.ndarray, np.ndarray]]:
+            nonlocal joining_ns
+            begun = self._clock()
+            joined = self._join(cameras, images, choice, restored)
+            joining_ns += self._clock() - begun
+            return joined
+
         started = self._clock()
+        results = restore(images, choice.engines, join if choice.temporal else None)
+        spent_ns = self._clock() - started
         engines = {*choice.engines.values(), *choice.temporal.values()}
-        restored = restore(images, choice.engines, partial(self._join, cameras, images, choice) if choice.temporal
-                           else None)
         if engines <= self._warm:
-            self.budget.learn(choice.key, (self._clock() - started) / 1e6)
+            self.budget.learn(choice.key, spent_ns / 1e6)
+            if choice.temporal:
+                self.budget.learn(choice.alone, (spent_ns - joining_ns) / 1e6)
         self._warm |= engines
-        return restored
+        return results
 
     def _join(self, cameras: Sequence[str], images: Sequence[Frame], choice: Choice, restored: Restored
               ) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -326,6 +326,22 @@ def test_the_temporal_filter_comes_after_the_restorer_where_there_is_time(
     assert set(later[-1].cameras["left"].frame.image.flat) == {WET + 1}
 
 
+def test_what_the_restorer_takes_alone_is_learned_beside_the_filter(make: Callable[..., Pipeline], world: World,
+                                                                     with_temporal: Manifest) -> None:
+    pipeline = make(with_temporal, budget_ms=1000)
+    for n in range(4):
+        pipeline.process(pair(WET, WET, 0.1 * n))
+    # 30 ms by itself, with the filter 35: five times as much is within the budget, or not.
+    dispatch = pipeline._dispatch
+    assert dispatch is not None and dispatch.time_for_quality
+    pipeline.apply(Config(temporal=True, budget_ms=160))
+    pipeline.process(pair(WET, WET, 1))
+    assert dispatch.time_for_quality
+    pipeline.apply(Config(temporal=True, budget_ms=140))
+    pipeline.process(pair(WET, WET, 1.1))
+    assert not dispatch.time_for_quality
+
+
 def test_without_the_filter_each_frame_is_restored_by_itself(make: Callable[..., Pipeline], world: World,
                                                              with_temporal: Manifest) -> None:
     assert make(with_temporal, temporal=False).process(pair(WET, WET)).plan == "balanced"
