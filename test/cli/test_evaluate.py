@@ -39,7 +39,7 @@ def test_a_folder_of_data(data_folder: Path, tmp_path: Path) -> None:
     models = write_models(tmp_path / "models")
     code, output = run("evaluate", "restoration", "restore_mono", "--data", data_folder, "--models", models)
     assert code == 0 and "alpha above 0.3" in output
-    assert all(f"| {kind} | restore_mono |" in output for kind in ("real", "synthetic", "focused", "clean"))
+    assert all(f"| {kind} | restore_mono |" in output for kind in ("real", "synthetic", "focused", "pane", "clean"))
 
 
 def test_a_model_that_serves_rain_is_measured_on_rain(data_folder: Path, tmp_path: Path) -> None:

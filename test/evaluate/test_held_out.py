@@ -25,15 +25,15 @@ needs_data = pytest.mark.skipif(not (DATA / "roadscene_rain").is_dir(),
 
 def test_sets_of_colour_and_grey(data_folder: Path) -> None:
     colour, grey = held_out(data_folder, 3, count=4), held_out(data_folder, 1, count=4)
-    assert list(grey) == ["real", "synthetic", "focused", "clean"]
+    assert list(grey) == ["real", "synthetic", "focused", "pane", "clean"]
     assert list(colour) == [*grey, *(f"{kind}_grey" for kind in grey)]
-    assert [len(grey[kind]) for kind in grey] == [2, 4, 4, 4]
+    assert [len(grey[kind]) for kind in grey] == [2, 4, 4, 4, 4]
     for kind, pairs in grey.items():
         for ours, theirs in zip(pairs, colour[kind], strict=True):
             assert np.array_equal(ours.wet, luminance(theirs.wet)) and ours.clean.ndim == 2
             assert ours.mask is theirs.mask or np.array_equal(ours.mask, theirs.mask), "the same glass each time"
     assert all(np.array_equal(p.wet, p.clean) and p.mask is None for p in colour["clean"])
-    for kind in ("real", "synthetic", "focused"):
+    for kind in ("real", "synthetic", "focused", "pane"):
         for pair in colour[kind]:
             assert pair.mask is not None and 0 < np.mean(pair.mask > 0) < 1
             changed = np.abs(pair.wet.astype(int) - pair.clean).max(axis=2)
