@@ -84,7 +84,7 @@ def _rows(clean: list[np.ndarray], data: Path | None, seed: int) -> Iterator[tup
     if data is not None:
         outlines = read_outlines(data / "droplet_masks/train", 100)
         yield "ours: few, outlines of RainyNuScenes", wet(partial(DropStyle.draw, rng, "few"), scenes(), outlines)
-    yield "sharp borders, as in the reference model", wet(partial(DropStyle.sharp, rng), scenes())
+    yield "sharp borders, as in the reference model", wet(lambda: DropStyle.draw(rng).sharp(), scenes())
     left, right = two_eyes(*TILE, seed, 0.04)
     scene = cv2.resize(clean[0], TILE[::-1], interpolation=cv2.INTER_AREA)
     yield "sequence: left at 0, 5 and 20 s, right at 20 s", [

@@ -81,10 +81,9 @@ class DropStyle:
             running=float(rng.choice([0.0, 0.05, 0.25])) if kind != "veil" else 0.0,
         )
 
-    @classmethod
-    def sharp(cls, rng: np.random.Generator) -> DropStyle:
-        """The reference that paper 1 compares with: the same draws, but sharp borders and no brightened interiors."""
-        return replace(cls.draw(rng), defocus=0.0, brightness=1.0, glare=0.0, caustic=0.0)
+    def sharp(self) -> DropStyle:
+        """The reference that paper 1 compares with: the same drops, but sharp borders and no brightened interiors."""
+        return replace(self, defocus=0.0, brightness=1.0, glare=0.0, caustic=0.0)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

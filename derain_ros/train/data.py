@@ -111,7 +111,7 @@ def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, shar
     `sharp` gives drops in focus and no brighter than what is seen through them, as in earlier models.
     """
     clean = random_crop(read_rgb(files[int(rng.integers(len(files)))]), size, rng)
-    style = DropStyle.sharp(rng) if sharp else _style(rng)
+    style = _style(rng).sharp() if sharp else _style(rng)
     # Half of the glasses are as wet as their kind is by nature, half as wet as none of them may be.
     coverage = float(rng.uniform(0.03, 0.55)) if rng.random() < 0.5 else None
     wet, alpha = LensDrops(size, size, rng, coverage, style).apply(clean)

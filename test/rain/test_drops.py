@@ -110,7 +110,7 @@ def test_bright_light_becomes_a_bright_crescent_below() -> None:
 
 
 def test_the_sharp_reference_has_the_same_drops_without_brightening() -> None:
-    ours, sharp = DropStyle.draw(np.random.default_rng(3)), DropStyle.sharp(np.random.default_rng(3))
+    ours, sharp = DropStyle.draw(np.random.default_rng(3)), DropStyle.draw(np.random.default_rng(3)).sharp()
     assert sharp.defocus == 0 and sharp.glare == 0 and sharp.caustic == 0 and sharp.brightness == 1
     assert ours.defocus > 0 and (ours.radius, ours.coverage, ours.rim) == (sharp.radius, sharp.coverage, sharp.rim)
     with pytest.raises(ValueError, match="'drizzle'"):
