@@ -25,7 +25,7 @@ KINDS = {
     "focused": "whole photographs behind many small drops of our own in fair focus, as on hand-held pictures (after "
                "Qian et al.), which cover 4 to 25 %, a kind that training draws, too; true mask: alpha above "
                f"{OCCLUDED:g}",
-    "pane": "the same behind larger drops, of radii of 1 to 6 % of the view, as on a window pane before the camera",
+    "pane": "the same behind drops up to two and a half times as large, as on a pane nearer to the camera",
     "real_rain": "pairs of rain, in RoadScene-rain with streaks that its authors laid over road scenes; true "
                  f"mask: where the luminance of wet and clean image differs by more than {STREAKED} of 255",
     "streak": "whole photographs in falling rain of our own; true mask: likewise",
@@ -50,8 +50,8 @@ def held_out(data: Path, channels: int, split: str = "test", count: int = 40,
     files = [path for name in PHOTOGRAPHS if (data / name).is_dir() for path in _spread(data / name, count // 2)]
     if files:
         made = ({"streak": _in_rain(files, night=False), "night_rain": _in_rain(files, night=True)} if rain else
-                {"synthetic": _synthetic(files), "focused": _focused(files, 978),
-                 "pane": _focused(files, 981, (0.01, 0.06))})
+                {"synthetic": _synthetic(files), "focused": _focused(files, 978, 1.0),
+                 "pane": _focused(files, 981, 2.5)})
         sets |= {kind: list(chosen) for kind, chosen in made.items()}
         sets["clean"] = [Pair(path.stem, image, image) for path, image in ((p, read_rgb(p)) for p in files)]
     sets = {kind: chosen for kind, chosen in sets.items() if chosen}
@@ -68,16 +68,15 @@ def _synthetic(files: Sequence[Path]) -> Iterator[Pair]:
         yield _behind(clean, path.stem, LensDrops(SIDE, SIDE, rng, float(rng.uniform(0.03, 0.65))))
 
 
-def _focused(files: Sequence[Path], seed: int,
-             radii: tuple[float, float] | None = None) -> Iterator[Pair]:
-    """Photographs behind drops in fair focus; of radii in a range of shares of the view where one is given."""
+def _focused(files: Sequence[Path], seed: int, larger: float) -> Iterator[Pair]:
+    """Photographs behind drops in fair focus, up to so many times larger than such are."""
     rng = np.random.default_rng(seed)
     for path in files:
         clean = read_rgb(path)
         height, width = clean.shape[:2]
         style = DropStyle.draw(rng, "photograph")
-        if radii is not None:
-            style = replace(style, radius=float(np.exp(rng.uniform(*np.log(radii)))))
+        if larger > 1:
+            style = style.larger(float(rng.uniform(1, larger)))
         yield _behind(clean, path.stem, LensDrops(height, width, rng, style=style))
 
 

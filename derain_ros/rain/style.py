@@ -81,6 +81,10 @@ class DropStyle:
             running=float(rng.choice([0.0, 0.05, 0.25])) if kind != "veil" else 0.0,
         )
 
+    def larger(self, factor: float) -> DropStyle:
+        """The same glass so many times nearer: drops and their blur grow alike."""
+        return replace(self, radius=self.radius * factor, defocus=self.defocus * factor)
+
     def sharp(self) -> DropStyle:
         """The reference that paper 1 compares with: the same drops, but sharp borders and no brightened interiors."""
         return replace(self, defocus=0.0, brightness=1.0, glare=0.0, caustic=0.0)

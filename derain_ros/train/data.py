@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +29,9 @@ STREAKED = 10
 """Difference of luminance, of 255, from which on a pixel counts as streaked; the photographs' own noise is below."""
 RENDERED = 256
 """Side in pixels of a rendered pair, at the least."""
-IN_FOCUS = 0.3
-"""Share of the glasses with drops of any size in fair focus, besides those that are drawn as all others are."""
+IN_FOCUS, NEARER = 0.35, 3.0
+"""Share of the glasses with drops as on photographs, besides those that are drawn anyway, and how many times larger they
+are at the most: a crop shows as many pixels of a drop as a whole photograph does, which is larger."""
 SHARDS = 16
 """Parts into which the rendered pairs are divided; batch after batch draws from the next."""
 
@@ -119,11 +120,10 @@ def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, shar
 
 
 def _style(rng: np.random.Generator) -> DropStyle:
-    """The style of one glass. Drops in fair focus are of every size on photographs: here more of them are larger."""
+    """The style of one glass."""
     if rng.random() >= IN_FOCUS:
         return DropStyle.draw(rng)
-    radius = float(np.exp(rng.uniform(np.log(0.008), np.log(0.08))))
-    return replace(DropStyle.draw(rng, "photograph"), radius=radius)
+    return DropStyle.draw(rng, "photograph").larger(float(np.exp(rng.uniform(0, np.log(NEARER)))))
 
 
 def render_rain(files: Sequence[Path], size: int, rng: np.random.Generator) -> Pair:
