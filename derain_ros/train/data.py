@@ -30,8 +30,8 @@ STREAKED = 10
 RENDERED = 256
 """Side in pixels of a rendered pair, at the least."""
 IN_FOCUS, NEARER = 0.35, 3.0
-"""Share of the glasses with drops as on photographs, besides those that are drawn anyway, and how many times larger they
-are at the most: a crop shows as many pixels of a drop as a whole photograph does, which is larger."""
+"""Share of the glasses with drops as on photographs, besides those that are drawn anyway, and how many times larger
+they are at the most: a crop shows as many pixels of a drop as a whole photograph does, which is larger."""
 SHARDS = 16
 """Parts into which the rendered pairs are divided; batch after batch draws from the next."""
 

@@ -14,6 +14,7 @@ from derain_ros.evaluate.sequence import motion
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Scene, rig
+from derain_ros.rain.style import DropStyle
 from derain_ros.train.data import OCCLUDED, read_rgb
 
 DRIVES, RATES = 0.35, (4.0, 30.0)
@@ -22,6 +23,8 @@ SCENES, UNSEEN_SCENES = range(1000, 1012), range(2000, 2003)
 """Seeds of the worlds they lead through, in training and in validation: each is laid out once, which takes long."""
 DRY, DIRTY = 0.1, 0.2
 """Shares of the sequences with nothing on the glass, and with dirt in the place of drops."""
+NEARER = 2.4
+"""How many times larger than by the size of the sequence drops are at the most."""
 STILL = 0.1
 """Share of the photographs before which the camera does not move."""
 
@@ -70,7 +73,9 @@ def _glass(size: int, rng: np.random.Generator) -> tuple[Callable[[np.ndarray], 
         return dirt.apply, dirt.apply(np.zeros((size, size), np.uint8))[1]
     # Half of the glasses are as wet as their kind is by nature.
     coverage = float(np.exp(rng.uniform(np.log(0.02), np.log(0.45)))) if rng.random() < 0.5 else None
-    drops = LensDrops(size, size, rng, coverage)
+    # A crop shows as many pixels of a drop as a whole frame does, which is larger.
+    style = DropStyle.draw(rng).larger(float(np.exp(rng.uniform(0, np.log(NEARER)))))
+    drops = LensDrops(size, size, rng, coverage, style)
     return drops.apply, drops.alpha
 
 
