@@ -245,7 +245,8 @@ def tune_process() -> None:
     """Set up a process that runs the node and nothing else; before the first image and the first ROS context."""
     tune_malloc()
     use_profile()
-    # What OpenCV does here takes less than a millisecond: its threads would spend more on waiting for each other.
+    # Most of what OpenCV does here takes less than a millisecond: its threads would spend more on waiting for each
+    # other. What takes longer is done for both eyes side by side.
     cv2.setNumThreads(1)
     # The worker must not wait 5 ms for the executor's thread, nor that one for the worker.
     sys.setswitchinterval(SWITCH_S)

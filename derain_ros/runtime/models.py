@@ -31,11 +31,15 @@ def find_restorers(config: Config, manifest: Manifest) -> list[Model]:
 def find_temporal(config: Config, manifest: Manifest) -> tuple[Model, ...]:
     """The temporal filter in its precisions, the finest first, verified; none where there is none or none is wanted.
 
-    ManifestError where its file cannot be used.
+    Frames are restored without it where its file cannot be used, which is logged.
     """
     found = [model for model in manifest.models.values() if model.task == "temporal"] if config.temporal else []
-    for model in found:
-        manifest.verify(model)
+    try:
+        for model in found:
+            manifest.verify(model)
+    except ManifestError as error:
+        logger.error("each frame is restored by itself: %s", error)
+        return ()
     return tuple(sorted(found, key=lambda model: PRECISIONS.index(model.precision)))
 
 

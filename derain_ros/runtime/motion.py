@@ -13,13 +13,18 @@ ENOUGH = 0.12
 """Share of what lies within reach that must be known for that."""
 RIDGE = 0.1
 """Square of cells by which known motion seems to lie apart, divided by its share: how much a fit leans to the mean."""
+SMALLEST = 32
+"""Height and width in pixels of frames whose motion is estimated: on smaller ones DIS fails, or ends the process."""
 MARGIN = 2
 """Pixels around what covers the glass whose motion is not to be trusted either; more would leave too little around fine
 spray."""
 
 
 class Motion:
-    """Estimates the motion between neighbouring frames of one camera, beginning with the last one found."""
+    """Estimates the motion between neighbouring frames of one camera, beginning with the last one found.
+
+    Frames under SMALLEST count as standing still.
+    """
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
@@ -38,7 +43,12 @@ class Motion:
         if self._grid.shape[:2] != now.shape:
             self._grid = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
             self._last = None
-        flow = self._dis.calc(now, before, self._last)
+        flow = None
+        if min(now.shape) >= SMALLEST:
+            flow = self._dis.calc(now, before, self._last)
+        if flow is None or not np.isfinite(flow).all():
+            self._last = None
+            return self._grid.copy()
         if hidden.any():
             complete(flow, cv2.dilate(hidden, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)))
         self._last = flow

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import partial
 from weakref import WeakSet
@@ -14,7 +15,7 @@ from weakref import WeakSet
 import numpy as np
 
 from derain_ros.config import Config, ConfigError
-from derain_ros.engine import Engine, EngineError
+from derain_ros.engine import Engine, EngineError, Shape
 from derain_ros.engine.background import Preparation
 from derain_ros.frame import Action, Frame, FrameSet, Result
 from derain_ros.manifest import Manifest, ManifestError, Model
@@ -25,11 +26,11 @@ from derain_ros.runtime.depth import Depth
 from derain_ros.runtime.detect import Detector
 from derain_ros.runtime.dispatch import QUALITY_TAKES, Choice, Dispatch
 from derain_ros.runtime.encoding import FrameError
+from derain_ros.runtime.joining import Joiner
 from derain_ros.runtime.lane import Lane, Late
 from derain_ros.runtime.models import find_detector, find_restorers, find_temporal, load_detector
-from derain_ros.runtime.restore import Batch, Restored, batches, restore
+from derain_ros.runtime.restore import Batch, batches, restore
 from derain_ros.runtime.run import Run
-from derain_ros.runtime.temporal import TemporalEngines, TemporalFilter, half_size
 
 MESSAGES_LOGGED = 100
 """Distinct errors that are logged; more of them would only be variations."""
@@ -65,8 +66,7 @@ class Pipeline:
         self._background = background
         self._detector: Detector | None = None
         self._dispatch: Dispatch | None = None
-        self._temporal: TemporalEngines | None = None
-        self._temporal_filter = TemporalFilter()
+        self._joiner: Joiner | None = None
         self._lanes = {"detect": Lane("detect"), "restore": Lane("restore")}
         self._depths: defaultdict[str, Depth] = defaultdict(Depth)
         self._logged: set[str] = set()
@@ -88,15 +88,15 @@ class Pipeline:
     @property
     def engines(self) -> list[Engine]:
         """The loaded engines, the detector first; none before `load` has ended."""
-        detector, dispatch, temporal = self._detector, self._dispatch, self._temporal
+        detector, dispatch, joiner = self._detector, self._dispatch, self._joiner
         if detector is None or dispatch is None:
             return []
-        return [detector.engine, *dispatch.engines, *(temporal.engines if temporal is not None else [])]
+        return [detector.engine, *dispatch.engines, *(joiner.engines if joiner is not None else [])]
 
     @property
     def loading(self) -> str:
         """Which networks are being loaded or could not be, in words; empty where there is nothing to tell."""
-        return "; ".join(part.state for part in (self._dispatch, self._temporal) if part is not None and part.state)
+        return "; ".join(part.state for part in (self._dispatch, self._joiner) if part is not None and part.state)
 
     def apply(self, config: Config) -> None:
         """Take over changed settings from the next frame set on; ConfigError for one that needs a new pipeline."""
@@ -135,7 +135,7 @@ class Pipeline:
         program should not be ended in an orderly way: libraries abort a process whose threads they are in."""
         until = time.monotonic() + timeout_s
         done = self._dispatch is None or self._dispatch.close(timeout_s)
-        done = (self._temporal is None or self._temporal.wait(max(0.0, until - time.monotonic()))) and done
+        done = (self._joiner is None or self._joiner.close(max(0.0, until - time.monotonic()))) and done
         lanes = [*self._lanes.values(), *self._hung]
         while (busy := any(lane.busy_ms for lane in lanes)) and time.monotonic() < until:
             time.sleep(0.01)
@@ -183,7 +183,8 @@ class Pipeline:
             return run.passed(Action.PASSED_DISABLED, f"models: {dispatch.state}")
         if waits_ms := self._lanes["restore"].busy_ms:
             return run.passed(Action.PASSED_BUDGET, f"the last restoration has not ended after {waits_ms:.0f} ms")
-        choices = self._with_temporal(choices, shapes, dispatch, run)
+        with run.excluded() if not self._background else nullcontext():
+            choices = self._with_temporal(choices, shapes, dispatch, left_ms(), run.period_ms)
         run.left_ms = left_ms()
         key = self.budget.choose([choice.key for choice in choices], run.received_ns, config.budget_ms, run.period_ms)
         if key is None:
@@ -196,8 +197,8 @@ class Pipeline:
             due_ns = self._clock() + round(left_ms() * 1e6)
             try:
                 self._running = choice
-                restored = self._lanes["restore"].run(partial(self._restore, run.cameras, images, choice),
-                                                      left_ms())
+                restored, failure = self._lanes["restore"].run(partial(self._restore, run.cameras, images, choice),
+                                                               left_ms())
             except Late:
                 # Waking up late, as under load, is part of what publishing takes.
                 self._ended_ns = due_ns
@@ -207,7 +208,7 @@ class Pipeline:
                 raise
         if left_ms() < 0:
             return self._overrun(run, f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
-        return run.restored(restored, choice)
+        return run.restored(restored, replace(choice, temporal={}) if failure else choice, failure)
 
     def _left_ms(self, run: Run) -> float:
         """Milliseconds until a result must be there: for the budget, and lest the stream stalls for two periods."""
@@ -226,62 +227,46 @@ class Pipeline:
         return 0.0 < QUALITY_TAKES * balanced <= limit
 
     def _with_temporal(self, choices: Sequence[Choice], shapes: Collection[Batch], dispatch: Dispatch,
-                       run: Run) -> list[Choice]:
+                       left_ms: float, period_ms: float) -> list[Choice]:
         """The choices, with the temporal filter first and without it after: steadiness is worth more than a plan.
 
-        It is loaded after the rest. It knows what sticks to the glass: where restorers made for another anomaly are at
-        hand, there is no use for it.
+        The filter is loaded after the rest, and offered to a plan that leaves it the time. It knows what sticks to the
+        glass: where restorers made for another anomaly are at hand, there is no use for it.
         """
-        temporal = self._temporal
-        if temporal is None or any(engine.model.serves for choice in choices for engine in choice.engines.values()):
+        joiner = self._joiner
+        if joiner is None or any(engine.model.serves for choice in choices for engine in choice.engines.values()):
             return list(choices)
-        if dispatch.idle:
-            temporal.begin(shapes)
-        if not self._background:
-            with run.excluded():
-                temporal.wait()
-        engines = temporal.of(shapes)
-        if not engines:
-            return list(choices)
+        if dispatch.idle or not self._background:
+            joiner.tend(shapes, wait=not self._background)
+        engines = joiner.of(shapes)
         key = tuple((engine.name, engine.device, engine.streams, engine.model.name) for engine in engines.values())
-        return [*(replace(choice, key=(choice.key, key), alone=choice.key, temporal=engines) for choice in choices),
-                *choices]
+        limit = min(left_ms, period_ms) if period_ms else left_ms
+        joined = [replace(choice, key=(choice.key, key), alone=choice.key, temporal=engines) for choice in choices
+                  if engines and 0 < joiner.expected_ms(self.budget.expected_ms(choice.key)) <= limit]
+        return [*joined, *choices]
 
     def _restore(self, cameras: Sequence[str], images: Sequence[Frame],
-                 choice: Choice) -> list[tuple[Frame, np.ndarray]]:
-        """Restore and learn what it took, be it waited for or not; an engine's first run says nothing of the others."""
-        joining_ns = 0
+                 choice: Choice) -> tuple[list[tuple[Frame, np.ndarray]], str]:
+        """Restore, join, and learn what that took, be it waited for or not; and why frames were not joined, if so.
 
-        def join(restored: Restored) -> list[tuple[np.ndarray, np.ndarray]]:
-            nonlocal joining_ns
-            begun = self._clock()
-            joined = self._join(cameras, images, choice, restored)
-            joining_ns += self._clock() - begun
-            return joined
-
+        An engine's first run says nothing of the others.
+        """
+        joiner = self._joiner if choice.temporal else None
+        joining = None if joiner is None else joiner.joining(cameras, images, choice.temporal, self._clock)
         started = self._clock()
-        results = restore(images, choice.engines, join if choice.temporal else None)
-        spent_ns = self._clock() - started
+        restored = restore(images, choice.engines, joining)
+        spent_ms = (self._clock() - started) / 1e6
         engines = {*choice.engines.values(), *choice.temporal.values()}
-        if engines <= self._warm:
-            self.budget.learn(choice.key, spent_ns / 1e6)
-            if choice.temporal:
-                self.budget.learn(choice.alone, (spent_ns - joining_ns) / 1e6)
+        warm = engines <= self._warm
         self._warm |= engines
-        return results
-
-    def _join(self, cameras: Sequence[str], images: Sequence[Frame], choice: Choice, restored: Restored
-              ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Images and masks of a batch joined with the frames before; as they were restored where that fails."""
-        engine = choice.temporal[restored.images.shape]
-        try:
-            return self._temporal_filter.apply(
-                engine, [cameras[n] for n in restored.indices], [images[n].stamp_ns for n in restored.indices],
-                restored.frames, restored.images, restored.masks)
-        except EngineError as error:
-            if self._temporal is not None:
-                self._temporal.retire(engine, error)
-            return list(zip(restored.images, restored.masks, strict=True))
+        if warm and (joiner is None or joining is None):
+            self.budget.learn(choice.key, spent_ms)
+        elif warm and joiner is not None and joining is not None:
+            self.budget.learn(choice.alone, spent_ms - joining.ms)
+            if joining.had_past:
+                self.budget.learn(choice.key, spent_ms)
+                joiner.learn(spent_ms - joining.ms, joining.ms)
+        return restored, "" if joining is None else joining.failure
 
     def _overrun(self, run: Run, detail: str) -> Result:
         self.budget.miss()
@@ -299,6 +284,8 @@ class Pipeline:
                 self._detector, self.state = None, f"failed: {what}, nor did it {HANGS} times before"
             elif stage == "restore" and self._running is not None:
                 dispatch.forget(self._running)
+                if self._joiner is not None:
+                    self._joiner.forget()
             else:
                 self._detector, self.state = None, f"loading: {what}"
                 threading.Thread(target=self._reload, name="derain reload", daemon=True).start()
@@ -322,15 +309,15 @@ class Pipeline:
         detector.warm_up(len(config.cameras))
         filters = find_temporal(config, manifest)
         if filters:
-            self._temporal = self._temporal or TemporalEngines(partial(self._prepare_temporal, filters))
+            self._joiner = self._joiner or Joiner(partial(self._prepare_temporal, filters))
         self._dispatch = self._dispatch or Dispatch(restorers, self._prepare, config.memory_mb)
         self._detector = detector
 
     def _prepare(self, models: tuple[Model, ...], shape: Batch) -> Preparation:
         return Preparation(models, shape[:3], self.config.engine, self.config.threads)
 
-    def _prepare_temporal(self, models: tuple[Model, ...], shape: Batch) -> Preparation:
-        return Preparation(models, (shape[0], *half_size(*shape[1:3])), self.config.engine, self.config.threads)
+    def _prepare_temporal(self, models: tuple[Model, ...], shape: Shape) -> Preparation:
+        return Preparation(models, shape, self.config.engine, self.config.threads)
 
 
 def _reason(late: Late) -> str:

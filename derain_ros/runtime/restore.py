@@ -27,7 +27,6 @@ def batches(frames: Sequence[Frame]) -> dict[Batch, list[int]]:
     return {(len(indices), *shape): indices for shape, indices in found.items()}
 
 
-
 class Restored(NamedTuple):
     """A batch: the `indices` of its frames, what the network got and gave: `frames`, `images` (N, H, W, C), `masks`
     (N, H, W), all uint8."""
@@ -38,8 +37,8 @@ class Restored(NamedTuple):
     masks: np.ndarray
 
 
-Join = Callable[[Restored], Iterable[tuple[np.ndarray, np.ndarray]]]
-"""Makes final images and masks of a restored batch."""
+Join = Callable[[Sequence[Restored]], Sequence[Iterable[tuple[np.ndarray, np.ndarray]]]]
+"""Makes the final images and masks of each of some restored batches."""
 
 
 def restore(frames: Sequence[Frame], engines: Mapping[Batch, Engine],
@@ -49,7 +48,7 @@ def restore(frames: Sequence[Frame], engines: Mapping[Batch, Engine],
     `engines` has the network for each of the frames' `batches`; `join`, where it is given, what comes after it.
     EngineError where it fails; frames are never altered.
     """
-    restored: dict[int, tuple[Frame, np.ndarray]] = {}
+    done = []
     for shape, indices in batches(frames).items():
         batch = np.empty(shape, np.uint8)
         for slot, index in zip(batch, indices, strict=True):
@@ -60,7 +59,10 @@ def restore(frames: Sequence[Frame], engines: Mapping[Batch, Engine],
         if images.shape != shape or masks.shape != shape[:3]:
             raise EngineError(f"{engine.model.name}: gave images {images.shape} and masks {masks.shape} for images "
                               f"{shape}")
-        pairs = zip(images, masks, strict=True) if join is None else join(Restored(indices, batch, images, masks))
-        for (image, mask), index in zip(pairs, indices, strict=True):
+        done.append(Restored(indices, batch, images, masks))
+    joined = [zip(part.images, part.masks, strict=True) for part in done] if join is None else join(done)
+    restored: dict[int, tuple[Frame, np.ndarray]] = {}
+    for part, pairs in zip(done, joined, strict=True):
+        for (image, mask), index in zip(pairs, part.indices, strict=True):
             restored[index] = from_network(image, frames[index]), mask
     return [restored[index] for index in range(len(frames))]

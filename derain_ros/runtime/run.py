@@ -57,12 +57,12 @@ class Run:
             cameras[name] = CameraResult(frame, action, mask, anomaly, self._decision.alarm(name))
         return self._result(cameras, "passthrough", detail)
 
-    def restored(self, restored: list[tuple[Frame, np.ndarray]], choice: Choice) -> Result:
+    def restored(self, restored: list[tuple[Frame, np.ndarray]], choice: Choice, detail: str = "") -> Result:
         """Every camera's restored frame with the restorer's mask, which is finer than the detector's cells."""
         cameras = {}
         for name, (frame, mask) in zip(self.frames, restored, strict=True):
             cameras[name] = CameraResult(frame, Action.RESTORED, mask, self.anomalies[name], self._decision.alarm(name))
-        return self._result(cameras, choice.name, "", choice.models)
+        return self._result(cameras, choice.name, detail, choice.models)
 
     def _result(self, cameras: dict[str, CameraResult], plan: str, detail: str, models: str = "") -> Result:
         self.stage_ms["total"] = (self._clock() - self._started_ns) / 1e6

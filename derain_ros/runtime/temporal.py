@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -10,10 +10,8 @@ import cv2
 import numpy as np
 
 from derain_ros.engine import Engine, EngineError
-from derain_ros.engine.background import Preparation
 from derain_ros.manifest import TEMPORAL_PLANES
 from derain_ros.runtime.motion import Motion
-from derain_ros.runtime.restore import Batch
 
 SEEN, MEMORY = 4, 5
 """Where these begin among the planes of the network's input, all (H / 2, W / 2): the frame, its restoration, the moved
@@ -43,77 +41,38 @@ def half_size(height: int, width: int) -> tuple[int, int]:
     return 2 * -(-height // 4), 2 * -(-width // 4)
 
 
-class TemporalEngines:
-    """The temporal network for batches of frames of any size; `prepare` begins to load it for one.
-
-    Not thread-safe, but for `engines`.
-    """
-
-    def __init__(self, prepare: Callable[[Batch], Preparation]) -> None:
-        self._prepare = prepare
-        self._preparations: dict[Batch, Preparation] = {}
-
-    @property
-    def engines(self) -> list[Engine]:
-        """Those that are loaded."""
-        return [p.engine for p in list(self._preparations.values()) if p.engine is not None]
-
-    @property
-    def state(self) -> str:
-        """What is being loaded, or what has failed, in words; empty where there is nothing to tell."""
-        return "; ".join(f"temporal: {p.state}" for p in list(self._preparations.values()) if not p.ready)
-
-    def of(self, shapes: Collection[Batch]) -> dict[Batch, Engine]:
-        """The engines for such batches; none at all where one of them cannot be used just now."""
-        found = {shape: self._preparations[shape].engine for shape in shapes if shape in self._preparations}
-        return {shape: engine for shape, engine in found.items() if engine} if all(
-            found.get(shape) is not None for shape in shapes) else {}
-
-    def begin(self, shapes: Collection[Batch]) -> None:
-        """Begin to load what such batches want."""
-        for shape in shapes:
-            if shape not in self._preparations:
-                self._preparations[shape] = self._prepare(shape)
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for what is being loaded; whether that has ended in time."""
-        return all(preparation.wait(timeout_s) for preparation in list(self._preparations.values()))
-
-    def retire(self, engine: Engine, error: EngineError) -> None:
-        """Take the slower engine in place of one that failed as it ran; none where that has failed, too."""
-        for preparation in self._preparations.values():
-            if preparation.engine is engine:
-                preparation.retire(error)
-                if preparation.engine is engine:
-                    preparation.engine = None
-
-
 class TemporalFilter:
     """Remembers of every camera the last output, moved along with the scene, and what is on the glass, which stays."""
 
     def __init__(self) -> None:
-        self._pasts: dict[str, _Past] = {}
+        self.had_past = False
+        """Whether the last frames had a past to be joined with."""
+        self._pasts: dict[Hashable, _Past] = {}
         self._pool = ThreadPoolExecutor(2, "derain temporal")
 
-    def apply(self, engine: Engine, cameras: Sequence[str], stamps_ns: Sequence[int], frames: np.ndarray,
+    def apply(self, engine: Engine, cameras: Sequence[Hashable], stamps_ns: Sequence[int], frames: np.ndarray,
               restored: np.ndarray, masks: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """The filtered image of each camera's frame and its mask: 255 where the glass is covered, or where less than
         half of the frame itself was kept.
 
         `frames` and `restored` are (N, H, W, C) uint8, a frame of each camera; `masks` (N, H, W) uint8, 0 or 255.
-
-        Where the camera paused, went back in time or changed, its past is forgotten, and what is restored goes through
-        as good as unchanged. `engine` has the temporal model. EngineError where it fails; nothing given is altered.
+        Where a camera paused, went back in time or changed its size, the past of all is forgotten, and what is restored
+        goes through as good as unchanged. `engine` has the temporal model. EngineError where it fails; nothing given is
+        altered.
         """
         height, width = frames.shape[1:3]
         batch = np.empty((len(frames), *half_size(height, width), TEMPORAL_PLANES), np.uint8)
-        pasts = [self._past(*known) for known in zip(cameras, stamps_ns, frames, strict=True)]
+        known = [self._past(*of) for of in zip(cameras, stamps_ns, frames, strict=True)]
+        # Both eyes alike.
+        self.had_past = None not in known
+        pasts = known if self.had_past else [None] * len(known)
         previous = list(self._pool.map(_prepare, pasts, frames, restored, masks, batch))
         outputs = engine.run(batch)
         weights, memory, covered = (outputs[name] for name in ("weights", "memory", "mask"))
-        if weights.shape[:3] != batch.shape[:3] or covered.shape != batch.shape[:3]:
-            raise EngineError(f"{engine.model.name}: gave weights {weights.shape} and masks {covered.shape} for "
-                              f"{batch.shape}")
+        shape = batch.shape[:3]
+        if (weights.shape, memory.shape, covered.shape) != ((*shape, 2), (*shape, TEMPORAL_PLANES - MEMORY), shape):
+            raise EngineError(f"{engine.model.name}: gave weights {weights.shape}, memory {memory.shape} and masks "
+                              f"{covered.shape} for {batch.shape}")
         images = list(self._pool.map(_blend, weights, frames, restored, previous))
         results = []
         for n, (camera, past) in enumerate(zip(cameras, pasts, strict=True)):
@@ -127,7 +86,7 @@ class TemporalFilter:
             results.append((images[n], mask))
         return results
 
-    def _past(self, camera: str, stamp_ns: int, frame: np.ndarray) -> _Past | None:
+    def _past(self, camera: Hashable, stamp_ns: int, frame: np.ndarray) -> _Past | None:
         past = self._pasts.get(camera)
         fits = past is not None and past.image.shape == frame.shape and 0 < stamp_ns - past.stamp_ns <= GAP_NS
         return past if fits else None
@@ -144,17 +103,24 @@ def _prepare(past: _Past | None, frame: np.ndarray, restored: np.ndarray, mask: 
         memory: list[np.ndarray] = [np.zeros(planes.shape[:2], np.uint8)] * (TEMPORAL_PLANES - MEMORY)
     else:
         maps = past.motion.maps(made_up, _grey(past.image), past.hidden)
+        previous = _look_up(past.image, maps)
         # What comes into view was not there before: the restoration stays in its place, with nothing seen.
-        previous = restored.copy()
-        cv2.remap(past.image, maps, None, cv2.INTER_LINEAR, dst=previous,  # type: ignore[call-overload]
-                  borderMode=cv2.BORDER_TRANSPARENT)
+        outside = cv2.bitwise_not(_look_up(np.full(grey.shape, 255, np.uint8), maps, cv2.BORDER_CONSTANT))
+        cv2.copyTo(restored, outside, previous)
+        # Centres of pixels, not their corners, fall on each other.
         scale = np.array([size[0] / grey.shape[1], size[1] / grey.shape[0]], np.float32)
-        half = cv2.resize(maps, size, interpolation=cv2.INTER_NEAREST) * scale
-        seen = cv2.remap(past.seen, half, None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
+        seen = _look_up(past.seen, (cv2.resize(maps, size, interpolation=cv2.INTER_LINEAR) + 0.5) * scale - 0.5,
+                        cv2.BORDER_CONSTANT)
         was, memory = _grey(previous), list(cv2.split(past.memory))
     halves = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (grey, made_up, was, mask)]
     cv2.merge([*halves, seen, *memory], planes)
     return previous
+
+
+def _look_up(image: np.ndarray, maps: np.ndarray, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
+    """`image` (H, W) or (H, W, C) at columns and rows `maps` (h, w, 2); its form is kept."""
+    found = cv2.remap(image, maps, None, cv2.INTER_LINEAR, borderMode=border)  # type: ignore[call-overload]
+    return found.reshape(*maps.shape[:2], *image.shape[2:])
 
 
 def _blend(weights: np.ndarray, frame: np.ndarray, restored: np.ndarray, previous: np.ndarray) -> np.ndarray:

@@ -161,4 +161,4 @@ def _training(state: dict[str, Any]) -> str:
             f"{yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n{state['step']} steps, on "
             "sequences that are made: a camera glides, turns and grows over photographs of DATA (those that drops are "
             "drawn on for the restorers), or drives through procedural worlds; before it drops or dirt that stay on "
-            "the glass. Restored by `restore_mono_int8` and `restore_mono_fast_int8` in turn.")
+            f"the glass. Each is restored by one of {', '.join(state['restorers'])}.")

@@ -88,7 +88,7 @@ def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
 def quantize_temporal(source: Path, target: Path, planes: list[np.ndarray]) -> None:
     """Write the temporal filter `source` in eight bits to `target`; ranges are those of `planes`, (h, w, planes) uint8.
 
-    What changes the memory stays float. ExportError where the model is hardly trained.
+    Only the convolutions are in eight bits. ExportError where the model is hardly trained.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")

@@ -132,7 +132,8 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
                 bar.update(task, note=f"{figures['psnr']:.2f} dB behind drops, flicker {figures['flicker']:.2f}")
             if done == recipe.steps or time.monotonic() - saved > SAVE_EVERY:
                 checkpoint.write({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": done,
-                                  "recipe": {"network": "temporal", **asdict(recipe)}}, last)
+                                  "recipe": {"network": "temporal", **asdict(recipe)},
+                                  "restorers": [model.name for model in restorers]}, last)
                 saved = time.monotonic()
     return last
 
@@ -151,7 +152,10 @@ class Pool:
         oldest = int(step * recipe.batch / recipe.reuse)
         numbers = oldest + rng.integers(recipe.kept, size=recipe.batch)
         self._at_hand = {n: kept for n, kept in self._at_hand.items() if n >= oldest}
-        return [self._at_hand.setdefault(n, self._at_hand.get(n) or self._draw(n)) for n in map(int, numbers)]
+        for number in map(int, numbers):
+            if number not in self._at_hand:
+                self._at_hand[number] = self._draw(number)
+        return [self._at_hand[int(number)] for number in numbers]
 
 
 def sequence_losses(net: TemporalFilter, samples: Sequence[SequenceSample],
@@ -189,7 +193,7 @@ class Output(NamedTuple):
 
 
 def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[Output]:
-    """The filter's output for frame after frame of some sequences, side by side, as the robot would run it."""
+    """The filter's output for frame after frame of some sequences, side by side, as on the robot but for eight bits."""
     wet, restored, found = (_images([getattr(s, name) for s in samples]) for name in ("wet", "restored", "mask"))
     count, length, _, size, _ = wet.shape
     motions = [Motion() for _ in samples]

@@ -312,24 +312,122 @@ def test_a_better_plan_that_does_not_keep_up_with_the_camera_is_not_taken(make: 
 
 def test_the_temporal_filter_comes_after_the_restorer_where_there_is_time(
         make: Callable[..., Pipeline], world: World, with_temporal: Manifest) -> None:
-    pipeline = make(with_temporal, budget_ms=50)
-    results = [pipeline.process(pair(WET, WET, 0.1 * n)) for n in range(3)]
-    assert {(result.plan, result.models) for result in results} == {("balanced + temporal", "restore_mono, temporal")}
+    pipeline = make(with_temporal, budget_ms=60)
+    results = [pipeline.process(pair(WET, WET, 0.1 * n)) for n in range(5)]
+    # What restoring takes by itself is to be known first.
+    assert [result.plan for result in results] == ["balanced"] * 2 + ["balanced + temporal"] * 3
+    assert results[-1].models == "restore_mono, temporal"
     assert [run for run in world.runs if run[0] == "temporal"] == [("temporal", (2, 10, 14, 9))] * 3
     for camera in results[-1].cameras.values():
         # It keeps all of the frame, of which the restorer had made WET + 1.
         assert set(camera.frame.image.flat) == {WET} and camera.mask.shape == SIZE and camera.mask[0].all()
     assert results[-1].stage_ms["restore"] == 35.0
-    world.temporal_ms = 30.0
-    later = [pipeline.process(pair(WET, WET, 1 + 0.1 * n)) for n in range(3)]
-    assert [result.plan for result in later] == ["passthrough", "balanced", "balanced"]
+    world.temporal_ms = 90.0
+    later = [pipeline.process(pair(WET, WET, 1 + 0.1 * n)) for n in range(4)]
+    assert [result.plan for result in later][1:] == ["passthrough", "balanced", "balanced"]
     assert set(later[-1].cameras["left"].frame.image.flat) == {WET + 1}
+
+
+def test_a_filter_for_which_there_is_no_time_costs_next_to_no_frames(
+        make: Callable[..., Pipeline], world: World, with_temporal: Manifest) -> None:
+    passed = {}
+    for temporal in (False, True):
+        pipeline = make(with_temporal, budget_ms=60, temporal=temporal)
+        world.restore_ms["balanced"], world.temporal_ms = 40.0, 40.0
+        plans = []
+        for n in range(600):
+            begun = world.clock()
+            plans.append(pipeline.process(pair(WET, WET, 0.1 * n, begun)).plan)
+            world.clock.wait(max(0.0, 100 - (world.clock() - begun) / MS))
+        passed[temporal] = plans.count("passthrough")
+    assert passed[True] <= passed[False] + 2
+
+
+def test_the_filter_is_waited_for_though_other_restorers_are_being_loaded(
+        make: Callable[..., Pipeline], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from derain_ros.runtime.dispatch import Dispatch
+    monkeypatch.setattr(Dispatch, "idle", False)
+    pipeline = make(Manifest.load(write_models(tmp_path, with_temporal=True)))
+    plans = [pipeline.process(pair(WET, WET, 0.1 * n)).plan for n in range(3)]
+    assert plans[-1] == "balanced + temporal"
+
+
+def test_a_broken_file_of_the_filter_costs_the_filter_alone(make: Callable[..., Pipeline], with_temporal: Manifest,
+                                                            caplog: pytest.LogCaptureFixture) -> None:
+    with_temporal.get("temporal").file.write_bytes(b"broken")
+    pipeline = make(with_temporal)
+    assert [pipeline.process(pair(WET, WET, 0.1 * n)).plan for n in range(3)] == ["balanced"] * 3
+    assert "each frame is restored by itself" in caplog.text and "temporal.onnx" in caplog.text
+
+
+@pytest.mark.parametrize(("encoding", "dtype", "channels"), [("mono8", np.uint8, 0), ("mono16", np.uint16, 0),
+                                                             ("bgr8", np.uint8, 3)])
+def test_real_networks_keep_size_and_encoding_through_the_filter(tmp_path: Path, encoding: str, dtype: type,
+                                                                 channels: int) -> None:
+    """The tiny filter recalls what came first; of two cameras, each of its own size."""
+    pipeline = Pipeline(Config(gating=False, engine="onnxruntime", budget_ms=10000.0),
+                        Manifest.load(write_models(tmp_path, with_temporal=True)))
+    pipeline.load()
+    bits = 10 if encoding == "mono16" else 0
+    for n in range(5):
+        frames = {}
+        for name, size in (("left", (50, 66)), ("right", (42, 58))):
+            image = np.full((*size, channels) if channels else size, (100 + n) << max(0, bits - 8), dtype)
+            frames[name] = Frame(image, encoding, 1 + n * 50 * MS, name, bits)
+        result = pipeline.process(FrameSet(frames))
+        assert actions(result) == [Action.RESTORED] * 2, result.detail
+    assert result.plan == "balanced + temporal"
+    for name, camera in result.cameras.items():
+        given = frames[name]
+        assert (camera.frame.image.shape, camera.frame.image.dtype) == (given.image.shape, given.image.dtype)
+        # The first that was joined was the third; the restorer adds 10.
+        assert set(camera.frame.image.flat) == {(102 + 10) << max(0, bits - 8)}
+    pipeline.close(10.0)
+
+
+def test_without_the_filter_each_frame_is_restored_by_itself(make: Callable[..., Pipeline], world: World,
+                                                             with_temporal: Manifest) -> None:
+    pipeline = make(with_temporal, temporal=False)
+    assert {pipeline.process(pair(WET, WET, 0.1 * n)).plan for n in range(4)} == {"balanced"}
+    assert "temporal" not in {name for name, _ in world.runs}
+
+
+def test_a_filter_that_fails_costs_no_restoration(make: Callable[..., Pipeline], world: World,
+                                                  with_temporal: Manifest) -> None:
+    pipeline = make(with_temporal)
+    world.failure["temporal"] = EngineError("temporal: broken")
+    results = [pipeline.process(pair(WET, WET, 0.1 * n)) for n in range(5)]
+    assert {result.plan for result in results} == {"balanced"}
+    assert [result.detail for result in results] == ["", "", "not joined with the frames before: temporal: broken", "",
+                                                     ""]
+    assert all(set(result.cameras["left"].frame.image.flat) == {WET + 1} for result in results)
+
+
+def test_a_filter_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[..., Pipeline], world: World,
+                                                               with_temporal: Manifest,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    pipeline = make(with_temporal, budget_ms=200, on_hold_s=0)
+    for n in range(4):
+        assert actions(pipeline.process(pair(WET, WET, 0.1 * n))) == [Action.RESTORED] * 2
+    engine = next(engine for engine in pipeline.engines if engine.model.name == "temporal")
+    hanging = Hanging(engine)  # type: ignore[arg-type]
+    engine.run = hanging.run  # type: ignore[method-assign]
+    frames = pair(WET, WET, 1)
+    assert actions(pipeline.process(frames)) == [Action.PASSED_BUDGET] * 2
+    monkeypatch.setattr(pipeline_module, "HANG_S", 0.0)
+    pipeline.process(frames)
+    monkeypatch.setattr(pipeline_module, "HANG_S", 60.0)
+    assert wait_for(lambda: actions(pipeline.process(frames)) == [Action.RESTORED] * 2)
+    assert engine not in pipeline.engines
+    hanging.go.set()
+    assert pipeline.close(20.0)
 
 
 def test_what_the_restorer_takes_alone_is_learned_beside_the_filter(make: Callable[..., Pipeline], world: World,
                                                                      with_temporal: Manifest) -> None:
     pipeline = make(with_temporal, budget_ms=1000)
-    for n in range(4):
+    for n in range(6):
         pipeline.process(pair(WET, WET, 0.1 * n))
     # 30 ms by itself, with the filter 35: five times as much is within the budget, or not.
     dispatch = pipeline._dispatch
@@ -342,28 +440,13 @@ def test_what_the_restorer_takes_alone_is_learned_beside_the_filter(make: Callab
     assert not dispatch.time_for_quality
 
 
-def test_without_the_filter_each_frame_is_restored_by_itself(make: Callable[..., Pipeline], world: World,
-                                                             with_temporal: Manifest) -> None:
-    assert make(with_temporal, temporal=False).process(pair(WET, WET)).plan == "balanced"
-    assert "temporal" not in {name for name, _ in world.runs}
-
-
-def test_a_filter_that_fails_costs_no_restoration(make: Callable[..., Pipeline], world: World,
-                                                  with_temporal: Manifest) -> None:
-    pipeline = make(with_temporal)
-    world.failure["temporal"] = EngineError("temporal: broken")
-    results = [pipeline.process(pair(WET, WET, 0.1 * n)) for n in range(3)]
-    assert [result.plan for result in results] == ["balanced + temporal", "balanced", "balanced"]
-    assert all(set(result.cameras["left"].frame.image.flat) == {WET + 1} for result in results)
-
-
 def test_what_is_made_for_rain_does_not_go_through_the_filter(make: Callable[..., Pipeline], tmp_path: Path) -> None:
     entries = yaml.safe_load((write_models(tmp_path, with_temporal=True) / "models.yaml").read_text())["models"]
     entries[0] |= {"serves": ["raindrop"]}
     entries.append({**entries[0], "name": "general", "serves": []})
     write_manifest(tmp_path, entries)
     pipeline = make(Manifest.load(tmp_path))
-    assert pipeline.process(pair(WET, WET)).models == "restore_mono"
+    assert {pipeline.process(pair(WET, WET, 0.1 * n)).models for n in range(4)} == {"restore_mono"}
 
 
 def test_the_stream_does_not_stall_for_two_periods_though_the_budget_would_allow_it(

@@ -10,7 +10,7 @@ import pytest
 
 from derain_ros.engine import EngineError
 from derain_ros.manifest import TEMPORAL_PLANES
-from derain_ros.runtime.temporal import MEMORY, SEEN, TemporalEngines, TemporalFilter, half_size
+from derain_ros.runtime.temporal import MEMORY, SEEN, TemporalFilter, half_size
 
 MS = 1_000_000
 
@@ -141,26 +141,48 @@ def test_outputs_of_another_size_are_refused(scene: np.ndarray) -> None:
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
             return {name: output[:, :-2] for name, output in super().run(image).items()}
 
-    with pytest.raises(EngineError, match="temporal: gave weights"):
-        step(TemporalFilter(), Smaller(), 0, view(scene, 20))
+    class Forgetful(Network):
+        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            outputs = super().run(image)
+            return outputs | {"memory": outputs["memory"][..., :2]}
+
+    for network in (Smaller(), Forgetful()):
+        with pytest.raises(EngineError, match="temporal: gave weights"):
+            step(TemporalFilter(), network, 0, view(scene, 20))
 
 
-def test_engines_are_given_for_all_shapes_or_none_and_can_fail() -> None:
-    class Preparation:
-        ready, failed, state = True, False, "ready"
+@pytest.mark.parametrize("width", [128, 121, 126])
+def test_a_scene_that_stands_still_keeps_what_was_seen_in_its_place(scene: np.ndarray, width: int) -> None:
+    temporal, network = TemporalFilter(), Network()
+    frame = view(scene, 20, 96, width)
 
-        def __init__(self, engine: object) -> None:
-            self.engine = engine
+    class Striped(Network):
+        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            outputs = super().run(image)
+            outputs["weights"][:, :, 30:34, 0] = 255 if len(self.got) == 1 else 0
+            return outputs
 
-        def retire(self, error: EngineError) -> None:
-            self.engine = slower if self.engine is not slower else self.engine
+    network = Striped()
+    for n in range(8):
+        step(temporal, network, 50 * n, frame)
+    seen = network.got[-1][0, 20:30, :, SEEN].astype(float)
+    assert (seen * np.arange(seen.shape[1])).sum() / seen.sum() == pytest.approx(31.5, abs=0.6)
 
-    fast, slower = Network(), Network()
-    first, second = (2, 96, 128, 1), (1, 96, 128, 3)
-    engines = TemporalEngines(lambda shape: Preparation(fast))  # type: ignore[arg-type, return-value]
-    engines.begin([first])
-    assert engines.of([first]) == {first: fast} and engines.of([first, second]) == {}
-    engines.retire(fast, EngineError("broken"))  # type: ignore[arg-type]
-    assert engines.of([first]) == {first: slower}
-    engines.retire(slower, EngineError("broken"))  # type: ignore[arg-type]
-    assert engines.of([first]) == {} and engines.engines == []
+
+def test_small_frames_stand_still_and_nothing_given_is_altered(scene: np.ndarray) -> None:
+    for height, width in ((24, 120), (7, 40), (31, 160)):
+        temporal, network = TemporalFilter(), Network()
+        for n in range(3):
+            frame, restored = view(scene, 20 + n, height, width), view(scene, 60 + n, height, width)
+            given = frame.copy(), restored.copy()
+            image, _ = step(temporal, network, 50 * n, frame, restored)
+            assert np.array_equal(frame, given[0]) and np.array_equal(restored, given[1])
+        assert np.array_equal(image, view(scene, 60, height, width)[0])  # it recalls what came first
+
+
+def test_where_one_eye_has_no_past_neither_has_the_other(scene: np.ndarray) -> None:
+    temporal, network = TemporalFilter(), Network()
+    both, mask = np.concatenate([view(scene, 20), view(scene, 25)]), np.zeros((2, 96, 128), np.uint8)
+    for stamps in ([0, 0], [100, 100], [550, 610]):
+        temporal.apply(network, ["left", "right"], [t * MS for t in stamps], both, both, mask)  # type: ignore[arg-type]
+    assert network.got[1][..., MEMORY:].all() and not network.got[2][..., SEEN:].any() and not temporal.had_past
