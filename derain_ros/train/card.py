@@ -68,7 +68,7 @@ def write_card(path: Path, name: str, net: FastRestorer | PrintedRestorer, state
     """Write what a model is and how it was trained into the card at `path`; a card without blocks is written anew."""
     blocks = {"interface": interface(net), "training": training(state)}
     if not path.exists() or _marks("interface")[0] not in path.read_text(encoding="utf-8"):
-        empty = {key: "\n".join(_marks(key)) for key in (*blocks, f"figures {name}", f"figures {name}_int8")}
+        empty = {key: empty_block(key) for key in (*blocks, f"figures {name}", f"figures {name}_int8")}
         said = SAID[state["recipe"].get("anomaly", "drops")]
         text = SKELETON.format(**said, name=name, kind="a grey" if net.channels == 1 else "a colour",
                                interface=empty["interface"], training=empty["training"],
@@ -86,6 +86,11 @@ def write_block(path: Path, key: str, text: str) -> None:
         card += f"\n{begin}\n{end}\n"
     before, rest = card.split(begin, 1)
     path.write_text(f"{before}{begin}\n{text.strip()}\n{end}{rest.split(end, 1)[1]}", encoding="utf-8")
+
+
+def empty_block(key: str) -> str:
+    """Where `write_block` will put the text of this key."""
+    return "\n".join(_marks(key))
 
 
 def interface(net: FastRestorer | PrintedRestorer) -> str:

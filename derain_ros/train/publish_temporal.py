@@ -20,7 +20,7 @@ from derain_ros.nets.macs import macs, parameters
 from derain_ros.nets.temporal import CELL, TemporalFilter
 from derain_ros.rain.style import KINDS
 from derain_ros.runtime.temporal import TemporalFilter as Runner
-from derain_ros.train.card import write_block
+from derain_ros.train.card import empty_block, write_block
 from derain_ros.train.datasets import TrainingFolders
 from derain_ros.train.export_temporal import export_temporal, load_temporal
 from derain_ros.train.publish import enter
@@ -41,7 +41,17 @@ CARD = """# {name}, {name}_int8
 Joins a restored frame, grey or colour, with what the frames before it showed of the same scene, and remembers what is
 on the glass: steadier video, truer behind drops, and a better mask.
 
-{blocks}
+{interface}
+
+## Training
+
+{training}
+
+## Figures
+
+{figures}
+
+{figures_int8}
 
 ## Limits
 
@@ -67,7 +77,9 @@ def publish_temporal(checkpoint: Path, name: str, directory: Path, data: Path | 
     enter(directory, entry)
     card = directory / entry["card"]
     if not card.exists():
-        card.write_text(CARD.format(name=name, blocks=""), encoding="utf-8")
+        blocks = {key: empty_block(key.replace("figures", f"figures {name}"))
+                  for key in ("interface", "training", "figures", "figures_int8")}
+        card.write_text(CARD.format(name=name, **blocks), encoding="utf-8")
     write_block(card, "interface", _interface(net))
     write_block(card, "training", _training(state))
     return {} if data is None else publish_temporal_figures(name, directory, entry, data)

@@ -91,3 +91,12 @@ def test_a_filter_that_recalls_the_last_output_is_steady(pan: Path, tmp_path: Pa
     alone, joined = (evaluate(engine, video, "photograph", temporal) for temporal in (None, Recalling()))
     assert joined.restored[0] < 0.7 * alone.restored[0]
     assert joined.model == "restore_mono + recall"
+
+
+def test_the_shipped_filter_makes_the_shipped_restorer_steadier_and_truer() -> None:
+    manifest = Manifest.load()
+    engine, temporal = (load(manifest.get(name)) for name in ("restore_mono_int8", "temporal_int8"))
+    video = drive(8, width=240, height=180)
+    alone, joined = (evaluate(engine, video, "photograph", join) for join in (None, temporal))
+    assert joined.restored[0] < 0.9 * alone.restored[0]
+    assert joined.restored_psnr[1] > alone.restored_psnr[1] + 0.3
