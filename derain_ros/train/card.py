@@ -39,7 +39,7 @@ On images never trained on. How they are made: `derain evaluate restoration {nam
 ## Limits
 
 - {hidden}
-- Each frame is restored by itself: `derain evaluate sequence {name}` says how much the result flickers.
+- Each frame is restored by itself: `derain evaluate sequence {name}{steadier}` says how much the result flickers.
 - Clean frames do not come back bit for bit: the node sends only those through that the detector finds affected.
 """
 
@@ -48,11 +48,13 @@ SAID = {
     "drops": {
         "nothing": "nothing were on the lens",
         "hidden": "What a large drop hides cannot be seen: there the network paints a guess. Do not measure on pixels "
-                  "under the mask."},
+                  "under the mask.",
+        "steadier": " --temporal temporal"},
     "rain": {
         "nothing": "no rain fell before the camera",
         "hidden": "The real pairs are road scenes over which their authors laid streaks: there are no pairs of rain "
-                  "that fell. Drops on the lens are for other models."},
+                  "that fell. Drops on the lens are for other models.",
+        "steadier": ""},
 }
 """What the card of a new model says for each of ANOMALIES."""
 SOURCES = {
