@@ -10,6 +10,7 @@ import numpy as np
 from derain_ros.engine import Engine, EngineError, Shape
 from derain_ros.engine.background import Preparation
 from derain_ros.frame import Frame
+from derain_ros.runtime.budget import MARGIN, RETRY_NS
 from derain_ros.runtime.restore import Batch, Restored
 from derain_ros.runtime.temporal import TemporalFilter, half_size
 
@@ -32,6 +33,7 @@ class Joiner:
         self._preparations: dict[Shape, Preparation] = {}
         self._filter = TemporalFilter()
         self._share = SHARE
+        self._withdrawn: dict[Hashable, int] = {}
 
     @property
     def engines(self) -> list[Engine]:
@@ -61,9 +63,21 @@ class Joiner:
         found = {shape: p.engine for shape in shapes if (p := self._preparations.get(_shape(shape))) and p.engine}
         return found if len(found) == len(shapes) else {}
 
-    def expected_ms(self, alone_ms: float) -> float:
-        """How long restoring and joining will take where restoring alone takes so long."""
-        return alone_ms * (1 + self._share)
+    def fits(self, plan: Hashable, alone_ms: float, limit_ms: float, now_ns: int) -> bool:
+        """Whether restoring, which alone takes `alone_ms`, and joining fit `limit_ms`; not while the former is unknown.
+
+        What did not fit must fit with a margin, and not before a while has passed: plans are not to change from frame
+        to frame.
+        """
+        if not alone_ms:
+            return False
+        expected_ms = alone_ms * (1 + self._share)
+        since_ns = self._withdrawn.get(plan)
+        if expected_ms > limit_ms:
+            self._withdrawn[plan] = now_ns
+        elif since_ns is not None and now_ns - since_ns >= RETRY_NS and expected_ms <= MARGIN * limit_ms:
+            del self._withdrawn[plan]
+        return plan not in self._withdrawn
 
     def learn(self, alone_ms: float, joining_ms: float) -> None:
         """Take in what restoring and joining a frame set took."""

@@ -184,7 +184,7 @@ class Pipeline:
         if waits_ms := self._lanes["restore"].busy_ms:
             return run.passed(Action.PASSED_BUDGET, f"the last restoration has not ended after {waits_ms:.0f} ms")
         with run.excluded() if not self._background else nullcontext():
-            choices = self._with_temporal(choices, shapes, dispatch, left_ms(), run.period_ms)
+            choices = self._with_temporal(choices, shapes, dispatch, run.period_ms)
         run.left_ms = left_ms()
         key = self.budget.choose([choice.key for choice in choices], run.received_ns, config.budget_ms, run.period_ms)
         if key is None:
@@ -227,7 +227,7 @@ class Pipeline:
         return 0.0 < QUALITY_TAKES * balanced <= limit
 
     def _with_temporal(self, choices: Sequence[Choice], shapes: Collection[Batch], dispatch: Dispatch,
-                       left_ms: float, period_ms: float) -> list[Choice]:
+                       period_ms: float) -> list[Choice]:
         """The choices, with the temporal filter first and without it after: steadiness is worth more than a plan.
 
         The filter is loaded after the rest, and offered to a plan that leaves it the time. It knows what sticks to the
@@ -240,9 +240,10 @@ class Pipeline:
             joiner.tend(shapes, wait=not self._background)
         engines = joiner.of(shapes)
         key = tuple((engine.name, engine.device, engine.streams, engine.model.name) for engine in engines.values())
-        limit = min(left_ms, period_ms) if period_ms else left_ms
+        budget_ms = self.config.budget_ms
+        limit = min(budget_ms - self.budget.finish_ms(budget_ms), period_ms or budget_ms)
         joined = [replace(choice, key=(choice.key, key), alone=choice.key, temporal=engines) for choice in choices
-                  if engines and 0 < joiner.expected_ms(self.budget.expected_ms(choice.key)) <= limit]
+                  if engines and joiner.fits(choice.key, self.budget.expected_ms(choice.key), limit, self._clock())]
         return [*joined, *choices]
 
     def _restore(self, cameras: Sequence[str], images: Sequence[Frame],
