@@ -28,8 +28,10 @@ class Motion:
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
-        # Half of the preset's, which begins from nothing: a fifth less time, at the same result.
+        # Half of the preset's, which begins from nothing, and patches further apart: a third less time, for one per
+        # cent more flicker.
         self._dis.setGradientDescentIterations(6)
+        self._dis.setPatchStride(5)
         self._last: np.ndarray | None = None
         self._grid = np.zeros((0, 0, 2), np.float32)
 
@@ -69,29 +71,33 @@ def complete(flow: np.ndarray, covered: np.ndarray) -> None:
         moments[..., n] = weight * power
     for n in range(3):
         moments[..., 6 + n], moments[..., 9 + n] = (moments[..., n] * coarse[..., k] for k in range(2))
-    filled, lacking = np.zeros_like(coarse), np.ones_like(weight)
-    for reach in REACHES:
-        around = moments
+    around = np.empty((12, len(REACHES), *weight.shape), np.float32)
+    for n, reach in enumerate(REACHES):
+        blurred = moments
         for _ in range(2):
-            around = cv2.blur(around, (2 * reach + 1, 2 * reach + 1), borderType=cv2.BORDER_CONSTANT)
-        share = np.clip(around[..., 0] / ENOUGH, 0, 1) ** 2 if reach != REACHES[-1] else np.float32(1)
-        filled += _affine(around, x, y) * (lacking * share)[..., None]
-        lacking *= 1 - share
+            blurred = cv2.blur(blurred, (2 * reach + 1, 2 * reach + 1), borderType=cv2.BORDER_CONSTANT)
+        around[:, n] = np.moveaxis(blurred, 2, 0)
+    certain = np.clip(around[0] / ENOUGH, 0, 1) ** 2
+    certain[-1] = 1
+    # Each reach has the share that those before it leave.
+    certain[1:] *= np.cumprod(1 - certain[:-1], 0)
+    filled = np.stack([(fit * certain).sum(0) for fit in _affine(around, x, y)], -1)
     cv2.copyTo(cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR), covered, flow)
 
 
-def _affine(moments: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Value at each cell (h, w, 2) of the weighted affine fit that has these moments around it."""
-    total = moments[..., :1] + 1e-6
-    mean_x, mean_y, xx, xy, yy = np.moveaxis(moments[..., 1:6] / total, 2, 0)
+def _affine(moments: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """Values along columns and rows, (R, h, w) each, of the weighted affine fits that have the moments (12, R, h, w)
+    around cells at `x` (w,) and `y` (h, 1)."""
+    share = 1 / (moments[0] + 1e-6)
+    mean_x, mean_y, xx, xy, yy = (moment * share for moment in moments[1:6])
     # Where little is known the fit leans to the mean.
-    ridge = RIDGE / total[..., 0]
+    ridge = RIDGE * share
     xx, xy, yy = xx - mean_x ** 2 + ridge, xy - mean_x * mean_y, yy - mean_y ** 2 + ridge
-    determinant = xx * yy - xy * xy
+    scale = 1 / (xx * yy - xy * xy)
+    right, down = (x - mean_x) * scale, (y - mean_y) * scale
     values = []
     for first in (6, 9):
-        mean, with_x, with_y = np.moveaxis(moments[..., first:first + 3] / total, 2, 0)
+        mean, with_x, with_y = (moment * share for moment in moments[first:first + 3])
         with_x, with_y = with_x - mean * mean_x, with_y - mean * mean_y
-        slope_x, slope_y = (yy * with_x - xy * with_y) / determinant, (xx * with_y - xy * with_x) / determinant
-        values.append(mean + slope_x * (x - mean_x) + slope_y * (y - mean_y))
-    return np.stack(values, -1)
+        values.append(mean + (yy * with_x - xy * with_y) * right + (xx * with_y - xy * with_x) * down)
+    return values

@@ -73,18 +73,12 @@ class TemporalFilter:
         if (weights.shape, memory.shape, covered.shape) != ((*shape, 2), (*shape, TEMPORAL_PLANES - MEMORY), shape):
             raise EngineError(f"{engine.model.name}: gave weights {weights.shape}, memory {memory.shape} and masks "
                               f"{covered.shape} for {batch.shape}")
-        images = list(self._pool.map(_blend, weights, frames, restored, previous))
-        results = []
-        for n, (camera, past) in enumerate(zip(cameras, pasts, strict=True)):
-            keep, recall = (weights[n, ..., k].astype(np.uint32) for k in range(2))
-            seen = keep + (255 - keep) * recall * batch[n, ..., SEEN] // 255 ** 2
-            reconstructed = covered[n] | np.where(keep < 128, np.uint8(255), np.uint8(0))
-            hidden, mask = (cv2.resize(plane, (width, height), interpolation=cv2.INTER_NEAREST)
-                            for plane in (covered[n], reconstructed))
-            self._pasts[camera] = _Past(stamps_ns[n], images[n], seen.astype(np.uint8), memory[n], hidden,
+        done = list(self._pool.map(_finish, weights, covered, batch[..., SEEN], frames, restored, previous))
+        for camera, stamp_ns, past, plane, (image, _, seen, hidden) in zip(cameras, stamps_ns, pasts, memory, done,
+                                                                           strict=True):
+            self._pasts[camera] = _Past(stamp_ns, image, seen, plane, hidden,
                                         Motion() if past is None else past.motion)
-            results.append((images[n], mask))
-        return results
+        return [(image, mask) for image, mask, _, _ in done]
 
     def _past(self, camera: Hashable, stamp_ns: int, frame: np.ndarray) -> _Past | None:
         past = self._pasts.get(camera)
@@ -104,13 +98,14 @@ def _prepare(past: _Past | None, frame: np.ndarray, restored: np.ndarray, mask: 
     else:
         maps = past.motion.maps(made_up, _grey(past.image), past.hidden)
         previous = _look_up(past.image, maps)
-        # What comes into view was not there before: the restoration stays in its place, with nothing seen.
-        outside = cv2.bitwise_not(_look_up(np.full(grey.shape, 255, np.uint8), maps, cv2.BORDER_CONSTANT))
-        cv2.copyTo(restored, outside, previous)
         # Centres of pixels, not their corners, fall on each other.
         scale = np.array([size[0] / grey.shape[1], size[1] / grey.shape[0]], np.float32)
-        seen = _look_up(past.seen, (cv2.resize(maps, size, interpolation=cv2.INTER_LINEAR) + 0.5) * scale - 0.5,
-                        cv2.BORDER_CONSTANT)
+        half = (cv2.resize(maps, size, interpolation=cv2.INTER_LINEAR) + 0.5) * scale - 0.5
+        # What comes into view was not there before: the restoration stays in its place, with nothing seen.
+        inside = _look_up(np.full(past.seen.shape, 255, np.uint8), half, cv2.BORDER_CONSTANT)
+        outside = cv2.resize(cv2.bitwise_not(inside), grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        cv2.copyTo(restored, outside, previous)
+        seen = _look_up(past.seen, half, cv2.BORDER_CONSTANT)
         was, memory = _grey(previous), list(cv2.split(past.memory))
     halves = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (grey, made_up, was, mask)]
     cv2.merge([*halves, seen, *memory], planes)
@@ -119,8 +114,23 @@ def _prepare(past: _Past | None, frame: np.ndarray, restored: np.ndarray, mask: 
 
 def _look_up(image: np.ndarray, maps: np.ndarray, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
     """`image` (H, W) or (H, W, C) at columns and rows `maps` (h, w, 2); its form is kept."""
-    found = cv2.remap(image, maps, None, cv2.INTER_LINEAR, borderMode=border)  # type: ignore[call-overload]
+    found: np.ndarray = cv2.remap(image, maps, None, cv2.INTER_LINEAR,  # type: ignore[call-overload]
+                                  borderMode=border)
     return found.reshape(*maps.shape[:2], *image.shape[2:])
+
+
+def _finish(weights: np.ndarray, covered: np.ndarray, was_seen: np.ndarray, *images: np.ndarray
+            ) -> tuple[np.ndarray, ...]:
+    """What comes of one frame: image, mask of what was reconstructed, what was seen, what is hidden; see `_Past`.
+
+    `images` are the frame, its restoration and the moved last output, the others at half of their size.
+    """
+    size = images[0].shape[1::-1]
+    keep, recall = (weights[..., k].astype(np.uint32) for k in range(2))
+    seen = (keep + (255 - keep) * recall * was_seen // 255 ** 2).astype(np.uint8)
+    reconstructed: np.ndarray = covered | np.where(keep < 128, np.uint8(255), np.uint8(0))
+    hidden, mask = (cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST) for plane in (covered, reconstructed))
+    return _blend(weights, *images), mask, seen, hidden
 
 
 def _blend(weights: np.ndarray, frame: np.ndarray, restored: np.ndarray, previous: np.ndarray) -> np.ndarray:
