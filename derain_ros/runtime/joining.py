@@ -11,11 +11,13 @@ from derain_ros.engine import Engine, EngineError, Shape
 from derain_ros.engine.background import Preparation
 from derain_ros.frame import Frame
 from derain_ros.runtime.budget import MARGIN, RETRY_NS
+from derain_ros.runtime.dispatch import Choice
 from derain_ros.runtime.restore import Batch, Restored
 from derain_ros.runtime.temporal import TemporalFilter, half_size
 
-SHARE = 0.5
-"""What joining is taken to need of what restoring takes, until that is measured."""
+SHARES = {"quality": 0.3, "balanced": 1.2, "fast": 2.5}
+"""How many times as long as restoring by a plan joining takes, until that is measured: as on a processor of two cores.
+A trial that does not fit costs frames, and joining by a plan that would have fitted is only begun later."""
 FOLLOW = 0.2
 """How far the share follows a new measurement."""
 
@@ -32,7 +34,7 @@ class Joiner:
         self._prepare = prepare
         self._preparations: dict[Shape, Preparation] = {}
         self._filter = TemporalFilter()
-        self._share = SHARE
+        self._shares: dict[Hashable, float] = {}
         self._withdrawn: dict[Hashable, int] = {}
 
     @property
@@ -63,7 +65,7 @@ class Joiner:
         found = {shape: p.engine for shape in shapes if (p := self._preparations.get(_shape(shape))) and p.engine}
         return found if len(found) == len(shapes) else {}
 
-    def fits(self, plan: Hashable, alone_ms: float, limit_ms: float, now_ns: int) -> bool:
+    def fits(self, choice: Choice, alone_ms: float, limit_ms: float, now_ns: int) -> bool:
         """Whether restoring, which alone takes `alone_ms`, and joining fit `limit_ms`; not while the former is unknown.
 
         What did not fit must fit with a margin, and not before a while has passed: plans are not to change from frame
@@ -71,7 +73,7 @@ class Joiner:
         """
         if not alone_ms:
             return False
-        expected_ms = alone_ms * (1 + self._share)
+        plan, expected_ms = choice.key, alone_ms * (1 + self._shares.get(choice.key, SHARES[choice.plan]))
         since_ns = self._withdrawn.get(plan)
         if expected_ms > limit_ms:
             self._withdrawn[plan] = now_ns
@@ -79,10 +81,11 @@ class Joiner:
             del self._withdrawn[plan]
         return plan not in self._withdrawn
 
-    def learn(self, alone_ms: float, joining_ms: float) -> None:
-        """Take in what restoring and joining a frame set took."""
+    def learn(self, choice: Choice, alone_ms: float, joining_ms: float) -> None:
+        """Take in what restoring and joining a frame set by this joined choice took."""
         if alone_ms > 0:
-            self._share += FOLLOW * (joining_ms / alone_ms - self._share)
+            share = joining_ms / alone_ms
+            self._shares[choice.alone] = share + (1 - FOLLOW) * (self._shares.get(choice.alone, share) - share)
 
     def joining(self, cameras: Sequence[str], frames: Sequence[Frame], engines: Mapping[Batch, Engine],
                 clock: Callable[[], int]) -> Joining:

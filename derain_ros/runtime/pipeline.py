@@ -243,7 +243,7 @@ class Pipeline:
         budget_ms = self.config.budget_ms
         limit = min(budget_ms - self.budget.finish_ms(budget_ms), period_ms or budget_ms)
         joined = [replace(choice, key=(choice.key, key), alone=choice.key, temporal=engines) for choice in choices
-                  if engines and joiner.fits(choice.key, self.budget.expected_ms(choice.key), limit, self._clock())]
+                  if engines and joiner.fits(choice, self.budget.expected_ms(choice.key), limit, self._clock())]
         return [*joined, *choices]
 
     def _restore(self, cameras: Sequence[str], images: Sequence[Frame],
@@ -266,7 +266,7 @@ class Pipeline:
             self.budget.learn(choice.alone, spent_ms - joining.ms)
             if joining.had_past:
                 self.budget.learn(choice.key, spent_ms)
-                joiner.learn(spent_ms - joining.ms, joining.ms)
+                joiner.learn(choice, spent_ms - joining.ms, joining.ms)
         return restored, "" if joining is None else joining.failure
 
     def _overrun(self, run: Run, detail: str) -> Result:

@@ -11,7 +11,8 @@ import pytest
 from derain_ros.engine import EngineError
 from derain_ros.frame import Frame
 from derain_ros.runtime.budget import RETRY_NS
-from derain_ros.runtime.joining import SHARE, Joiner
+from derain_ros.runtime.dispatch import Choice
+from derain_ros.runtime.joining import SHARES, Joiner
 from derain_ros.runtime.restore import Batch, Restored
 
 
@@ -96,21 +97,29 @@ def test_networks_are_loaded_one_after_another_and_given_for_all_batches_or_none
     assert joiner.of([grey]) == {}  # Nobody asked for it any more.
 
 
+def choice(key: str, plan: str = "balanced", alone: str | None = None) -> Choice:
+    return Choice(plan, key, {}, alone=alone)
+
+
 def test_what_it_takes_is_learned_as_a_share() -> None:
     joiner = ready(Network())
-    assert not joiner.fits("unknown", 0.0, 100.0, 0)
-    assert joiner.fits("plan", 20.0, 20 * (1 + SHARE), 0)
+    assert not joiner.fits(choice("unknown"), 0.0, 100.0, 0)
+    for plan, share in SHARES.items():
+        assert joiner.fits(choice(plan, plan), 20.0, 20 * (1 + share) + 0.1, 0)
+        assert not joiner.fits(choice(f"another {plan}", plan), 20.0, 20 * (1 + share) - 0.1, 0)
+    joiner.learn(choice("joined", alone="plan"), 20.0, 10.0)
     for _ in range(40):
-        joiner.learn(20.0, 30.0)
-    assert joiner.fits("other", 10.0, 25.1, 0) and not joiner.fits("plan", 10.0, 24.9, 0)
+        joiner.learn(choice("joined", alone="plan"), 20.0, 30.0)
+    assert joiner.fits(choice("plan"), 10.0, 25.1, 0) and not joiner.fits(choice("plan"), 10.0, 24.9, 0)
 
 
 def test_what_did_not_fit_is_tried_again_after_a_while_and_with_a_margin() -> None:
     joiner = ready(Network())
-    fits = [joiner.fits("plan", 20.0 * load, 40.0, round(waits * RETRY_NS)) for waits, load in (
+    joiner.learn(choice("joined", alone="plan"), 20.0, 10.0)
+    fits = [joiner.fits(choice("plan"), 20.0 * load, 40.0, round(waits * RETRY_NS)) for waits, load in (
         (0, 1.0), (0.1, 2.0), (0.2, 1.0), (1, 1.0), (2, 1.3), (2.1, 1.0), (3, 1.3))]
     assert fits == [True, False, False, False, False, True, True]
-    assert joiner.fits("other", 20.0, 40.0, 1)
+    assert joiner.fits(choice("other"), 10.0, 40.0, 1)
 
 
 def test_the_last_output_is_joined_and_a_frame_of_another_kind_is_not() -> None:

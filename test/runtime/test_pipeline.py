@@ -312,7 +312,7 @@ def test_a_better_plan_that_does_not_keep_up_with_the_camera_is_not_taken(make: 
 
 def test_the_temporal_filter_comes_after_the_restorer_where_there_is_time(
         make: Callable[..., Pipeline], world: World, with_temporal: Manifest) -> None:
-    pipeline = make(with_temporal, budget_ms=60)
+    pipeline = make(with_temporal, budget_ms=80)
     results = [pipeline.process(pair(WET, WET, 0.1 * n)) for n in range(5)]
     # What restoring takes by itself is to be known first.
     assert [result.plan for result in results] == ["balanced"] * 2 + ["balanced + temporal"] * 3
