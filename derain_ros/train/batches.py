@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -87,6 +88,9 @@ class Batches(IterableDataset):  # type: ignore[type-arg]  # torch has no type p
 
 def loader(batches: Batches, workers: int, pin: bool) -> DataLoader[RawBatch]:
     """Draws `batches` in so many processes, or here where it is 0; `pin` readies them for a graphics card."""
+    if workers:
+        # A forked process that finds an engine to clear away would wait for its threads, which it has not, for ever.
+        gc.collect()
     return DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=pin,
                       prefetch_factor=4 if workers else None, worker_init_fn=_begin_worker)
 
