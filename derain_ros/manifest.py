@@ -30,10 +30,10 @@ class ManifestError(ValueError):
 class Model:
     """One entry of the manifest.
 
-    `file` is the absolute path of the ONNX file and `sha256` its digest. `channels` is 1 (grey), 3 (RGB) or,
-    of a temporal filter, the number of its planes; height and width of what the network takes must be multiples of
-    `stride`. `figures` are its measured qualities, `card` is the
-    name of the Markdown file beside the manifest that tells how it was made.
+    `file` is the absolute path of the ONNX file and `sha256` its digest. `channels` is 1 (grey), 3 (RGB) or, of a
+    temporal filter, the number of its planes; height and width of what the network takes must be multiples of `stride`.
+    `figures` are its measured qualities, `card` is the name of the Markdown file beside the manifest that tells how it
+    was made.
 
     A restorer belongs to a `plan`, one of PLANS, has its weights in a `precision`, one of PRECISIONS, and `serves` the
     named kinds of anomaly; none are named by one that serves them all. Only a detector has `classes`, clean first,

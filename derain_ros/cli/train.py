@@ -99,10 +99,9 @@ def temporal(
     Example: derain train temporal --data data --output runs/temporal
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from derain_ros.manifest import Manifest
+    from derain_ros.cli.figures import model_named
     from derain_ros.train.temporal import TemporalRecipe, train
-    manifest = Manifest.load(models)
-    chosen = [manifest.get(name) for name in restorer or ("restore_mono_int8", "restore_mono_fast_int8")]
+    chosen = [model_named(name, models) for name in restorer or ("restore_mono_int8", "restore_mono_fast_int8")]
     checkpoint = train(data, output, read_recipe(TemporalRecipe, config), chosen)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} temporal")
 

@@ -148,6 +148,12 @@ class Joining:
         finally:
             self.ms = (self._clock() - started) / 1e6
 
+    def learn(self, choice: Choice, alone_ms: float) -> None:
+        """Let the joiner know what this took beside `alone_ms` of restoring by a choice; a first frame tells nothing.
+        """
+        if self.had_past:
+            self._joiner.learn(choice, alone_ms, self.ms)
+
 
 def _shape(batch: Batch) -> Shape:
     """What the network gets for such a batch."""

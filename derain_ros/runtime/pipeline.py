@@ -197,7 +197,7 @@ class Pipeline:
             due_ns = self._clock() + round(left_ms() * 1e6)
             try:
                 self._running = choice
-                restored, failure = self._lanes["restore"].run(partial(self._restore, run.cameras, images, choice),
+                restored, failure = self._lanes["restore"].run(partial(self._restore, list(run.frames), images, choice),
                                                                left_ms())
             except Late:
                 # Waking up late, as under load, is part of what publishing takes.
@@ -252,21 +252,20 @@ class Pipeline:
 
         An engine's first run says nothing of the others.
         """
-        joiner = self._joiner if choice.temporal else None
-        joining = None if joiner is None else joiner.joining(cameras, images, choice.temporal, self._clock)
+        joining = None
+        if choice.temporal and self._joiner is not None:
+            joining = self._joiner.joining(cameras, images, choice.temporal, self._clock)
         started = self._clock()
         restored = restore(images, choice.engines, joining)
         spent_ms = (self._clock() - started) / 1e6
         engines = {*choice.engines.values(), *choice.temporal.values()}
         warm = engines <= self._warm
         self._warm |= engines
-        if warm and (joiner is None or joining is None):
-            self.budget.learn(choice.key, spent_ms)
-        elif warm and joiner is not None and joining is not None:
+        if warm and joining is not None:
             self.budget.learn(choice.alone, spent_ms - joining.ms)
-            if joining.had_past:
-                self.budget.learn(choice.key, spent_ms)
-                joiner.learn(choice, spent_ms - joining.ms, joining.ms)
+            joining.learn(choice, spent_ms - joining.ms)
+        if warm and (joining is None or joining.had_past):
+            self.budget.learn(choice.key, spent_ms)
         return restored, "" if joining is None else joining.failure
 
     def _overrun(self, run: Run, detail: str) -> Result:

@@ -18,7 +18,6 @@ class Run:
 
     def __init__(self, frames: FrameSet, decision: Decision, clock: Callable[[], int]) -> None:
         self.frames = frames.frames
-        self.cameras = list(frames.frames)
         self.period_ms = frames.period_ms
         self.anomalies: dict[str, Anomaly] = {}
         self.stage_ms: dict[str, float] = {}

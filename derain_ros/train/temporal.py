@@ -50,12 +50,12 @@ class TemporalRecipe:
     """Sequences kept at hand; fresh ones take their places as training goes on."""
     reuse: float = 16.0
     """How often a sequence is shown before a fresh one replaces it, on the average."""
-    steps: int = 4000
-    learning_rate: float = 5e-3
+    steps: int = 7000
+    learning_rate: float = 0.01
     """Peak rate of Muon, from which a cosine takes it to nothing."""
     warm_up: int = 100
     """Steps over which the rate rises from nothing."""
-    flicker_weight: float = 1.0
+    flicker_weight: float = 2.5
     """Weight of how far the error changes from frame to frame along the scene's motion, beside the error itself."""
     mask_weight: float = 0.05
     """Weight of the cross entropy of what covers the glass."""
@@ -104,6 +104,7 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
         task = bar.add_task("", total=recipe.steps, completed=start, note="rendering what it is validated on")
         unseen = [draw(folders.validation_photographs, UNSEEN_SCENES, (recipe.seed, 1, n))
                   for n in range(recipe.validation)]
+        bar.update(task, note="")
         pool = Pool(lambda n: draw(folders.photographs, SCENES, (recipe.seed, 0, n)), recipe)
         sums: dict[str, float] = {}
         counted = 0

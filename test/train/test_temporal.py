@@ -151,6 +151,9 @@ def test_what_does_not_fit_is_told(models: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.pt").write_bytes(b"nothing")
     with pytest.raises(ExportError, match="not a checkpoint of `derain train temporal`"):
         load_temporal(tmp_path / "broken.pt")
+    (tmp_path / "text.pt").write_text("root:x:0:0:root:/root:/bin/bash\n")
+    with pytest.raises(ExportError, match=r"text\.pt: not a checkpoint of `derain train`"):
+        task_of(tmp_path / "text.pt")
 
 
 def test_the_exported_filter_does_what_the_network_does_at_any_size(tmp_path: Path) -> None:
