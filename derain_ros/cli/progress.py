@@ -11,6 +11,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from derain_ros.replay.report import Table
 
+WIDEST = 200
+"""Columns of a table at the most, where there is no terminal."""
+
 
 @contextmanager
 def steps(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
@@ -26,7 +29,9 @@ def steps(console: Console) -> Iterator[Callable[[str], Callable[[int, int], Non
 
 
 def show(console: Console, tables: Iterable[Table]) -> None:
-    """Print tables."""
+    """Print tables; in a file or a pipe, which have no width, as wide as they are."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=WIDEST)
     for table in tables:
         drawn = rich.table.Table(title=table.title, title_justify="left", title_style="bold")
         for k, name in enumerate(table.header):

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 QUANTILE = 0.95
 MEMORY_NS = 5_000_000_000
@@ -20,6 +21,8 @@ RETRY_NS, LONGEST_RETRY_NS = 1_000_000_000, 16_000_000_000
 """How long after a plan was given up it is tried again; twice as long whenever it does not last."""
 LASTS = 10
 """Times that wait for which a plan must last."""
+PUT_OFF_NS = 60_000_000_000
+"""How much longer a trial is put off that will hardly succeed, going by what the plan at work takes."""
 TRIAL_SHARE = 0.02
 """Largest share of the time that may go into trials of one plan, however long one takes."""
 STALL = 1.8
@@ -48,20 +51,29 @@ class _Times:
         ranked = sorted(ms for _, ms in self.recent)
         return max(ranked[math.ceil(QUANTILE * len(ranked)) - 1], min(ms for _, ms in list(self.recent)[-2:]))
 
+    def usual(self, now: int) -> float:
+        """The median of the recent times; 0 without any."""
+        recent = [ms for when, ms in self.recent if now - when <= MEMORY_NS]
+        return median(recent) if recent else 0.0
+
 
 @dataclass
 class _Trial:
-    """When a plan that was given up is tried again, and how long it had to wait for that."""
+    """When a plan that was given up is tried again, and how long it had to wait for that; and that it took so many
+    times what another plan, `than`, took just before: 0 where that is not known."""
 
     due_ns: int
     wait_ns: int
+    than: Hashable | None
+    slower: float
 
 
 class Budget:
     """Learned times of plans and of what is around them; `clock` gives monotonic nanoseconds.
 
     Plans are known by keys that say all that their time depends on. A plan is given up as soon as it does not fit, and
-    taken up again by a trial: first after RETRY_NS, later and later where it does not last. Thread-safe.
+    taken up again by a trial: first after RETRY_NS, later and later where it does not last, and hardly ever while the
+    plan at work shows that the machine is as busy as before. Thread-safe.
     """
 
     def __init__(self, clock: Callable[[], int] = time.monotonic_ns) -> None:
@@ -69,6 +81,7 @@ class Budget:
         self._times: defaultdict[Hashable, _Times] = defaultdict(_Times)
         self._trials: dict[Hashable, _Trial] = {}
         self._current: Hashable | None = None
+        self._replaced: Hashable | None = None
         self._since_ns = clock()
         self._lock = threading.Lock()
         self.misses = 0
@@ -129,7 +142,7 @@ class Budget:
             limit = min(left, period_ms * (STALL if n == len(plans) - 1 else 1.0)) if period_ms else left
             expected, trial = self._expected(plan), self._trials.get(plan)
             waits = trial is not None and n != rank
-            if trial is not None and waits and n < rank and now >= trial.due_ns:
+            if trial is not None and waits and n < rank and now >= trial.due_ns + self._put_off_ns(trial, limit):
                 # What was measured before speaks of another load.
                 self._times[plan].recent.clear()
                 expected = None
@@ -142,8 +155,14 @@ class Budget:
             if not waits:
                 self._give_up(plan, expected, now)
         if chosen != self._current:
-            self._current, self._since_ns = chosen, now
+            self._current, self._replaced, self._since_ns = chosen, self._current, now
         return chosen
+
+    def _put_off_ns(self, trial: _Trial, limit: float) -> int:
+        """How much longer a trial should wait, where what the plan may take is limited: load slows all plans alike."""
+        if trial.than is None or trial.than != self._current:
+            return 0
+        return PUT_OFF_NS if self._times[trial.than].usual(self._clock()) * trial.slower > limit else 0
 
     def _give_up(self, plan: Hashable, expected: float, now: int) -> None:
         trial = self._trials.get(plan)
@@ -151,7 +170,8 @@ class Budget:
         if trial is not None and now - self._since_ns < LASTS * trial.wait_ns:
             wait = min(2 * trial.wait_ns, LONGEST_RETRY_NS)
         wait = max(wait, round(expected * 1e6 / TRIAL_SHARE))
-        self._trials[plan] = _Trial(now + wait, wait)
+        before = self._times[self._replaced].usual(now) if self._replaced is not None else 0.0
+        self._trials[plan] = _Trial(now + wait, wait, self._replaced, expected / before if before else 0.0)
 
     def _expected(self, stage: Hashable) -> float | None:
         return self._times[stage].expected(self._clock())

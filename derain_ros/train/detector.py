@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE, Detection, Detector
 from derain_ros.train.calibrate import calibrate
+from derain_ros.train.losses import overlap
 from derain_ros.train.muon import Muon
 from derain_ros.train.pictures import Pictures, find_pictures
 from derain_ros.train.views import IGNORED, UNKNOWN, WHOLE, draw_view
@@ -115,13 +116,11 @@ def detection_loss(out: Detection, labels: Tensor, cells: Tensor, severity: Tens
     known, share = (cells != IGNORED).float(), (cells.float() / WHOLE).clamp_max(1.0)
     logits = out.mask.float()
     mask = F.binary_cross_entropy_with_logits(logits, share, known, reduction="sum") / known.sum().clamp_min(1.0)
-    found = logits.sigmoid() * known
-    both = (found * share).sum()
-    overlap = (both + 1.0) / (found.sum() + (share * known).sum() - both + 1.0)
+    missed = 1 - overlap(logits.sigmoid() * known, share * known)
     graded = (severity != IGNORED).float()
     amount = F.binary_cross_entropy_with_logits(out.severity.float(), (severity.float() / WHOLE).clamp_max(1.0), graded,
                                                 reduction="sum") / graded.sum().clamp_min(1.0)
-    return classes + recipe.mask_weight * (mask + 0.3 * (1 - overlap)) + recipe.severity_weight * amount
+    return classes + recipe.mask_weight * (mask + 0.3 * missed) + recipe.severity_weight * amount
 
 
 def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from derain_ros.nets.discriminator import Discriminator
 from derain_ros.nets.fast import Restoration
 from derain_ros.train.batches import Batch
 from derain_ros.train.gan_losses import Features, discrimination, generator_losses
-from derain_ros.train.losses import restoration_loss
+from derain_ros.train.losses import mask_loss, restoration_loss
 from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import RestoreRecipe
 
@@ -113,8 +112,8 @@ class Adversarial(Supervised):
         with self.fabric.autocast():
             parts = generator_losses(out, batch.clean, self.discriminator, self.perceptual)
         self.discriminator.requires_grad_(True)
-        mask = F.binary_cross_entropy_with_logits(out.mask, batch.mask)
-        return {name: part.float() for name, part in parts.items()} | {"mask": self.recipe.mask_weight * mask}
+        mask = self.recipe.mask_weight * mask_loss(out.mask.float(), batch.mask)
+        return {name: part.float() for name, part in parts.items()} | {"mask": mask}
 
     def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
         """One step of each network; the discriminator's loss is `judge`."""

@@ -37,9 +37,20 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def restoration_loss(out: Restoration, clean: Tensor, mask: Tensor, mask_weight: float) -> Tensor:
-    """L1 and squared error of both outputs, structural dissimilarity of the last, cross entropy of the mask."""
+    """L1 and squared error of both outputs, structural dissimilarity of the last, and the mask's loss, weighted."""
     restored, generated = out.restored.float(), out.generated.float()
     fidelity = sum(((x - clean).abs().mean() + 2 * F.mse_loss(x, clean) for x in (generated, restored)),
                    start=torch.zeros((), device=clean.device))
     structure = 1 - ssim(restored.mean(1, keepdim=True), clean.mean(1, keepdim=True))
-    return fidelity + 0.3 * structure + mask_weight * F.binary_cross_entropy_with_logits(out.mask.float(), mask)
+    return fidelity + 0.3 * structure + mask_weight * mask_loss(out.mask.float(), mask)
+
+
+def mask_loss(logits: Tensor, mask: Tensor) -> Tensor:
+    """Cross entropy, and what the overlap lacks: small drops are few pixels, which the mean alone hardly counts."""
+    return F.binary_cross_entropy_with_logits(logits, mask) + 0.5 * (1 - overlap(logits.sigmoid(), mask))
+
+
+def overlap(found: Tensor, true: Tensor) -> Tensor:
+    """Intersection over union of two masks of one shape with values in 0..1, over the whole batch; a scalar in 0..1."""
+    both = (found * true).sum()
+    return (both + 1.0) / (found.sum() + true.sum() - both + 1.0)

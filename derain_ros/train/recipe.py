@@ -37,7 +37,7 @@ class RestoreRecipe:
     detector: str = ""
     """Checkpoint of `derain train detect` whose features loss (3) compares where there is no VGG-19."""
     mask_weight: float = 0.05
-    """Weight of the mask's cross entropy; the paper knows no mask."""
+    """Weight of the loss of the mask; the paper knows no mask."""
     teacher: str = ""
     """Checkpoint of a network whose output is a goal as well; none where it is empty."""
     teacher_weight: float = 1.0

@@ -4,7 +4,16 @@ import random
 
 import pytest
 
-from derain_ros.runtime.budget import ENOUGH_GAPS, FINISH, FINISH_MS, LONGEST_RETRY_NS, Budget, Cadence
+from derain_ros.runtime.budget import (
+    ENOUGH_GAPS,
+    FINISH,
+    FINISH_MS,
+    LONGEST_RETRY_NS,
+    MEMORY_NS,
+    PUT_OFF_NS,
+    Budget,
+    Cadence,
+)
 
 MS = 1_000_000
 PLANS = ("balanced", "fast")
@@ -74,7 +83,7 @@ def test_a_frame_set_of_which_less_is_left_gets_what_fits_it_and_the_next_are_as
     world.takes["balanced"] = 200.0
     world.run(2)
     world.takes["balanced"] = 40.0
-    world.run(60)
+    world.run(90)
     assert [world.one(), world.one(before=70), world.one(), world.one(before=90), world.one()] \
         == ["balanced", "fast", "balanced", "passed", "balanced"]
 
@@ -130,8 +139,27 @@ def test_it_waits_no_longer_than_the_longest_time_for_a_trial() -> None:
     world.takes["balanced"] = 110.0
     world.run(300)
     world.takes["balanced"] = 40.0
-    recovered = world.run(LONGEST_RETRY_NS / 1e9 + 1)
+    recovered = world.run((LONGEST_RETRY_NS + PUT_OFF_NS) / 1e9 + 1)
     assert recovered[-1] == "balanced" and changes(recovered) == 1
+
+
+def test_while_load_lasts_hardly_a_frame_is_spent_on_trials() -> None:
+    world = World(budget_ms=60.0)
+    world.run(10)
+    world.takes = {"balanced": 80.0, "fast": 30.0}
+    done = world.run(300)
+    assert done[0] == "missed" and set(done) == {"missed", "fast"}
+    assert 4 <= done.count("missed") <= 10
+
+
+def test_when_load_ends_the_plan_is_taken_up_again_at_once() -> None:
+    world = World(budget_ms=60.0)
+    world.run(10)
+    world.takes = {"balanced": 80.0, "fast": 30.0}
+    world.run(20)
+    world.takes = {"balanced": 40.0, "fast": 15.0}
+    # It must be seen in half of the times that count.
+    assert set(world.run(MEMORY_NS / 1e9)[-10:]) == {"balanced"}
 
 
 def test_a_rare_outlier_does_not_stop_restoring() -> None:
