@@ -79,22 +79,56 @@ def sequence(
     """
     from rich.progress import track
 
-    from derain_ros.cli.figures import model_named
-    from derain_ros.engine import Engine, load
-    from derain_ros.evaluate.restoration import EvaluationError
+    from derain_ros.cli.figures import model_named, temporal_named
+    from derain_ros.engine import load
     from derain_ros.evaluate.sequence import drive, evaluate, from_folder, markdown
-    from derain_ros.manifest import Manifest
     from derain_ros.rain.style import KINDS
     sequences = [drive(frames)] + ([] if kitti is None else [from_folder(kitti / "image_l", frames)])
-    joined: list[Engine | None] = [None]
-    if temporal is not None:
-        entry = Manifest.load(models).get(temporal)
-        if entry.task != "temporal":
-            raise EvaluationError(f"{temporal}: its task is to {entry.task}; name a temporal filter")
-        joined.append(load(entry))
+    joined = [None] if temporal is None else [None, load(temporal_named(temporal, models))]
     jobs = [(engine, s, kind, join) for engine in (load(model_named(name, models)) for name in names)
             for join in joined for s in sequences for kind in KINDS]
     table = markdown([evaluate(*job) for job in track(jobs, "restoring sequences")])
+    if output is not None:
+        output.write_text(table, encoding="utf-8")
+    typer.echo(table)
+
+
+@app.command()
+def odometry(
+    names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Restorers of grey images: names in the "
+                                               "manifest, or ONNX files.")],
+    kitti: Annotated[Optional[Path], typer.Option(help="Folder of a KITTI sequence: image_l, image_r, calib.txt and "
+                                                  "poses.txt; else the project's own drive alone.")] = None,
+    temporal: Annotated[Optional[str], typer.Option(help="Temporal filter of the manifest: what it gives is tracked, "
+                                                    "too.")] = None,
+    coverage: Annotated[Optional[list[float]], typer.Option(min=0.0, max=1.0, help="Share of the glass that is covered, "
+                                                            "repeatable; as the kind of drops is by nature "
+                                                            "without.")] = None,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 50,
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
+) -> None:
+    """What drops do to stereo visual odometry, and what restoring, masks and the temporal filter do for it.
+
+    Example: derain evaluate odometry restore_mono_int8 --kitti data/kitti_stereo/sequence_1 --coverage 0.5
+    """
+    from rich.progress import track
+
+    from derain_ros.cli.figures import model_named, temporal_named
+    from derain_ros.engine import load
+    from derain_ros.evaluate.odometry import drive, evaluate, from_kitti, markdown
+    from derain_ros.evaluate.restoration import EvaluationError
+    from derain_ros.rain.style import KINDS
+    chosen = [model_named(name, models) for name in names]
+    if colour := next((model.name for model in chosen if model.channels != 1), None):
+        raise EvaluationError(f"{colour}: takes colour, odometry is measured on grey images; name a restorer of these")
+    sequences = [drive(frames)] + ([] if kitti is None else [from_kitti(kitti, frames)])
+    join = None if temporal is None else load(temporal_named(temporal, models))
+    shares: list[Optional[float]] = [None] if not coverage else [*coverage]
+    jobs = [(engine, s, kind, share, join) for engine in map(load, chosen) for s in sequences for kind in KINDS
+            for share in shares]
+    table = markdown([evaluate(*job) for job in track(jobs, "tracking")])
     if output is not None:
         output.write_text(table, encoding="utf-8")
     typer.echo(table)

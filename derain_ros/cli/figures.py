@@ -25,6 +25,18 @@ def model_named(name: str, models: Path | None) -> Model:
     return model
 
 
+def temporal_named(name: str, models: Path | None) -> Model:
+    """The temporal filter of that name in the manifest of `models`, its file verified."""
+    from derain_ros.evaluate.restoration import EvaluationError
+    from derain_ros.manifest import Manifest
+    manifest = Manifest.load(models)
+    model = manifest.get(name)
+    if model.task != "temporal":
+        raise EvaluationError(f"{name}: its task is to {model.task}; name a temporal filter")
+    manifest.verify(model)
+    return model
+
+
 def figures_of(model: Model, sets: Mapping[str, Sequence[Pair]],
                output: Path | None) -> list[tuple[str, str, list[Score]]]:
     """The model's figures on each set, as rows (set, model, scores), with progress shown.

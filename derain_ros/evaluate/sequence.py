@@ -116,9 +116,7 @@ def evaluate(engine: Engine, video: Video, kind: str, temporal: Engine | None = 
     wet = [drops.apply(frame)[0] for frame in video.frames]
     results = [restore(engine, frame) for frame in wet]
     if temporal is not None:
-        temporal_filter = TemporalFilter()
-        results = [_filter(temporal_filter, temporal, round(n * 1e9 / video.rate), frame, *result)
-                   for n, (frame, result) in enumerate(zip(wet, results, strict=True))]
+        results = joined(temporal, wet, results, video.rate)
     restored, masks = [image for image, _ in results], [mask for _, mask in results]
     hidden = drops.alpha > COVERED
     clean, seen, ours = (measure(frames, video.steps, hidden) for frames in (video.frames, wet, restored))
@@ -129,13 +127,15 @@ def evaluate(engine: Engine, video: Video, kind: str, temporal: Engine | None = 
                    float((found & hidden).sum() / max(1, (found | hidden).sum())))
 
 
-def _filter(temporal_filter: TemporalFilter, temporal: Engine, stamp_ns: int, *images: np.ndarray
-            ) -> tuple[np.ndarray, np.ndarray]:
-    """A frame, its restoration and its mask, filtered: the image and the mask."""
-    frame, restored, mask = images
-    image, covered = temporal_filter.apply(temporal, ["camera"], [stamp_ns], frame[None, ..., None],
+def joined(temporal: Engine, frames: Sequence[np.ndarray], results: Sequence[tuple[np.ndarray, np.ndarray]],
+           rate: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The restored images and masks of a grey video, `rate` frames a second, joined with those before them."""
+    remembering, done = TemporalFilter(), []
+    for n, (frame, (restored, mask)) in enumerate(zip(frames, results, strict=True)):
+        image, covered = remembering.apply(temporal, ["camera"], [round(n * 1e9 / rate)], frame[None, ..., None],
                                            restored[None, ..., None], mask[None])[0]
-    return image[..., 0], covered
+        done.append((image[..., 0], covered))
+    return done
 
 
 def _psnr(frames: Sequence[np.ndarray], clean: Sequence[np.ndarray], hidden: np.ndarray) -> tuple[float, float]:
@@ -178,7 +178,7 @@ def markdown(rows: Sequence[Figures]) -> str:
 def motion(camera: Camera, depth: np.ndarray, before: np.ndarray, now: float, then: float) -> Step:
     """Where the pixels of `depth`, (H, W) in metres at the time `now`, were at `then`, when the depth was `before`."""
     height, width = depth.shape
-    (eye, turn), (eye_then, turn_then) = (_camera_pose(camera, t) for t in (now, then))
+    (eye, turn), (eye_then, turn_then) = (camera_pose(camera, t) for t in (now, then))
     x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     far = ~np.isfinite(depth)
     # The sky is so far that only turns move it.
@@ -193,7 +193,7 @@ def motion(camera: Camera, depth: np.ndarray, before: np.ndarray, now: float, th
     return Step(column, row, (np.abs(was - seen[..., 2]) < 0.02 * seen[..., 2]) | (far & (was > 1e5)))
 
 
-def _camera_pose(camera: Camera, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+def camera_pose(camera: Camera, seconds: float) -> tuple[np.ndarray, np.ndarray]:
     """Place of the camera's eye in the world, and its rotation from world to optical axes."""
     place, turn = pose(seconds)
     return place + turn[2] * camera.offset[0] - turn[0] * camera.offset[1] - turn[1] * camera.offset[2], turn

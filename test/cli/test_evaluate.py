@@ -1,4 +1,4 @@
-"""`derain evaluate restoration` and `sequence`: figures, sheets and tables of tiny models; mistakes that are told."""
+"""`derain evaluate` of restorers, of video and of odometry: figures, sheets and tables of tiny models; mistakes told."""
 
 from __future__ import annotations
 
@@ -58,6 +58,18 @@ def test_sequence(tmp_path: Path) -> None:
     code, output = run("evaluate", "sequence", "restore_mono", "--frames", 2, "--models", models, "--output",
                        tmp_path / "flicker.md")
     assert code == 0 and "| drive | photograph |" in output and (tmp_path / "flicker.md").read_text() in output
+
+
+def test_odometry(tmp_path: Path) -> None:
+    models = write_models(tmp_path / "models")
+    code, output = run("evaluate", "odometry", "restore_mono", "--frames", 2, "--models", models, "--coverage", 0.2,
+                       "--output", tmp_path / "odometry.md")
+    assert code == 0 and output.count("| drive |") == 5
+    assert (tmp_path / "odometry.md").read_text() in output
+    code, output = run("evaluate", "odometry", "restore_rgb", "--models", models)
+    assert code == 1 and "restore_rgb: takes colour" in output
+    code, output = run("evaluate", "odometry", "restore_mono", "--temporal", "restore_mono", "--models", models)
+    assert code == 1 and "name a temporal filter" in output
 
 
 def test_what_cannot_be_evaluated_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,218 @@
+"""What wet glass does to visual odometry, and what restoring does for it.
+
+A plain stereo odometry, as SLAM front ends begin: corners, tracked into the other eye and into the next frame, give
+points and where they went; the motion that most of them agree on is the camera's. It has no map and no loop closure, so
+that what it gets wrong comes from the images alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from derain_ros.engine import Engine
+from derain_ros.evaluate.restoration import EvaluationError, read, restore
+from derain_ros.evaluate.sequence import camera_pose, joined
+from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.scene import Scene, rig
+from derain_ros.rain.style import DropStyle
+
+CORNERS, APART = 600, 8
+"""Corners looked for in a frame, and how many pixels they are apart at the least."""
+WINDOW = 21
+"""Pixels along each side of the patches that are tracked."""
+BACK = 1.0
+"""Pixels from where a corner was that tracking it back may end."""
+LEVEL = 1.5
+"""Rows that a corner's places in both eyes may differ by: the images are rectified."""
+NEAREST, FARTHEST = 200.0, 1.0
+"""Disparities in pixels between which a distance is believed."""
+MISSES = 1.5
+"""Pixels by which a point may miss the motion that it agrees with."""
+ENOUGH = 8
+"""Points that must agree on a motion."""
+
+Views = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
+"""Images (H, W) uint8 of the left and of the right eye."""
+
+
+@dataclass(frozen=True)
+class StereoSequence:
+    """Rectified grey stereo frames, and where they were taken: `poses` (N, 4, 4) from the left camera to the world.
+
+    `focal` and `centre` (column, row) are in pixels, `baseline` in metres, `rate` in frames a second.
+    """
+
+    name: str
+    eyes: Views
+    poses: np.ndarray
+    focal: float
+    centre: tuple[float, float]
+    baseline: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How well the motion was found: the root mean square of `error_m`, metres from frame to frame, the median of
+    `points` that agreed on it, and in how many of the `steps` no motion was found: such a step counts as a standstill.
+    """
+
+    error_m: float
+    points: float
+    lost: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of one sequence behind one kind of drops, by what was tracked."""
+
+    sequence: str
+    drops: str
+    coverage: float
+    figures: dict[str, Figures]
+
+
+def from_kitti(folder: Path, count: int, rate: float = 10.0) -> StereoSequence:
+    """The first `count` frames of a rectified sequence in KITTI's form: `image_l`, `image_r`, `calib.txt` with the
+    projections of both, and `poses.txt`.
+
+    EvaluationError where something is missing, or is not of that form.
+    """
+    eyes = [[read(path, 1) for path in sorted((folder / name).glob("*")) if path.suffix.lower() in (".png", ".jpg")]
+            [:count] for name in ("image_l", "image_r")]
+    left, right = _numbers(folder / "calib.txt", 12)[:2]
+    poses = _numbers(folder / "poses.txt", 12)[:count].reshape(-1, 3, 4)
+    if not len(eyes[0]) == len(eyes[1]) == len(poses) or len(poses) < 2:
+        raise EvaluationError(f"{folder}: has {len(eyes[0])} left and {len(eyes[1])} right images and {len(poses)} "
+                              "poses; there must be as many of each, and two at the least")
+    below = np.tile(np.array([[[0.0, 0.0, 0.0, 1.0]]]), (len(poses), 1, 1))
+    return StereoSequence(folder.name, (eyes[0], eyes[1]), np.concatenate([poses, below], 1), float(left[0]),
+                          (float(left[2]), float(left[6])), float(left[3] - right[3]) / float(left[0]), rate)
+
+
+def _numbers(path: Path, columns: int) -> np.ndarray:
+    """The rows of `columns` numbers of a text file, which may begin with a name; EvaluationError where it has none."""
+    try:
+        rows = [line.split(":")[-1].split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return np.array(rows, float).reshape(-1, columns)
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path}: should hold lines of {columns} numbers: {error}") from error
+
+
+def drive(count: int, rate: float = 10.0, seed: int = 7, width: int = 720, height: int = 540) -> StereoSequence:
+    """`count` frames of the procedural drive, at `rate` a second."""
+    cameras, scene = rig(width, height), Scene(seed)
+    eyes = tuple([scene.render(cameras[eye], n / rate)[0] for n in range(count)] for eye in ("left", "right"))
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    for n in range(count):
+        poses[n, :3, 3], turn = camera_pose(cameras["left"], n / rate)
+        poses[n, :3, :3] = turn.T
+    left, right = cameras["left"], cameras["right"]
+    return StereoSequence("drive", (eyes[0], eyes[1]), poses, left.focal, ((width - 1) / 2, (height - 1) / 2),
+                          left.offset[1] - right.offset[1], rate)
+
+
+def evaluate(engine: Engine, sequence: StereoSequence, kind: str, coverage: float | None = None,
+             temporal: Engine | None = None, seed: int = 7) -> Row:
+    """Figures of a sequence behind drops of one of `rain.style.KINDS`, other ones on each eye.
+
+    They cover as much as their kind does by nature, or the share `coverage`. Tracked are the clean frames, the wet
+    ones, the restored ones, and those joined by the `temporal` filter where one is given; the wet and the restored ones
+    also without the corners that the restorer's mask says are hidden.
+    """
+    rng = np.random.default_rng(seed)
+    height, width = sequence.eyes[0][0].shape
+    glasses = [LensDrops(height, width, rng, coverage, DropStyle.draw(rng, kind)) for _ in range(2)]
+    wet = [[glass.apply(frame)[0] for frame in frames] for glass, frames in zip(glasses, sequence.eyes, strict=True)]
+    restored = [[restore(engine, frame) for frame in frames] for frames in wet]
+    images, masks = ([[of[k] for of in eye] for eye in restored] for k in range(2))
+    name = engine.model.name
+    tracked: dict[str, tuple[Views, Views | None]] = {
+        "clean": (sequence.eyes, None), "wet": ((wet[0], wet[1]), None),
+        "wet, masked": ((wet[0], wet[1]), (masks[0], masks[1])), name: ((images[0], images[1]), None),
+        f"{name}, masked": ((images[0], images[1]), (masks[0], masks[1]))}
+    if temporal is not None:
+        steady = [[image for image, _ in joined(temporal, frames, eye, sequence.rate)]
+                  for frames, eye in zip(wet, restored, strict=True)]
+        tracked[f"{name} + {temporal.model.name}"] = (steady[0], steady[1]), None
+    return Row(sequence.name, kind, float(np.mean([(glass.alpha > 0.3).mean() for glass in glasses])),
+               {what: measure(sequence, *of) for what, of in tracked.items()})
+
+
+def measure(sequence: StereoSequence, eyes: Views, masks: Views | None = None) -> Figures:
+    """Figures of the odometry on images of `sequence`, without the corners where `masks` are above 0."""
+    errors, points = [], []
+    for n in range(len(eyes[0]) - 1):
+        step = motion(sequence, (eyes[0][n], eyes[1][n], eyes[0][n + 1]),
+                      None if masks is None else (masks[0][n], masks[1][n], masks[0][n + 1]))
+        true = np.linalg.inv(sequence.poses[n + 1]) @ sequence.poses[n]
+        errors.append(np.linalg.norm((true @ np.linalg.inv(step[0] if step else np.eye(4)))[:3, 3]))
+        points.append(step[1] if step else 0)
+    return Figures(float(np.sqrt(np.mean(np.square(errors)))), float(np.median(points)), points.count(0), len(points))
+
+
+def motion(sequence: StereoSequence, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None = None
+           ) -> tuple[np.ndarray, int] | None:
+    """The motion (4, 4) that takes points of one frame to the next, and how many agreed on it; None where none did.
+
+    `images` are the left and the right one and the next left one, `masks` say above 0 where they are not to be used.
+    """
+    corners = cv2.goodFeaturesToTrack(images[0], CORNERS, 0.01, APART, mask=None if masks is None else 255 - masks[0])
+    if corners is None:  # type: ignore[redundant-expr]  # of a blank image, which its stubs do not know
+        return None  # type: ignore[unreachable]
+    places = [corners, *(_track(images[0], other, corners) for other in images[1:])]
+    here, right, after, back = (place.reshape(-1, 2) for place in (*places, _track(images[2], images[0], places[2])))
+    disparity = here[:, 0] - right[:, 0]
+    good = ((disparity > FARTHEST) & (disparity < NEAREST) & (np.abs(here[:, 1] - right[:, 1]) < LEVEL)
+            & (np.hypot(*(back - here).T) < BACK))
+    for mask, place in zip(masks or (), (here, right, after), strict=False):
+        column, row = (np.clip(np.nan_to_num(place[:, k]), 0, mask.shape[1 - k] - 1).astype(int) for k in range(2))
+        good &= mask[row, column] == 0
+    if good.sum() < ENOUGH:
+        return None
+    here, after, disparity = here[good], after[good], disparity[good]
+    rays = np.column_stack([(here - sequence.centre) / sequence.focal, np.ones(len(here))])
+    there = rays * (sequence.focal * sequence.baseline / disparity)[:, None]
+    camera = np.array([[sequence.focal, 0, sequence.centre[0]], [0, sequence.focal, sequence.centre[1]], [0, 0, 1]])
+    cv2.setRNGSeed(1)  # its draws are to be the same each time
+    found, turn, shift, agree = cv2.solvePnPRansac(there, after.astype(float), camera, None, iterationsCount=200,
+                                                   reprojectionError=MISSES, confidence=0.999)
+    if not found or agree is None or len(agree) < ENOUGH:
+        return None
+    chosen = agree[:, 0]
+    turn, shift = cv2.solvePnPRefineLM(there[chosen], after[chosen].astype(float), camera, None, turn, shift)
+    step = np.eye(4)
+    step[:3, :3], step[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0]
+    return step, len(chosen)
+
+
+def _track(here: np.ndarray, there: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Where `places` (N, 1, 2) of one image are in another; nan where that is not found."""
+    found, status, _ = cv2.calcOpticalFlowPyrLK(here, there, places, None,  # type: ignore[call-overload]
+                                                winSize=(WINDOW, WINDOW), maxLevel=3)
+    found[status == 0] = np.nan
+    return np.asarray(found)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table of the figures, and what they mean."""
+    lines = ["Stereo odometry from frame to frame: root mean square of its error in centimetres for each step, in "
+             "brackets the median of the points that agree on the motion; and in how many steps none was found. "
+             "Masked: without corners under the restorer's mask.", ""]
+    for names in dict.fromkeys(tuple(row.figures) for row in rows):
+        lines += ["", "| sequence | drops | cover | " + " | ".join(names) + " |", "| --- " * (3 + len(names)) + "|"]
+        lines += [f"| {row.sequence} | {row.drops} | {row.coverage:.0%} | "
+                  + " | ".join(_told(figures) for figures in row.figures.values()) + " |"
+                  for row in rows if tuple(row.figures) == names]
+    return "\n".join(lines) + "\n"
+
+
+def _told(figures: Figures) -> str:
+    lost = f", lost {figures.lost} of {figures.steps}" if figures.lost else ""
+    return f"{100 * figures.error_m:.1f} ({figures.points:.0f}){lost}"
