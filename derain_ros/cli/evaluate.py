@@ -101,7 +101,7 @@ def odometry(
                                                   "poses.txt; else the project's own drive alone.")] = None,
     temporal: Annotated[Optional[str], typer.Option(help="Temporal filter of the manifest: what it gives is tracked, "
                                                     "too.")] = None,
-    coverage: Annotated[Optional[list[float]], typer.Option(min=0.0, max=1.0, help="Share of the glass that is covered, "
+    coverage: Annotated[Optional[list[float]], typer.Option(min=0.0, max=1.0, help="Share of the glass to be covered, "
                                                             "repeatable; as the kind of drops is by nature "
                                                             "without.")] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 50,

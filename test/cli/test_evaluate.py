@@ -1,4 +1,4 @@
-"""`derain evaluate` of restorers, of video and of odometry: figures, sheets and tables of tiny models; mistakes told."""
+"""`derain evaluate` of restorers, of video and of odometry: figures and sheets of tiny models; mistakes are told."""
 
 from __future__ import annotations
 
