@@ -41,9 +41,28 @@ class _Times:
     """The recent times of one stage, (when, ms)."""
 
     recent: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=1000))
+    _known: float | None = None
+    _known_until_ns: int = 0
+
+    def add(self, now: int, ms: float) -> None:
+        """Take in a time."""
+        self.recent.append((now, ms))
+        self._known_until_ns = 0
+
+    def clear(self) -> None:
+        """Forget all."""
+        self.recent.clear()
+        self._known_until_ns = 0
 
     def expected(self, now: int) -> float | None:
         """A high quantile, and no less than both of the last two, so that load is seen at once; None without any."""
+        if now >= self._known_until_ns:
+            self._known = self._judge(now)
+            # Until the oldest is forgotten, or another comes: it is asked for many times a frame.
+            self._known_until_ns = self.recent[0][0] + MEMORY_NS + 1 if len(self.recent) > 1 else now
+        return self._known
+
+    def _judge(self, now: int) -> float | None:
         while len(self.recent) > 1 and now - self.recent[0][0] > MEMORY_NS:
             self.recent.popleft()
         if not self.recent:
@@ -90,7 +109,7 @@ class Budget:
     def learn(self, stage: Hashable, ms: float) -> None:
         """Take in how long a plan or another stage took; a cold start is not to be told."""
         with self._lock:
-            self._times[stage].recent.append((self._clock(), ms))
+            self._times[stage].add(self._clock(), ms)
 
     def expected_ms(self, stage: Hashable) -> float:
         """How long a plan or stage will hardly exceed: a high quantile of its recent times; 0 while there is none."""
@@ -144,7 +163,7 @@ class Budget:
             waits = trial is not None and n != rank
             if trial is not None and waits and n < rank and now >= trial.due_ns + self._put_off_ns(trial, limit):
                 # What was measured before speaks of another load.
-                self._times[plan].recent.clear()
+                self._times[plan].clear()
                 expected = None
             elif waits and n < rank:
                 continue
