@@ -203,13 +203,17 @@ def _track(here: np.ndarray, there: np.ndarray, places: np.ndarray) -> np.ndarra
 def markdown(rows: Sequence[Row]) -> str:
     """A table of the figures, and what they mean."""
     lines = ["Stereo odometry from frame to frame: root mean square of its error in centimetres for each step, in "
-             "brackets the median of the points that agree on the motion; and in how many steps none was found. "
+             "brackets the median of the points that agree on the motion; and in how many steps none was found, which "
+             "count as standstills. "
              "Masked: without corners under the restorer's mask.", ""]
     for names in dict.fromkeys(tuple(row.figures) for row in rows):
         lines += ["", "| sequence | drops | cover | " + " | ".join(names) + " |", "| --- " * (3 + len(names)) + "|"]
         lines += [f"| {row.sequence} | {row.drops} | {row.coverage:.0%} | "
                   + " | ".join(_told(figures) for figures in row.figures.values()) + " |"
                   for row in rows if tuple(row.figures) == names]
+        means = [np.exp(np.mean([np.log(max(row.figures[name].error_m, 1e-6)) for row in rows
+                                 if tuple(row.figures) == names])) for name in names]
+        lines.append("| geometric mean | | | " + " | ".join(f"{100 * mean:.1f}" for mean in means) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -73,9 +73,12 @@ def test_a_row_of_figures_for_each_thing_that_is_tracked(sequence: StereoSequenc
     assert list(row.figures) == ["clean", "wet", "wet, masked", "restore_mono", "restore_mono, masked",
                                  "restore_mono + temporal_int8"]
     assert 0.2 < row.coverage < 0.5 and row.figures["wet"].points < row.figures["clean"].points
-    lines = markdown([row, evaluate(engine, short, "few")]).splitlines()
-    assert sum(line.startswith("| drive | few |") for line in lines) == 2
+    lines = markdown([row, evaluate(engine, short, "few"), replace(row, figures={
+        what: replace(figures, error_m=4 * figures.error_m) for what, figures in row.figures.items()})]).splitlines()
+    assert sum(line.startswith("| drive | few |") for line in lines) == 3
     assert {line.count("|") for line in lines if line.startswith("|")} == {4 + 5, 4 + 6}
+    mean = next(line for line in lines if line.startswith("| geometric mean"))
+    assert f"| {200 * row.figures['clean'].error_m:.1f} |" in mean
 
 
 @pytest.fixture
