@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 
 class ConfigError(ValueError):
@@ -84,6 +87,21 @@ class Config:
             if name not in known:
                 raise ConfigError(f"{name}: no such setting; there are {', '.join(sorted(known))}")
         return cls(**values)
+
+
+def read_parameters(path: Path) -> dict[str, Any]:
+    """The parameters in a YAML file such as `ros2 launch` and `--params-file` take, whatever node it names.
+
+    ConfigError where it has none, or cannot be read.
+    """
+    try:
+        nodes = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return dict(next(node["ros__parameters"] for node in nodes.values() if "ros__parameters" in node))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except (AttributeError, TypeError, ValueError, StopIteration) as error:
+        raise ConfigError(f"{path}: holds no ros__parameters below the name of a node, as config/derain.yaml does"
+                          ) from error
 
 
 def check(name: str, value: Any) -> None:

@@ -89,7 +89,7 @@ def measure(rates: Sequence[float], seconds: float, height: int, width: int, con
     results = []
     with NodeProcess(config, models) as node, Link(list(CAMERAS), {}) as link, _busy(load):
         receiver = _Receiver(link)
-        _warm_up(node, receiver, min(rates), height, width, tell)
+        _warm_up(node, link, receiver, min(rates), height, width, tell)
         for done, rate in enumerate(rates):
             tell(f"{rate:g} Hz for {seconds:g} s")
             receiver.clear()
@@ -172,7 +172,8 @@ class _Receiver:
         return stamp, [{value.key: value.value for value in status.values} for status in array.status]
 
 
-def _warm_up(node: NodeProcess, receiver: _Receiver, rate: float, height: int, width: int, tell: Tell) -> None:
+def _warm_up(node: NodeProcess, link: Any, receiver: _Receiver, rate: float, height: int, width: int,
+             tell: Tell) -> None:
     """Send frames until the node restores them: engines are chosen and built for the first ones."""
     tell("the node gets ready")
     deadline = time.monotonic() + READY_S
@@ -180,6 +181,8 @@ def _warm_up(node: NodeProcess, receiver: _Receiver, rate: float, height: int, w
         camera.await_sending()
         while receiver.restored() < WARM_PAIRS:
             node.check()
+            if link.engine.startswith("failed"):
+                raise BenchError(f"the node's engine {link.engine}")
             if time.monotonic() > deadline:
                 raise BenchError(f"the node restored {receiver.restored()} pairs within {READY_S:.0f} s at {rate:g} Hz;"
                                  " try a lower rate, and `derain node` by itself")

@@ -50,9 +50,10 @@ def bench(
     from rich.console import Console
 
     from derain_ros.bench import record, speed
-    from derain_ros.cli.progress import steps
+    from derain_ros.cli.progress import check_output, steps
     from derain_ros.engine import ENGINES
     from derain_ros.manifest import Manifest
+    check_output(output)
     console = Console(stderr=True)
     sizes = [_size(text) for text in size or ["720x540"]]
     engines, batches = engine or list(ENGINES[1:]), batch or [2]
@@ -119,15 +120,14 @@ def node(
     import json
     from dataclasses import asdict
 
-    from rich.console import Console
-
     from derain_ros.bench.node import highest, measure
     from derain_ros.bench.record import table, this_machine
-    from derain_ros.cli.progress import show, steps
+    from derain_ros.cli.progress import check_output, output_console, show, steps
     from derain_ros.config import Config
     from derain_ros.replay.report import Table
+    check_output(output)
     config = Config(gating=False, engine=engine, restorer=restorer, temporal=temporal, threads=threads)
-    console = Console()
+    console = output_console()
     rates = sorted(rate or [5.0, 10.0, 15.0, 20.0, 25.0, 30.0])
     with steps(console) as step:
         told = step("through the node")
@@ -139,7 +139,8 @@ def node(
              f"{r.longest_gap_ms:.0f}", f"{r.restore:.1f}", f"{r.latency(0.99) / r.restore:.2f}",
              ", ".join(f"{plan} {n}" for plan, n in r.plans.items()), "yes" if r.no_loss else "no"] for r in results]
     show(console, [Table("Pairs over DDS", header, rows)])
-    verdict = f"Highest rate without loss: {highest(results):g} Hz."
+    best = highest(results)
+    verdict = f"Highest rate without loss: {best:g} Hz." if best else "At none of these rates all pairs were restored."
     console.print(verdict, highlight=False)
     if output is not None:
         content = {"machine": this_machine(threads), "load": load, "size": size, "budget_ms": config.budget_ms,

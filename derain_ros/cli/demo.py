@@ -26,7 +26,6 @@ def command(
       derain demo --output /tmp/rainy --seconds 20
     """
     import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work
-    from rich.console import Console
 
     from derain_ros.cli import progress
     from derain_ros.manifest import Manifest
@@ -35,7 +34,7 @@ def command(
     from derain_ros.replay.drive import Drive
 
     join_own_domain()
-    console = Console()
+    console = progress.output_console()
     with progress.steps(console) as step:
         Manifest.load(models)  # a mistake is told before the work, not after it
         made = demonstrate(output, Drive(seconds=seconds), models, step)

@@ -92,8 +92,9 @@ def list_() -> None:
     console = _console()
     console.print(table)
     for file in sorted(folder().glob("choice-*.json")):
-        console.print(f"chosen: {json.loads(file.read_text(encoding='utf-8')).get('why', '')}", soft_wrap=True,
-                      markup=False, highlight=False)
+        known = json.loads(file.read_text(encoding="utf-8"))
+        console.print(f"chosen for {'x'.join(map(str, known.get('shape', ['?'])))}: {known.get('why', '')}",
+                      soft_wrap=True, markup=False, highlight=False)
     console.print(str(folder()), soft_wrap=True, markup=False, highlight=False)
 
 
@@ -193,8 +194,8 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _console() -> Any:
-    from rich.console import Console
-    return Console()
+    from derain_ros.cli.progress import output_console
+    return output_console()
 
 
 @contextmanager

@@ -41,6 +41,9 @@ def restoration(
     from derain_ros.evaluate.held_out import KINDS, held_out
     from derain_ros.evaluate.restoration import markdown, read_pairs
     from derain_ros.train.data import anomaly_of
+    from derain_ros.train.datasets import SPLITS
+    if split not in SPLITS:
+        raise typer.BadParameter(f"{split!r} is none of {', '.join(SPLITS)}", param_hint="--split")
     if (data is None) == (wet is None) or (wet is None) != (clean is None):
         raise typer.BadParameter("give either --data, or --wet and --clean")
     rows = []
@@ -80,9 +83,11 @@ def sequence(
     from rich.progress import track
 
     from derain_ros.cli.figures import model_named, temporal_named
+    from derain_ros.cli.progress import check_output
     from derain_ros.engine import load
     from derain_ros.evaluate.sequence import drive, evaluate, from_folder, markdown
     from derain_ros.rain.style import KINDS
+    check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_folder(kitti / "image_l", frames)])
     joined = [None] if temporal is None else [None, load(temporal_named(temporal, models))]
     jobs = [(engine, s, kind, join) for engine in (load(model_named(name, models)) for name in names)
@@ -116,6 +121,7 @@ def odometry(
     from rich.progress import track
 
     from derain_ros.cli.figures import model_named, temporal_named
+    from derain_ros.cli.progress import check_output
     from derain_ros.engine import load
     from derain_ros.evaluate.odometry import drive, evaluate, from_kitti, markdown
     from derain_ros.evaluate.restoration import EvaluationError
@@ -123,6 +129,7 @@ def odometry(
     chosen = [model_named(name, models) for name in names]
     if colour := next((model.name for model in chosen if model.channels != 1), None):
         raise EvaluationError(f"{colour}: takes colour, odometry is measured on grey images; name a restorer of these")
+    check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_kitti(kitti, frames)])
     join = None if temporal is None else load(temporal_named(temporal, models))
     shares: list[Optional[float]] = [None] if not coverage else [*coverage]
@@ -148,9 +155,11 @@ def detection(
 
     Example: derain evaluate detection --data data --output detection.csv
     """
+    from derain_ros.cli.progress import check_output
     from derain_ros.engine import load
     from derain_ros.evaluate.detection import evaluate
     from derain_ros.manifest import Manifest
+    check_output(output)
     manifest = Manifest.load(models)
     entry = manifest.get(model)
     manifest.verify(entry)

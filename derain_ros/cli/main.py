@@ -1,6 +1,10 @@
 """`derain`: the group of all sub-commands, and what a user sees when one fails."""
 
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -41,7 +45,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the sub-command: exit code 2 where it was called wrongly, 1 where it failed, 130 after Ctrl-C."""
         try:
-            return super().invoke(ctx)
+            with _ended_in_order():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except Exception as error:
@@ -50,6 +55,23 @@ class Commands(TyperGroup):
                 raise
             typer.secho(f"derain: {message}", fg=typer.colors.RED, err=True)
             raise typer.Exit(2 if isinstance(error, ConfigError) else 1) from None
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM unwinds what is under way, as Ctrl-C does: processes that were started are ended with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def explain(error: Exception) -> str | None:
@@ -96,7 +118,7 @@ def derain(
     Begin with `derain doctor`, which says what is installed and what to do about what is not, and `derain demo`.
     Every command has --help with examples.
 
-    Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 143 terminated.
     """
 
 

@@ -32,9 +32,9 @@ def command(
 
       derain models --models runs/my_models
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from derain_ros.cli.progress import output_console
     from derain_ros.manifest import Manifest, ManifestError
     manifest = Manifest.load(models)
     chosen = [manifest.get(name)] if name else list(manifest.models.values())
@@ -53,7 +53,7 @@ def command(
                 row.append("no")
                 damages.append(str(error))
         table.add_row(*row)
-    console = Console()
+    console = output_console()
     console.print(table)
     for model in chosen if name else []:
         console.print(f"{model.description}. Card: {manifest.directory / model.card}", soft_wrap=True, markup=False,

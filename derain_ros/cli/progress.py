@@ -1,11 +1,14 @@
-"""Progress and tables of the commands that replay."""
+"""Progress, tables and files of the commands."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import rich.table
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -13,6 +16,22 @@ from derain_ros.replay.report import Table
 
 WIDEST = 200
 """Columns of a table at the most, where there is no terminal."""
+
+
+def output_console() -> Console:
+    """Standard output; in a file or a pipe, which have no width, tables are as wide as they are."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDEST)
+
+
+def check_output(path: Path | None) -> None:
+    """BadParameter where no file can be written at `path`: to be told before the work, not after it."""
+    if path is None:
+        return
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"{path}: there is no folder {path.parent}", param_hint="--output")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise typer.BadParameter(f"{path}: cannot be written", param_hint="--output")
 
 
 @contextmanager
@@ -29,9 +48,7 @@ def steps(console: Console) -> Iterator[Callable[[str], Callable[[int, int], Non
 
 
 def show(console: Console, tables: Iterable[Table]) -> None:
-    """Print tables; in a file or a pipe, which have no width, as wide as they are."""
-    if not console.is_terminal:
-        console = Console(file=console.file, width=WIDEST)
+    """Print tables."""
     for table in tables:
         drawn = rich.table.Table(title=table.title, title_justify="left", title_style="bold")
         for k, name in enumerate(table.header):

@@ -32,6 +32,7 @@ def gallery(
 
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise typer.BadParameter(f"{output}: a name that ends in .png or .jpg is expected")
+    progress.check_output(output)
     with progress.steps(Console(stderr=True)) as step:
         sheet = draw(data, seed, step("drawing rows"))
     if not cv2.imwrite(str(output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
@@ -47,14 +48,14 @@ def speed(
 
     Example: derain rain speed
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from derain_ros.cli.progress import output_console
     from derain_ros.rain.gallery import images_per_second
     from derain_ros.rain.style import KINDS
 
     table = Table("drops", "grey", "colour", title="images of 720x540 a second, one core", title_justify="left")
-    console = Console()
+    console = output_console()
     with console.status("measuring"):
         for kind in KINDS:
             table.add_row(kind, *(f"{images_per_second(kind, channels, seconds):.1f}" for channels in (1, 3)))

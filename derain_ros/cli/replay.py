@@ -18,6 +18,9 @@ def command(
     rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="With --live: times the recorded speed.")] = 1.0,
     models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
                                                    "default.")] = None,
+    config: Annotated[Optional[Path], typer.Option(help="Parameters of the node, as in config/derain.yaml; cameras and "
+                                                   "thermal are the bag's, and offline there is no "
+                                                   "budget.")] = None,
     all_frames: Annotated[bool, typer.Option("--all-frames", help="Restore every frame, also clean ones.")] = False,
 ) -> None:
     """Restore the images of a recorded bag.
@@ -26,9 +29,9 @@ def command(
     anomaly_mask, /derain/status and /derain/anomaly. Cameras are found by type: the topics that differ in left and
     right, else the first two by name, which become left and right. A damaged bag is read as far as it goes.
 
-    Offline (the default) every frame is restored, however long that takes. With --live the node has to keep up as it
-    would on the robot: frames may be passed on or dropped. That runs in a DDS domain of its own, so that no node of a
-    robot takes the bag's images for its cameras'.
+    Offline (the default) every frame that is found affected is restored, however long that takes. With --live the node
+    has to keep up as it would on the robot: frames may be passed on or dropped. That runs in a DDS domain of its own,
+    so that no node of a robot takes the bag's images for its cameras'.
 
     Examples:
 
@@ -49,36 +52,39 @@ def command(
     if live:
         import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work
 
-    from rich.console import Console
     from rich.markup import escape
 
     from derain_ros.cli import progress
-    from derain_ros.config import Config
+    from derain_ros.config import Config, read_parameters
     from derain_ros.manifest import Manifest
     from derain_ros.replay import report, topics
     from derain_ros.replay.bag import BagReader
 
-    console = Console()
+    console = progress.output_console()
+    known = {} if config is None else read_parameters(config)
+    named_models = known.pop("models", "")
+    folder = models or (Path(named_models) if named_models else None)
+    known.pop("use_sim_time", None)
     with BagReader(bag) as reader, progress.steps(console) as step:
         cameras = topics.choose(reader.topics, named, thermal)
         chosen = ", ".join(f"{name} {topic.name}" for name, topic in cameras.images.items())
         console.print(f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""), markup=False)
         if cameras.unused:
             console.print(f"other images, kept as they are: {', '.join(cameras.unused)}")
+        known |= {"cameras": list(cameras.images), "thermal": bool(cameras.thermal)}
+        known |= {"gating": False} if all_frames else {}
         if live:
             from derain_ros.replay.child import join_own_domain
             from derain_ros.replay.player import play
 
             join_own_domain()
-            config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal), gating=not all_frames)
-            account = play(reader, output, cameras, config, models, rate, step("Playing through the node"))
+            account = play(reader, output, cameras, Config.from_mapping(known), folder, rate,
+                           step("Playing through the node"))
         else:
             from derain_ros.replay.offline import replay
             from derain_ros.runtime.pipeline import Pipeline
 
-            config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal), gating=not all_frames,
-                            budget_ms=10000.0)
-            pipeline = Pipeline(config, Manifest.load(models))
+            pipeline = Pipeline(Config.from_mapping({**known, "budget_ms": 10000.0}), Manifest.load(folder))
             pipeline.load()
             account = replay(reader, output, cameras, pipeline, step("Restoring"),
                              lambda text: console.print(text, markup=False, highlight=False))

@@ -89,10 +89,11 @@ def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads:
     best = pick(candidates, models)
     times = sorted(((label(c.engine), c.median_ms) for c in candidates if c.ms), key=lambda time: time[1])
     why = _reason(best, times)
-    tell(f"chosen: {why}")
     record = {"engine": best.engine.name, "model": best.engine.model.name, "streams": best.engine.streams, "why": why,
-              "failures": failures, "times": times}
-    write_whole(memory, json.dumps(record, indent=1).encode())
+              "shape": shape, "failures": failures, "times": times}
+    if not write_whole(memory, json.dumps(record, indent=1).encode()):
+        why += f"; not remembered, as {memory.parent} cannot be written"
+    tell(f"chosen: {why}")
     return Choice(best.engine, why, tuple(failures), tuple(times))
 
 

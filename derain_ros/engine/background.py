@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
+import time
 from collections.abc import Sequence
+from weakref import WeakSet
 
 from derain_ros.engine import Engine, EngineError, Shape, load
 from derain_ros.engine.auto import Choice, choose, label
 from derain_ros.manifest import Model
 
+ENDS_S = 20.0
+"""How long the end of the program waits for what is being prepared."""
+
 logger = logging.getLogger(__name__)
+_at_work: WeakSet[threading.Thread] = WeakSet()
+_ending = threading.Event()
 
 
 class Preparation:
@@ -31,7 +39,9 @@ class Preparation:
         self._slower: Engine | None = None
         self._done = threading.Event()
         # A daemon: a build of minutes must not keep a node from ending.
-        threading.Thread(target=self._work, name="derain engine", daemon=True).start()
+        thread = threading.Thread(target=self._work, name="derain engine", daemon=True)
+        _at_work.add(thread)
+        thread.start()
 
     @property
     def ready(self) -> bool:
@@ -83,12 +93,25 @@ class Preparation:
             return None
 
     def _tell(self, text: str) -> None:
+        if _ending.is_set():
+            raise EngineError("the program ends")
         self.state = text
 
     def _measuring(self, text: str) -> None:
-        self.state = text
+        self._tell(text)
         self.engine = None
 
     def _fail(self, reason: str) -> None:
         self.engine = self._slower
         self.state = f"failed: {reason}" + (f"; {label(self._slower)} runs instead" if self._slower else "")
+
+
+def _end() -> None:
+    """Wait for the step that each preparation is at: libraries abort a program that ends while they compile."""
+    _ending.set()
+    until = time.monotonic() + ENDS_S
+    for thread in list(_at_work):
+        thread.join(max(0.0, until - time.monotonic()))
+
+
+atexit.register(_end)

@@ -84,6 +84,8 @@ def from_kitti(folder: Path, count: int, rate: float = 10.0) -> StereoSequence:
 
     EvaluationError where something is missing, or is not of that form.
     """
+    if not folder.is_dir():
+        raise EvaluationError(f"{folder}: there is no such folder")
     eyes = [[read(path, 1) for path in sorted((folder / name).glob("*")) if path.suffix.lower() in (".png", ".jpg")]
             [:count] for name in ("image_l", "image_r")]
     left, right = _numbers(folder / "calib.txt", 12)[:2]

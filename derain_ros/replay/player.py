@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from derain_ros.config import Config
+from derain_ros.frame import Action
 from derain_ros.replay.account import Account, Output
 from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.child import NodeProcess, transport_environment
@@ -28,6 +29,8 @@ AHEAD = 128
 """Messages that are read ahead of their time."""
 WAITING_BYTES = 1 << 30
 """Messages that may wait for the disk."""
+SLOW_SHARE = 0.1
+"""Share of the frames passed on for the budget from which on that is told."""
 HEADER_BYTES = 16
 """Of a serialized message that begins with a header: encapsulation, stamp and length of the frame_id."""
 
@@ -157,6 +160,11 @@ class _Session:
                 account.outputs.append(Output(camera, stamp, values.get("action", "unknown"), flagged,
                                               float(values.get("score", "nan")),
                                               (came_ns - self._sent[camera, stamp]) / 1e6))
+        slow = [values.get("detail", "") for values in said.values()
+                if values.get("action") == Action.PASSED_BUDGET.value]
+        if len(slow) > SLOW_SHARE * len(account.outputs):
+            account.notes.append(f"this machine is too slow or too busy: {len(slow)} frames were passed on, the last "
+                                 f"as {slow[-1]}; end what else runs, and see what `derain doctor` says of engines")
 
     def _send(self, message: Message) -> None:
         camera = self._camera_of.get(message.topic)

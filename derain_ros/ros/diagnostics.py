@@ -17,6 +17,10 @@ from derain_ros.runtime.status import statuses_of
 
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 ALARMS = {Alarm.CLEAR: OK, Alarm.AFFECTED: WARN, Alarm.SEVERE: ERROR}
+NOT_LOOKED_AT = ("unusable", Action.PASSED_ERROR.value, Action.PASSED_UNPAIRED.value)
+"""Counts of frames of which nothing is known."""
+LOOKED_AT = (Action.RESTORED, Action.PASSED_CLEAN, Action.PASSED_BUDGET)
+"""What is done with frames that the detector has judged."""
 _LATENCIES = 1000
 
 
@@ -84,10 +88,13 @@ class Statistics:
             plans, self._plans = self._plans, Counter()
             misses, recent_misses = self._budget_misses, self._budget_misses - self._budget_misses_before
             self._budget_misses_before = misses
-        statuses = [_node_status(name, health, latency_ms, misses, recent_misses, plans)]
+        recents = {source: Counter({key: n - before[source][key] for key, n in counts[source].items()})
+                   for source in self._sources}
+        together = sum((recents[camera] for camera in self._cameras), Counter[str]())
+        statuses = [_node_status(name, health, latency_ms, misses, recent_misses, plans, together)]
         for source in self._sources:
-            recent = Counter({key: n - before[source][key] for key, n in counts[source].items()})
-            status = _source_status(f"{name}: {source}", health, counts[source], recent, seconds, last.get(source))
+            status = _source_status(f"{name}: {source}", health, counts[source], recents[source], seconds,
+                                    last.get(source))
             if source in self._cameras:
                 status.values += _accounts(counts[source])
             statuses.append(status)
@@ -103,8 +110,10 @@ def status_of(frames: FrameSet, result: Result) -> DiagnosticArray:
 
 
 def _node_status(name: str, health: Health, latency_ms: list[float], misses: int, recent_misses: int,
-                 plans: Counter[str]) -> DiagnosticStatus:
+                 plans: Counter[str], recent: Counter[str]) -> DiagnosticStatus:
     level, message = OK, "restoring" if health.affected else "clean"
+    # What the flag says is of no worth where nothing was looked at.
+    amiss = ", ".join(f"{recent[key]} {key}" for key in NOT_LOOKED_AT if recent[key])
     if health.state != "active":
         message = health.state
     elif health.engine.startswith("failed"):
@@ -115,6 +124,12 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
         level, message = WARN, f"engine {health.engine}"
     elif not health.enabled:
         message = "switched off; frames are passed on untouched"
+    elif not recent["received"]:
+        level, message = STALE, "no frames"
+    elif amiss and not any(recent[action.value] for action in LOOKED_AT):
+        level, message = ERROR, f"no frame could be judged: {amiss}"
+    elif amiss:
+        level, message = WARN, f"{message}; {amiss}"
     elif recent_misses:
         level, message = WARN, f"{recent_misses} frame sets missed the budget of {health.budget_ms:g} ms"
     p50, p95, p99 = np.percentile(latency_ms, (50, 95, 99)) if latency_ms else (np.nan,) * 3
@@ -133,7 +148,7 @@ def _source_status(name: str, health: Health, counts: Counter[str], recent: Coun
         # What was seen last says nothing of now.
         level, message, last = STALE, "no frames", None
     troubles = [f"{n} {key}" for key, n in sorted(recent.items())
-                if n and (key in ("lost", "dropped", "unpaired") or key.startswith("bad_"))]
+                if n and (key in ("lost", "dropped", "unpaired", Action.PASSED_ERROR.value) or key.startswith("bad_"))]
     if last is not None and last.anomaly is not None and last.alarm:
         level = ALARMS[last.alarm]
         troubles.insert(0, f"{last.anomaly.kind}, {last.anomaly.coverage:.0%} of the view")

@@ -27,6 +27,10 @@ def declare(node: Node) -> Config:
     node.declare_parameter(MODELS, "", ParameterDescriptor(description=MODELS_HELP, read_only=True))
     for field in fields(Config):
         node.declare_parameter(field.name, _default(field), descriptor(field))
+    for name in node._parameter_overrides:
+        # ROS 2 says nothing of a name that is written wrongly.
+        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+            node.get_logger().warning(f"{name}: there is no such parameter; it is ignored")
     return Config(**{field.name: _value(node.get_parameter(field.name)) for field in fields(Config)})
 
 

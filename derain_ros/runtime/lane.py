@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 import time
@@ -10,6 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDone
 from typing import TypeVar
+
+ENDS_S = 2.0
+"""How long the end of the program waits for networks at work, which would abort it."""
 
 T = TypeVar("T")
 Job = tuple[Callable[[], object], "Future[object]"]
@@ -28,6 +32,7 @@ class Lane:
         self._since_ns = 0
         threading.Thread(target=_work, args=(self._jobs,), name=f"derain {name}", daemon=True).start()
         weakref.finalize(self, self._jobs.put, None)
+        _lanes.add(self)
 
     @property
     def busy_ms(self) -> float:
@@ -52,6 +57,19 @@ class Lane:
             if future.done():
                 return future.result()  # It ended at the last moment, or the error is the work's own.
             raise Late("") from error
+
+
+_lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
+
+
+def _end() -> None:
+    """Wait for networks that are still at work, as after Ctrl-C."""
+    until = time.monotonic() + ENDS_S
+    while any(lane.busy_ms for lane in list(_lanes)) and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+atexit.register(_end)
 
 
 def _work(jobs: queue.SimpleQueue[Job | None]) -> None:

@@ -39,7 +39,7 @@ def test_builds_lists_and_clears(directory: Path) -> None:
 def test_auto_measures_and_says_what_it_chose(directory: Path) -> None:
     result = engine("build", "restore_mono", "--size", "24x16", "--models", str(directory))
     assert result.exit_code == 0 and "restore_mono: restore_mono by " in result.output
-    assert "chosen: restore_mono by " in engine("list").output
+    assert "chosen for 2x16x24: restore_mono by " in engine("list").output
 
 
 def test_what_cannot_be_built_is_told(directory: Path) -> None:

@@ -17,7 +17,7 @@ from derain_ros.manifest import ManifestError
 DERAIN = [sys.executable, "-c", "from derain_ros.cli.main import app; app(prog_name='derain')"]
 COMMANDS = (["node"], ["demo"], ["replay"], ["models"], ["doctor"], ["train", "restore"], ["train", "detect"],
             ["rain", "gallery"], ["engine", "selftest"], ["bench", "node"], ["export"], ["quantize"],
-            ["evaluate", "restoration"], ["evaluate", "sequence"], ["table", "speed"],
+            ["evaluate", "restoration"], ["evaluate", "sequence"], ["evaluate", "odometry"], ["table", "speed"],
             ["table", "ablation"], ["table", "initialisation"])
 HEAVY = ("cv2", "matplotlib", "onnxruntime", "rclpy", "rosbags", "torch")
 
@@ -42,6 +42,19 @@ def command_that_raises(error: BaseException) -> typer.Typer:
         raise error
 
     return program
+
+
+def test_sigterm_unwinds_what_is_under_way(tmp_path: Path) -> None:
+    # As a context manager that ends the processes it has started.
+    code = ("import time, typer; from derain_ros.cli.main import Commands; app = typer.Typer(cls=Commands)\n"
+            "@app.callback()\ndef group(): pass\n@app.command()\ndef work():\n"
+            "    try:\n        print('ready', flush=True); time.sleep(60)\n    finally:\n        print('ended')\n"
+            "app(['work'])")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.communicate(timeout=30)[0] == "ended\n"
+    assert process.returncode == 143
 
 
 def test_help_names_every_command() -> None:

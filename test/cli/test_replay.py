@@ -45,6 +45,20 @@ def test_offline(bag: Path, tmp_path: Path) -> None:
         assert reader.topics["/derained/right/image_raw"].count == 12
 
 
+def test_the_robots_parameters(bag: Path, tmp_path: Path) -> None:
+    models, file = write_models(tmp_path / "models"), tmp_path / "robot.yaml"
+    arguments = ["replay", str(bag), "--output", str(tmp_path / "out"), "--config", str(file)]
+    file.write_text(f"/**:\n  ros__parameters: {{models: {models}, enabled: false, budget_ms: 1, "
+                    "use_sim_time: true}\n")
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 0 and "passed disabled" in result.output and "restored" in result.output
+    for text, told in (("/**:\n  ros__parameters: {colour: 1}\n", "colour: no such setting"),
+                       ("left: 1\n", "holds no ros__parameters"), ("a: [", "cannot be read")):
+        file.write_text(text)
+        result = runner.invoke(app, arguments)
+        assert result.exit_code == 2 and told in result.output
+
+
 def test_named_cameras_and_damage(bag: Path, tmp_path: Path) -> None:
     file = next(bag.glob("*.mcap"))
     file.write_bytes(file.read_bytes()[:-3000])

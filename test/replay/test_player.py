@@ -85,6 +85,14 @@ class FakeLink:
         self.sent[topic] += 1
 
 
+def test_a_machine_that_is_too_slow_is_told(write_bag: Write, tmp_path: Path) -> None:
+    bag, models = write_bag(frames=30, wet=range(30)), write_models(tmp_path / "models")
+    (tmp_path / "robot.yaml").write_text("derain: {ros__parameters: {budget_ms: 1.0}}")
+    code, out, err = derain("replay", bag, "--output", tmp_path / "out", "--live", "--models", models, "--config",
+                            tmp_path / "robot.yaml")
+    assert code == 0 and "too slow or too busy" in out and "derain doctor" in out, out + err
+
+
 def test_messages_without_a_whole_header_are_counted_and_not_sent(write_bag: Write) -> None:
     lengths = {"/left/image_raw": [0, 1, 3, 11, 15, None], "/right/camera_info": [9, None, None, None, None, None]}
     with BagReader(write_bag(frames=6)) as reader:

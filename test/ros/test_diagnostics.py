@@ -59,9 +59,11 @@ def test_latencies_are_percentiles(statistics: Statistics) -> None:
     assert values(report(statistics)["robot/derain"])["latency_p50_ms"] == "nan"
     for ms in range(101):
         statistics.finish(float(ms), ms > 98)
+    statistics.count("left", "received", "passed_clean")
     node = report(statistics)["robot/derain"]
     assert [values(node)[f"latency_p{p}_ms"] for p in (50, 95, 99)] == ["50.00", "95.00", "99.00"]
     assert values(node)["budget_misses"] == "2" and node.level == WARN and "budget of 100 ms" in node.message
+    statistics.count("left", "received", "passed_clean")
     assert report(statistics)["robot/derain"].level == OK
 
 
@@ -72,8 +74,31 @@ def test_latencies_are_percentiles(statistics: Statistics) -> None:
     ({"engine": "loading"}, WARN, "loading"), ({"engine": "failed: no models.yaml"}, ERROR, "no models.yaml"),
     ({"state": "inactive", "engine": "failed: x"}, OK, "inactive")])
 def test_the_node_says_how_it_is(statistics: Statistics, health: dict[str, object], level: bytes, word: str) -> None:
+    statistics.count("left", "received", "passed_clean")
     status = report(statistics, **health)["robot/derain"]
     assert status.level == level and word in status.message
+
+
+@pytest.mark.parametrize(("counts", "level", "message"), [
+    ({}, STALE, "no frames"),
+    ({"received": 9, "passed_error": 9}, ERROR, "no frame could be judged: 9 passed_error"),
+    ({"received": 9, "passed_unpaired": 8, "unusable": 1}, ERROR,
+     "no frame could be judged: 1 unusable, 8 passed_unpaired"),
+    ({"received": 9, "passed_error": 2, "restored": 7}, WARN, "restoring; 2 passed_error"),
+    ({"received": 9, "passed_budget": 9}, OK, "restoring"), ({"received": 9}, OK, "restoring")])
+def test_the_node_is_not_well_where_frames_are_not_judged(statistics: Statistics, counts: dict[str, int], level: bytes,
+                                                          message: str) -> None:
+    for name, number in counts.items():
+        statistics.count("left", *[name] * number)
+    status = report(statistics, affected=True)["robot/derain"]
+    assert (status.level, status.message) == (level, message)
+    assert report(statistics)["robot/derain"].level == STALE, "counts are those since the last report"
+
+
+def test_a_camera_whose_frames_fail_is_warned_of(statistics: Statistics) -> None:
+    statistics.count("left", "received", "published", "passed_error")
+    left = report(statistics)["robot/derain: left"]
+    assert left.level == WARN and "1 passed_error" in left.message
 
 
 def test_the_status_of_a_frame_set() -> None:
