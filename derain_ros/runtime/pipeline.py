@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import partial
+from itertools import takewhile
 from weakref import WeakSet
 
 import numpy as np
@@ -244,7 +245,9 @@ class Pipeline:
         limit = min(budget_ms - self.budget.finish_ms(budget_ms), period_ms or budget_ms)
         joined = [replace(choice, key=(choice.key, key), alone=choice.key, temporal=engines) for choice in choices
                   if engines and joiner.fits(choice, self.budget.expected_ms(choice.key), limit, self._clock())]
-        return [*joined, *choices]
+        # A better plan is run by itself once before anything is joined: else it would never be known what it takes.
+        untried = list(takewhile(lambda choice: not self.budget.expected_ms(choice.key), choices))
+        return [*untried, *joined, *choices[len(untried):]]
 
     def _restore(self, cameras: Sequence[str], images: Sequence[Frame],
                  choice: Choice) -> tuple[list[tuple[Frame, np.ndarray]], str]:

@@ -328,6 +328,21 @@ def test_the_temporal_filter_comes_after_the_restorer_where_there_is_time(
     assert set(later[-1].cameras["left"].frame.image.flat) == {WET + 1}
 
 
+def test_a_better_plan_that_comes_later_is_run_by_itself_first_and_then_joined(
+        make: Callable[..., Pipeline], world: World, tmp_path: Path) -> None:
+    directory = write_models(tmp_path, with_temporal=True)
+    content = yaml.safe_load((directory / "models.yaml").read_text())
+    general = next(entry for entry in content["models"] if entry["name"] == "restore_mono")
+    content["models"].append({**general, "name": "restore_best", "plan": "quality"})
+    (directory / "models.yaml").write_text(yaml.safe_dump(content))
+    world.restore_ms["quality"] = 60.0
+    pipeline = make(Manifest.load(directory), budget_ms=1000)
+    plans = [pipeline.process(pair(WET, WET, 0.1 * n)).plan for n in range(8)]
+    first = plans.index("quality")
+    assert set(plans[:first]) <= {"balanced", "balanced + temporal"}
+    assert set(plans[first + 2:]) == {"quality + temporal"}
+
+
 def test_a_filter_for_which_there_is_no_time_costs_next_to_no_frames(
         make: Callable[..., Pipeline], world: World, with_temporal: Manifest) -> None:
     passed = {}
