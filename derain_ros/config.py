@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 
 class ConfigError(ValueError):
     """A setting has a value that cannot be used; the message names it, its value and what it may be."""
@@ -94,6 +92,7 @@ def read_parameters(path: Path) -> dict[str, Any]:
 
     ConfigError where it has none, or cannot be read.
     """
+    import yaml  # who makes settings needs no reader of files
     try:
         nodes = yaml.safe_load(path.read_text(encoding="utf-8"))
         return dict(next(node["ros__parameters"] for node in nodes.values() if "ros__parameters" in node))

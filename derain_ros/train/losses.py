@@ -46,7 +46,10 @@ def restoration_loss(out: Restoration, clean: Tensor, mask: Tensor, mask_weight:
 
 
 def mask_loss(logits: Tensor, mask: Tensor) -> Tensor:
-    """Cross entropy, and what the overlap lacks: small drops are few pixels, which the mean alone hardly counts."""
+    """Cross entropy, and what the overlap lacks: small drops are few pixels, which the mean alone hardly counts.
+
+    The overlap is that of all images together: of several devices, each counts its own.
+    """
     return F.binary_cross_entropy_with_logits(logits, mask) + 0.5 * (1 - overlap(logits.sigmoid(), mask))
 
 
