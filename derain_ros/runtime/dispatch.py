@@ -17,8 +17,9 @@ from derain_ros.runtime.restore import Batch
 
 LOADED_FIRST = ("balanced", "fast", "quality")
 """The plans in the order in which their restorers are loaded."""
-QUALITY_TAKES = 5.0
-"""How many times as long as `balanced` the restorer of `quality` takes at the least; on processors it is 5 to 9."""
+QUALITY_TAKES, ON_PROCESSOR = 5.0, 8.0
+"""How many times as long as `balanced` the restorer of `quality` is taken to take, and on a processor, where it is 6 by
+OpenVINO and 9 by ONNX Runtime. Loading, measuring and trying in vain costs a second of frames."""
 MEMORY_PER_BYTE = 8
 """What a restorer is taken to need for each byte of its file until that is measured, and at the least once another one
 was given up: the process keeps what that had, so that it grows by less than the next one takes."""

@@ -25,7 +25,7 @@ from derain_ros.runtime.crosscheck import seen_by_one_eye
 from derain_ros.runtime.decision import Decision
 from derain_ros.runtime.depth import Depth
 from derain_ros.runtime.detect import Detector
-from derain_ros.runtime.dispatch import QUALITY_TAKES, Choice, Dispatch
+from derain_ros.runtime.dispatch import ON_PROCESSOR, QUALITY_TAKES, Choice, Dispatch
 from derain_ros.runtime.encoding import FrameError
 from derain_ros.runtime.joining import Joiner
 from derain_ros.runtime.lane import Lane, Late
@@ -224,8 +224,12 @@ class Pipeline:
     def _time_for_quality(self, choices: Sequence[Choice], period_ms: float) -> bool:
         """Whether `quality` could be restored with in time, going by what `balanced` takes."""
         limit = min(self.config.budget_ms, period_ms or self.config.budget_ms)
-        balanced = next((self.budget.expected_ms(choice.key) for choice in choices if choice.plan == "balanced"), 0.0)
-        return 0.0 < QUALITY_TAKES * balanced <= limit
+        balanced = next((choice for choice in choices if choice.plan == "balanced"), None)
+        if balanced is None:
+            return False
+        on_processor = any(engine.device == "cpu" for engine in balanced.engines.values())
+        takes = (ON_PROCESSOR if on_processor else QUALITY_TAKES) * self.budget.expected_ms(balanced.key)
+        return 0.0 < takes <= limit
 
     def _with_temporal(self, choices: Sequence[Choice], shapes: Collection[Batch], dispatch: Dispatch,
                        period_ms: float) -> list[Choice]:

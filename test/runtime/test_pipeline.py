@@ -757,14 +757,18 @@ def test_frames_that_are_not_looked_at_keep_the_alarm(make: Callable[..., Pipeli
     assert result.cameras["left"].alarm is Alarm.AFFECTED and not result.cameras["left"].mask.any()
 
 
-@pytest.mark.parametrize(("took_ms", "budget_ms", "period_ms", "there_is"), [
-    (None, 200.0, 0.0, False), (30.0, 200.0, 0.0, True), (30.0, 100.0, 0.0, False), (30.0, 200.0, 50.0, False),
-    (5.0, 200.0, 50.0, True)])
-def test_there_is_time_for_quality_where_five_times_balanced_fits(took_ms: float | None, budget_ms: float,
-                                                                  period_ms: float, there_is: bool) -> None:
+@pytest.mark.parametrize(("took_ms", "budget_ms", "period_ms", "device", "there_is"), [
+    (None, 200.0, 0.0, "nowhere", False), (30.0, 200.0, 0.0, "nowhere", True), (30.0, 100.0, 0.0, "nowhere", False),
+    (30.0, 200.0, 50.0, "nowhere", False), (5.0, 200.0, 50.0, "nowhere", True), (30.0, 200.0, 0.0, "cpu", False),
+    (24.0, 200.0, 0.0, "cpu", True)])
+def test_there_is_time_for_quality_where_several_times_balanced_fit(
+        world: World, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, took_ms: float | None, budget_ms: float,
+        period_ms: float, device: str, there_is: bool) -> None:
     pipeline = Pipeline(Config(budget_ms=budget_ms))
     if took_ms is not None:
         pipeline.budget.learn("key", took_ms)
-    choices = [Choice("balanced", "key", {}), Choice("fast", "other", {})]
+    monkeypatch.setattr(FakeEngine, "device", device)
+    engine = FakeEngine(world, manifest.get("restore_mono"))
+    choices = [Choice("balanced", "key", {(2, 4, 4, 1): engine}), Choice("fast", "other", {})]
     assert pipeline._time_for_quality(choices, period_ms) is there_is
     assert not pipeline._time_for_quality(choices[1:], period_ms)
