@@ -82,14 +82,14 @@ def sequence(
     """
     from rich.progress import track
 
-    from derain_ros.cli.figures import model_named, temporal_named
+    from derain_ros.cli.figures import model_named
     from derain_ros.cli.progress import check_output
     from derain_ros.engine import load
     from derain_ros.evaluate.sequence import drive, evaluate, from_folder, markdown
     from derain_ros.rain.style import KINDS
     check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_folder(kitti / "image_l", frames)])
-    joined = [None] if temporal is None else [None, load(temporal_named(temporal, models))]
+    joined = [None] if temporal is None else [None, load(model_named(temporal, models, "temporal"))]
     jobs = [(engine, s, kind, join) for engine in (load(model_named(name, models)) for name in names)
             for join in joined for s in sequences for kind in KINDS]
     table = markdown([evaluate(*job) for job in track(jobs, "restoring sequences")])
@@ -120,7 +120,7 @@ def odometry(
     """
     from rich.progress import track
 
-    from derain_ros.cli.figures import model_named, temporal_named
+    from derain_ros.cli.figures import model_named
     from derain_ros.cli.progress import check_output
     from derain_ros.engine import load
     from derain_ros.evaluate.odometry import drive, evaluate, from_kitti, markdown
@@ -131,7 +131,7 @@ def odometry(
         raise EvaluationError(f"{colour}: takes colour, odometry is measured on grey images; name a restorer of these")
     check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_kitti(kitti, frames)])
-    join = None if temporal is None else load(temporal_named(temporal, models))
+    join = None if temporal is None else load(model_named(temporal, models, "temporal"))
     shares: list[Optional[float]] = [None] if not coverage else [*coverage]
     jobs = [(engine, s, kind, share, join) for engine in map(load, chosen) for s in sequences for kind in KINDS
             for share in shares]

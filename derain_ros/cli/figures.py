@@ -11,28 +11,20 @@ if TYPE_CHECKING:
     from derain_ros.manifest import Model
 
 
-def model_named(name: str, models: Path | None) -> Model:
-    """The restorer of an ONNX file, or of that name in the manifest of `models`, its file verified."""
+WANTED = {"restore": "a restorer", "temporal": "a temporal filter"}
+
+
+def model_named(name: str, models: Path | None, task: str = "restore") -> Model:
+    """The model of that name and task in the manifest of `models`, its file verified; or the restorer of an ONNX file.
+    """
     from derain_ros.evaluate.restoration import EvaluationError, model_of_file
     from derain_ros.manifest import Manifest
-    if name.endswith(".onnx"):
+    if task == "restore" and name.endswith(".onnx"):
         return model_of_file(Path(name))
     manifest = Manifest.load(models)
     model = manifest.get(name)
-    if model.task != "restore":
-        raise EvaluationError(f"{name}: its task is to {model.task}; name a restorer")
-    manifest.verify(model)
-    return model
-
-
-def temporal_named(name: str, models: Path | None) -> Model:
-    """The temporal filter of that name in the manifest of `models`, its file verified."""
-    from derain_ros.evaluate.restoration import EvaluationError
-    from derain_ros.manifest import Manifest
-    manifest = Manifest.load(models)
-    model = manifest.get(name)
-    if model.task != "temporal":
-        raise EvaluationError(f"{name}: its task is to {model.task}; name a temporal filter")
+    if model.task != task:
+        raise EvaluationError(f"{name}: its task is to {model.task}; name {WANTED[task]}")
     manifest.verify(model)
     return model
 
