@@ -7,6 +7,8 @@ import typer
 
 from derain_ros.config import Config
 
+MODELS = Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")]
+
 app = typer.Typer(no_args_is_help=True, help="Measure models; needs the extra `train`.")
 
 
@@ -21,8 +23,7 @@ def restoration(
     clean: Annotated[Optional[Path], typer.Option(help="Folder of clean images of the same names.")] = None,
     prefix: Annotated[Optional[list[str]], typer.Option(help="Of --wet only files whose names begin so; "
                                                         "repeatable.")] = None,
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    models: MODELS = None,
     output: Annotated[Optional[Path], typer.Option(help="Folder to write: the table, figures of each image as CSV, and "
                                                    "sheets to look at.")] = None,
 ) -> None:
@@ -71,8 +72,7 @@ def sequence(
     temporal: Annotated[Optional[str], typer.Option(help="Temporal filter of the manifest: each restorer is measured "
                                                     "with it, too.")] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 24,
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    models: MODELS = None,
     output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
 ) -> None:
     """How much a restored video flickers, and what it shows, while drops stay on the glass and the scene moves.
@@ -110,8 +110,7 @@ def odometry(
                                                             "repeatable; as the kind of drops is by nature "
                                                             "without.")] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 50,
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    models: MODELS = None,
     output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
 ) -> None:
     """What drops do to stereo visual odometry, and what restoring, masks and the temporal filter do for it.
@@ -145,8 +144,7 @@ def odometry(
 def detection(
     data: Annotated[Path, typer.Option(help="Folder of training images: measures those held out.")],
     model: Annotated[str, typer.Argument(help="Name of a detector in the manifest.")] = "detect",
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    models: MODELS = None,
     on_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Score from which a view counts as "
                                             "affected.")] = Config.on_score,
     output: Annotated[Optional[Path], typer.Option(help="CSV file to write, one line per image.")] = None,

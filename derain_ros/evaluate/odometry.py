@@ -88,7 +88,10 @@ def from_kitti(folder: Path, count: int, rate: float = 10.0) -> StereoSequence:
         raise EvaluationError(f"{folder}: there is no such folder")
     eyes = [[read(path, 1) for path in sorted((folder / name).glob("*")) if path.suffix.lower() in (".png", ".jpg")]
             [:count] for name in ("image_l", "image_r")]
-    left, right = _numbers(folder / "calib.txt", 12)[:2]
+    projections = _numbers(folder / "calib.txt", 12)
+    if len(projections) < 2:
+        raise EvaluationError(f"{folder / 'calib.txt'}: should hold lines of 12 numbers, one for each eye")
+    left, right = projections[:2]
     poses = _numbers(folder / "poses.txt", 12)[:count].reshape(-1, 3, 4)
     if not len(eyes[0]) == len(eyes[1]) == len(poses) or len(poses) < 2:
         raise EvaluationError(f"{folder}: has {len(eyes[0])} left and {len(eyes[1])} right images and {len(poses)} "
@@ -206,8 +209,7 @@ def markdown(rows: Sequence[Row]) -> str:
     """A table of the figures, and what they mean."""
     lines = ["Stereo odometry from frame to frame: root mean square of its error in centimetres for each step, in "
              "brackets the median of the points that agree on the motion; and in how many steps none was found, which "
-             "count as standstills. "
-             "Masked: without corners under the restorer's mask.", ""]
+             "count as standstills. Masked: without corners under the restorer's mask.", ""]
     for names in dict.fromkeys(tuple(row.figures) for row in rows):
         lines += ["", "| sequence | drops | cover | " + " | ".join(names) + " |", "| --- " * (3 + len(names)) + "|"]
         lines += [f"| {row.sequence} | {row.drops} | {row.coverage:.0%} | "
