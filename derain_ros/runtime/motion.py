@@ -28,10 +28,6 @@ class Motion:
 
     def __init__(self) -> None:
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
-        # Half of the preset's, which begins from nothing, and patches further apart: a third less time, for one per
-        # cent more flicker.
-        self._dis.setGradientDescentIterations(6)
-        self._dis.setPatchStride(5)
         self._last: np.ndarray | None = None
         self._grid = np.zeros((0, 0, 2), np.float32)
 

@@ -23,6 +23,8 @@ LAYOUTS = """\
   raindrop_real/train/{rain,clean}/NAME  the project's own data folder, drops: crops of RobotCar(R) by Porav et al.
   roadscene_rain/train/{rain,clean}/NAME  the same folder, rain: RoadScene with streaks, of NiteDR
   {train,test_a,test_b}/data/N_rain.png beside gt/N_clean.png  drops: Qian et al.
+  left/left_STAMP.png beside right/right_STAMP.png  drops: RobotCar(R), Porav et al.: the left lens is wet; the last
+    tenth in time is for testing, the tenth before it for validation
   {RainDS_real,RainDS_syn}/{train_set,test_set}/{raindrop,rainstreak,rainstreak_raindrop,gt}  RainDS, whole or a part;
     of rain its rainstreak alone
   {train,val,test}/WET/NAME beside CLEAN/NAME, or WET and CLEAN directly below  any other; WET is rain, rainy, wet,
@@ -120,7 +122,9 @@ def _images_below(folder: Path, names: Sequence[str]) -> list[Path]:
 
 def _find(folder: Path, split: str, anomaly: str) -> list[PairPath] | None:
     """The pairs of one split; None where the layout is unknown."""
-    for layout in (_project_rain, _rainds_rain, _plain) if anomaly == "rain" else (_project, _rainds, _qian, _plain):
+    layouts = ((_project_rain, _rainds_rain, _plain) if anomaly == "rain"
+               else (_project, _rainds, _qian, _robotcar, _plain))
+    for layout in layouts:
         found = layout(folder, split)
         if found is not None:
             return [replace(pair, anomaly=anomaly) for pair in found]
@@ -160,6 +164,17 @@ def _qian(folder: Path, split: str) -> list[PairPath] | None:
     found = [] if not root.is_dir() else list(
         _match(root / "data", root / "gt", lambda stem: stem.removesuffix("_rain") + "_clean"))
     return _part(found, split)
+
+
+def _robotcar(folder: Path, split: str) -> list[PairPath] | None:
+    wet, clean = folder / "left", folder / "right"
+    if not wet.is_dir() or not clean.is_dir() or not image_files(wet)[0].stem.startswith("left_"):
+        return None
+    found = list(_match(wet, clean, lambda stem: "right_" + stem.removeprefix("left_")))
+    # Neighbouring frames are nearly the same: what is held out is of another time.
+    tenth = -(-len(found) // 10)
+    parts = {"train": found[:-2 * tenth], "validation": found[-2 * tenth:-tenth], "test": found[-tenth:]}
+    return parts.get(split, [])
 
 
 def _rainds(folder: Path, split: str) -> list[PairPath] | None:

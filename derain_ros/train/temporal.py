@@ -27,6 +27,7 @@ from derain_ros.runtime.motion import Motion
 from derain_ros.train import checkpoint
 from derain_ros.train.data import DataError
 from derain_ros.train.datasets import TrainingFolders
+from derain_ros.train.losses import mask_loss
 from derain_ros.train.muon import Muon
 from derain_ros.train.restore import SAVE_EVERY
 from derain_ros.train.sequences import SCENES, UNSEEN_SCENES, SequenceSample, draw_sequence
@@ -58,7 +59,7 @@ class TemporalRecipe:
     flicker_weight: float = 2.5
     """Weight of how far the error changes from frame to frame along the scene's motion, beside the error itself."""
     mask_weight: float = 0.05
-    """Weight of the cross entropy of what covers the glass."""
+    """Weight of the loss of the mask of what covers the glass."""
     validate_every: int = 250
     """Steps from one validation to the next."""
     validation: int = 24
@@ -176,7 +177,7 @@ def sequence_losses(net: TemporalFilter, samples: Sequence[SequenceSample],
         if before is not None:
             moved = (wrong - _look_up(before, grids[:, t - 1])).abs()
             change = change + (moved[:, 0] * known[:, t - 1]).mean()
-        mask = mask + F.binary_cross_entropy_with_logits(out.mask, covered)
+        mask = mask + mask_loss(out.mask, covered)
         before = wrong
     return {"error": error / recipe.length, "change": recipe.flicker_weight * change / (recipe.length - 1),
             "mask": recipe.mask_weight * mask / recipe.length}

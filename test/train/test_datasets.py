@@ -40,6 +40,21 @@ def test_qian(tmp_path: Path) -> None:
         pairs(tmp_path, "train")
 
 
+def test_robotcar(tmp_path: Path) -> None:
+    stamps = [1535201998046127 + 200_000 * n for n in range(11)]
+    for stamp in stamps:
+        write(tmp_path / f"left/left_{stamp}.png", tmp_path / f"right/right_{stamp}.png",
+              tmp_path / f"mask/mask_{stamp}.png")
+    files = [(f"left_{stamp}.png", f"right_{stamp}.png") for stamp in stamps]
+    assert names(tmp_path, "train") == files[:7]
+    assert names(tmp_path, "validation") == files[7:9]
+    assert names(tmp_path, "test") == files[9:]
+    assert names(tmp_path, "test_b") == []
+    (tmp_path / f"right/right_{stamps[3]}.png").unlink()
+    with pytest.raises(DataError, match=f"left_{stamps[3]}.png: its clean image right_{stamps[3]} is not in"):
+        pairs(tmp_path, "train")
+
+
 def test_rainds(tmp_path: Path) -> None:
     synthetic, real = tmp_path / "RainDS_syn", tmp_path / "RainDS_real"
     for part in ("train_set", "test_set"):
