@@ -106,8 +106,8 @@ def evaluate(engine: Engine, data: Path, on_score: float = Config.on_score, view
     Rendered views count as affected at even odds. `class_accuracy`: share of those that are clean or have one class,
     over more than 2 %, of which the very class is found; `_faint_too`: with those that cover less. `label_accuracy`:
     share of right answers about each class by itself. `false_alarms_at_98_recall`: of all clean photographs, at the
-    score that 98 % of `wet`, `dirty` and `real_wet` reach. The calibration error is over all answers about views,
-    `_of_score` over their scores alone.
+    score that 98 % of `wet`, `dirty` and `real_wet` reach; `false_alarms_at_98_real_recall`: at that of `real_wet`
+    alone. The calibration error is over all answers about views, `_of_score` over their scores alone.
     """
     if (engine.model.classes, engine.model.size) != (CLASSES, SIZE):
         raise EvaluationError(f"{engine.model.name}: tells {', '.join(engine.model.classes)} on {engine.model.size}; "
@@ -206,7 +206,9 @@ def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], 
     clean = ("camvid", "bsds500", "msrs", "roadscene", "kitti", "real_dry")
     wet = np.array([i.score for i in images if i.group in ("wet", "dirty", "real_wet") and i.covered > COVERED])
     at_recall, threshold = alarms_at_recall(wet, scores(*clean), RECALL)
+    at_real_recall, _ = alarms_at_recall(scores("real_wet"), scores(*clean), RECALL)
     figures = {"real_auroc": area(scores("real_wet"), scores("real_dry")),
+               "false_alarms_at_98_real_recall": at_real_recall,
                "real_recall": share(scores("real_wet") >= on_score),
                "false_alarms_at_98_recall": at_recall, "auroc": area(wet, scores(*clean)),
                "recall": share(wet >= on_score), "clean_false_alarms": share(scores(*clean) >= on_score)}

@@ -17,7 +17,7 @@ pytest.importorskip("torch")
 from derain_ros.config import Config  # noqa: E402
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.alarm_figures import Figure, auroc  # noqa: E402
-from derain_ros.evaluate.detection import DetectionReport, evaluate  # noqa: E402
+from derain_ros.evaluate.detection import DetectionReport, Judged, _figures, evaluate  # noqa: E402
 from derain_ros.evaluate.restoration import EvaluationError  # noqa: E402
 from derain_ros.frame import Frame  # noqa: E402
 from derain_ros.manifest import Manifest, Model  # noqa: E402
@@ -66,7 +66,8 @@ def test_a_detector_that_always_cries_wolf_and_one_that_never_does(pictures_fold
                  "recall", "clean_false_alarms", "kitti_false_alarms", "real_dry_false_alarms", "camvid_false_alarms"):
         assert figures[name] == affected, name
     assert figures["real_auroc"] == figures["auroc"] == 0.5
-    assert figures["false_alarms_at_98_recall"] == 1.0 and report.threshold == pytest.approx(score)
+    assert figures["false_alarms_at_98_recall"] == figures["false_alarms_at_98_real_recall"] == 1.0
+    assert report.threshold == pytest.approx(score)
     column = 1 if affected else 0
     assert report.confusion.sum() == report.confusion[:, column].sum() > 15
     right = report.confusion[column, column] / report.confusion.sum()
@@ -116,3 +117,13 @@ def test_the_shipped_detector_tells_wet_from_dry() -> None:
     assert np.mean(scores(image_files(DATA / "kitti_stereo/sequence_1/image_l")) >= Config.on_score) < 0.03
     assert np.mean(scores(pictures.clean["camvid"]) >= Config.on_score) < 0.03
     assert np.mean(scores([rainy for rainy, _ in pictures.streaks]) >= Config.on_score) > 0.9
+
+
+def test_false_alarms_are_told_at_the_recall_of_real_drops_alone_too() -> None:
+    def judged(group: str, score: float) -> Judged:
+        return Judged(group, "", "", "", score, "", 1.0, 0.0, 0, 1)
+
+    images = [judged("real_wet", 0.9), judged("wet", 0.2), judged("camvid", 0.5), judged("bsds500", 0.1)]
+    figures, threshold = _figures(images, on_score=0.85)
+    assert figures["false_alarms_at_98_real_recall"].value == 0.0
+    assert figures["false_alarms_at_98_recall"].value == 0.5 and threshold == pytest.approx(0.2)

@@ -10,7 +10,7 @@ import tiny_models
 from derain_ros.engine import EngineError, load
 from derain_ros.frame import Anomaly, Frame
 from derain_ros.manifest import Manifest, Model
-from derain_ros.runtime.detect import Detector
+from derain_ros.runtime.detect import COVERED, Detector
 from derain_ros.runtime.encoding import FrameError
 
 
@@ -27,7 +27,7 @@ class Spy:
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         self.seen.append(image)
         cells = np.zeros((len(image), 12, 16), np.float32)
-        cells[:, 0, :8] = 0.9
+        cells[:, 0, :6], cells[:, 0, 6:8], cells[:, 1] = 0.9, COVERED + 0.05, COVERED - 0.05
         return {"probabilities": np.tile(self._probabilities, (len(image), 1)), "mask": cells}
 
 
