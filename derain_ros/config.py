@@ -53,7 +53,7 @@ class Config:
     budget_from: str = setting("arrival", "What the budget counts from: the arrival of a frame set, or the stamp of "
                                "its first frame, which needs cameras whose clock is that of the node.",
                                choices=("arrival", "stamp"))
-    on_score: float = setting(0.85, "Score from which a camera counts as affected.", low=0.0, high=1.0)
+    on_score: float = setting(0.75, "Score from which a camera counts as affected.", low=0.0, high=1.0)
     off_score: float = setting(0.6, "Score under which a camera counts as clean again.", low=0.0, high=1.0)
     on_hold_s: float = setting(0.2, "How long the score must stay high before the flag rises.", unit="s",
                                low=0.0, high=60.0)

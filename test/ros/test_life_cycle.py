@@ -158,7 +158,7 @@ def test_parameters_apply_at_once_and_bad_ones_are_refused_with_the_reason(start
     assert "float" in refusal(budget_ms="soon")
     assert "off_score" in refusal(on_score=0.1)
     assert "read-only" in refusal(cameras=["top"]) and "read-only" in refusal(threads=2)
-    assert bench.derain.get_parameter("on_score").value == 0.85
+    assert bench.derain.get_parameter("on_score").value == 0.75
     # Both at once are in order.
     assert set_parameters(SetParametersAtomically, off_score=0.05, on_score=0.1).result.successful
     assert set_parameters(budget_ms=100, pair_tolerance_ms=20).results[0].successful
