@@ -51,7 +51,7 @@ def test_the_engines_are_those_there_are() -> None:
 
 def test_thresholds_must_not_cross() -> None:
     assert Config(on_score=0.5, off_score=0.5).off_score == 0.5
-    with pytest.raises(ConfigError, match=r"off_score: 0\.9 is above on_score \(0\.85\)"):
+    with pytest.raises(ConfigError, match=r"off_score: 0\.9 is above on_score \(0\.75\)"):
         Config(off_score=0.9)
 
 
