@@ -42,8 +42,8 @@ class Frame:
     """One image with its stamp, frame id and encoding.
 
     `image` is (H, W) or (H, W, 3), uint8 or uint16, possibly a read-only view whose rows are padded.
-    `encoding` is ROS's name of it: mono8, 8UC1, rgb8, bgr8 or mono16. `bits` are those that a mono16 camera uses, as
-    many cameras give 10 or 12 in 16; 0 where that is not known.
+    `encoding` is ROS's name of it: mono8, 8UC1, rgb8, bgr8, mono16 or 16UC1. `bits` are those that a 16-bit camera
+    uses, as many give 10 or 12 in 16; 0 where that is not known.
     """
 
     image: np.ndarray

@@ -2,8 +2,6 @@
 
 `load` gives one engine by name. What serves a robot stands on it:
 
-- `load_first(model, names, shape, threads, tell)` gives the first of these engines that can be used, and why those
-  before it cannot.
 - `auto.choose(models, shape, engine, threads, tell)` measures the engines installed here on the real shape, with each
   of `models` (the same restorer in several precisions, the best first), and gives the fastest as a `Choice`: its
   `engine`, `why` it was chosen and the `failures` of those that could not be used. What it found is remembered in the
@@ -17,7 +15,7 @@ A shape is (N, H, W): images in a batch, their height and width as they arrive; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -86,20 +84,3 @@ def load(model: Model, engine: str = "auto", threads: int = 0, streams: int = 1,
         from derain_ros.engine.tensorrt import TensorRtEngine
         return TensorRtEngine(model, tell)
     raise EngineError(f"{engine}: no such engine; there are {', '.join(ENGINES)}")
-
-
-def load_first(model: Model, names: Sequence[str], shape: Shape, threads: int = 0,
-               tell: Tell | None = None) -> tuple[Engine, tuple[str, ...]]:
-    """The first of the engines called `names` that can be used, ready for `shape`, and why each one before it cannot.
-
-    EngineError with all reasons where none can.
-    """
-    failures: list[str] = []
-    for name in names:
-        try:
-            engine = load(model, name, threads, tell=tell)
-            engine.prepare(shape)
-            return engine, tuple(failures)
-        except EngineError as error:
-            failures.append(f"{name}: {error}")
-    raise EngineError(f"no engine runs {model.name}: {'; '.join(failures)}")

@@ -102,7 +102,7 @@ class Preparation:
         self.engine = None
 
     def _fail(self, reason: str) -> None:
-        self.engine = self._slower
+        self.engine, self.choice = self._slower, None
         self.state = f"failed: {reason}" + (f"; {label(self._slower)} runs instead" if self._slower else "")
 
 

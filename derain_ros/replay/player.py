@@ -8,8 +8,9 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +22,7 @@ from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.child import NodeProcess, transport_environment
 from derain_ros.replay.offline import Progress, keep
 from derain_ros.replay.records import Message, ReplayError, Topic
-from derain_ros.replay.topics import COMPRESSED, IMAGE, INFO, Cameras
+from derain_ros.replay.topics import COMPRESSED, INFO, Cameras
 
 READY_S = 60.0
 SILENCE_S = 1.5
@@ -48,7 +49,7 @@ def play(reader: BagReader, output: Path, cameras: Cameras, config: Config, mode
         raise ReplayError("ROS_AUTOMATIC_DISCOVERY_RANGE is OFF, so that no process finds another; unset it")
     from derain_ros.replay.link import Link
 
-    inputs = _inputs(cameras)
+    inputs = _inputs(cameras, reader.topics)
     packed = any(msgtype == COMPRESSED for _, msgtype in inputs.values())
     config = replace(config, transport="compressed" if packed else "raw")
     with NodeProcess(config, models) as node, Link(list(cameras.images), inputs) as link:
@@ -66,16 +67,17 @@ def play(reader: BagReader, output: Path, cameras: Cameras, config: Config, mode
     return account
 
 
-def _inputs(cameras: Cameras) -> dict[str, tuple[str, str]]:
+def _inputs(cameras: Cameras, topics: Mapping[str, Topic]) -> dict[str, tuple[str, str]]:
     """By topic of the bag: the topic the node listens to, and its type."""
-    kinds = {t.msgtype for t in cameras.images.values()}
+    kinds = {t.msgtype for t in cameras.images.values()} | ({topics[cameras.thermal].msgtype} if cameras.thermal
+                                                           else set())
     if len(kinds) > 1:
-        raise ReplayError("one camera is raw and the other compressed; name topics of one kind, or replay offline")
+        raise ReplayError("one camera is raw and another one compressed; name topics of one kind, or replay offline")
     suffix = "/compressed" if kinds == {COMPRESSED} else ""
     inputs = {t.name: (f"/{camera}/image_raw{suffix}", t.msgtype) for camera, t in cameras.images.items()}
     inputs |= {name: (f"/{camera}/camera_info", INFO) for camera, name in cameras.info.items()}
     if cameras.thermal:
-        inputs[cameras.thermal] = (f"/thermal/image_raw{suffix}", COMPRESSED if suffix else IMAGE)
+        inputs[cameras.thermal] = (f"/thermal/image_raw{suffix}", topics[cameras.thermal].msgtype)
     return inputs
 
 
@@ -248,7 +250,7 @@ def _ahead(reader: BagReader) -> Iterator[Message]:
     stop = threading.Event()
 
     def fill() -> None:
-        for message in reader.messages():
+        for message in chain(reader.messages(), [None]):
             while not stop.is_set():
                 try:
                     waiting.put(message, timeout=0.1)
@@ -257,7 +259,6 @@ def _ahead(reader: BagReader) -> Iterator[Message]:
                     continue
             if stop.is_set():
                 return
-        waiting.put(None)
 
     thread = threading.Thread(target=fill, name="derain reader", daemon=True)
     thread.start()

@@ -41,7 +41,6 @@ def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, 
         if topic not in images:
             what = f"is of type {topics[topic].msgtype}" if topic in topics else "is not in the bag"
             raise ReplayError(f"{topic} {what}; image topics there: {', '.join(sorted(images)) or 'none'}")
-    thermal = thermal or next((n for n in sorted(images, key=_rank) if _words(n) & THERMAL_WORDS), "")
     if named:
         chosen = {camera: images[topic] for camera, topic in named.items()}
     else:
@@ -50,6 +49,10 @@ def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, 
     if not chosen:
         raise ReplayError("no camera found: the bag has no image topic that is neither thermal, depth nor a mask; its "
                           f"topics are {', '.join(sorted(topics)) or 'none'}")
+    if not thermal:  # of the cameras' kind: the node takes all of them raw, or all compressed
+        kinds = {t.msgtype for t in chosen.values()}
+        found = (n for n in sorted(images, key=_rank) if _words(n) & THERMAL_WORDS and images[n].msgtype in kinds)
+        thermal = next(found, "")
     used = {t.name for t in chosen.values()} | {thermal}
     info = {camera: f"{_camera_of(t.name)}/camera_info" for camera, t in chosen.items()}
     return Cameras(chosen, {c: n for c, n in info.items() if n in topics and topics[n].msgtype == INFO}, thermal,

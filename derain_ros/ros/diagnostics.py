@@ -149,9 +149,11 @@ def _source_status(name: str, health: Health, counts: Counter[str], recent: Coun
         level, message, last = STALE, "no frames", None
     troubles = [f"{n} {key}" for key, n in sorted(recent.items())
                 if n and (key in ("lost", "dropped", "unpaired", Action.PASSED_ERROR.value) or key.startswith("bad_"))]
-    if last is not None and last.anomaly is not None and last.alarm:
+    if last is not None and last.alarm:
         level = ALARMS[last.alarm]
-        troubles.insert(0, f"{last.anomaly.kind}, {last.anomaly.coverage:.0%} of the view")
+        # The last frame may have gone on without being judged; the alarm lasts.
+        troubles.insert(0, "affected" if last.anomaly is None
+                        else f"{last.anomaly.kind}, {last.anomaly.coverage:.0%} of the view")
     if troubles:
         level, message = max(level, WARN), f"{message}; {', '.join(troubles)}"
     return DiagnosticStatus(name=name, level=level, message=message, hardware_id=name, values=_values({
@@ -161,9 +163,12 @@ def _source_status(name: str, health: Health, counts: Counter[str], recent: Coun
 
 
 def _seen(last: CameraResult | None) -> dict[str, object]:
-    if last is None or last.anomaly is None:
+    if last is None:
         return {}
-    return {"alarm": last.alarm.name.lower(), "kind": last.anomaly.kind, "score": f"{last.anomaly.score:.3f}",
+    alarm: dict[str, object] = {"alarm": last.alarm.name.lower()}
+    if last.anomaly is None:
+        return alarm
+    return {**alarm, "kind": last.anomaly.kind, "score": f"{last.anomaly.score:.3f}",
             "coverage": f"{last.anomaly.coverage:.4f}", "severity": f"{last.anomaly.severity:.3f}"}
 
 

@@ -58,6 +58,7 @@ class Intake:
         try:
             self.synchronizer.add_thermal(frame_of(message, time.monotonic_ns()))
         except ImageError as error:
+            self._logger.warning(f"{camera}: {error}", throttle_duration_sec=5.0)
             self._statistics.count(camera, f"bad_{error.reason}", "unusable")
 
     def _begun_ns(self, frames: FrameSet, received_ns: int) -> int:

@@ -74,10 +74,11 @@ class DerainNode(LifecycleNode):
         self.statistics = Statistics(self._config.cameras, self._config.thermal)
         self._intake = Intake(self._config, self.statistics, self._put, lambda: self.get_clock().now().nanoseconds,
                               self.get_logger())
-        logging.getLogger("derain_ros").addHandler(self._log_handler)
+        library = logging.getLogger("derain_ros")
+        library.addHandler(self._log_handler)
+        library.setLevel(logging.INFO)  # else Python keeps to itself which engine was taken, and why
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
-        self._apply_parameters([])
         self._anomaly = self.create_lifecycle_publisher(Bool, "~/anomaly", LATCHED,
                                                         event_callbacks=NO_EVENTS_OUT)
         self._status = self.create_lifecycle_publisher(DiagnosticArray, "~/status", 10,

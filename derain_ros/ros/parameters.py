@@ -15,6 +15,8 @@ from rclpy.parameter import Parameter
 
 from derain_ros.config import Config
 
+OF_RCLPY = ("qos_overrides./clock.", "qos_overrides./parameter_events.")
+"""How the parameters begin that rclpy declares by itself, when it wants them."""
 MODELS = "models"
 MODELS_HELP = "Directory with the models and their models.yaml; empty takes the ones that came with the package."
 
@@ -29,7 +31,7 @@ def declare(node: Node) -> Config:
         node.declare_parameter(field.name, _default(field), descriptor(field))
     for name in node._parameter_overrides:
         # ROS 2 says nothing of a name that is written wrongly.
-        if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+        if not node.has_parameter(name) and not name.startswith(OF_RCLPY):
             node.get_logger().warning(f"{name}: there is no such parameter; it is ignored")
     return Config(**{field.name: _value(node.get_parameter(field.name)) for field in fields(Config)})
 

@@ -103,8 +103,6 @@ class Budget:
         self._replaced: Hashable | None = None
         self._since_ns = clock()
         self._lock = threading.Lock()
-        self.misses = 0
-        """Frame sets whose plan did not end in time."""
 
     def learn(self, stage: Hashable, ms: float) -> None:
         """Take in how long a plan or another stage took; a cold start is not to be told."""
@@ -148,10 +146,6 @@ class Budget:
                 return plan
             below = plans[plans.index(plan):]
             return next((p for p in below if (expected := self._expected(p)) and expected <= left), None)
-
-    def miss(self) -> None:
-        """Count a frame set whose plan did not end in time."""
-        self.misses += 1
 
     def _settle(self, plans: Sequence[Hashable], left: float, period_ms: float) -> Hashable | None:
         """The plan to stay with from now on, where so many milliseconds are usual."""

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from derain_ros.config import Config
 from derain_ros.frame import Alarm, Anomaly
 
+GAP_NS = 10_000_000_000
+"""Time without frames that no hold time counts over."""
 STAYS_SEVERE = 0.8
 """Share of the severity that raised the alarm under which it falls again."""
 
@@ -22,11 +24,11 @@ class Flag:
 
     def update(self, value: float, stamp_ns: int, on: float, off: float, on_hold_s: float, off_hold_s: float) -> bool:
         """The flag after a frame: up after `on_hold_s` of values from `on` up, down after `off_hold_s` of less than
-        `off`. Where stamps jump back, the flag stays as it is and the hold time starts again."""
+        `off`. Where stamps jump back, or GAP_NS ahead, the flag stays as it is and the hold time starts again."""
         contrary = value < off if self.raised else value >= on
         if not contrary:
             self._since_ns = None
-        elif self._since_ns is None or stamp_ns < self._last_ns:
+        elif self._since_ns is None or not 0 <= stamp_ns - self._last_ns <= GAP_NS:
             self._since_ns = stamp_ns
         self._last_ns = stamp_ns
         hold_s = off_hold_s if self.raised else on_hold_s

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from derain_ros.frame import Frame
-from derain_ros.runtime.encoding import bits_used
+from derain_ros.runtime.encoding import WIDE, bits_used
 
 RISES_AFTER_NS = 300_000_000
 FALLS_AFTER_NS = 60_000_000_000
@@ -22,7 +22,7 @@ class Depth:
 
     def apply(self, frame: Frame) -> Frame:
         """A 16-bit frame with the `bits` of its camera; any other as it is. Time is that of the stamps."""
-        if frame.encoding != "mono16":
+        if frame.encoding not in WIDE:
             return frame
         used = bits_used(frame.image)
         if not self.bits:

@@ -9,8 +9,11 @@ import numpy as np
 
 from derain_ros.frame import Frame
 
-PIXELS = {"mono8": ("u1", 1), "8UC1": ("u1", 1), "mono16": ("<u2", 1), "rgb8": ("u1", 3), "bgr8": ("u1", 3)}
+PIXELS = {"mono8": ("u1", 1), "8UC1": ("u1", 1), "mono16": ("<u2", 1), "16UC1": ("<u2", 1), "rgb8": ("u1", 3),
+          "bgr8": ("u1", 3)}
 """Data type and channels of a pixel, by encoding."""
+WIDE = ("mono16", "16UC1")
+"""Encodings of 16 bits."""
 CHANNELS = {encoding: channels for encoding, (_, channels) in PIXELS.items()}
 """Channels of what the network takes, by encoding."""
 HOT_PIXELS = 0.001
@@ -42,7 +45,7 @@ def to_grey(frame: Frame) -> np.ndarray:
         return cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)
     if frame.encoding == "bgr8":
         return cv2.cvtColor(frame.image, cv2.COLOR_BGR2GRAY)
-    if frame.encoding == "mono16":
+    if frame.encoding in WIDE:
         return np.minimum(frame.image >> _spare_bits(frame), 255).astype(np.uint8)
     return frame.image
 
@@ -62,7 +65,7 @@ def from_network(restored: np.ndarray, frame: Frame) -> Frame:
         image = cv2.cvtColor(restored, cv2.COLOR_RGB2BGR)
     elif frame.encoding == "rgb8":
         image = np.ascontiguousarray(restored)
-    elif frame.encoding == "mono16":
+    elif frame.encoding in WIDE:
         # The network's change goes to the eight upper bits; those under them are the frame's own, so that a pixel
         # that the network left alone keeps its exact value, be it brighter than the network can see.
         change = (restored[..., 0].astype(np.int32) - to_grey(frame)) << _spare_bits(frame)

@@ -56,8 +56,8 @@ def frame_unread(message: Any, received_ns: int = 0) -> Received:
 def _viewed(message: Any, received_ns: int) -> Received:
     """The frame of a raw image: a view of its data, rows padded as `step` says.
 
-    Takes mono8, 8UC1, rgb8, bgr8 and little-endian mono16; anything else raises ImageError, whose reason is the first
-    that applies of empty, truncated, unknown_encoding and big_endian.
+    Takes mono8, 8UC1, rgb8, bgr8 and little-endian mono16 or 16UC1; anything else raises ImageError, whose reason is
+    the first that applies of empty, truncated, unknown_encoding and big_endian.
     """
     name = f"image {message.width}x{message.height} {message.encoding!r} of {message.header.frame_id!r}"
     if not (message.height and message.width and len(message.data)):

@@ -140,6 +140,8 @@ class Pipeline:
         lanes = [*self._lanes.values(), *self._hung]
         while (busy := any(lane.busy_ms for lane in lanes)) and time.monotonic() < until:
             time.sleep(0.01)
+        # All that refers to this pipeline: its networks are to go with it, not when Python next looks for cycles.
+        self._detector = self._dispatch = self._joiner = None
         return done and not busy
 
     def published(self) -> None:
@@ -161,7 +163,10 @@ class Pipeline:
                 views = detector.views(images)
                 anomalies = self._lanes["detect"].run(partial(detector.judge, views, config.on_score), left_ms())
             except Late as late:
-                return self._overrun(run, f"detection did not end within the budget{_reason(late)}")
+                return run.passed(Action.PASSED_BUDGET, f"detection did not end within the budget{_reason(late)}")
+            except EngineError as error:
+                self._replace_detector(detector, error)
+                raise
             if len(anomalies) == 2:
                 anomalies = seen_by_one_eye(views, anomalies, config.on_score)
         run.anomalies = dict(zip(run.frames, anomalies, strict=True))
@@ -203,12 +208,13 @@ class Pipeline:
             except Late:
                 # Waking up late, as under load, is part of what publishing takes.
                 self._ended_ns = due_ns
-                return self._overrun(run, "restoring did not end within the budget")
+                return run.passed(Action.PASSED_BUDGET, "restoring did not end within the budget")
             except EngineError as error:
                 dispatch.retire(choice, error)
                 raise
         if left_ms() < 0:
-            return self._overrun(run, f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
+            return run.passed(Action.PASSED_BUDGET,
+                              f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
         return run.restored(restored, replace(choice, temporal={}) if failure else choice, failure)
 
     def _left_ms(self, run: Run) -> float:
@@ -275,10 +281,6 @@ class Pipeline:
             self.budget.learn(choice.key, spent_ms)
         return restored, "" if joining is None else joining.failure
 
-    def _overrun(self, run: Run, detail: str) -> Result:
-        self.budget.miss()
-        return run.passed(Action.PASSED_BUDGET, detail)
-
     def _watch(self, dispatch: Dispatch) -> None:
         """Give up networks that hang: their threads cannot be ended, but nothing needs to wait for them."""
         for stage, lane in self._lanes.items():
@@ -294,16 +296,28 @@ class Pipeline:
                 if self._joiner is not None:
                     self._joiner.forget()
             else:
-                self._detector, self.state = None, f"loading: {what}"
-                threading.Thread(target=self._reload, name="derain reload", daemon=True).start()
+                self._reload(what, self.config)
             self._log(f"{what} and is loaded anew" if len(self._hung) <= HANGS else self.state)
 
-    def _reload(self) -> None:
-        try:
-            self.load()
-        except Exception as error:
-            self.state = f"failed: {error}"
-            self._log(f"the detector cannot be loaded anew: {error}")
+    def _replace_detector(self, detector: Detector, error: EngineError) -> None:
+        """Take ONNX Runtime on the processor, as restorers do, where another engine fails while it runs."""
+        if detector.engine.name != "onnxruntime" and self._detector is detector:
+            self._reload(f"{detector.engine.name}: {error}; ONNX Runtime on the processor takes over",
+                         replace(self.config, engine="onnxruntime"))
+
+    def _reload(self, why: str, config: Config) -> None:
+        """Load the detector anew by these settings in a thread of its own; until then frames are passed on."""
+        self._detector, self.state = None, f"loading: {why}"
+
+        def work() -> None:
+            try:
+                self._load(config, self._manifest or Manifest.load())
+                self.state = "ready"
+            except Exception as error:
+                self.state = f"failed: {error}"
+                self._log(f"the detector cannot be loaded anew: {error}")
+
+        threading.Thread(target=work, name="derain reload", daemon=True).start()
 
     def _log(self, what: str, error: BaseException | None = None) -> None:
         if what not in self._logged and len(self._logged) < MESSAGES_LOGGED:

@@ -10,6 +10,8 @@ from derain_ros.frame import Frame, FrameSet
 
 DEPTH = 4
 """Frames of one camera that wait for their counterparts at the most."""
+LATE = 1.5
+"""Times what lay between a camera's last two frames after which the next one is late."""
 
 
 class Synchronizer:
@@ -17,17 +19,17 @@ class Synchronizer:
 
     Thermal frames are attached to a set where one is near enough; no set waits for them. A frame is given up, and
     handed to `given_up` with its camera's name, as soon as no counterpart can come any more: a camera's stamps only
-    rise, and a camera that was silent for DEPTH frames of the others is not waited for until it sends again.
+    rise, and a camera that was silent for DEPTH frames of the others, and longer than between its own, is not waited
+    for until it sends again.
     """
 
     def __init__(self, cameras: Sequence[str], pair_tolerance_ns: int, thermal_tolerance_ns: int,
                  given_up: Callable[[str, Frame], None] | None = None) -> None:
         self.pair_tolerance_ns = pair_tolerance_ns
         self.thermal_tolerance_ns = thermal_tolerance_ns
-        self.dropped = 0
-        """Frames that were given up because no counterpart came."""
         self._waiting: dict[str, deque[Frame]] = {camera: deque() for camera in cameras}
         self._last_ns: dict[str, int] = {}
+        self._due_ns: dict[str, int] = {}
         self._silent_for = dict.fromkeys(cameras, 0)
         self._given_up = given_up
         self._thermal: deque[Frame] = deque(maxlen=DEPTH)
@@ -41,6 +43,8 @@ class Synchronizer:
             raise ValueError(f"{camera}: no such camera; there are {', '.join(self._waiting)}")
         if frame.stamp_ns < self._last_ns.get(camera, frame.stamp_ns):
             self.clear()
+        if camera in self._last_ns:
+            self._due_ns[camera] = frame.stamp_ns + round(LATE * (frame.stamp_ns - self._last_ns[camera]))
         self._last_ns[camera] = frame.stamp_ns
         self._silent_for = {name: frames + 1 for name, frames in self._silent_for.items()} | {camera: 0}
         self._waiting[camera].append(frame)
@@ -69,6 +73,7 @@ class Synchronizer:
             while queue:
                 self._give_up(name)
         self._last_ns.clear()
+        self._due_ns.clear()
 
     def _give_up_hopeless(self) -> None:
         """Give up, oldest first, the frames whose counterpart cannot come, and those in excess of DEPTH."""
@@ -82,12 +87,12 @@ class Synchronizer:
         if any(abs(counterpart.stamp_ns - frame.stamp_ns) <= self.pair_tolerance_ns
                for counterpart in self._waiting[other]):
             return False
-        silent = self._silent_for[other] > DEPTH * (len(self._waiting) - 1)
+        silent = (self._silent_for[other] > DEPTH * (len(self._waiting) - 1)
+                  and frame.stamp_ns > self._due_ns.get(other, 0))
         return silent or self._last_ns.get(other, frame.stamp_ns) > frame.stamp_ns + self.pair_tolerance_ns
 
     def _give_up(self, camera: str) -> None:
         frame = self._waiting[camera].popleft()
-        self.dropped += 1
         if self._given_up is not None:
             self._given_up(camera, frame)
 

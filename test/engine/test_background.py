@@ -76,6 +76,7 @@ def test_an_engine_that_fails_later_is_retired(manifest: Manifest, steps: Steps,
     slower = preparation.engine
     assert slower is not None and slower is not best
     assert "the GPU fell off the bus" in preparation.state and "takes over" in caplog.text
+    assert preparation.failed and not preparation.ready, "what has failed is to be told"
     preparation.retire(EngineError("again"))
     assert preparation.engine is slower
 

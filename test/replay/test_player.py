@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +20,9 @@ from derain_ros.replay import player
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.child import NodeProcess
-from derain_ros.replay.player import _Recorder, _Session, play
+from derain_ros.replay.player import AHEAD, _ahead, _inputs, _Recorder, _Session, play
 from derain_ros.replay.records import Message, ReplayError, Topic
-from derain_ros.replay.topics import choose
+from derain_ros.replay.topics import COMPRESSED, IMAGE, choose
 from derain_ros.runtime.messages import frame_of
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -178,3 +178,25 @@ def test_a_disk_that_keeps_up_may_be_given_any_amount(tmp_path: Path, monkeypatc
             # The one before is written, but may still be counted.
             made.put(Message("/flag", k, bytes(400)))
             assert turn.acquire(timeout=60)
+
+
+def test_a_thermal_camera_of_another_form_than_the_cameras_is_refused() -> None:
+    topics = {"/left/image_raw": Topic("/left/image_raw", IMAGE, 5), "/ir": Topic("/ir", COMPRESSED, 5)}
+    cameras = choose(topics, {"left": "/left/image_raw"}, "/ir")
+    with pytest.raises(ReplayError, match="one camera is raw and another one compressed"):
+        _inputs(cameras, topics)
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 40])
+def test_reading_ahead_ends_whenever_it_is_given_up(more: int) -> None:
+    class Bag:
+        def messages(self) -> Iterator[Message]:
+            return iter([Message("/t", n, b"") for n in range(1 + AHEAD + more)])
+
+    ahead = _ahead(Bag())  # type: ignore[arg-type]  # all that it is asked for
+    next(ahead)
+    time.sleep(0.1)  # until it waits for room
+    ended = threading.Thread(target=ahead.close, daemon=True)
+    ended.start()
+    ended.join(5)
+    assert not ended.is_alive()

@@ -27,6 +27,13 @@ def test_left_and_right_are_found() -> None:
     assert cameras.unused == []
 
 
+def test_a_thermal_camera_of_another_form_is_left_out() -> None:
+    cameras = choose(bag("/left/image_raw/compressed", "/right/image_raw/compressed", "/thermal/image_raw"))
+    assert cameras.thermal == "" and cameras.unused == ["/thermal/image_raw"]
+    cameras = choose(bag("/left/image_raw", "/right/image_raw", "/thermal/image_raw/compressed", "/ir/image_raw"))
+    assert cameras.thermal == "/ir/image_raw"
+
+
 def test_left_is_left_however_it_sorts() -> None:
     assert found("/a_right/image_raw", "/z/Left/image_raw", "/z/Right/image_raw") == {
         "left": "/z/Left/image_raw", "right": "/z/Right/image_raw"}

@@ -143,3 +143,13 @@ def test_trouble_does_not_hide_a_severe_alarm(statistics: Statistics) -> None:
     statistics.count("left", "received", "lost")
     left = report(statistics)["robot/derain: left"]
     assert left.level == ERROR and "1 lost" in left.message and "dirt" in left.message
+
+
+def test_an_alarm_lasts_while_frames_go_on_without_being_judged(statistics: Statistics) -> None:
+    frame = Frame(np.zeros((4, 4), np.uint8))
+    late = CameraResult(frame, Action.PASSED_BUDGET, np.zeros((4, 4), np.uint8), None, alarm=Alarm.SEVERE)
+    statistics.count("left", "received", "published", "passed_budget")
+    statistics.see(Result({"left": late}, "passthrough", True, {}))
+    told = report(statistics)["robot/derain: left"]
+    assert told.level == ERROR and "affected" in told.message
+    assert values(told)["alarm"] == "severe" and "score" not in values(told)

@@ -315,8 +315,10 @@ def test_what_the_library_logs_reaches_the_log_of_ros(start: Start) -> None:
     bench.node.create_subscription(Log, "/rosout", lines.append, 100)
     wait_for(lambda: bench.node.count_publishers("/rosout"), "/rosout")
     logging.getLogger("derain_ros.runtime").warning("a word of warning")
-    wait_for(lambda: [line for line in lines if line.msg == "a word of warning" and line.name == "derain"
-                      and line.level == Log.WARN], "the message")
+    logging.getLogger("derain_ros.engine").info("which engine, and why")
+    for text, level in (("a word of warning", Log.WARN), ("which engine, and why", Log.INFO)):
+        wait_for(lambda text=text, level=level: [line for line in lines if line.msg == text and line.name == "derain"
+                                                 and line.level == level], text)
 
 
 def test_a_frame_set_that_cannot_be_published_ends_nothing(start: Start) -> None:

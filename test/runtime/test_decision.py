@@ -5,7 +5,7 @@ import pytest
 
 from derain_ros.config import Config
 from derain_ros.frame import Alarm, Anomaly
-from derain_ros.runtime.decision import Decision, Flag
+from derain_ros.runtime.decision import GAP_NS, Decision, Flag
 
 CONFIG = Config(on_score=0.6, off_score=0.4, on_hold_s=0.2, off_hold_s=1.0)
 SECOND = 1_000_000_000
@@ -59,6 +59,12 @@ def test_time_that_jumps_back_starts_the_hold_time_again(start: float) -> None:
     # Up, it stays up over the jump and falls a full hold time after it.
     assert feed(flag, (start - 59, 0.0), (start - 100, 0.0), (start - 99.5, 0.0), (start - 99, 0.0)) \
         == [True, True, True, False]
+
+
+def test_no_hold_time_counts_over_a_gap() -> None:
+    late = GAP_NS / SECOND + 0.1
+    assert feed(Flag(), (0.0, 0.9), (late, 0.9), (late + 0.1, 0.9), (late + 0.2, 0.9)) == [False] * 3 + [True]
+    assert feed(raised(), (0.1, 0.0), (late + 0.1, 0.0), (late + 1.0, 0.0), (late + 1.1, 0.0)) == [True] * 3 + [False]
 
 
 def test_changed_thresholds_count_from_the_next_frame_on() -> None:

@@ -54,10 +54,14 @@ def test_grey_of_grey_is_a_view() -> None:
     assert np.shares_memory(to_grey(Frame(GREY)), GREY) and np.shares_memory(to_network(Frame(GREY)), GREY)
 
 
+@pytest.mark.parametrize("encoding", ["mono16", "16UC1"])
 @pytest.mark.parametrize(("peak", "shift"), [(0, 0), (255, 0), (256, 2), (1023, 2), (4095, 4), (65535, 8)])
-def test_sixteen_bits_are_shifted_by_what_their_depth_needs(peak: int, shift: int) -> None:
-    image = np.array([[peak, peak // 3, 0]], np.uint16)
-    assert to_grey(Frame(image, "mono16")).tolist() == [[value >> shift for value in image[0].tolist()]]
+def test_sixteen_bits_are_shifted_by_what_their_depth_needs(peak: int, shift: int, encoding: str) -> None:
+    frame = Frame(np.array([[peak, peak // 3, 0]], np.uint16), encoding)
+    check(frame)
+    assert to_grey(frame).tolist() == [[value >> shift for value in frame.image[0].tolist()]]
+    back = from_network(to_network(frame), frame)
+    assert back.encoding == encoding and np.array_equal(back.image, frame.image)
 
 
 def test_hot_pixels_do_not_darken_what_the_network_sees_and_keep_their_value() -> None:

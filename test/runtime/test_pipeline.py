@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,10 +75,10 @@ class FakePreparation:
 
 
 class FakeEngine:
-    name, device, precision, streams = "fake", "nowhere", "fp32", 1
+    device, precision, streams = "nowhere", "fp32", 1
 
-    def __init__(self, world: World, model: Model) -> None:
-        self.world, self.model = world, model
+    def __init__(self, world: World, model: Model, name: str = "onnxruntime") -> None:
+        self.world, self.model, self.name = world, model, name
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         world, name = self.world, self.model.name
@@ -249,7 +251,7 @@ def test_what_does_not_fit_the_budget_is_passed_on_with_the_detectors_mask(make:
     assert actions(result) == [Action.PASSED_BUDGET] * 2 and passed_on(result, frames)
     # 2 ms are set aside for publishing.
     assert result.detail == "restoring takes about 30 ms, 17 ms are left" and result.plan == "passthrough"
-    assert result.left_ms == 17.0 and "restore" not in result.stage_ms and pipeline.budget.misses == 0
+    assert result.left_ms == 17.0 and "restore" not in result.stage_ms
     assert result.cameras["left"].mask[:, :14].all() and not result.cameras["right"].mask.any()
 
 
@@ -262,9 +264,8 @@ def test_a_restoration_that_overran_is_not_published_and_it_recovers(make: Calla
     frames = pair(WET, WET)
     result = pipeline.process(frames)
     assert actions(result) == [Action.PASSED_BUDGET] * 2 and passed_on(result, frames)
-    assert result.detail == "restoring took 80 ms and ended after the budget" and pipeline.budget.misses == 1
+    assert result.detail == "restoring took 80 ms and ended after the budget"
     assert actions(pipeline.process(pair(WET, WET))) == [Action.PASSED_BUDGET] * 2
-    assert pipeline.budget.misses == 1
     world.restore_ms["balanced"] = 30.0
     world.clock.wait(4001)
     assert actions(pipeline.process(pair(WET, WET))) == [Action.RESTORED] * 2
@@ -634,7 +635,7 @@ def test_a_network_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[.
     for _ in range(3):
         result = pipeline.process(frames)
         assert actions(result) == [Action.PASSED_BUDGET] * 2 and passed_on(result, frames), result.detail
-    assert "has not ended after" in result.detail and pipeline.budget.misses >= 1
+    assert "has not ended after" in result.detail
     monkeypatch.setattr(pipeline_module, "HANG_S", 0.0)
     pipeline.process(frames)
     monkeypatch.setattr(pipeline_module, "HANG_S", 60.0)
@@ -718,6 +719,43 @@ def test_where_an_engine_does_not_take_the_detector_another_does(manifest: Manif
     pipeline = Pipeline(Config(engine="tensorrt"), manifest, world.clock)
     pipeline.load()
     assert asked == ["tensorrt", "onnxruntime"] and pipeline.state == "ready"
+
+
+def test_a_detector_whose_engine_fails_as_it_runs_is_replaced(manifest: Manifest, world: World,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(FakeEngine):
+        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            if broken:
+                raise EngineError("CUDA fails: an illegal memory access")
+            return super().run(image)
+
+    def load(model: Model, engine: str, threads: int) -> FakeEngine:
+        return (FakeEngine if engine == "onnxruntime" else Failing)(world, model, engine)
+
+    broken: list[bool] = []
+    monkeypatch.setattr(models_module, "load", load)
+    pipeline = Pipeline(Config(engine="tensorrt"), manifest, world.clock)
+    pipeline.load()
+    assert actions(pipeline.process(pair(WET, WET))) == [Action.RESTORED] * 2
+    broken.append(True)
+    failed = pipeline.process(pair(WET, WET))
+    assert actions(failed) == [Action.PASSED_ERROR] * 2 and "illegal memory access" in failed.detail
+    assert wait_for(lambda: pipeline.state == "ready")
+    assert actions(pipeline.process(pair(WET, WET))) == [Action.RESTORED] * 2
+    assert pipeline.engines[0].name == "onnxruntime"
+
+
+def test_its_networks_go_with_a_pipeline_that_is_closed(make: Callable[..., Pipeline]) -> None:
+    pipeline = make()
+    pipeline.process(pair(WET, WET))
+    engines = [weakref.ref(engine) for engine in pipeline.engines]
+    assert len(engines) >= 2 and pipeline.close(10.0)
+    gc.disable()
+    try:
+        del pipeline
+        assert [engine() for engine in engines] == [None] * len(engines)
+    finally:
+        gc.enable()
 
 
 def test_a_frame_set_that_is_late_is_told(make: Callable[..., Pipeline], world: World) -> None:

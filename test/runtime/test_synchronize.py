@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,20 +13,34 @@ MS = 1_000_000
 IMAGE = np.zeros((1, 1), np.uint8)
 
 
+class Counted(Synchronizer):
+    """Counts what is given up."""
+
+    def __init__(self, cameras: list[str], pair_ns: int, thermal_ns: int,
+                 given_up: Callable[[str, Frame], None] = lambda name, frame: None) -> None:
+        self.dropped = 0
+
+        def count(name: str, frame: Frame) -> None:
+            self.dropped += 1
+            given_up(name, frame)
+
+        super().__init__(cameras, pair_ns, thermal_ns, count)
+
+
 def frame(at_ms: float) -> Frame:
     return Frame(IMAGE, stamp_ns=round(at_ms * MS))
 
 
 @pytest.fixture
-def stereo() -> Synchronizer:
-    return Synchronizer(["left", "right"], 5 * MS, 100 * MS)
+def stereo() -> Counted:
+    return Counted(["left", "right"], 5 * MS, 100 * MS)
 
 
 def stamps(frames: FrameSet | None) -> dict[str, float] | None:
     return None if frames is None else {name: f.stamp_ns / MS for name, f in frames.frames.items()}
 
 
-def test_a_pair_comes_out_in_the_order_of_the_cameras_with_its_time_of_arrival(stereo: Synchronizer) -> None:
+def test_a_pair_comes_out_in_the_order_of_the_cameras_with_its_time_of_arrival(stereo: Counted) -> None:
     before = time.monotonic_ns()
     left, right = frame(100), frame(103)
     assert stereo.add("right", right) is None
@@ -36,7 +51,7 @@ def test_a_pair_comes_out_in_the_order_of_the_cameras_with_its_time_of_arrival(s
     assert stereo.dropped == 0
 
 
-def test_the_tolerance_is_inclusive(stereo: Synchronizer) -> None:
+def test_the_tolerance_is_inclusive(stereo: Counted) -> None:
     stereo.add("left", frame(100))
     assert stereo.add("right", frame(105)) is not None
     stereo.add("left", frame(200))
@@ -44,12 +59,12 @@ def test_the_tolerance_is_inclusive(stereo: Synchronizer) -> None:
 
 
 def test_one_camera_alone_needs_no_counterpart() -> None:
-    mono = Synchronizer(["front"], 0, 0)
+    mono = Counted(["front"], 0, 0)
     assert [stamps(mono.add("front", frame(t))) for t in (1, 2, 2)] == [{"front": 1}, {"front": 2}, {"front": 2}]
     assert mono.dropped == 0
 
 
-def test_the_nearest_is_taken_and_what_is_older_is_dropped(stereo: Synchronizer) -> None:
+def test_the_nearest_is_taken_and_what_is_older_is_dropped(stereo: Counted) -> None:
     for at in (0, 50, 97, 101):
         assert stereo.add("left", frame(at)) is None
     assert stamps(stereo.add("right", frame(100))) == {"left": 101, "right": 100}
@@ -58,7 +73,7 @@ def test_the_nearest_is_taken_and_what_is_older_is_dropped(stereo: Synchronizer)
     assert stereo.add("right", frame(100.5)) is None
 
 
-def test_newer_frames_stay_for_the_next_pair(stereo: Synchronizer) -> None:
+def test_newer_frames_stay_for_the_next_pair(stereo: Counted) -> None:
     for at in (0, 50, 100):
         stereo.add("left", frame(at))
     assert [stamps(stereo.add("right", frame(at))) for at in (0, 50, 100)] \
@@ -66,7 +81,7 @@ def test_newer_frames_stay_for_the_next_pair(stereo: Synchronizer) -> None:
     assert stereo.dropped == 0
 
 
-def test_a_lost_frame_costs_only_its_pair(stereo: Synchronizer) -> None:
+def test_a_lost_frame_costs_only_its_pair(stereo: Counted) -> None:
     pairs = []
     for at in range(0, 500, 50):
         pairs.append(stereo.add("left", frame(at)))
@@ -78,7 +93,7 @@ def test_a_lost_frame_costs_only_its_pair(stereo: Synchronizer) -> None:
 
 def test_a_silent_camera_is_waited_for_only_so_long() -> None:
     given_up: list[tuple[str, float]] = []
-    stereo = Synchronizer(["left", "right"], 5 * MS, 0, lambda name, f: given_up.append((name, f.stamp_ns / MS)))
+    stereo = Counted(["left", "right"], 5 * MS, 0, lambda name, f: given_up.append((name, f.stamp_ns / MS)))
     for at in range(0, DEPTH * 50, 50):
         stereo.add("left", frame(at))
     assert given_up == []
@@ -92,7 +107,7 @@ def test_a_silent_camera_is_waited_for_only_so_long() -> None:
     assert stamps(stereo.add("right", frame(50 * 1000))) == {"left": 50_000, "right": 50_000}
 
 
-def test_cameras_that_never_meet_do_not_fill_the_memory(stereo: Synchronizer) -> None:
+def test_cameras_that_never_meet_do_not_fill_the_memory(stereo: Counted) -> None:
     for at in range(1000):
         stereo.add("left", frame(at * 50))
         stereo.add("right", frame(at * 50 + 20))
@@ -100,14 +115,14 @@ def test_cameras_that_never_meet_do_not_fill_the_memory(stereo: Synchronizer) ->
     assert sum(len(queue) for queue in stereo._waiting.values()) + stereo.dropped == 2000
 
 
-def test_a_camera_whose_clock_lags_does_not_fill_the_memory(stereo: Synchronizer) -> None:
+def test_a_camera_whose_clock_lags_does_not_fill_the_memory(stereo: Counted) -> None:
     for at in range(1000):
         stereo.add("left", frame(at * 50 + 1000))
         stereo.add("right", frame(at * 50))
     assert stereo.dropped == 2000 - DEPTH
 
 
-def test_a_slow_camera_may_lag_by_as_many_frames_as_wait(stereo: Synchronizer) -> None:
+def test_a_slow_camera_may_lag_by_as_many_frames_as_wait(stereo: Counted) -> None:
     for at in range(DEPTH):
         stereo.add("left", frame(at * 50))
     assert [stamps(stereo.add("right", frame(at * 50))) for at in range(DEPTH)] \
@@ -116,7 +131,7 @@ def test_a_slow_camera_may_lag_by_as_many_frames_as_wait(stereo: Synchronizer) -
 
 def test_a_frame_is_given_up_as_soon_as_no_counterpart_can_come() -> None:
     given_up: list[tuple[str, float]] = []
-    stereo = Synchronizer(["left", "right"], 5 * MS, 0, lambda name, f: given_up.append((name, f.stamp_ns / MS)))
+    stereo = Counted(["left", "right"], 5 * MS, 0, lambda name, f: given_up.append((name, f.stamp_ns / MS)))
     stereo.add("left", frame(100))
     stereo.add("right", frame(105.5))
     assert given_up == [("left", 100)]
@@ -129,7 +144,7 @@ def test_every_frame_comes_out_or_is_given_up() -> None:
     for _ in range(200):
         given_up: list[Frame] = []
         cameras = ["a", "b", "c"][:rng.integers(1, 4)]
-        synchronizer = Synchronizer(cameras, 5 * MS, 0, lambda name, f, into=given_up: into.append(f))
+        synchronizer = Counted(cameras, 5 * MS, 0, lambda name, f, into=given_up: into.append(f))
         sent, paired = 0, 0
         for at in range(0, 2000, 50):
             for camera in rng.permutation(cameras):
@@ -142,7 +157,7 @@ def test_every_frame_comes_out_or_is_given_up() -> None:
 
 
 def test_three_cameras_must_all_be_within_the_tolerance() -> None:
-    three = Synchronizer(["a", "b", "c"], 5 * MS, 0)
+    three = Counted(["a", "b", "c"], 5 * MS, 0)
     three.add("a", frame(0))
     three.add("b", frame(8))
     assert three.add("c", frame(4)) is None
@@ -152,14 +167,14 @@ def test_three_cameras_must_all_be_within_the_tolerance() -> None:
 
 
 def test_with_three_cameras_a_partner_that_has_come_is_not_given_up() -> None:
-    three = Synchronizer(["a", "b", "c"], 5 * MS, 0)
+    three = Counted(["a", "b", "c"], 5 * MS, 0)
     for camera, at in (("a", 0), ("b", 0), ("b", 50), ("a", 50)):
         assert three.add(camera, frame(at)) is None
     assert [stamps(three.add("c", frame(at))) for at in (0, 50)] == [{"a": t, "b": t, "c": t} for t in (0, 50)]
     assert three.dropped == 0
 
 
-def test_a_jump_back_clears_what_waits(stereo: Synchronizer) -> None:
+def test_a_jump_back_clears_what_waits(stereo: Counted) -> None:
     for at in (10_000, 10_050):
         stereo.add("left", frame(at))
     assert stereo.add("left", frame(0)) is None
@@ -170,7 +185,7 @@ def test_a_jump_back_clears_what_waits(stereo: Synchronizer) -> None:
     assert stamps(stereo.add("right", frame(50))) == {"left": 50, "right": 50}
 
 
-def test_a_jump_back_of_both_cameras_is_one_jump(stereo: Synchronizer) -> None:
+def test_a_jump_back_of_both_cameras_is_one_jump(stereo: Counted) -> None:
     for camera in ("left", "right", "left", "right"):
         frames = stereo.add(camera, frame(10_000))
     assert frames is not None
@@ -179,7 +194,7 @@ def test_a_jump_back_of_both_cameras_is_one_jump(stereo: Synchronizer) -> None:
     assert stereo.dropped == 0
 
 
-def test_after_a_jump_back_old_frames_never_pair_with_new_ones(stereo: Synchronizer) -> None:
+def test_after_a_jump_back_old_frames_never_pair_with_new_ones(stereo: Counted) -> None:
     stereo.add("left", frame(100))
     stereo.add("right", frame(100))
     stereo.add("left", frame(150))
@@ -187,7 +202,7 @@ def test_after_a_jump_back_old_frames_never_pair_with_new_ones(stereo: Synchroni
     assert stereo.add("right", frame(150)) is None
 
 
-def test_thermal_is_attached_where_it_is_near_and_never_waited_for(stereo: Synchronizer) -> None:
+def test_thermal_is_attached_where_it_is_near_and_never_waited_for(stereo: Counted) -> None:
     def pair(at: float) -> Frame | None:
         stereo.add("left", frame(at))
         frames = stereo.add("right", frame(at))
@@ -205,7 +220,7 @@ def test_thermal_is_attached_where_it_is_near_and_never_waited_for(stereo: Synch
     assert pair(250) is None
 
 
-def test_thermal_that_jumps_back_starts_anew(stereo: Synchronizer) -> None:
+def test_thermal_that_jumps_back_starts_anew(stereo: Counted) -> None:
     stereo.add_thermal(frame(5000))
     again = frame(10)
     stereo.add_thermal(again)
@@ -217,6 +232,28 @@ def test_thermal_that_jumps_back_starts_anew(stereo: Synchronizer) -> None:
     assert frames is not None and frames.thermal is None
 
 
-def test_an_unknown_camera_is_told(stereo: Synchronizer) -> None:
+def test_an_unknown_camera_is_told(stereo: Counted) -> None:
     with pytest.raises(ValueError, match="top: no such camera; there are left, right"):
         stereo.add("top", frame(0))
+
+
+@pytest.mark.parametrize("first", ["left", "right"])
+def test_a_slow_camera_is_waited_for_as_long_as_it_is_slow(first: str) -> None:
+    stereo = Counted(["left", "right"], 5 * MS, 0)
+    pairs = 0
+    for n in range(600):  # 60 Hz beside 10 Hz
+        due = ["left", "right"] if n % 6 == 0 else ["left"]
+        for camera in sorted(due, reverse=first == "right"):
+            pairs += stereo.add(camera, frame(n * 1000 / 60)) is not None
+    assert pairs >= 99, "how slow it is, is known from its second frame on"
+
+
+def test_a_slow_camera_that_falls_silent_is_not_waited_for(stereo: Counted) -> None:
+    for at in (0, 100):
+        stereo.add("right", frame(at))
+    assert stereo.add("left", frame(100)) is not None
+    waited = []
+    for at in range(110, 400, 10):
+        stereo.add("left", frame(at))
+        waited.append(len(stereo._waiting["left"]))
+    assert max(waited[:10]) == DEPTH and waited[-1] == 0
