@@ -29,7 +29,7 @@ class OpenVinoEngine:
     """One model in OpenVINO, compiled for the shapes it is run on; see `derain_ros.engine.Engine`.
 
     Restorers run in bf16 where the processor multiplies in it and in fp16 on a GPU: twice as fast as fp32, and on real
-    rain 0.001 dB worse. Detectors and temporal filters stay in fp32: for it the thresholds of the former were chosen,
+    drops 0.003 dB worse. Detectors and temporal filters stay in fp32: for it the thresholds of the former were chosen,
     and errors would add up in the memory of the latter.
     """
 

@@ -47,10 +47,12 @@ def test_a_node_does_not_start_with_a_bad_value(context: Any, values: dict[str, 
 
 
 def test_a_parameter_that_is_not_there_is_warned_of(context: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    node = declared(context, budget=100, **{"qos_overrides./clock.subscription.depth": 1})
+    vain = "qos_overrides./left/image_raw.subscription.reliability"
+    node = declared(context, budget=100, **{"qos_overrides./clock.subscription.depth": 1, vain: "reliable"})
     node.destroy_node()
     told = capfd.readouterr().err
-    assert "budget: there is no such parameter" in told and "qos_overrides" not in told
+    assert "budget: there is no such parameter" in told and f"{vain}: there is no such parameter" in told
+    assert "/clock" not in told
 
 
 def test_a_whole_number_will_do_for_a_real_one(context: Any) -> None:
