@@ -19,6 +19,8 @@ CELL = 2
 """Pixels of the half-size images, along each side, to a cell of the network's grid."""
 MEMORY = 4
 """Planes of the glass's memory."""
+COVERED = -0.2
+"""Mask logit from which a pixel counts as covered."""
 
 
 class Weights(NamedTuple):

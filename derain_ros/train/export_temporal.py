@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from derain_ros.nets.fast import RECONSTRUCTED
-from derain_ros.nets.temporal import CELL, MEMORY, TemporalFilter
+from derain_ros.nets.temporal import CELL, COVERED, MEMORY, TemporalFilter
 from derain_ros.train import checkpoint as checkpoints
 from derain_ros.train.data import DataError
 from derain_ros.train.export import ExportError, export_onnx
@@ -26,11 +25,11 @@ class TemporalGraph(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scale to 0..1, filter, round; the mask is 255 from a logit of RECONSTRUCTED on."""
+        """Scale to 0..1, filter, round; the mask is 255 from a logit of COVERED on."""
         out = self.net(image.permute(0, 3, 1, 2).float() * (1 / 255))
         weights, memory = ((plane * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
                            for plane in (torch.cat([out.keep, out.recall], 1), out.memory))
-        return weights, (out.mask[:, 0] > RECONSTRUCTED).to(torch.uint8) * 255, memory
+        return weights, (out.mask[:, 0] > COVERED).to(torch.uint8) * 255, memory
 
 
 def load_temporal(checkpoint: Path) -> tuple[TemporalFilter, dict[str, Any]]:

@@ -21,8 +21,7 @@ from torch.nn import functional as F
 from derain_ros.engine import load
 from derain_ros.evaluate.restoration import restore
 from derain_ros.manifest import Model
-from derain_ros.nets.fast import RECONSTRUCTED
-from derain_ros.nets.temporal import MEMORY, TemporalFilter, blend
+from derain_ros.nets.temporal import COVERED, MEMORY, TemporalFilter, blend
 from derain_ros.runtime.motion import Motion
 from derain_ros.train import checkpoint
 from derain_ros.train.data import DataError
@@ -207,7 +206,7 @@ def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[Output]:
             memory = previous.new_zeros(count, MEMORY, size // 2, size // 2)
         else:
             last = outputs[-1]
-            hidden = F.interpolate((last.mask.detach() > RECONSTRUCTED).to(torch.uint8), scale_factor=2).numpy()
+            hidden = F.interpolate((last.mask.detach() > COVERED).to(torch.uint8), scale_factor=2).numpy()
             images = (last.image.detach().clamp(0, 1) * 255).round().byte().numpy()
             maps = torch.from_numpy(np.stack([
                 motion.maps(sample.restored[t], image[0], covered[0])
@@ -242,7 +241,7 @@ def validate(net: TemporalFilter, samples: Sequence[SequenceSample]) -> dict[str
                                    ("free_psnr", images[-1], ~covered)):
             squares[name][0] += float(((image - sample.clean[-1].astype(np.float32))[where] ** 2).sum())
             squares[name][1] += int(where.sum())
-        found = (F.interpolate(outputs[-1].mask, scale_factor=2.0, mode="bilinear")[0, 0] > RECONSTRUCTED).numpy()
+        found = (F.interpolate(outputs[-1].mask, scale_factor=2.0, mode="bilinear")[0, 0] > COVERED).numpy()
         shared, either = shared + int((found & covered).sum()), either + int((found | covered).sum())
         for name, video in (("clean", sample.clean), ("filtered", images), ("restored", sample.restored)):
             sums[name] += _flicker(video.astype(np.float32), sample.steps.astype(np.float32))
