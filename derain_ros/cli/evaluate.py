@@ -18,7 +18,8 @@ def restoration(
                                                "files.")],
     data: Annotated[Optional[Path], typer.Option(help="Folder of images in a layout that training reads: measures "
                                                  "those held out.")] = None,
-    split: Annotated[str, typer.Option(help="Part of the pairs of --data: test, test_b or validation.")] = "test",
+    split: Annotated[str, typer.Option(help="Part of the pairs of --data: test, test_b, validation, or all: every "
+                                                 "pair of a folder that was never trained on.")] = "test",
     wet: Annotated[Optional[Path], typer.Option(help="Folder of wet images, in place of --data.")] = None,
     clean: Annotated[Optional[Path], typer.Option(help="Folder of clean images of the same names.")] = None,
     prefix: Annotated[Optional[list[str]], typer.Option(help="Of --wet only files whose names begin so; "
@@ -42,9 +43,9 @@ def restoration(
     from derain_ros.evaluate.held_out import KINDS, held_out
     from derain_ros.evaluate.restoration import markdown, read_pairs
     from derain_ros.train.data import anomaly_of
-    from derain_ros.train.datasets import SPLITS
-    if split not in SPLITS:
-        raise typer.BadParameter(f"{split!r} is none of {', '.join(SPLITS)}", param_hint="--split")
+    from derain_ros.train.datasets import ALL, SPLITS
+    if split not in (*SPLITS, ALL):
+        raise typer.BadParameter(f"{split!r} is none of {', '.join(SPLITS)}, {ALL}", param_hint="--split")
     if (data is None) == (wet is None) or (wet is None) != (clean is None):
         raise typer.BadParameter("give either --data, or --wet and --clean")
     rows = []

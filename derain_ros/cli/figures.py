@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     from derain_ros.evaluate.restoration import Pair, Score
     from derain_ros.manifest import Model
@@ -26,6 +28,7 @@ def model_named(name: str, models: Path | None, task: str = "restore") -> Model:
     if model.task != task:
         raise EvaluationError(f"{name}: its task is to {model.task}; name {WANTED[task]}")
     manifest.verify(model)
+    typer.echo(f"{name}: {model.file}", err=True)  # several folders may hold one of that name
     return model
 
 

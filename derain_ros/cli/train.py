@@ -1,6 +1,7 @@
 """`derain train`: train the networks."""
 
 import logging
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -50,6 +51,9 @@ def _fitting(recipe: type, path: Path, values: dict[str, Any]) -> dict[str, Any]
     """The values, checked against the types of the recipe's fields; lists become tuples."""
     known = {f.name: str(f.type) for f in fields(recipe)}
     for name, value in values.items():
+        if known.get(name) == "float" and isinstance(value, str):
+            with suppress(ValueError):  # YAML takes 6e-3 for text
+                values[name] = value = float(value)
         if name not in known:
             raise typer.BadParameter(f"{path}: {name}: no such hyper-parameter; there are {', '.join(known)}")
         kinds = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,),
@@ -80,7 +84,15 @@ def restore(
     recipes = read_phases(config)
     from derain_ros.train.restore import Machine, train_phases
     checkpoint = train_phases(data, output, recipes, Machine(accelerator, devices, precision, workers))
-    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} restore_rgb")
+    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} {_name(recipes[-1])} --data {data[0]}")
+
+
+def _name(recipe: Any) -> str:
+    """What an export calls a restorer of this recipe, and what it must be told."""
+    if recipe.anomaly == "rain":
+        return "restore_rgb_rain --plan fast --serves streak --serves night_rain"
+    small = recipe.network == "fast" and recipe.width < type(recipe).width
+    return "restore_rgb" + ("_quality" if recipe.network == "printed" else "_fast" if small else "")
 
 
 @app.command()
@@ -103,7 +115,7 @@ def temporal(
     from derain_ros.train.temporal import TemporalRecipe, train
     chosen = [model_named(name, models) for name in restorer or ("restore_mono_int8", "restore_mono_fast_int8")]
     checkpoint = train(data, output, read_recipe(TemporalRecipe, config), chosen)
-    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} temporal")
+    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} temporal --data {data[0]}")
 
 
 @app.command()
@@ -115,4 +127,4 @@ def detect(data: Data, output: Output, config: Recipe = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from derain_ros.train.detector import DetectRecipe, train
     checkpoint = train(data, output, read_recipe(DetectRecipe, config))
-    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} detect")
+    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} detect --data {data}")

@@ -134,6 +134,8 @@ def training(state: Mapping[str, Any]) -> str:
                   "of what differs from the defaults:", "", *(f"    {line}" for line in changed.splitlines()), ""]
         if gone:
             lines += [f"It was trained with an earlier version of that command, and there with {_flow(gone)}", ""]
+    if state.get("data"):
+        return "\n".join([*lines, f"DATA held {'; '.join(state['data'])}."])
     return "\n".join([*lines, f"DATA holds {SOURCES[state['recipe'].get('anomaly', 'drops')]}: "
                       f"{', '.join(CLEAN_FOLDERS)}. Most owners allow research use only; no image is part of the "
                       "model's files."])

@@ -30,6 +30,8 @@ def write(state: dict[str, Any], path: Path) -> None:
 
 def read(path: Path) -> dict[str, Any]:
     """What a checkpoint of a restorer holds, on the processor; DataError where it is none."""
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such checkpoint; train it first")
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         if not isinstance(state, dict) or not {"net", "recipe"} <= state.keys():

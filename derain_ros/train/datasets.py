@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from rich.progress import track
 
 from derain_ros.train.data import CLEAN_FOLDERS, HELD_OUT_FRAMES, DataError, Pair, image_files, read_pair
 from derain_ros.train.pictures import RUN
 
 SPLITS = ("train", "validation", "test", "test_b")
 """What pairs are for; `test_b` is the second, harder test set of Qian et al."""
+ALL = "all"
+"""Every pair of a folder, whatever it is for: to measure on a folder that was never trained on."""
 VALIDATION_FOLDERS = ("bsds500/val", "camvid/val/image")
 """Folders of clean photographs below the data folder that no training sees."""
 EVERY = 12
-"""Each so manieth pair is for validation where a layout has no such part of its own."""
+"""Each so manieth pair is for validation, and for testing, where a layout has no such parts of its own."""
 MEMORY = 512 * 2 ** 20
 """Bytes of images that one process keeps; what goes beyond them is read again each time."""
+TOLD = 20
+"""Mistakes that one message lists."""
 WET, CLEAN = ("rain", "rainy", "wet", "anomaly", "data", "input"), ("clean", "gt", "target", "dry")
 """Names of the two folders in the plain layout."""
 LAYOUTS = """\
@@ -72,18 +79,37 @@ class PairFiles(Sequence[Pair]):
 
 
 def pairs(folder: Path, split: str, anomaly: str = "drops") -> list[PairPath]:
-    """The pairs below `folder` for training, `validation`, `test` or `test_b`, by name; empty where it has no such.
+    """The pairs below `folder` for training, `validation`, `test` or `test_b`, by name; or ALL.
+
+    Empty where it has no such.
 
     `anomaly` is one of ANOMALIES; of folders in the plain layout it is for the caller to know what their pairs show.
 
     DataError where the folder's layout is none of those known, or a wet image lacks its clean one.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    if split not in (*SPLITS, ALL):
+        raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}, {ALL}")
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder")
+    if split == ALL:
+        return list(dict.fromkeys(pair for part in SPLITS for pair in pairs(folder, part, anomaly)))
     found = _find(folder, split, anomaly)
     if found is None:
         raise DataError(f"{folder}: holds no images in a known layout. Looked for:\n{LAYOUTS}")
     return found
+
+
+def check(paths: Sequence[PairPath]) -> None:
+    """DataError that names the pairs which cannot be read or differ in size, before hours are spent on the others."""
+    wrong = []
+    for path in track(paths, "checking pairs", transient=True):
+        try:
+            path.read()
+        except DataError as error:
+            wrong.append(str(error))
+    if wrong:
+        more = f"\nand {len(wrong) - TOLD} more" if len(wrong) > TOLD else ""
+        raise DataError(f"{len(wrong)} of {len(paths)} pairs cannot be used:\n" + "\n".join(wrong[:TOLD]) + more)
 
 
 @dataclass(frozen=True)
@@ -109,11 +135,25 @@ class TrainingFolders:
             validation, test = (_find(folder, split, anomaly) or [] for split in ("validation", "test"))
             held_out = {pair.clean for pair in (*validation, *test)}
             clean = [path for path in clean if path not in held_out]
+            if not clean_validation and not validation:
+                clean, clean_validation = [p for n, p in enumerate(clean) if n % EVERY], clean[::EVERY]
             all_parts.train.extend(train)
             all_parts.validation.extend(validation)
             all_parts.photographs.extend(clean or sorted({pair.clean for pair in train}))
             all_parts.validation_photographs.extend(clean_validation or sorted({pair.clean for pair in validation}))
         return all_parts
+
+
+    def described(self) -> list[str]:
+        """What is trained on, for a person: how many pairs and photographs each folder gives."""
+        given = [(kind, "/".join(path.parts[-4:-1])) for kind, paths in (
+            ("pairs", [pair.wet for pair in self.train]), ("photographs", self.photographs)) for path in paths]
+        return [f"{count} {kind} in {folder}" for (kind, folder), count in Counter(given).items()]
+
+    @property
+    def are_ours(self) -> bool:
+        """Whether the pairs are those of the project's own data folder, by the names of those held out."""
+        return any(pair.wet.name.startswith(HELD_OUT_FRAMES) for pair in self.validation)
 
 
 def _images_below(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -151,9 +191,11 @@ def _project(folder: Path, split: str) -> list[PairPath] | None:
     root = folder / "raindrop_real/train"
     if not root.is_dir():
         return None
+    found = list(_match(root / "rain", root / "clean"))
+    if not any(pair.wet.name.startswith(HELD_OUT_FRAMES) for pair in found):  # pairs of one's own
+        return _part(found, split)
     held_out = split in ("validation", "test")
-    return [p for p in _match(root / "rain", root / "clean")
-            if split != "test_b" and p.wet.name.startswith(HELD_OUT_FRAMES) == held_out]
+    return [p for p in found if split != "test_b" and p.wet.name.startswith(HELD_OUT_FRAMES) == held_out]
 
 
 def _qian(folder: Path, split: str) -> list[PairPath] | None:
@@ -163,7 +205,7 @@ def _qian(folder: Path, split: str) -> list[PairPath] | None:
     root = folder / {"test": "test_a", "test_b": "test_b"}.get(split, "train")
     found = [] if not root.is_dir() else list(
         _match(root / "data", root / "gt", lambda stem: stem.removesuffix("_rain") + "_clean"))
-    return _part(found, split)
+    return found if split.startswith("test") else _part(found, split)
 
 
 def _robotcar(folder: Path, split: str) -> list[PairPath] | None:
@@ -192,14 +234,13 @@ def _rainds(folder: Path, split: str) -> list[PairPath] | None:
                 # The synthetic ones are named rd-5, rain-5, rd-rain-5 or pie-rd-5 beside norain-5 or pie-norain-5, the
                 # real ones by one number for all.
                 found += _match(root / kind, root / "gt", clean_stem)
-    return _part(found if split != "test_b" else [], split)
+    return found * (split != "test_b") if split.startswith("test") else _part(found, split)
 
 
 def _plain(folder: Path, split: str) -> list[PairPath] | None:
     direct = _sides(folder)
-    if direct is not None:  # not divided: as one wishes
-        found = list(_match(*direct))
-        return _part(found if split != "test_b" else [], split)
+    if direct is not None:
+        return _part(list(_match(*direct)), split)
     parts = [part for part in ("train", "val", "test") if _sides(folder / part) is not None]
     if not parts:
         return None
@@ -207,7 +248,7 @@ def _plain(folder: Path, split: str) -> list[PairPath] | None:
     part = "val" if split == "validation" and own_validation else split.replace("validation", "train")
     sides = _sides(folder / part)
     found = [] if sides is None else list(_match(*sides))
-    return found if own_validation else _part(found, split)
+    return found if own_validation or split.startswith("test") else _part(found, split)
 
 
 def _sides(root: Path) -> tuple[Path, Path] | None:
@@ -218,10 +259,8 @@ def _sides(root: Path) -> tuple[Path, Path] | None:
 
 
 def _part(found: list[PairPath], split: str) -> list[PairPath]:
-    """Of training pairs those that are for training or for validation; of others all."""
-    if split.startswith("test"):
-        return found
-    return [p for i, p in enumerate(found) if (i % EVERY == 0) == (split == "validation")]
+    """Of pairs that are not divided, those for this split: what is held out validates, and is tested on."""
+    return [p for i, p in enumerate(found) if split != "test_b" and (i % EVERY == 0) == (split != "train")]
 
 
 def _match(wet: Path, clean: Path, clean_stem: Callable[[str], str] = lambda stem: stem) -> Iterator[PairPath]:

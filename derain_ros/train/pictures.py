@@ -20,6 +20,11 @@ CALIBRATION_FRAMES = ("5600_", "9600_")
 NIGHT = {24, 25, 26, *range(65, 84), *range(103, 140), *range(145, 181)}
 """Numbers of the road scenes that were taken at night, told by eye."""
 
+FOLDERS = ("raindrop_real/train/rain", "raindrop_real/train/clean", "roadscene_rain/train/rain",
+           "roadscene_rain/train/clean", "camvid/train/image", "camvid/val/image", "bsds500/train", "bsds500/val",
+           "msrs/train/visible", "llvip/train/visible", "droplet_masks/train", "droplet_masks/val")
+"""Folders that the detector needs below the data folder."""
+
 RUN = 5
 """Neighbours of a folder that go to one split together: they often show the same place."""
 
@@ -44,6 +49,11 @@ def find_pictures(data: Path, split: str) -> Pictures:
     run of neighbours of the other folders; calibration has CALIBRATION_FRAMES and every ninth run of all others;
     training has the rest. LLVIP shows one place only: it is for training alone.
     """
+    missing = [folder for folder in FOLDERS if not (data / folder).is_dir()]
+    if missing:
+        raise DataError(f"{data}: the detector learns from folders that are not there: {', '.join(missing)}; the "
+                        "README says what each holds")
+
     def runs(folder: str, own_evaluation: bool = True) -> list[Path]:
         files = image_files(data / folder)
         run = max(1, min(RUN, len(files) // 18))

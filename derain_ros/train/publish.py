@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from rich.progress import track
 
 from derain_ros.engine import load
 from derain_ros.evaluate.held_out import KINDS, held_out
-from derain_ros.evaluate.restoration import Score, evaluate, markdown, summary
+from derain_ros.evaluate.restoration import EvaluationError, Score, evaluate, markdown, summary
 from derain_ros.manifest import MANIFEST_NAME, Manifest, Model
 from derain_ros.nets.fast import STRIDE, FastRestorer
 from derain_ros.train.card import write_block, write_card
 from derain_ros.train.data import anomaly_of
 from derain_ros.train.export_restorer import export_restorer, load_restorer, to_grey
+
+log = logging.getLogger(__name__)
 
 
 def enter(directory: Path, entry: dict[str, Any]) -> None:
@@ -65,11 +68,16 @@ def plan_of(name: str) -> str:
 def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:
     """Measure the model `name` of `directory` on what is held out below `data`, for its entry and its card; returns it.
 
-    In the entry each figure of `evaluate.restoration.summary` has the kind of images before it, as in `real_psnr_gain`;
-    intervals are in the card alone.
+    Nothing where nothing is held out there, which is logged. In the entry each figure of
+    `evaluate.restoration.summary` has the kind of images before it, as in `real_psnr_gain`; intervals are in the card
+    alone.
     """
     model = Manifest.load(directory).get(name)
-    rows = measure(model, data)
+    try:
+        rows = measure(model, data)
+    except EvaluationError as error:
+        log.warning("%s is entered without figures: %s", name, error)
+        return {}
     figures = {f"{kind}_{key}": round(value, 4) for kind, scores in rows.items()
                for key, value in summary(scores).items() if not key.endswith(("_low", "_high"))}
     enter(directory, {**entry, "figures": figures})

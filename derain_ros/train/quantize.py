@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from derain_ros.evaluate.restoration import luminance
 from derain_ros.manifest import Manifest, Model
-from derain_ros.train.data import CLEAN_FOLDERS, anomaly_of, image_files, read_rgb
+from derain_ros.train.data import anomaly_of, read_rgb
 from derain_ros.train.datasets import TrainingFolders
 from derain_ros.train.equalise import equalise
 from derain_ros.train.export import ExportError
@@ -52,7 +52,7 @@ def calibration_images(data: Path, channels: int, anomaly: str = "drops") -> lis
     render = render_of(RestoreRecipe(anomaly=anomaly))
     real = [_square(path.read().wet) for path in folders.train[::4]]
     synthetic = [render(folders.photographs, 256, rng).wet for _ in range(30)]
-    dry = [cv2.resize(read_rgb(p), (256, 256)) for p in image_files(data / CLEAN_FOLDERS[0])[::40]]
+    dry = [cv2.resize(read_rgb(p), (256, 256)) for p in folders.photographs[::-(-len(folders.photographs) // 12)]]
     return [image if channels == 3 else luminance(image)[..., None] for image in (*real, *synthetic, *dry)]
 
 

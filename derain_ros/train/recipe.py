@@ -104,5 +104,12 @@ class RestoreRecipe:
         for name in ("width", "blocks", "batch", "steps", "validate_every", "reuse"):
             if getattr(self, name) <= 0:
                 raise DataError(f"recipe: {name}: {getattr(self, name)} is not above 0")
+        for name in ("real_share", "clean_share", "final_rate", "average", "beta"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise DataError(f"recipe: {name}: {getattr(self, name)} is not between 0 and 1")
+        for name in ("mask_weight", "teacher_weight", "learning_rate", "weight_decay", "warm_up", "patience",
+                     "synthetic"):
+            if getattr(self, name) < 0:
+                raise DataError(f"recipe: {name}: {getattr(self, name)} is below 0")
         if self.unlabelled and not self.teacher:
             raise DataError("recipe: unlabelled: nothing can be learnt from unlabelled images without a `teacher`")

@@ -24,7 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from derain_ros.train import checkpoint
 from derain_ros.train.batches import Batches, Unlabelled, loader, prepare
 from derain_ros.train.data import DataError, SampleSource, image_files
-from derain_ros.train.datasets import TrainingFolders
+from derain_ros.train.datasets import TrainingFolders, check
 from derain_ros.train.gan_losses import Features, perceptual_features
 from derain_ros.train.interrupt import any_asked, asked_to_stop
 from derain_ros.train.learners import Adversarial, Supervised
@@ -62,7 +62,9 @@ def train(data: Sequence[Path], output: Path, recipe: RestoreRecipe, machine: Ma
     if recipe.batch % machine.devices or (recipe.unlabelled and recipe.unlabelled_batch % machine.devices):
         raise DataError(f"recipe: batch: {recipe.batch} samples, and {recipe.unlabelled_batch} unlabelled ones, cannot "
                         f"be shared out among {machine.devices} devices")
-    TrainingFolders.find(data, recipe.anomaly)  # mistakes are told before processes begin
+    # Mistakes are told before processes begin.
+    folders = TrainingFolders.find(data, recipe.anomaly)
+    check([*folders.train, *folders.validation])
     # Spawned processes run this module only; the default would run the calling script once more for each.
     fabric = Fabric(accelerator=machine.accelerator, devices=machine.devices,
                     strategy="ddp_spawn" if machine.devices > 1 else "auto",
@@ -105,14 +107,17 @@ def _train(fabric: Fabric, data: Sequence[Path], output: Path, values: dict[str,
     folders = TrainingFolders.find(data, recipe.anomaly)
     source = sample_source(folders, recipe)
     perceptual = perceptual_features(recipe.detector) if recipe.adversarial else None
-    return fit(fabric, source, validation_set(folders, recipe), output, recipe, perceptual, workers)
+    described = [] if folders.are_ours else folders.described()
+    return fit(fabric, source, validation_set(folders, recipe), output, recipe, perceptual, workers, described)
 
 
 def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Path, recipe: RestoreRecipe,
-        perceptual: Features | None = None, workers: int | None = None) -> tuple[str, bool]:
+        perceptual: Features | None = None, workers: int | None = None,
+        described: Sequence[str] = ()) -> tuple[str, bool]:
     """Train on what `source` draws; returns the checkpoint as `train` does, and whether Ctrl-C came before the end.
 
-    `output` gets last.pt, best.pt, a line of log.jsonl for every validation, and a folder for TensorBoard.
+    `described` is what the data is, for the card. `output` gets last.pt, best.pt, a line of log.jsonl for every
+    validation, and a folder for TensorBoard.
     """
     output.mkdir(parents=True, exist_ok=True)
     first = fabric.is_global_zero  # the only process that writes
@@ -136,10 +141,14 @@ def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Pat
     figures: dict[str, float] = {}
     if last.exists():
         state = checkpoint.read(last)
-        learner.load(state)
+        try:
+            learner.load(state)
+        except (RuntimeError, KeyError, ValueError) as error:  # PyTorch lists every layer
+            raise DataError(f"{last}: holds another network or training than the recipe's; choose another output, or "
+                            "the recipe that it was begun with") from error
         start, figures = state["step"], state["figures"]
         best_psnr, best_step, sums = state["best_psnr"], state["best_step"], fabric.to_device(state["sums"])
-        log.info("resumed at step %d", start)
+        log.info("resumed at step %d" if start < recipe.steps else "nothing is left to train: it holds step %d", start)
         other = [name for name, value in asdict(recipe).items() if state["recipe"].get(name) != value]
         if other:
             log.warning("the recipe was another one until then: %s", ", ".join(other))
@@ -147,7 +156,7 @@ def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Pat
     def save(step: int) -> None:
         # The losses' sums since the last validation are part of it: the log will not tell where training was cut.
         checkpoint.write({**learner.state(), "step": step, "recipe": asdict(recipe), "figures": figures, "sums": sums,
-                          "best_psnr": best_psnr, "best_step": best_step}, last)
+                          "best_psnr": best_psnr, "best_step": best_step, "data": list(described)}, last)
 
     unlabelled = Unlabelled([path for folder in recipe.unlabelled for path in image_files(Path(folder))],
                             recipe.unlabelled_batch, recipe.crop, recipe.seed)
@@ -180,7 +189,8 @@ def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Pat
                     best_psnr, best_step = figures["psnr"], step
                     if first:
                         checkpoint.write({"net": learner.net.state_dict(), "average": learner.average.state_dict(),
-                                          "step": step, "recipe": asdict(recipe), "figures": figures}, best)
+                                          "step": step, "recipe": asdict(recipe), "figures": figures,
+                                          "data": list(described)}, best)
                 if first:
                     save(step)
                     saved = time.monotonic()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,6 +27,7 @@ from derain_ros.runtime.motion import Motion
 from derain_ros.train import checkpoint
 from derain_ros.train.data import DataError
 from derain_ros.train.datasets import TrainingFolders
+from derain_ros.train.interrupt import any_asked, asked_to_stop
 from derain_ros.train.losses import mask_loss
 from derain_ros.train.muon import Muon
 from derain_ros.train.restore import SAVE_EVERY
@@ -72,6 +74,9 @@ class TemporalRecipe:
             raise DataError(f"recipe: size: {self.size} is not a multiple of 32")
         if self.length < 2:
             raise DataError(f"recipe: length: {self.length} frames make no sequence; 2 is the least")
+        for name in ("width", "batch", "kept", "reuse", "steps", "learning_rate", "validate_every", "validation"):
+            if getattr(self, name) <= 0:
+                raise DataError(f"recipe: {name}: {getattr(self, name)} is not above 0")
 
 
 def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers: Sequence[Model]) -> Path:
@@ -80,6 +85,9 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
     A training found in `output` is taken up where it stopped. DataError where the data does not fit.
     """
     folders = TrainingFolders.find(data, "drops")
+    if not folders.photographs or not folders.validation_photographs:
+        raise DataError(f"{', '.join(map(str, data))}: the sequences are made of photographs, and there are too few to "
+                        "train and to validate on")
     engines = [load(model, "onnxruntime", 1) for model in restorers]
     output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -94,13 +102,14 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
     last, start = output / "last.pt", 0
     if last.exists():
         state = checkpoint.read(last)
-        net.load_state_dict(state["net"])
+        checkpoint.begin_with(net, last)
         optimiser.load_state_dict(state["optimiser"])
         start = state["step"]
         log.info("resumed at step %d", start)
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                TextColumn("{task.fields[note]}"))
-    with Progress(*columns) as bar:
+    fabric = Fabric(accelerator="cpu", devices=1)
+    with asked_to_stop(fabric) as asked, Progress(*columns) as bar:
         task = bar.add_task("", total=recipe.steps, completed=start, note="rendering what it is validated on")
         unseen = [draw(folders.validation_photographs, UNSEEN_SCENES, (recipe.seed, 1, n))
                   for n in range(recipe.validation)]
@@ -131,11 +140,15 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
                     file.write(json.dumps({"step": done, "time": round(time.time()), **figures}) + "\n")
                 log.info("step %d: %s", done, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
                 bar.update(task, note=f"{figures['psnr']:.2f} dB behind drops, flicker {figures['flicker']:.2f}")
-            if done == recipe.steps or time.monotonic() - saved > SAVE_EVERY:
+            stop = any_asked(fabric, asked, done)
+            if done == recipe.steps or stop or time.monotonic() - saved > SAVE_EVERY:
                 checkpoint.write({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": done,
                                   "recipe": {"network": "temporal", **asdict(recipe)},
                                   "restorers": [model.name for model in restorers]}, last)
                 saved = time.monotonic()
+            if stop:
+                log.info("interrupted: %s holds step %d; the same command goes on from there", last, done)
+                raise KeyboardInterrupt
     return last
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -26,7 +28,9 @@ def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None
                       "phases: [{real_share: 0.0}, {real_share: 1.0}]}")
     code, output = run("train", "restore", "--data", data_folder, "--data", data_folder, "--output", tmp_path / "run",
                        "--config", recipe, "--accelerator", "cpu")
-    assert code == 0 and "2/last.pt" in output and (tmp_path / "run/1/last.pt").is_file()
+    assert code == 0 and (tmp_path / "run/1/last.pt").is_file()
+    told = "".join(output.split("\n"))
+    assert f"derain export {tmp_path}/run/2/last.pt restore_rgb_fast --data {data_folder}" in told
     code, output = run("export", tmp_path / "run/2/last.pt", "restore_mono", "--grey", "--models", models)
     assert code == 0 and (models / "restore_mono.onnx").is_file()
 
@@ -48,6 +52,8 @@ def test_a_recipe_that_does_not_fit_is_told(text: str, told: str, data_folder: P
                                             ("anomaly: snow", "'snow' is neither drops nor rain"),
                                             ("crop: 100", "crop: 100 is not a multiple of 32"),
                                             ("steps: 0", "steps: 0 is not above 0"),
+                                            ("real_share: 45", "real_share: 45 is not between 0 and 1"),
+                                            ("learning_rate: -6e-3", "learning_rate: -0.006 is below 0"),
                                             ("unlabelled: [here]", "without a `teacher`")])
 def test_a_recipe_that_cannot_be_trained_with_is_told(text: str, told: str, data_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(text)
@@ -69,3 +75,35 @@ def test_shipped_recipes() -> None:
 def test_no_data_is_told(tmp_path: Path) -> None:
     code, output = run("train", "restore", "--data", tmp_path, "--output", tmp_path / "run")
     assert code == 1 and "Looked for:" in output and "RainDS" in output
+
+
+def test_another_network_in_the_output_is_told_and_so_is_one_that_is_done(data_folder: Path, tmp_path: Path,
+                                                                          caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for width, code, told in ((16, 0, ""), (16, 0, "nothing is left to train: it holds step 2"),
+                              (32, 1, "holds another network or training than the recipe's")):
+        recipe = f"{{width: {width}, blocks: 1, steps: 2, batch: 2, crop: 64, synthetic: 2}}"
+        (tmp_path / "recipe.yaml").write_text(recipe)
+        result = run("train", "restore", "--data", data_folder, "--output", tmp_path / "run", "--config",
+                     tmp_path / "recipe.yaml", "--accelerator", "cpu")
+        assert result[0] == code and told in " ".join((result[1] + caplog.text).split())
+
+
+def test_pairs_that_cannot_be_used_are_told_all_at_once_and_first(tmp_path: Path) -> None:
+    for n in range(4):
+        for side in ("wet", "dry"):
+            path = tmp_path / side / f"{n}.png"
+            path.parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(path), np.zeros((64, 96 if (n, side) == (2, "dry") else 64, 3), np.uint8))
+    (tmp_path / "wet/3.png").write_bytes(b"no image")
+    code, output = run("train", "restore", "--data", tmp_path, "--output", tmp_path / "run", "--accelerator", "cpu")
+    output = " ".join(output.split())
+    assert code == 1 and "2 of 4 pairs cannot be used" in output and not (tmp_path / "run").exists()
+    assert "3.png: cannot be read" in output and "2.png differ in size: (64, 64) and (64, 96)" in output
+
+
+def test_what_the_detector_lacks_is_told_all_at_once(data_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "camvid/train/image").mkdir(parents=True)
+    code, output = run("train", "detect", "--data", tmp_path, "--output", tmp_path / "run")
+    assert code == 1 and "roadscene_rain/train/rain" in output and "droplet_masks/val" in output
+    assert "camvid/train/image" not in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -91,7 +92,8 @@ def test_plain_without_parts(tmp_path: Path) -> None:
         write(tmp_path / f"wet/{n:02}.png", tmp_path / f"dry/{n:02}.png")
     train, validation = names(tmp_path, "train"), names(tmp_path, "validation")
     assert [wet for wet, _ in validation] == ["00.png", "12.png"] and len(train) == 12
-    assert len(names(tmp_path, "test")) == 14, "evaluation of a folder means all of it"
+    assert names(tmp_path, "test") == validation, "what was trained on is no test"
+    assert len(names(tmp_path, "all")) == 14
 
 
 def test_the_project_s_own_data(data_folder: Path) -> None:
@@ -130,8 +132,25 @@ def test_an_unknown_layout_is_told(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="Looked for:") as told:
             look()
         assert "Qian" in str(told.value) and "RainDS" in str(told.value) and "anomaly" in str(told.value)
-    with pytest.raises(ValueError, match="split 'all' is none of train, validation"):
-        pairs(tmp_path, "all")
+    with pytest.raises(ValueError, match="split 'dev' is none of train, validation"):
+        pairs(tmp_path, "dev")
+    with pytest.raises(DataError, match="nowhere: there is no such folder"):
+        pairs(tmp_path / "nowhere", "train")
+
+
+def test_pairs_and_photographs_of_one_s_own_in_the_project_s_layout(tmp_path: Path) -> None:
+    for n in range(24):
+        real = tmp_path / "raindrop_real/train"
+        write(real / f"rain/walk_{n:02}.png", real / f"clean/walk_{n:02}.png")
+        write(tmp_path / f"camvid/train/image/{n:02}.png")
+    found = TrainingFolders.find([tmp_path])
+    assert (len(found.train), len(found.validation), len(found.photographs)) == (22, 2, 24)
+    assert found.validation == pairs(tmp_path, "test") and not set(found.validation) & set(found.train)
+    assert {p.clean for p in found.validation} == set(found.validation_photographs)
+    shutil.rmtree(tmp_path / "raindrop_real")
+    alone = TrainingFolders.find([tmp_path])
+    assert (len(alone.photographs), len(alone.validation_photographs)) == (22, 2)
+    assert not set(alone.photographs) & set(alone.validation_photographs)
 
 
 def test_files_are_kept_as_far_as_memory_goes(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

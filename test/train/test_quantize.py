@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -51,6 +53,24 @@ def test_is_close_and_entered_beside(models: Path, data_folder: Path) -> None:
     image = calibration_images(data_folder, 1)[0]
     theirs, ours = restore(load(full), image)[0], restore(load(eight), image)[0]
     assert similarity(theirs[..., 0], image[..., 0])[0] < 30 < similarity(theirs[..., 0], ours[..., 0])[0]
+
+
+def test_data_of_one_s_own_calibrates_and_lacks_only_figures(models: Path, tmp_path: Path,
+                                                             caplog: pytest.LogCaptureFixture) -> None:
+    for n in range(3):
+        for side in ("wet", "dry"):
+            (tmp_path / side).mkdir(exist_ok=True)
+            picture = np.random.default_rng(n).integers(0, 256, (80, 90, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / side / f"{n}.png"), picture)
+    shutil.copytree(models, tmp_path / "models")
+    figures = publish_quantized("restore_mono", tmp_path / "models", tmp_path)
+    assert figures["real_images"] == 1 and "clean_psnr" not in figures, "one pair is held out, no photograph is"
+    (tmp_path / "photographs/bsds500").mkdir(parents=True)
+    (tmp_path / "wet").rename(tmp_path / "photographs/bsds500/train")
+    assert publish_quantized("restore_mono", tmp_path / "models", tmp_path / "photographs") == {}
+    assert "restore_mono_int8 is entered without figures" in caplog.text
+    manifest = Manifest.load(tmp_path / "models")
+    manifest.verify(manifest.get("restore_mono_int8"))
 
 
 def test_one_that_serves_rain_is_calibrated_on_rain(models: Path, data_folder: Path, tmp_path: Path,

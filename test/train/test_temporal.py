@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +112,20 @@ def test_a_cut_training_goes_on_to_the_same_weights(data_folder: Path, models: P
     assert all(torch.equal(whole["net"][name], again["net"][name]) for name in whole["net"])
 
 
+def test_ctrl_c_loses_nothing(data_folder: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from derain_ros.train import temporal
+    restorers, real = [Manifest.load(models).get("restore_mono_int8")], temporal.sequence_losses
+
+    def press_ctrl_c(*args: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(temporal, "sequence_losses", press_ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        train([data_folder], tmp_path, TINY, restorers)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 1
+
+
 def test_losses_are_those_of_what_comes_out(sample: SequenceSample) -> None:
     net = TemporalFilter(8)
     with torch.no_grad():
@@ -143,7 +159,8 @@ def test_figures_of_a_filter_that_keeps_everything(sample: SequenceSample) -> No
 
 
 def test_what_does_not_fit_is_told(models: Path, tmp_path: Path) -> None:
-    for values, message in (({"size": 100}, "size: 100"), ({"length": 1}, "length: 1")):
+    for values, message in (({"size": 100}, "size: 100"), ({"length": 1}, "length: 1"), ({"steps": -3}, "steps: -3"),
+                            ({"batch": 0}, "batch: 0"), ({"validation": 0}, "validation: 0")):
         with pytest.raises(DataError, match=message):
             TemporalRecipe(**values)
     with pytest.raises(DataError):
