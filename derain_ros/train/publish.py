@@ -16,7 +16,7 @@ from derain_ros.evaluate.restoration import EvaluationError, Score, evaluate, ma
 from derain_ros.manifest import MANIFEST_NAME, Manifest, Model
 from derain_ros.nets.fast import STRIDE, FastRestorer
 from derain_ros.train.card import write_block, write_card
-from derain_ros.train.data import anomaly_of
+from derain_ros.train.data import DataError, anomaly_of
 from derain_ros.train.export_restorer import export_restorer, load_restorer, to_grey
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Pat
     model = Manifest.load(directory).get(name)
     try:
         rows = measure(model, data)
-    except EvaluationError as error:
+    except (EvaluationError, DataError) as error:
         log.warning("%s is entered without figures: %s", name, error)
         return {}
     figures = {f"{kind}_{key}": round(value, 4) for kind, scores in rows.items()
