@@ -16,8 +16,8 @@ from torch.nn import functional as F
 STRIDE = 32
 """Height and width of an input must be multiples of this: the enhancer pools down to 1/32."""
 RECONSTRUCTED = -0.85
-"""Mask logit from which a pixel counts as reconstructed, a probability of 0.3. On photographs trained on, IoU is highest
-there behind drops over a third of the view; behind fewer, and behind real ones, -0.2 would win 0.02."""
+"""Mask logit from which a pixel counts as reconstructed, a probability of 0.3. On photographs trained on, IoU is
+highest there behind drops over a third of the view; behind fewer, and behind real ones, -0.2 would win 0.02."""
 
 
 class Restoration(NamedTuple):
