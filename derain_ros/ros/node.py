@@ -148,7 +148,10 @@ class DerainNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Stop the threads, then destroy all that belongs to the node."""
         self._take_down()
-        logging.getLogger("derain_ros").removeHandler(self._log_handler)
+        library = logging.getLogger("derain_ros")
+        library.removeHandler(self._log_handler)
+        if not library.handlers:
+            library.setLevel(logging.NOTSET)
         super().destroy_node()
 
     def _stop(self) -> None:

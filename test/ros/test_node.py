@@ -319,6 +319,8 @@ def test_what_the_library_logs_reaches_the_log_of_ros(start: Start) -> None:
     for text, level in (("a word of warning", Log.WARN), ("which engine, and why", Log.INFO)):
         wait_for(lambda text=text, level=level: [line for line in lines if line.msg == text and line.name == "derain"
                                                  and line.level == level], text)
+    bench.derain.destroy_node()
+    assert logging.getLogger("derain_ros").level == logging.NOTSET, "its user's settings are left as they were"
 
 
 def test_a_frame_set_that_cannot_be_published_ends_nothing(start: Start) -> None:
