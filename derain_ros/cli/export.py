@@ -36,6 +36,8 @@ def command(
       derain export runs/detect/detector.pt detect --data data
     """
     from derain_ros.train.export import task_of
+    path = models / f"{name}.onnx"
+    instead = " in place of the former one" if path.exists() else ""
     if task_of(checkpoint) == "detect":
         from derain_ros.train.publish_detector import publish_detector
         if grey:
@@ -52,4 +54,4 @@ def command(
         figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()), plan)
     for key, value in figures.items():
         typer.echo(f"{key}: {value:.4g}")
-    typer.echo(f"written: {models / f'{name}.onnx'}")
+    typer.echo(f"written: {path}{instead}; measure it with --models {models}")

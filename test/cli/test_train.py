@@ -31,8 +31,10 @@ def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None
     assert code == 0 and (tmp_path / "run/1/last.pt").is_file()
     told = "".join(output.split("\n"))
     assert f"derain export {tmp_path}/run/2/last.pt restore_rgb_fast --data {data_folder}" in told
-    code, output = run("export", tmp_path / "run/2/last.pt", "restore_mono", "--grey", "--models", models)
-    assert code == 0 and (models / "restore_mono.onnx").is_file()
+    for told in ("restore_mono.onnx; measure it with", "restore_mono.onnx in place of the former one; measure it with"):
+        code, output = run("export", tmp_path / "run/2/last.pt", "restore_mono", "--grey", "--models", models)
+        assert code == 0 and (models / "restore_mono.onnx").is_file()
+        assert f"{told} --models {models}" in " ".join(output.split())
 
 
 @pytest.mark.parametrize(("text", "told"), [("stepps: 3", "stepps: no such hyper-parameter"),
