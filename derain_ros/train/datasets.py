@@ -143,7 +143,6 @@ class TrainingFolders:
             all_parts.validation_photographs.extend(clean_validation or sorted({pair.clean for pair in validation}))
         return all_parts
 
-
     def described(self) -> list[str]:
         """What is trained on, for a person: how many pairs and photographs each folder gives."""
         given = [(kind, "/".join(path.parts[-4:-1])) for kind, paths in (
@@ -152,8 +151,10 @@ class TrainingFolders:
 
     @property
     def are_ours(self) -> bool:
-        """Whether the pairs are those of the project's own data folder, by the names of those held out."""
-        return any(pair.wet.name.startswith(HELD_OUT_FRAMES) for pair in self.validation)
+        """Whether there are pairs of the project's own data folder, by the names of those held out, or of their folder.
+        """
+        return any(pair.wet.name.startswith(HELD_OUT_FRAMES) or "roadscene_rain" in pair.wet.parts
+                   for pair in self.validation)
 
 
 def _images_below(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -234,7 +235,9 @@ def _rainds(folder: Path, split: str) -> list[PairPath] | None:
                 # The synthetic ones are named rd-5, rain-5, rd-rain-5 or pie-rd-5 beside norain-5 or pie-norain-5, the
                 # real ones by one number for all.
                 found += _match(root / kind, root / "gt", clean_stem)
-    return found * (split != "test_b") if split.startswith("test") else _part(found, split)
+    if split.startswith("test"):
+        return [] if split == "test_b" else found
+    return _part(found, split)
 
 
 def _plain(folder: Path, split: str) -> list[PairPath] | None:

@@ -21,9 +21,12 @@ NIGHT = {24, 25, 26, *range(65, 84), *range(103, 140), *range(145, 181)}
 """Numbers of the road scenes that were taken at night, told by eye."""
 
 FOLDERS = ("raindrop_real/train/rain", "raindrop_real/train/clean", "roadscene_rain/train/rain",
-           "roadscene_rain/train/clean", "camvid/train/image", "camvid/val/image", "bsds500/train", "bsds500/val",
-           "msrs/train/visible", "llvip/train/visible", "droplet_masks/train", "droplet_masks/val")
-"""Folders that the detector needs below the data folder."""
+           "roadscene_rain/train/clean", "msrs/train/visible")
+"""Folders below the data folder that every split takes a part of."""
+OWN_FOLDERS = {"train": ("camvid/train/image", "bsds500/train", "droplet_masks/train", "llvip/train/visible"),
+               "calibration": ("camvid/train/image", "bsds500/train", "droplet_masks/train"),
+               "evaluation": ("camvid/val/image", "bsds500/val", "droplet_masks/val")}
+"""The others that a split takes."""
 
 RUN = 5
 """Neighbours of a folder that go to one split together: they often show the same place."""
@@ -49,10 +52,10 @@ def find_pictures(data: Path, split: str) -> Pictures:
     run of neighbours of the other folders; calibration has CALIBRATION_FRAMES and every ninth run of all others;
     training has the rest. LLVIP shows one place only: it is for training alone.
     """
-    missing = [folder for folder in FOLDERS if not (data / folder).is_dir()]
+    missing = [folder for folder in (*FOLDERS, *OWN_FOLDERS[split]) if not (data / folder).is_dir()]
     if missing:
-        raise DataError(f"{data}: the detector learns from folders that are not there: {', '.join(missing)}; the "
-                        "README says what each holds")
+        raise DataError(f"{data}: of the detector's pictures for {split} these folders are not there: "
+                        f"{', '.join(missing)}; the README says what each holds")
 
     def runs(folder: str, own_evaluation: bool = True) -> list[Path]:
         files = image_files(data / folder)

@@ -107,7 +107,7 @@ def _train(fabric: Fabric, data: Sequence[Path], output: Path, values: dict[str,
     folders = TrainingFolders.find(data, recipe.anomaly)
     source = sample_source(folders, recipe)
     perceptual = perceptual_features(recipe.detector) if recipe.adversarial else None
-    described = [] if folders.are_ours else folders.described()
+    described = [] if folders.are_ours and len(data) == 1 else folders.described()
     return fit(fabric, source, validation_set(folders, recipe), output, recipe, perceptual, workers, described)
 
 

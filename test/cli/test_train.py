@@ -107,5 +107,5 @@ def test_pairs_that_cannot_be_used_are_told_all_at_once_and_first(tmp_path: Path
 def test_what_the_detector_lacks_is_told_all_at_once(data_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "camvid/train/image").mkdir(parents=True)
     code, output = run("train", "detect", "--data", tmp_path, "--output", tmp_path / "run")
-    assert code == 1 and "roadscene_rain/train/rain" in output and "droplet_masks/val" in output
+    assert code == 1 and "roadscene_rain/train/rain" in output and "droplet_masks/train" in output
     assert "camvid/train/image" not in output

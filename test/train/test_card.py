@@ -60,3 +60,8 @@ def test_blocks_are_replaced_and_the_rest_is_kept(tmp_path: Path) -> None:
 def test_what_no_recipe_has_any_more_is_told_apart() -> None:
     text = training({"recipe": {**asdict(RestoreRecipe(steps=11)), "patches": 3}, "step": 11})
     assert "{steps: 11}" in text and "an earlier version of that command, and there with {patches: 3}" in text
+
+
+def test_data_of_one_s_own_is_named_and_none_else() -> None:
+    text = training({"recipe": asdict(RestoreRecipe(steps=11)), "step": 11, "data": ["12 pairs in walk/rain"]})
+    assert "DATA held 12 pairs in walk/rain." in text and "RobotCar" not in text

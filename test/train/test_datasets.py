@@ -147,6 +147,8 @@ def test_pairs_and_photographs_of_one_s_own_in_the_project_s_layout(tmp_path: Pa
     assert (len(found.train), len(found.validation), len(found.photographs)) == (22, 2, 24)
     assert found.validation == pairs(tmp_path, "test") and not set(found.validation) & set(found.train)
     assert {p.clean for p in found.validation} == set(found.validation_photographs)
+    assert not found.are_ours
+    assert found.described() == ["22 pairs in raindrop_real/train/rain", "24 photographs in camvid/train/image"]
     shutil.rmtree(tmp_path / "raindrop_real")
     alone = TrainingFolders.find([tmp_path])
     assert (len(alone.photographs), len(alone.validation_photographs)) == (22, 2)

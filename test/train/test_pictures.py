@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -60,3 +61,12 @@ def test_pictures_are_read_grey(tmp_path: Path) -> None:
 
 def test_nights_are_told_by_number() -> None:
     assert is_night(Path("130.jpg")) and not is_night(Path("010.jpg")) and not is_night(Path("0016E5_07983.png"))
+
+
+def test_each_split_asks_for_its_own_folders_alone(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    for folder in ("llvip", "camvid/train", "bsds500/train", "droplet_masks/train"):
+        shutil.rmtree(tmp_path / folder)
+    assert find_pictures(tmp_path, "evaluation").clean["camvid"]
+    with pytest.raises(DataError, match=r"train these folders are not there: camvid/train/image, .*llvip"):
+        find_pictures(tmp_path, "train")
