@@ -21,7 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE, Detection, Detector
+from derain_ros.train import checkpoint
 from derain_ros.train.calibrate import calibrate
+from derain_ros.train.data import DataError
 from derain_ros.train.losses import overlap
 from derain_ros.train.muon import Muon
 from derain_ros.train.pictures import Pictures, find_pictures
@@ -70,9 +72,10 @@ class Views:
     coverage: Tensor
 
     def put(self, start: int, part: tuple[np.ndarray, ...]) -> None:
-        """Write stacked views from number `start` on."""
+        """Write stacked views from number `start` on, to the places number modulo N."""
+        places = torch.arange(start, start + len(part[0])) % len(self.labels)
         for field, values in zip(fields(self), part, strict=True):
-            getattr(self, field.name)[start : start + len(values)] = torch.from_numpy(values)
+            getattr(self, field.name)[places] = torch.from_numpy(values)
 
 
 def empty_views(count: int) -> Views:
@@ -83,7 +86,7 @@ def empty_views(count: int) -> Views:
 
 
 def render_views(pictures: Pictures, numbers: range, seed: int, workers: int, into: Views | None = None) -> Views:
-    """The views of these numbers, written to the places number modulo N of `into` where it is given.
+    """The views of these numbers, at the places number modulo N: in `into`, or else in as many as are rendered.
 
     Number and seed decide each view, whatever the number of processes.
     """
@@ -100,7 +103,7 @@ def render_views(pictures: Pictures, numbers: range, seed: int, workers: int, in
         progress = stack.enter_context(_progress("rendering"))
         task = progress.add_task("", total=len(numbers), note="")
         for chunk, part in zip(chunks, parts, strict=True):
-            views.put((chunk.start if into else chunk.start - numbers.start) % len(views.labels), part)
+            views.put(chunk.start, part)
             progress.advance(task, len(chunk))
     return views
 
@@ -126,34 +129,49 @@ def detection_loss(out: Detection, labels: Tensor, cells: Tensor, severity: Tens
 def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
     """Train a detector on the folders below `data`; returns the checkpoint, `output`/detector.pt.
 
-    It holds the calibration too, see `calibrate`. `output`/detector.jsonl gets one line per epoch. Raises DataError
-    where data is missing.
+    It holds the calibration too, see `calibrate`. `output`/detector.jsonl gets one line per epoch. A training found in
+    `output` is taken up after its last whole epoch, to the same weights. Raises DataError where data is missing.
     """
     training, unseen = find_pictures(data, "train"), find_pictures(data, "calibration")
     output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(recipe.threads)
     cv2.setNumThreads(recipe.threads)
-    check = render_views(unseen, range(recipe.calibration_views), recipe.seed + 1000, recipe.workers)
-    views = render_views(training, range(recipe.views), recipe.seed, recipe.workers)
     net = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if recipe.start_from:
-        net.load_state_dict(torch.load(recipe.start_from, weights_only=True)["net"])
     optimiser = Muon(net, recipe.learning_rate)
-    steps = recipe.epochs * -(-recipe.views // recipe.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min(1.0, 20 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps)))
-    checkpoint = output / "detector.pt"
-    journal = output / "detector.jsonl"
-    journal.unlink(missing_ok=True)
+    last, journal, begun = output / "detector.pt", output / "detector.jsonl", 0
+    if last.exists():
+        state = checkpoint.read(last)
+        checkpoint.begin_with(net, last)
+        if "optimiser" not in state:
+            raise DataError(f"{last}: of an earlier version, which could not be taken up; name it as `start_from` and "
+                            "another output")
+        optimiser.load_state_dict(state["optimiser"])
+        begun = state["epoch"]
+        log.info("resumed after epoch %d", begun)
+    else:
+        journal.unlink(missing_ok=True)
+        if recipe.start_from:
+            checkpoint.begin_with(net, Path(recipe.start_from))
+    if begun >= recipe.epochs:
+        return last
+    check = render_views(unseen, range(recipe.calibration_views), recipe.seed + 1000, recipe.workers)
+    first = begun * recipe.renewed
+    views = render_views(training, range(first, first + recipe.views), recipe.seed, recipe.workers)
+    of_epoch = -(-recipe.views // recipe.batch)
+    steps, step = recipe.epochs * of_epoch, begun * of_epoch
     with _progress("training") as progress:
-        task = progress.add_task("", total=steps, note="")
-        for epoch in range(recipe.epochs):
-            if epoch:
+        task = progress.add_task("", total=steps, completed=step, note="")
+        for epoch in range(begun, recipe.epochs):
+            torch.manual_seed(recipe.seed + epoch)
+            if epoch > begun:
                 first = recipe.views + (epoch - 1) * recipe.renewed
                 render_views(training, range(first, first + recipe.renewed), recipe.seed, recipe.workers, views)
             losses = []
             for images, labels, cells, severity in _batches(views, recipe.batch):
+                for group in optimiser.param_groups:
+                    group["lr"] = (recipe.learning_rate * min(1.0, 20 * (step + 1) / steps)
+                                   * 0.5 * (1 + math.cos(math.pi * step / steps)))
                 # bf16 halves the time of a step on processors that have it, at the same result.
                 with torch.autocast("cpu", torch.bfloat16):
                     out = net(images)
@@ -161,7 +179,7 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
-                schedule.step()
+                step += 1
                 losses.append(loss.item())
                 progress.advance(task)
             out = predict(net, check.images)
@@ -170,9 +188,10 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
             log.info("epoch %d: %s", epoch + 1, figures)
             with journal.open("a") as file:
                 file.write(json.dumps({"epoch": epoch + 1, **figures}) + "\n")
-            torch.save({"net": net.state_dict(), "recipe": asdict(recipe), "figures": figures,
-                        "calibration": calibrate(out.classes, check.labels)}, checkpoint)
-    return checkpoint
+            checkpoint.write({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1,
+                              "recipe": asdict(recipe), "figures": figures,
+                              "calibration": calibrate(out.classes, check.labels)}, last)
+    return last
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("rich")
 
 from derain_ros.nets.detector import CELLS, CLASSES, Detection, Detector  # noqa: E402
+from derain_ros.train import detector  # noqa: E402
 from derain_ros.train.data import DataError  # noqa: E402
 from derain_ros.train.detector import (  # noqa: E402
     DetectRecipe,
@@ -47,6 +49,37 @@ def test_trains_and_writes_checkpoint_and_journal(pictures_folder: Path, tmp_pat
     assert [line["epoch"] for line in lines] == [1, 2]
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert all(0 <= line[key] <= 1 for line in lines for key in ("accuracy", "false_alarms", "recall", "mask_iou"))
+
+
+def test_a_training_is_taken_up_to_the_same_weights(pictures_folder: Path, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    through = torch.load(train(pictures_folder, tmp_path / "through", TINY), weights_only=True)
+    real, epochs = detector.validate, []
+
+    def interrupted(*given: object) -> dict[str, float]:
+        epochs.append(given)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(detector, "validate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(pictures_folder, tmp_path / "cut", TINY)
+    checkpoint = train(pictures_folder, tmp_path / "cut", TINY)
+    resumed = torch.load(checkpoint, weights_only=True)
+    assert len(epochs) == 3 and resumed["epoch"] == 2
+    assert all(torch.equal(resumed["net"][name], weights) for name, weights in through["net"].items())
+    assert len((tmp_path / "cut/detector.jsonl").read_text().splitlines()) == 2
+    train(pictures_folder, tmp_path / "cut", TINY)  # there is nothing left to do
+    assert len(epochs) == 3
+
+
+def test_checkpoints_that_cannot_be_taken_up_are_told(pictures_folder: Path, tmp_path: Path) -> None:
+    torch.save({"net": Detector().state_dict(), "recipe": {}}, tmp_path / "detector.pt")
+    with pytest.raises(DataError, match="start_from"):
+        train(pictures_folder, tmp_path, TINY)
+    with pytest.raises(DataError, match="there is no such checkpoint"):
+        train(pictures_folder, tmp_path / "new", replace(TINY, start_from="nowhere.pt"))
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:
