@@ -41,6 +41,8 @@ class Config:
     temporal: bool = setting(True, "Join restored frames with what those before showed of the same scene, where there "
                              "is time: steadier, and truer behind drops; when false each is restored by itself.",
                              read_only=True)
+    temporal_model: str = setting("temporal", "Temporal filter that joins them: temporal keeps what trackers need, "
+                                  "temporal_steady flickers least.", read_only=True)
     engine: str = setting("auto", "Runtime of the networks; auto measures those that are installed.", choices=(
         "auto", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino", "openvino-gpu", "tensorrt"),
         read_only=True)

@@ -88,7 +88,7 @@ def temporal() -> onnx.ModelProto:
         helper.make_node("Cast", ["first"], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["float", "zero"], ["nothing"]),
         helper.make_node("Add", ["nothing", "white"], ["all"]),
-        helper.make_node("Concat", ["nothing", "all"], ["float_weights"], axis=3),
+        helper.make_node("Concat", ["nothing", "all", "nothing"], ["float_weights"], axis=3),
         helper.make_node("Cast", ["float_weights"], ["weights"], to=TensorProto.UINT8),
     ]
     nodes[0].input.append("parts")
@@ -97,7 +97,7 @@ def temporal() -> onnx.ModelProto:
         "white": 255.0}
     size = ["batch", "height", "width"]
     return _model(nodes, constants, [("image", TensorProto.UINT8, [*size, TEMPORAL_PLANES])],
-                  [("weights", TensorProto.UINT8, [*size, 2]), ("mask", TensorProto.UINT8, size),
+                  [("weights", TensorProto.UINT8, [*size, 3]), ("mask", TensorProto.UINT8, size),
                    ("memory", TensorProto.UINT8, [*size, 4])])
 
 

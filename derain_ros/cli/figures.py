@@ -21,12 +21,13 @@ def model_named(name: str, models: Path | None, task: str = "restore") -> Model:
     """
     from derain_ros.evaluate.restoration import EvaluationError, model_of_file
     from derain_ros.manifest import Manifest
+    from derain_ros.runtime.models import DOES
     if task == "restore" and name.endswith(".onnx"):
         return model_of_file(Path(name))
     manifest = Manifest.load(models)
     model = manifest.get(name)
     if model.task != task:
-        raise EvaluationError(f"{name}: its task is to {model.task}; name {WANTED[task]}")
+        raise EvaluationError(f"{name}: its task is to {DOES.get(model.task, model.task)}; name {WANTED[task]}")
     manifest.verify(model)
     typer.echo(f"{name}: {model.file}", err=True)  # several folders may hold one of that name
     return model

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 import typer
 
 SHOWN = {"restore": ("real_psnr_gain", "real_ssim_gain", "real_rain_psnr_gain", "real_rain_ssim_gain", "clean_psnr"),
-         "temporal": ("flicker", "restored_flicker", "psnr_gain", "mask_iou"),
+         "temporal": ("flicker", "settled_flicker", "restored_flicker", "psnr_gain", "mask_iou"),
          "detect": ("real_auroc", "clean_false_alarms", "mask_iou")}
 """Figures of the list, by task; all of them stand in the card."""
 TAKES = {1: "grey", 3: "colour"}

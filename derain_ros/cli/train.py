@@ -122,6 +122,8 @@ def temporal(
 def detect(data: Data, output: Output, config: Recipe = None) -> None:
     """Train the anomaly detector on rendered and real views.
 
+    Takes up what an earlier call left in the output folder, after its last whole epoch.
+
     Example: derain train detect --data data --output runs/detect
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from derain_ros.nets.fast import conv
+from derain_ros.runtime.temporal import COARSE, SPREAD
 
 CELL = 2
 """Pixels of the half-size images, along each side, to a cell of the network's grid."""
@@ -24,18 +25,20 @@ COVERED = -0.2
 
 
 class Weights(NamedTuple):
-    """What the filter makes of a frame: `keep` and `recall` (N, 1, h, w) in 0..1, see `blend`; logits (N, 1, h, w) of
-    what covers the glass; the glass's `memory` (N, MEMORY, h, w) in 0..1.
+    """What the filter makes of a frame: `keep`, `recall` and `smooth` (N, 1, h, w) in 0..1, see `blend`; logits
+    (N, 1, h, w) of what covers the glass; the glass's `memory` (N, MEMORY, h, w) in 0..1.
     """
 
     keep: Tensor
     recall: Tensor
+    smooth: Tensor
     mask: Tensor
     memory: Tensor
 
 
 class TemporalFilter(nn.Module):
-    """Says of each pixel whether the frame, its restoration or the moved last output shows the scene best.
+    """Says of each pixel whether the frame, its restoration or the moved last output shows the scene best, and where
+    none of them is to be trusted but in the mean of its neighbours.
 
     It judges by luminance at half the size, so that it serves grey and colour at the cost of a small picture. About
     25 k parameters, 0.6 GMAC a frame of 720x540.
@@ -47,7 +50,7 @@ class TemporalFilter(nn.Module):
         self.first = conv((5 + MEMORY) * pixels, width)
         self.second, self.third, self.fourth = (conv(width, width) for _ in range(3))
         self.gate, self.fresh = (conv(width, MEMORY * pixels, 1) for _ in range(2))
-        self.last = conv(width + MEMORY * pixels, 3 * pixels, 1)
+        self.last = conv(width + MEMORY * pixels, 4 * pixels, 1)
         nn.init.zeros_(self.last.weight)
         # Most of a picture is best left as it is, and free: where all were covered, no motion would be known.
         nn.init.constant_(self.last.bias[:pixels], 2.0)  # type: ignore[index]
@@ -64,10 +67,25 @@ class TemporalFilter(nn.Module):
         x = F.relu(self.fourth(x))
         memory = F.pixel_unshuffle(planes[:, 5:], CELL)
         memory = memory + torch.sigmoid(self.gate(x)) * (torch.sigmoid(self.fresh(x)) - memory)
-        keep, recall, mask = F.pixel_shuffle(self.last(torch.cat([x, memory], 1)), CELL).chunk(3, 1)
-        return Weights(torch.sigmoid(keep), torch.sigmoid(recall), mask, F.pixel_shuffle(memory, CELL))
+        keep, recall, smooth, mask = F.pixel_shuffle(self.last(torch.cat([x, memory], 1)), CELL).chunk(4, 1)
+        return Weights(torch.sigmoid(keep), torch.sigmoid(recall), torch.sigmoid(smooth), mask,
+                       F.pixel_shuffle(memory, CELL))
 
 
-def blend(keep: Tensor, recall: Tensor, frame: Tensor, restored: Tensor, previous: Tensor) -> Tensor:
-    """The frame where it is kept; elsewhere the last output where it is recalled, or else the restoration."""
-    return keep * frame + (1 - keep) * (recall * previous + (1 - recall) * restored)
+def blend(keep: Tensor, recall: Tensor, smooth: Tensor, frame: Tensor, restored: Tensor, previous: Tensor) -> Tensor:
+    """The frame where it is kept; elsewhere the last output where it is recalled, or else the restoration: smoothed
+    where neither is certain, so that what is not known holds no detail that is wrong.
+
+    Images (N, 1, H, W), H and W multiples of COARSE; weights of the same size.
+    """
+    made_up = restored + recall * (previous - restored)
+    made_up = made_up + smooth * (smoothed(made_up) - made_up)
+    return made_up + keep * (frame - made_up)
+
+
+def smoothed(image: Tensor) -> Tensor:
+    """`image` (N, 1, H, W) without detail."""
+    across = image.new_tensor(SPREAD)[None, None, None]
+    coarse = F.pad(F.avg_pool2d(image, COARSE), (2, 2, 2, 2), "replicate")
+    coarse = F.conv2d(F.conv2d(coarse, across), across.mT)
+    return F.interpolate(coarse, scale_factor=float(COARSE), mode="bilinear")

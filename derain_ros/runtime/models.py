@@ -10,6 +10,9 @@ from derain_ros.manifest import PRECISIONS, Manifest, ManifestError, Model
 
 logger = logging.getLogger(__name__)
 
+DOES = {"temporal": "join frames"}
+"""What models do, in words, where that is not the name of their task."""
+
 
 def find_detector(config: Config, manifest: Manifest) -> Model:
     """The detector, verified; ManifestError or EngineError where it cannot be used."""
@@ -29,11 +32,16 @@ def find_restorers(config: Config, manifest: Manifest) -> list[Model]:
 
 
 def find_temporal(config: Config, manifest: Manifest) -> tuple[Model, ...]:
-    """The temporal filter in its precisions, the finest first, verified; none where there is none or none is wanted.
+    """The temporal filter in its precisions, the finest first, verified; none where none is wanted, or none is there.
 
-    Frames are restored without it where its file cannot be used, which is logged.
+    Frames are restored without it where its file cannot be used, which is logged. ManifestError or EngineError where
+    there are others, but not the one that the settings name.
     """
-    found = [model for model in manifest.models.values() if model.task == "temporal"] if config.temporal else []
+    if not config.temporal or not any(model.task == "temporal" for model in manifest.models.values()):
+        return ()
+    name = config.temporal_model
+    names = [each for each in (name, f"{name}_int8") if each in manifest.models] or [name]
+    found = [_of_task(each, "temporal", manifest) for each in names]
     try:
         for model in found:
             manifest.verify(model)
@@ -61,8 +69,14 @@ def load_detector(model: Model, config: Config) -> Engine:
 
 
 def _find(name: str, task: str, manifest: Manifest) -> Model:
+    model = _of_task(name, task, manifest)
+    manifest.verify(model)
+    return model
+
+
+def _of_task(name: str, task: str, manifest: Manifest) -> Model:
     model = manifest.get(name)
     if model.task != task:
-        raise EngineError(f"{name}: its task is to {model.task}, not to {task}; name another model")
-    manifest.verify(model)
+        what, wanted = (DOES.get(each, each) for each in (model.task, task))
+        raise EngineError(f"{name}: its task is to {what}, not to {wanted}; name another model")
     return model

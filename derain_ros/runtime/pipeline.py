@@ -325,10 +325,9 @@ class Pipeline:
             logger.error("frames are passed on: %s", what, exc_info=error)
 
     def _load(self, config: Config, manifest: Manifest) -> None:
-        restorers = find_restorers(config, manifest)
+        restorers, filters = find_restorers(config, manifest), find_temporal(config, manifest)
         detector = Detector(load_detector(find_detector(config, manifest), config))
         detector.warm_up(len(config.cameras))
-        filters = find_temporal(config, manifest)
         if filters:
             self._joiner = self._joiner or Joiner(partial(self._prepare_temporal, filters))
         self._dispatch = self._dispatch or Dispatch(restorers, self._prepare, config.memory_mb)

@@ -16,6 +16,10 @@ from derain_ros.runtime.motion import Motion
 SEEN, MEMORY = 4, 5
 """Where these begin among the planes of the network's input, all (H / 2, W / 2): the frame, its restoration, the moved
 last output, the restorer's mask, what was seen of the last output, and those of memory."""
+COARSE = 4
+"""Pixels, along each side, of the cells that a smoothed image is averaged over."""
+SPREAD = (0.06, 0.24, 0.4, 0.24, 0.06)
+"""Weights of neighbouring cells in it, along each side."""
 GAP_NS = 500_000_000
 """Time after which a last frame says nothing of this one."""
 
@@ -56,9 +60,8 @@ class TemporalFilter:
         half of the frame itself was kept.
 
         `frames` and `restored` are (N, H, W, C) uint8, a frame of each camera; `masks` (N, H, W) uint8, 0 or 255.
-        Where a camera paused, went back in time or changed its size, the past of all is forgotten, and what is restored
-        goes through as good as unchanged. `engine` has the temporal model. EngineError where it fails; nothing given is
-        altered.
+        Where a camera paused, went back in time or changed its size, the past of all is forgotten, and there is nothing
+        to recall. `engine` has the temporal model. EngineError where it fails; nothing given is altered.
         """
         height, width = frames.shape[1:3]
         batch = np.empty((len(frames), *half_size(height, width), TEMPORAL_PLANES), np.uint8)
@@ -70,7 +73,7 @@ class TemporalFilter:
         outputs = engine.run(batch)
         weights, memory, covered = (outputs[name] for name in ("weights", "memory", "mask"))
         shape = batch.shape[:3]
-        if (weights.shape, memory.shape, covered.shape) != ((*shape, 2), (*shape, TEMPORAL_PLANES - MEMORY), shape):
+        if (weights.shape, memory.shape, covered.shape) != ((*shape, 3), (*shape, TEMPORAL_PLANES - MEMORY), shape):
             raise EngineError(f"{engine.model.name}: gave weights {weights.shape}, memory {memory.shape} and masks "
                               f"{covered.shape} for {batch.shape}")
         done = list(self._pool.map(_finish, weights, covered, batch[..., SEEN], frames, restored, previous))
@@ -134,18 +137,37 @@ def _finish(weights: np.ndarray, covered: np.ndarray, was_seen: np.ndarray, *ima
 
 
 def _blend(weights: np.ndarray, frame: np.ndarray, restored: np.ndarray, previous: np.ndarray) -> np.ndarray:
-    """The frame where it is kept; elsewhere the last output where it is recalled, or else the restoration.
+    """The frame where it is kept; elsewhere the last output where it is recalled, or else the restoration, smoothed.
 
-    `weights` (h, w, 2) uint8 are those of keeping and of recalling, in 255th; images (H, W, C) uint8.
+    `weights` (h, w, 3) uint8 are those of keeping, recalling and smoothing, in 255th; images (H, W, C) uint8.
     """
-    height, width = frame.shape[:2]
-    full = cv2.resize(weights, (width, height), interpolation=cv2.INTER_LINEAR)
     # In 128th, so that products fit into 16 bits.
-    keep, recall = (((full[..., k:k + 1].astype(np.int16)) + 1) >> 1 for k in range(2))
+    halved = (weights >> 1) + (weights & 1)
+    keep, recall, smooth = (cv2.resize(share, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+                            .astype(np.int16)[..., None] for share in cv2.split(halved))
     made_up = restored.astype(np.int16)
-    made_up += ((previous - made_up) * recall + 64) >> 7
-    made_up += ((frame - made_up) * keep + 64) >> 7
+    _mix(made_up, previous, recall)
+    _mix(made_up, _smoothed(made_up), smooth)
+    _mix(made_up, frame, keep)
     return made_up.astype(np.uint8)
+
+
+def _mix(image: np.ndarray, other: np.ndarray, share: np.ndarray) -> None:
+    """Put `share`, (H, W, 1) int16 in 128th, of `other` in the place of `image` (H, W, C) int16."""
+    change = other - image
+    change *= share
+    change += 64
+    change >>= 7
+    image += change
+
+
+def _smoothed(image: np.ndarray) -> np.ndarray:
+    """`image` (H, W, C) without detail; see `nets.temporal.smoothed`."""
+    height, width = image.shape[:2]
+    coarse = cv2.resize(image, (-(-width // COARSE), -(-height // COARSE)), interpolation=cv2.INTER_AREA)
+    spread = np.array(SPREAD, np.float32)
+    coarse = cv2.sepFilter2D(coarse, -1, spread, spread, borderType=cv2.BORDER_REPLICATE)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Checkpoints of the restorers: written whole or not at all, and read again as networks."""
+"""Checkpoints: written whole or not at all, and read again as networks."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from torch import nn
 from derain_ros.nets.fast import FastRestorer
 from derain_ros.nets.printed import PrintedRestorer
 from derain_ros.train.data import DataError
+
+log = logging.getLogger(__name__)
 
 
 def build(recipe: Mapping[str, Any]) -> nn.Module:
@@ -29,7 +32,7 @@ def write(state: dict[str, Any], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a checkpoint of a restorer holds, on the processor; DataError where it is none."""
+    """What a checkpoint holds, on the processor; DataError where it is none."""
     if not path.is_file():
         raise DataError(f"{path}: there is no such checkpoint; train it first")
     try:
@@ -38,8 +41,15 @@ def read(path: Path) -> dict[str, Any]:
             raise KeyError("it holds no network and recipe")
     except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
         what = str(error).split("\n", 1)[0]
-        raise DataError(f"{path}: not a checkpoint of `derain train restore`: {what}") from error
+        raise DataError(f"{path}: not a checkpoint of `derain train`: {what}") from error
     return state
+
+
+def tell_other_recipe(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Warn where a training that is taken up was begun by another recipe."""
+    other = [name for name, value in now.items() if then.get(name) != value]
+    if other:
+        log.warning("the recipe was another one until then: %s", ", ".join(other))
 
 
 def load_network(path: Path) -> nn.Module:

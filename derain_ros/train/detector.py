@@ -148,7 +148,9 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
                             "another output")
         optimiser.load_state_dict(state["optimiser"])
         begun = state["epoch"]
-        log.info("resumed after epoch %d", begun)
+        log.info("resumed after epoch %d" if begun < recipe.epochs else "nothing is left to train: it holds epoch %d",
+                 begun)
+        checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
     else:
         journal.unlink(missing_ok=True)
         if recipe.start_from:
@@ -186,11 +188,11 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
             figures = {"loss": float(np.mean(losses)), **validate(out, check)}
             progress.update(task, note=f"accuracy {figures['accuracy']:.3f}")
             log.info("epoch %d: %s", epoch + 1, figures)
-            with journal.open("a") as file:
-                file.write(json.dumps({"epoch": epoch + 1, **figures}) + "\n")
             checkpoint.write({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1,
                               "recipe": asdict(recipe), "figures": figures,
                               "calibration": calibrate(out.classes, check.labels)}, last)
+            with journal.open("a") as file:
+                file.write(json.dumps({"epoch": epoch + 1, **figures}) + "\n")
     return last
 
 

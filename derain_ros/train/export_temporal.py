@@ -16,7 +16,7 @@ from derain_ros.train.export import ExportError, export_onnx
 
 
 class TemporalGraph(nn.Module):
-    """The filter as the robot runs it: `image` (N, h, w, 5 + MEMORY) uint8 to `weights` (N, h, w, 2), `mask` (N, h, w)
+    """The filter as the robot runs it: `image` (N, h, w, 5 + MEMORY) uint8 to `weights` (N, h, w, 3), `mask` (N, h, w)
     and `memory` (N, h, w, MEMORY), all uint8; see `TemporalFilter`.
     """
 
@@ -28,7 +28,7 @@ class TemporalGraph(nn.Module):
         """Scale to 0..1, filter, round; the mask is 255 from a logit of COVERED on."""
         out = self.net(image.permute(0, 3, 1, 2).float() * (1 / 255))
         weights, memory = ((plane * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
-                           for plane in (torch.cat([out.keep, out.recall], 1), out.memory))
+                           for plane in (torch.cat(out[:3], 1), out.memory))
         return weights, (out.mask[:, 0] > COVERED).to(torch.uint8) * 255, memory
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -29,7 +30,7 @@ from derain_ros.train.temporal import TemporalRecipe
 
 RESTORER = "restore_mono_int8"
 """The restorer of the manifest behind which a filter is measured, and that calibrates it."""
-FRAMES = 20
+FRAMES = 50
 """Frames of a sequence on which it is measured."""
 CALIBRATION = 40
 """Sequences on which the ranges of eight bits are measured."""
@@ -116,7 +117,9 @@ def summary(rows: Sequence[Figures]) -> dict[str, float]:
         return float(np.mean(values))
 
     alone, joined = rows[::2], rows[1::2]
+    settled = [row.settled for row in joined if not math.isnan(row.settled)]
     return {"flicker": mean([row.ratio for row in joined]), "restored_flicker": mean([row.ratio for row in alone]),
+            **({"settled_flicker": mean(settled)} if settled else {}),
             "psnr": mean([row.restored_psnr[0] for row in joined]),
             "psnr_gain": mean([b.restored_psnr[0] - a.restored_psnr[0] for a, b in zip(alone, joined, strict=True)]),
             "covered_psnr_gain": mean([b.restored_psnr[1] - a.restored_psnr[1]
@@ -160,8 +163,9 @@ def _interface(net: TemporalFilter) -> str:
 | --- | --- |
 | input | `image` uint8 [N, H/2, W/2, {TEMPORAL_PLANES}]: luminance of the frame, of its restoration and of the last \
 output moved to where the scene is now; the restorer's mask; what was seen of the last output; four planes of memory |
-| output | `weights` uint8 [N, H/2, W/2, 2] of keeping the frame, and of recalling the last output in place of the \
-restoration; `mask` uint8 [N, H/2, W/2], 255 where the glass is covered; `memory` of that, four planes |
+| output | `weights` uint8 [N, H/2, W/2, 3] of keeping the frame, of recalling the last output in place of the \
+restoration, and of smoothing what is not kept; `mask` uint8 [N, H/2, W/2], 255 where the glass is covered; `memory` \
+of that, four planes |
 | size | {parameters(net) / 1e3:.0f} k parameters; {cost / 1e9:.2f} GMAC a frame of 720x540 |
 | network | `derain_ros/nets/temporal.py`; what is around it: `derain_ros/runtime/temporal.py`, `motion.py` |"""
 

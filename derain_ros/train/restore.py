@@ -149,9 +149,7 @@ def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Pat
         start, figures = state["step"], state["figures"]
         best_psnr, best_step, sums = state["best_psnr"], state["best_step"], fabric.to_device(state["sums"])
         log.info("resumed at step %d" if start < recipe.steps else "nothing is left to train: it holds step %d", start)
-        other = [name for name, value in asdict(recipe).items() if state["recipe"].get(name) != value]
-        if other:
-            log.warning("the recipe was another one until then: %s", ", ".join(other))
+        checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
 
     def save(step: int) -> None:
         # The losses' sums since the last validation are part of it: the log will not tell where training was cut.

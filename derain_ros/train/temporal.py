@@ -57,9 +57,12 @@ class TemporalRecipe:
     """Peak rate of Muon, from which a cosine takes it to nothing."""
     warm_up: int = 100
     """Steps over which the rate rises from nothing."""
-    flicker_weight: float = 2.5
-    """Weight of how far the error changes from frame to frame along the scene's motion, beside the error itself."""
-    mask_weight: float = 0.05
+    flicker_weight: float = 5.0
+    """Weight of how much more than the clean video the output changes from frame to frame along the scene's motion,
+    beside its error."""
+    free_weight: float = 1.5
+    """Weight of the error where nothing is on the glass, beside that where something is: there lies what is known."""
+    mask_weight: float = 0.15
     """Weight of the loss of the mask of what covers the glass."""
     validate_every: int = 250
     """Steps from one validation to the next."""
@@ -77,6 +80,9 @@ class TemporalRecipe:
         for name in ("width", "batch", "kept", "reuse", "steps", "learning_rate", "validate_every", "validation"):
             if getattr(self, name) <= 0:
                 raise DataError(f"recipe: {name}: {getattr(self, name)} is not above 0")
+        for name in ("flicker_weight", "free_weight", "mask_weight"):
+            if getattr(self, name) < 0:
+                raise DataError(f"recipe: {name}: {getattr(self, name)} is below 0")
 
 
 def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers: Sequence[Model]) -> Path:
@@ -106,6 +112,7 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
         optimiser.load_state_dict(state["optimiser"])
         start = state["step"]
         log.info("resumed at step %d", start)
+        checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                TextColumn("{task.fields[note]}"))
     fabric = Fabric(accelerator="cpu", devices=1)
@@ -177,6 +184,7 @@ def sequence_losses(net: TemporalFilter, samples: Sequence[SequenceSample],
     """What the filter's output on some sequences lacks: `error`, `change` and `mask`, weighted; the loss is their sum.
     """
     clean, covered = _images([s.clean for s in samples]), _images([s.covered[None] for s in samples])[:, 0]
+    weight = torch.where(covered > 0, 1.0, recipe.free_weight)
     covered = F.avg_pool2d(covered, 2)
     steps = torch.from_numpy(np.stack([s.steps for s in samples]).astype(np.float32))
     known = ~torch.isnan(steps[..., 0])
@@ -184,13 +192,13 @@ def sequence_losses(net: TemporalFilter, samples: Sequence[SequenceSample],
     error, change, mask = (torch.zeros(()) for _ in range(3))
     before: Tensor | None = None
     for t, out in enumerate(run(net, samples)):
-        wrong = out.image - clean[:, t]
-        error = error + wrong.abs().mean()
+        error = error + ((out.image - clean[:, t]).abs() * weight).mean()
         if before is not None:
-            moved = (wrong - _look_up(before, grids[:, t - 1])).abs()
-            change = change + (moved[:, 0] * known[:, t - 1]).mean()
+            unsteady, usual = ((now - _look_up(then, grids[:, t - 1])).abs()
+                               for now, then in ((out.image, before), (clean[:, t], clean[:, t - 1])))
+            change = change + (F.relu(unsteady - usual)[:, 0] * known[:, t - 1]).mean()
         mask = mask + mask_loss(out.mask, covered)
-        before = wrong
+        before = out.image
     return {"error": error / recipe.length, "change": recipe.flicker_weight * change / (recipe.length - 1),
             "mask": recipe.mask_weight * mask / recipe.length}
 
@@ -231,8 +239,8 @@ def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[Output]:
             memory = last.memory
         halves = F.avg_pool2d(torch.cat([wet[:, t], restored[:, t], previous, found[:, t]], 1), 2)
         weights = net(torch.cat([halves, seen, memory], 1))
-        keep, recall = (F.interpolate(w, scale_factor=2.0, mode="bilinear") for w in weights[:2])
-        image = blend(keep, recall, wet[:, t], restored[:, t], previous)
+        keep, recall, smooth = (F.interpolate(w, scale_factor=2.0, mode="bilinear") for w in weights[:3])
+        image = blend(keep, recall, smooth, wet[:, t], restored[:, t], previous)
         seen = weights.keep + (1 - weights.keep) * weights.recall * seen
         outputs.append(Output(image, seen, weights.mask, weights.memory))
     return outputs

@@ -10,6 +10,7 @@ import pytest
 import tiny_models
 
 from derain_ros.engine import load
+from derain_ros.evaluate import sequence
 from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.evaluate.sequence import Step, Video, drive, evaluate, from_folder, markdown, measure
 from derain_ros.manifest import Manifest
@@ -72,6 +73,26 @@ def test_an_unsteady_restorer_is_told(video: Video, tmp_path: Path) -> None:
     assert unsteady.ratio > 1.5 * steady.ratio and unsteady.clean == steady.clean
     table = markdown([steady, unsteady]).splitlines()
     assert " no |" in table[-1] and len({line.count("|") for line in table[2:]}) == 1
+    assert np.isnan(steady.settled) and "nan" not in table[-1]
+
+
+def test_a_restorer_that_settles_is_told(video: Video, tmp_path: Path) -> None:
+    engine = load(Manifest.load(tiny_models.write_models(tmp_path)).get("restore_mono"))
+
+    class Settling:
+        model, device, frames = engine.model, "", 0
+
+        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            self.frames += 1
+            white = 60 * (self.frames % 2 == 0) if self.frames <= sequence.SETTLED else 0
+            return {"restored": np.clip(image.astype(int) + white, 0, 255).astype(np.uint8), "mask": image[..., 0]}
+
+    y, x = np.indices(video.frames[0].shape, dtype=np.float32)
+    step = Step(x, y, np.ones(video.frames[0].shape, bool))
+    noise = np.random.default_rng(0).integers(100, 110, (14, *video.frames[0].shape), np.uint8)
+    row = evaluate(Settling(), Video("still", list(noise), [step] * 13, 20.0), "few")
+    assert row.ratio > 3 and row.settled < 1.2
+    assert f" no | {row.settled:.2f} |" in markdown([row])
 
 
 def test_a_filter_that_recalls_the_last_output_is_steady(pan: Path, tmp_path: Path) -> None:
@@ -84,7 +105,7 @@ def test_a_filter_that_recalls_the_last_output_is_steady(pan: Path, tmp_path: Pa
         model = type("Model", (), {"name": "recall"})
 
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-            weights = np.zeros((*image.shape[:3], 2), np.uint8)
+            weights = np.zeros((*image.shape[:3], 3), np.uint8)
             weights[..., 1] = 255
             return {"weights": weights, "mask": image[..., 3], "memory": image[..., 5:]}
 

@@ -14,7 +14,7 @@ from derain_ros.nets.temporal import MEMORY, TemporalFilter, blend  # noqa: E402
 def test_shapes_and_size() -> None:
     net = TemporalFilter()
     out = net(torch.rand(2, TEMPORAL_PLANES, 12, 20))
-    assert out.keep.shape == out.recall.shape == out.mask.shape == (2, 1, 12, 20)
+    assert out.keep.shape == out.recall.shape == out.smooth.shape == out.mask.shape == (2, 1, 12, 20)
     assert out.memory.shape == (2, MEMORY, 12, 20)
     assert parameters(net) == pytest.approx(25_000, rel=0.02)
     assert macs(net, torch.zeros(1, TEMPORAL_PLANES, 270, 360)) == pytest.approx(0.597e9, rel=0.02)
@@ -43,10 +43,21 @@ def test_memory_holds_where_the_gate_is_shut() -> None:
 
 
 def test_the_blend_takes_what_the_weights_say() -> None:
-    frame, restored, previous = (torch.full((1, 1, 2, 2), value) for value in (0.1, 0.5, 0.9))
+    frame, restored, previous = (torch.full((1, 1, 8, 8), value) for value in (0.1, 0.5, 0.9))
     for keep, recall, expected in ((1.0, 1.0, 0.1), (0.0, 1.0, 0.9), (0.0, 0.0, 0.5), (0.5, 0.0, 0.3)):
-        weights = (torch.full((1, 1, 2, 2), weight) for weight in (keep, recall))
-        assert torch.allclose(blend(*weights, frame, restored, previous), torch.tensor(expected))
+        for smooth in (0.0, 1.0):  # there is no detail to lose
+            weights = (torch.full((1, 1, 8, 8), weight) for weight in (keep, recall, smooth))
+            assert torch.allclose(blend(*weights, frame, restored, previous), torch.tensor(expected))
+
+
+def test_what_is_smoothed_keeps_its_level_but_no_detail() -> None:
+    torch.manual_seed(0)
+    checks = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(16, 16)[None, None]
+    none, full = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
+    made_up = blend(none, none, full, none, checks, none)
+    assert torch.allclose(made_up, torch.tensor(0.5), atol=1e-6)
+    # What is kept of the frame is not smoothed.
+    assert torch.equal(blend(full, none, full, checks, none, none), checks)
 
 
 def test_every_parameter_learns() -> None:

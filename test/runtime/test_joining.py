@@ -29,7 +29,7 @@ class Network:
         self.runs += 1
         if self.error is not None:
             raise self.error
-        weights = np.zeros((*image.shape[:3], 2), np.uint8)
+        weights = np.zeros((*image.shape[:3], 3), np.uint8)
         weights[..., 1] = 255
         return {"weights": weights, "mask": image[..., 3], "memory": image[..., 5:]}
 

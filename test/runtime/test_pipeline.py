@@ -92,7 +92,7 @@ class FakeEngine:
             return {"restored": image + 1, "mask": mask}
         if self.model.task == "temporal":
             world.clock.wait(world.temporal_ms)
-            weights = np.zeros((*image.shape[:3], 2), np.uint8)
+            weights = np.zeros((*image.shape[:3], 3), np.uint8)
             weights[..., 0] = 255
             return {"weights": weights, "mask": image[..., 3], "memory": image[..., 5:]}
         world.clock.wait(1)
@@ -406,6 +406,33 @@ def test_without_the_filter_each_frame_is_restored_by_itself(make: Callable[...,
     pipeline = make(with_temporal, temporal=False)
     assert {pipeline.process(pair(WET, WET, 0.1 * n)).plan for n in range(4)} == {"balanced"}
     assert "temporal" not in {name for name, _ in world.runs}
+
+
+def test_the_filter_is_the_one_that_is_named(make: Callable[..., Pipeline], with_temporal: Manifest,
+                                             manifest: Manifest) -> None:
+    directory = with_temporal.directory
+    entries = yaml.safe_load((directory / "models.yaml").read_text())["models"]
+    for name, precision in (("steady", "float32"), ("steady_int8", "int8")):
+        entries.append({**entries[-1], "name": name, "precision": precision})
+    write_manifest(directory, entries)
+    for name, taken in (("temporal", "temporal"), ("steady", "steady_int8"), ("steady_int8", "steady_int8")):
+        pipeline = make(Manifest.load(directory), temporal_model=name)
+        results = [pipeline.process(pair(WET, WET, 0.1 * n)).models for n in range(4)]
+        assert results[-1] == f"restore_mono, {taken}"
+    with pytest.raises(ManifestError, match="stedy"):
+        make(Manifest.load(directory), temporal_model="stedy")
+    with pytest.raises(EngineError, match="detect: its task is to detect, not to join frames; name another model"):
+        make(Manifest.load(directory), temporal_model="detect")
+    # A manifest may hold none, or one in eight bits alone; but not only others than the one that is named.
+    assert make(manifest).process(pair(WET, WET)).plan == "balanced"
+    write_manifest(directory, [entry if entry["name"] != "temporal" else {**entry, "name": "temporal_int8"}
+                               for entry in entries if not str(entry["name"]).startswith("steady")])
+    pipeline = make(Manifest.load(directory))
+    assert [pipeline.process(pair(WET, WET, 0.1 * n)).models for n in range(4)][-1] == "restore_mono, temporal_int8"
+    write_manifest(directory, [entry for entry in entries if not str(entry["name"]).startswith("temporal")])
+    with pytest.raises(ManifestError, match="temporal"):
+        make(Manifest.load(directory))
+    assert make(Manifest.load(directory), temporal_model="stedy", temporal=False).process(pair(WET, WET)).plan
 
 
 def test_a_filter_that_fails_costs_no_restoration(make: Callable[..., Pipeline], world: World,

@@ -21,14 +21,14 @@ class Network:
     name, device, streams, precision = "fake", "nowhere", 1, "fp32"
     model = SimpleNamespace(name="temporal")
 
-    def __init__(self, keep: int = 0, recall: int = 255) -> None:
-        self.keep, self.recall = keep, recall
+    def __init__(self, keep: int = 0, recall: int = 255, smooth: int = 0) -> None:
+        self.weights = keep, recall, smooth
         self.got: list[np.ndarray] = []
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         self.got.append(image.copy())
-        weights = np.empty((*image.shape[:3], 2), np.uint8)
-        weights[...] = (self.keep, self.recall)
+        weights = np.empty((*image.shape[:3], 3), np.uint8)
+        weights[...] = self.weights
         return {"weights": weights, "mask": np.where(image[..., 3] > 127, 255, 0).astype(np.uint8),
                 "memory": image[..., MEMORY:] + 1}
 
@@ -59,7 +59,7 @@ def test_what_was_seen_comes_back_where_the_scene_went(scene: np.ndarray, channe
         image, _ = step(temporal, network, 100 * n, view(scene, 50 + 3 * n, channels=channels))
     assert np.array_equal(image, view(scene, 56, channels=channels)[0])
     # From here on the camera sees nothing but a drop, at first in a part of the view.
-    network.keep = 0
+    network.weights = 0, 255, 0
     frame = view(scene, 59, channels=channels)
     truth, restored = frame[0].copy(), frame.copy()
     restored[:, 30:60, 40:80] = 128
@@ -134,6 +134,23 @@ def test_the_share_that_was_seen_follows_the_weights(scene: np.ndarray) -> None:
     # 0.4, then 0.4 + 0.6 * 0.5 * 0.4
     assert np.median(network.got[1][..., SEEN]) == pytest.approx(102, abs=1)
     assert np.median(network.got[2][..., SEEN]) == pytest.approx(132, abs=2)
+
+
+@pytest.mark.parametrize(("width", "channels"), [(128, 1), (121, 1), (128, 3), (126, 3)])
+def test_what_is_not_kept_loses_its_detail_where_the_network_says_so(scene: np.ndarray, width: int,
+                                                                     channels: int) -> None:
+    rng = np.random.default_rng(3)
+    frame = view(scene, 20, 90, width, channels)
+    restored = np.clip(frame + rng.normal(0, 20, frame.shape), 0, 255).astype(np.uint8)
+    sharp, _ = step(TemporalFilter(), Network(recall=0), 0, frame, restored)
+    smooth, _ = step(TemporalFilter(), Network(recall=0, smooth=255), 0, frame, restored)
+    kept, _ = step(TemporalFilter(), Network(keep=255, smooth=255), 0, frame, restored)
+    assert np.array_equal(sharp, restored[0]) and np.array_equal(kept, frame[0])
+    assert smooth.shape == frame[0].shape and abs(smooth.mean() - restored.mean()) < 1
+    noise = smooth - cv2.GaussianBlur(frame[0], (0, 0), 4).reshape(frame[0].shape).astype(float)
+    assert np.abs(noise).mean() < 3
+    half, _ = step(TemporalFilter(), Network(recall=0, smooth=128), 0, frame, restored)
+    assert np.abs(half - (sharp.astype(float) + smooth) / 2).max() <= 2
 
 
 def test_outputs_of_another_size_are_refused(scene: np.ndarray) -> None:

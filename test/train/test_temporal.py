@@ -7,7 +7,9 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import tiny_models
@@ -19,6 +21,7 @@ import onnxruntime  # noqa: E402
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.manifest import TEMPORAL_PLANES, Manifest  # noqa: E402
 from derain_ros.nets.temporal import TemporalFilter  # noqa: E402
+from derain_ros.runtime.temporal import TemporalFilter as OnRobot  # noqa: E402
 from derain_ros.train import publish_temporal as publishing  # noqa: E402
 from derain_ros.train import sequences  # noqa: E402
 from derain_ros.train.data import DataError  # noqa: E402
@@ -133,8 +136,16 @@ def test_losses_are_those_of_what_comes_out(sample: SequenceSample) -> None:
         kept = sequence_losses(net, [sample], TINY)
         wrong = sample.wet.astype(np.float32) - sample.clean
         assert kept["error"] == pytest.approx(np.abs(wrong).mean() / 255, rel=1e-3)
-        dry = replace(sample, wet=sample.clean)
-        assert sequence_losses(net, [dry], TINY)["error"] < 1e-6 and sequence_losses(net, [dry], TINY)["change"] < 1e-6
+        dry = sequence_losses(net, [replace(sample, wet=sample.clean)], TINY)
+        assert dry["error"] < 1e-6 and dry["change"] < 1e-6
+        free = sequence_losses(net, [replace(sample, covered=np.zeros_like(sample.covered))], TINY)
+        assert free["error"] == pytest.approx(TINY.free_weight * float(kept["error"]), rel=1e-3)
+        noise = np.random.default_rng(0).integers(0, 90, sample.wet.shape, np.uint8)
+        noisy = replace(sample, wet=cv2.add(sample.clean, noise))
+        assert sequence_losses(net, [noisy], TINY)["change"] > 0.02
+        # The same picture again and again does not change, right or wrong.
+        still = replace(sample, wet=np.repeat(sample.wet[:1], len(sample.wet), 0), steps=np.zeros_like(sample.steps))
+        assert sequence_losses(net, [still], TINY)["change"] < 1e-6
         covered = replace(sample, covered=np.full_like(sample.covered, 255))
         assert sequence_losses(net, [covered], TINY)["mask"] > 1.5 * kept["mask"]
 
@@ -143,10 +154,30 @@ def test_the_first_output_is_of_the_frame_and_its_restoration_alone(sample: Sequ
     net = TemporalFilter(8)
     with torch.no_grad():
         torch.nn.init.constant_(net.last.bias[:4], -30.0)
+        torch.nn.init.constant_(net.last.bias[8:12], -30.0)
         torch.nn.init.constant_(net.last.bias[4:8], 30.0)  # recalls the last output, which there is none of
         outputs = run(net, [sample])
     assert torch.allclose(outputs[0].image[0, 0] * 255, torch.from_numpy(sample.restored[0]).float(), atol=0.6)
     assert outputs[0].seen.max() < 1e-6 and (outputs[-1].image - outputs[0].image).abs().max() > 0.01
+
+
+def test_what_is_trained_smooths_as_the_robot_does(sample: SequenceSample) -> None:
+    net = TemporalFilter(8)
+    with torch.no_grad():
+        for part, bias in enumerate((-30.0, -30.0, 30.0)):
+            torch.nn.init.constant_(net.last.bias[4 * part:4 * part + 4], bias)
+        trained = run(net, [sample])[0].image[0, 0].numpy() * 255
+
+    def smooth(planes: np.ndarray) -> dict[str, np.ndarray]:
+        weights = np.zeros((*planes.shape[:3], 3), np.uint8)
+        weights[..., 2] = 255
+        return {"weights": weights, "mask": planes[..., 3], "memory": planes[..., 5:]}
+
+    frame, restored, mask = (images[:1] for images in (sample.wet, sample.restored, sample.mask))
+    on_robot, _ = OnRobot().apply(SimpleNamespace(run=smooth), ["left"], [0], frame[..., None],  # type: ignore[arg-type]
+                                  restored[..., None], mask)[0]
+    assert np.abs(trained - on_robot[..., 0]).max() < 2
+    assert np.abs(trained - sample.restored[0]).max() > 10
 
 
 def test_figures_of_a_filter_that_keeps_everything(sample: SequenceSample) -> None:
@@ -160,7 +191,8 @@ def test_figures_of_a_filter_that_keeps_everything(sample: SequenceSample) -> No
 
 def test_what_does_not_fit_is_told(models: Path, tmp_path: Path) -> None:
     for values, message in (({"size": 100}, "size: 100"), ({"length": 1}, "length: 1"), ({"steps": -3}, "steps: -3"),
-                            ({"batch": 0}, "batch: 0"), ({"validation": 0}, "validation: 0")):
+                            ({"batch": 0}, "batch: 0"), ({"free_weight": -1.0}, "free_weight: -1.0 is below 0"),
+                            ({"validation": 0}, "validation: 0")):
         with pytest.raises(DataError, match=message):
             TemporalRecipe(**values)
     with pytest.raises(DataError):
