@@ -1,4 +1,4 @@
-"""Counts what happens to every frame, and tells it: once a second in /diagnostics, per frame set in ~/status."""
+"""Counts what happens to every frame, and tells it once a second in /diagnostics."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from std_msgs.msg import Header
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from derain_ros.frame import Action, Alarm, CameraResult, FrameSet, Result
-from derain_ros.ros.messages import header_of
-from derain_ros.runtime.status import statuses_of
+from derain_ros.frame import Action, Alarm, CameraResult, Result
 
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 ALARMS = {Alarm.CLEAR: OK, Alarm.AFFECTED: WARN, Alarm.SEVERE: ERROR}
@@ -99,14 +96,6 @@ class Statistics:
                 status.values += _accounts(counts[source])
             statuses.append(status)
         return statuses
-
-
-def status_of(frames: FrameSet, result: Result) -> DiagnosticArray:
-    """What was done with one frame set, for ~/status: one status per camera, in the header the stamp of the first."""
-    first = next(iter(frames.frames.values()))
-    return DiagnosticArray(header=Header(stamp=header_of(first).stamp), status=[
-        DiagnosticStatus(level=bytes([told.level]), name=told.name, message=told.message, hardware_id=told.hardware_id,
-                         values=_values(told.values)) for told in statuses_of(result)])
 
 
 def _node_status(name: str, health: Health, latency_ms: list[float], misses: int, recent_misses: int,

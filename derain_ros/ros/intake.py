@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
-from sensor_msgs.msg import CompressedImage, Image
 
 from derain_ros.config import Config
 from derain_ros.frame import Action, Frame, FrameSet
 from derain_ros.ros.diagnostics import Statistics
 from derain_ros.ros.mailbox import Job
+from derain_ros.ros.messages import CompressedImage, RawImage, read_compressed, read_image
 from derain_ros.runtime.messages import ImageError, Received, frame_of, frame_unread
 from derain_ros.runtime.synchronize import Synchronizer
 
@@ -32,19 +32,22 @@ class Intake:
     def apply(self, config: Config) -> None:
         """Take over changed settings."""
         self._config = config
+        self._read = read_compressed if config.transport == "compressed" else read_image
         self.synchronizer.pair_tolerance_ns = int(config.pair_tolerance_ms * 1e6)
         self.synchronizer.thermal_tolerance_ns = int(config.thermal_tolerance_ms * 1e6)
 
-    def take(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
-        """Take in an image of a camera, and that the middleware lost so many before it."""
+    def take(self, camera: str, cdr: bytes, lost: int) -> None:
+        """Take in a serialized image of a camera, and that the middleware lost so many before it."""
         self._statistics.count(camera, "received", *["lost"] * lost)
         received_ns = time.monotonic_ns()
+        message = None
         try:
+            message = self._read(cdr)
             frame = frame_of(message, received_ns)
         except ImageError as error:
             self._refuse(camera, message, error, received_ns)
             return
-        if isinstance(message, Image) and message.is_bigendian:
+        if isinstance(message, RawImage) and message.is_bigendian:
             # Bytes have no order, so the image is good; its driver should be looked at.
             self._statistics.count(camera, "bad_big_endian")
         frames = self.synchronizer.add(camera, frame)
@@ -52,11 +55,11 @@ class Intake:
             # What a compressed image took to decode is part of its latency.
             self._put(Job(replace(frames, received_ns=self._begun_ns(frames, received_ns))))
 
-    def take_thermal(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
-        """Take in a thermal image."""
+    def take_thermal(self, camera: str, cdr: bytes, lost: int) -> None:
+        """Take in a serialized thermal image."""
         self._statistics.count(camera, "received", *["lost"] * lost)
         try:
-            self.synchronizer.add_thermal(frame_of(message, time.monotonic_ns()))
+            self.synchronizer.add_thermal(frame_of(self._read(cdr), time.monotonic_ns()))
         except ImageError as error:
             self._logger.warning(f"{camera}: {error}", throttle_duration_sec=5.0)
             self._statistics.count(camera, f"bad_{error.reason}", "unusable")
@@ -70,10 +73,11 @@ class Intake:
         # A stamp of the future is that of a clock that runs ahead.
         return max(1, min(received_ns, now_ns - (self._now_ns() - stamp_ns)))
 
-    def _refuse(self, camera: str, message: Image | CompressedImage, error: ImageError, received_ns: int) -> None:
+    def _refuse(self, camera: str, message: RawImage | CompressedImage | None, error: ImageError,
+                received_ns: int) -> None:
         """Count an image that cannot be processed, and pass it on if it is one that others may understand."""
         self._logger.warning(f"{camera}: {error}", throttle_duration_sec=5.0)
-        if error.usable:
+        if error.usable and message is not None:
             self._statistics.count(camera, f"bad_{error.reason}")
             frames = FrameSet({camera: frame_unread(message, received_ns)}, None, received_ns)
             self._put(Job(frames, Action.PASSED_ERROR, str(error)))

@@ -22,22 +22,23 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
 from derain_ros.config import ConfigError
 from derain_ros.frame import Action, FrameSet, Result
 from derain_ros.ros import parameters
-from derain_ros.ros.diagnostics import Health, Statistics, status_of
+from derain_ros.ros.diagnostics import Health, Statistics
 from derain_ros.ros.intake import Intake
 from derain_ros.ros.log import RosLogHandler
 from derain_ros.ros.mailbox import Job
 from derain_ros.ros.memory import tune_malloc
+from derain_ros.ros.messages import write_status
 from derain_ros.ros.receiver import Receiver
 from derain_ros.ros.topics import NO_EVENTS_OUT, CameraTopics, ImageSubscription
 from derain_ros.ros.transport import use_profile
 from derain_ros.ros.worker import Worker
+from derain_ros.runtime.status import statuses_of
 
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 THERMAL = "thermal"
@@ -172,12 +173,12 @@ class DerainNode(LifecycleNode):
             topics.destroy()
         self._worker, self._topics, self._receiver = None, {}, None
 
-    def _on_image(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
+    def _on_image(self, camera: str, message: bytes, lost: int) -> None:
         with self._taking:
             if self._state == "active":
                 self._intake.take(camera, message, lost)
 
-    def _on_thermal(self, camera: str, message: Image | CompressedImage, lost: int) -> None:
+    def _on_thermal(self, camera: str, message: bytes, lost: int) -> None:
         with self._taking:
             if self._state == "active":
                 self._intake.take_thermal(camera, message, lost)
@@ -207,7 +208,8 @@ class DerainNode(LifecycleNode):
             self.statistics.finish(latency_ms, over or latency_ms > self._config.budget_ms)
         self.statistics.see(result)
         if self._status.get_subscription_count():
-            self._status.publish(status_of(frames, result))
+            stamp_ns = next(iter(frames.frames.values())).stamp_ns
+            self._status.publish(write_status(statuses_of(result), stamp_ns))
         if result.affected != self._affected:
             self._affected = result.affected
             self._anomaly.publish(Bool(data=result.affected))

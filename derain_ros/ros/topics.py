@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from derain_ros.frame import CameraResult, Frame
 from derain_ros.ros.camera_info import CameraInfos
-from derain_ros.ros.messages import header_of, image_of
+from derain_ros.ros.messages import write_image
 from derain_ros.ros.receiver import Receiver
 from derain_ros.runtime.messages import Received
 
@@ -28,13 +28,14 @@ INFO_OUT = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)
 NO_EVENTS_IN = SubscriptionEventCallbacks(use_default_callbacks=False)
 NO_EVENTS_OUT = PublisherEventCallbacks(use_default_callbacks=False)
 
-ImageCallback = Callable[[str, "Image | CompressedImage", int], None]
+ImageCallback = Callable[[str, bytes, int], None]
 
 
 class ImageSubscription:
     """A camera's images: `<camera>/image_raw`, or `…/compressed` below it where that is the transport.
 
-    `callback` gets the camera's name, the message, and how many messages the middleware lost since the last one.
+    `callback` gets the camera's name, the serialized message, and how many messages the middleware lost since the last
+    one.
     """
 
     def __init__(self, receiver: Receiver, camera: str, transport: str, callback: ImageCallback) -> None:
@@ -43,9 +44,9 @@ class ImageSubscription:
         compressed = transport == "compressed"
         self._subscription = receiver.subscribe(
             CompressedImage if compressed else Image, f"{camera}/image_raw{'/compressed' if compressed else ''}",
-            self._on_message, IMAGE_IN, event_callbacks=NO_EVENTS_IN)
+            self._on_message, IMAGE_IN, event_callbacks=NO_EVENTS_IN, raw=True)
 
-    def _on_message(self, message: Image | CompressedImage, info: dict[str, Any]) -> None:
+    def _on_message(self, message: bytes, info: dict[str, Any]) -> None:
         # None where the middleware does not number messages; numbers of several publishers cannot be told apart.
         number = info["publication_sequence_number"] or 0
         lost = max(0, number - self._last - 1) if self._last and self._subscription.get_publisher_count() == 1 else 0
@@ -69,12 +70,13 @@ class CameraTopics:
         self._info = publisher(CameraInfo, "camera_info", INFO_OUT)
         self._mask = publisher(Image, "anomaly_mask", IMAGE_OUT)
         ImageSubscription(receiver, camera, transport, callback)
-        receiver.subscribe(CameraInfo, f"{camera}/camera_info", self._on_info, INFO_IN, event_callbacks=NO_EVENTS_IN)
+        receiver.subscribe(CameraInfo, f"{camera}/camera_info", self._on_info, INFO_IN, event_callbacks=NO_EVENTS_IN,
+                           raw=True)
 
     def publish(self, frame: Frame, result: CameraResult) -> None:
         """Publish one frame and its camera_info; a frame that was passed on goes out in the message it came in."""
         message = frame.message if isinstance(frame, Received) and result.frame is frame else None
-        self._image.publish(message or image_of(result.frame.image, result.frame.encoding, header_of(frame)))
+        self._image.publish(message.cdr if message else write_image(result.frame.image, result.frame.encoding, frame))
         info = self._infos.beside(frame.stamp_ns)
         if info is not None:
             self._info.publish(info)
@@ -82,14 +84,14 @@ class CameraTopics:
     def publish_mask(self, frame: Frame, result: CameraResult) -> None:
         """Publish the mask of one frame, where anybody listens."""
         if self._mask.get_subscription_count():
-            self._mask.publish(image_of(result.mask, "mono8", header_of(frame)))
+            self._mask.publish(write_image(result.mask, "mono8", frame))
 
     def destroy(self) -> None:
         """Take the publishers down; the receiver must have stopped, and nothing may be published after that."""
         for publisher in (self._image, self._info, self._mask):
             self._node.destroy_lifecycle_publisher(publisher)
 
-    def _on_info(self, info: CameraInfo, _: dict[str, Any]) -> None:
+    def _on_info(self, info: bytes, _: dict[str, Any]) -> None:
         owed = self._infos.add(info)
         if owed is not None:
             self._info.publish(owed)

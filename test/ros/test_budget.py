@@ -128,11 +128,12 @@ def test_a_set_that_is_late_is_dropped_where_a_newer_one_waits(start: Start) -> 
 
 def job_of(bench: Bench, ms: float) -> Any:
     """A job of a pair of that stamp."""
+    from rclpy.serialization import serialize_message
     from ros_bench import image_message
     jobs: list[Any] = []
     put, bench.derain._intake._put = bench.derain._intake._put, jobs.append
     bench.derain._intake.synchronizer.clear()
     for camera in bench.cameras:
-        bench.derain._intake.take(camera, image_message(WET, ms=ms), 0)
+        bench.derain._intake.take(camera, serialize_message(image_message(WET, ms=ms)), 0)
     bench.derain._intake._put = put
     return jobs[-1]

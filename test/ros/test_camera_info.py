@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from rclpy.serialization import serialize_message
 from ros_bench import stamp
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -9,8 +10,8 @@ from derain_ros.ros.camera_info import CameraInfos
 MS = 1_000_000
 
 
-def info(ms: float) -> CameraInfo:
-    return CameraInfo(header=Header(stamp=stamp(ms)))
+def info(ms: float) -> bytes:
+    return serialize_message(CameraInfo(header=Header(stamp=stamp(ms))))
 
 
 def test_before_the_first_message_there_is_none() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from derain_ros.frame import Action, Alarm, Anomaly, CameraResult, Frame, FrameSet, Result
-from derain_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Health, Statistics, status_of
+from derain_ros.frame import Action, Alarm, Anomaly, CameraResult, Frame, Result
+from derain_ros.ros.diagnostics import ERROR, OK, STALE, WARN, Health, Statistics
 
 HEALTH = Health("active", "ready", "detect on cpu", True, False, 100.0)
 
@@ -99,22 +99,6 @@ def test_a_camera_whose_frames_fail_is_warned_of(statistics: Statistics) -> None
     statistics.count("left", "received", "published", "passed_error")
     left = report(statistics)["robot/derain: left"]
     assert left.level == WARN and "1 passed_error" in left.message
-
-
-def test_the_status_of_a_frame_set() -> None:
-    frames = {camera: Frame(np.zeros((2, 2), np.uint8), "mono8", 5_000_000_007, camera + "_optical")
-              for camera in ("left", "right")}
-    mask = np.zeros((2, 2), np.uint8)
-    result = Result({"left": CameraResult(frames["left"], Action.RESTORED, mask, Anomaly("dirt", 0.75, 0.25, mask)),
-                     "right": CameraResult(frames["right"], Action.PASSED_ERROR, mask)},
-                    "fast", True, {"total": 12.346, "detect": 1.0}, "why")
-    array = status_of(FrameSet(frames), result)
-    assert (array.header.stamp.sec, array.header.stamp.nanosec) == (5, 7)
-    left, right = array.status
-    assert (left.name, left.hardware_id, left.level, left.message) == ("left", "left_optical", OK, "restored")
-    told = values(left)
-    assert (told["kind"], told["score"], told["plan"], told["detail"]) == ("dirt", "0.750", "fast", "why")
-    assert right.level == WARN and values(right)["kind"] == "unknown" and values(right)["score"] == "nan"
 
 
 @pytest.mark.parametrize(("alarm", "level"), [(Alarm.CLEAR, OK), (Alarm.AFFECTED, WARN), (Alarm.SEVERE, ERROR)])

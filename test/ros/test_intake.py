@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy.logging
+from rclpy.serialization import serialize_message
 from ros_bench import image_message
 
 from derain_ros.config import Config
@@ -18,6 +19,10 @@ VIEW = np.zeros((4, 6), np.uint8)
 S = 1_000_000_000
 
 
+def image_cdr(ms: float) -> bytes:
+    return serialize_message(image_message(VIEW, ms=ms))
+
+
 class Bench:
     def __init__(self, **settings: Any) -> None:
         config = Config.from_mapping(settings)
@@ -28,8 +33,8 @@ class Bench:
                              rclpy.logging.get_logger("intake"))
 
     def take(self, ms: float, apart: float = 0.0) -> Job:
-        self.intake.take("left", image_message(VIEW, ms=ms), 0)
-        self.intake.take("right", image_message(VIEW, ms=ms + apart), 2)
+        self.intake.take("left", image_cdr(ms), 0)
+        self.intake.take("right", image_cdr(ms + apart), 2)
         return self.jobs[-1]
 
 
@@ -69,6 +74,6 @@ def test_what_it_counts_from_can_be_changed() -> None:
 def test_frames_without_a_counterpart_are_passed_on_with_the_reason() -> None:
     bench = Bench()
     for ms in range(0, 1000, 100):
-        bench.intake.take("left", image_message(VIEW, ms=ms), 0)
+        bench.intake.take("left", image_cdr(ms), 0)
     assert {job.action for job in bench.jobs} == {Action.PASSED_UNPAIRED}
     assert "within 5 ms" in bench.jobs[0].detail and bench.statistics.counts("left")["unpaired"] == len(bench.jobs)
