@@ -35,6 +35,29 @@ DISPARITY, TILT = 0.16, 0.03
 """How far apart both eyes may see a thing, as shares of the width, and of the height for cameras not quite level."""
 REMAINS = 0.01
 """Share of the view from which on what remains of a mask upholds the score in full."""
+AGAIN_NS = 250_000_000
+"""How long what is on the lens is taken to stay there, while the alarm is up."""
+
+
+class CrossCheck:
+    """`seen_by_one_eye` for one frame set after the other, left out where it would hardly change anything.
+
+    While the alarm is up, and the last check took nothing back, views are checked every AGAIN_NS of their stamps: soon
+    enough for an alarm to fall. A clean camera's are all checked: no frame is restored for what is in the scene.
+    """
+
+    def __init__(self) -> None:
+        self._nothing_ns: int | None = None  # When a check took nothing back, and none has since.
+
+    def check(self, views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float, stamp_ns: int,
+              alarm: bool) -> list[Anomaly]:
+        """The anomalies found at `stamp_ns` in both eyes' `views`, without what both see; see `seen_by_one_eye`."""
+        if alarm and self._nothing_ns is not None and 0 <= stamp_ns - self._nothing_ns < AGAIN_NS:
+            return list(anomalies)
+        checked = seen_by_one_eye(views, anomalies, on_score)
+        nothing = all(new.coverage == old.coverage for new, old in zip(checked, anomalies, strict=True))
+        self._nothing_ns = stamp_ns if nothing else None
+        return checked
 
 
 def seen_by_one_eye(views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float) -> list[Anomaly]:
@@ -64,7 +87,7 @@ def seen_by_one_eye(views: np.ndarray, anomalies: Sequence[Anomaly], on_score: f
             points = edges[eye].points(regions, mask.shape[1], cell)
             for region, seen in zip(regions, _seen_by_both(edges[eye], edges[1 - eye], points, eye), strict=True):
                 mask.flat[region] *= not seen
-        checked.append(_with_mask(anomaly, mask, on_score))
+        checked.append(_with_mask(anomaly, mask, on_score) if (mask != anomaly.mask).any() else anomaly)
     return checked
 
 

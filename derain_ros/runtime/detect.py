@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -55,12 +56,13 @@ class Detector:
 
     def _anomaly(self, probabilities: np.ndarray, cells: np.ndarray, lost: float, on_score: float) -> Anomaly:
         model = self.engine.model
-        classes = model.classes
-        if probabilities.shape != (len(classes),) or not np.isfinite(probabilities).all():
+        classes, told = model.classes, probabilities.tolist()
+        if probabilities.shape != (len(classes),) or not all(map(math.isfinite, told)):
             raise EngineError(f"{model.name}: gave {probabilities} as the probabilities of {', '.join(classes)}")
         # Where several kinds may be at work, each is told for itself, and clean is what no kind is.
-        score = float(np.clip(probabilities[1:].max() if model.multi_label else 1.0 - probabilities[0], 0.0, 1.0))
-        kind = classes[1 + int(np.argmax(probabilities[1:]))] if score >= on_score else classes[0]
+        worst = max(told[1:])
+        score = min(1.0, max(0.0, worst if model.multi_label else 1.0 - told[0]))
+        kind = classes[told.index(worst, 1)] if score >= on_score else classes[0]
         affected = cells > COVERED
-        return Anomaly(kind, score, float(affected.mean()), affected.astype(np.uint8) * np.uint8(255),
-                       dict(zip(classes, probabilities.tolist(), strict=True)), lost)
+        return Anomaly(kind, score, np.count_nonzero(affected) / affected.size,
+                       affected.view(np.uint8) * np.uint8(255), dict(zip(classes, told, strict=True)), lost)

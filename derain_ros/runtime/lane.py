@@ -8,55 +8,75 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotDone
-from typing import TypeVar
+from typing import Generic, TypeVar, cast
 
 ENDS_S = 2.0
 """How long the end of the program waits for networks at work, which would abort it."""
 
 T = TypeVar("T")
-Job = tuple[Callable[[], object], "Future[object]"]
 
 
 class Late(TimeoutError):
     """The work did not end in time: it goes on, and what it gives is thrown away."""
 
 
+class Work(Generic[T]):
+    """What a lane was given to run. A Future with its locks takes longer than what is handed over."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.done = False
+        self.since_ns = time.monotonic_ns()
+
+    def do(self) -> None:
+        """Run it; called by the lane."""
+        try:
+            self._result = self._work()
+        except BaseException as error:
+            self._error = error
+        self.done = True
+        self._ended.put(None)
+
+    def result(self, timeout_ms: float) -> T:
+        """What it gives, or raises; to be asked for once. Late where it has not ended after `timeout_ms`."""
+        try:
+            self._ended.get(timeout=max(0.0, timeout_ms) / 1e3)
+        except queue.Empty:
+            if not self.done:  # else it ended at the last moment
+                raise Late("") from None
+        if self._error is not None:
+            raise self._error
+        return cast(T, self._result)
+
+
 class Lane:
     """Runs what it is given in a thread of its own, which ends with this object and holds up no program's end."""
 
     def __init__(self, name: str) -> None:
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._running: Future[object] | None = None
-        self._since_ns = 0
-        threading.Thread(target=_work, args=(self._jobs,), name=f"derain {name}", daemon=True).start()
-        weakref.finalize(self, self._jobs.put, None)
+        self._waiting: queue.SimpleQueue[Work[object] | None] = queue.SimpleQueue()
+        self._running: Work[object] | None = None
+        threading.Thread(target=_run, args=(self._waiting,), name=f"derain {name}", daemon=True).start()
+        weakref.finalize(self, self._waiting.put, None)
         _lanes.add(self)
 
     @property
     def busy_ms(self) -> float:
-        """For how long the lane has been at work that nobody waits for any more; 0 where it is free."""
-        if self._running is None or self._running.done():
+        """For how long the lane has been at work; 0 where it is free."""
+        if self._running is None or self._running.done:
             return 0.0
-        return (time.monotonic_ns() - self._since_ns) / 1e6
+        return (time.monotonic_ns() - self._running.since_ns) / 1e6
 
-    def run(self, work: Callable[[], T], timeout_ms: float) -> T:
-        """What `work` gives, or raises; Late where it has not ended after `timeout_ms`, or an earlier one has not.
-
-        Nothing piles up: work that comes while the lane is busy is not begun.
-        """
+    def begin(self, work: Callable[[], T]) -> Work[T]:
+        """Have `work` run. Late where the lane is busy: nothing piles up."""
         if self.busy_ms:
             raise Late(f"the last run has not ended after {self.busy_ms:.0f} ms")
-        future: Future[T] = Future()
-        self._running, self._since_ns = future, time.monotonic_ns()  # type: ignore[assignment]
-        self._jobs.put((work, future))  # type: ignore[arg-type]
-        try:
-            return future.result(max(0.0, timeout_ms) / 1e3)
-        except NotDone as error:
-            if future.done():
-                return future.result()  # It ended at the last moment, or the error is the work's own.
-            raise Late("") from error
+        begun = Work(work)
+        self._running = cast("Work[object]", begun)
+        self._waiting.put(self._running)
+        return begun
 
 
 _lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
@@ -72,12 +92,8 @@ def _end() -> None:
 atexit.register(_end)
 
 
-def _work(jobs: queue.SimpleQueue[Job | None]) -> None:
-    """Run jobs until None comes. It knows only the queue: a thread that knew its lane would keep it alive."""
-    while (job := jobs.get()) is not None:
-        work, future = job
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-        del job, work, future
+def _run(waiting: queue.SimpleQueue[Work[object] | None]) -> None:
+    """Run works until None comes. It knows only the queue: a thread that knew its lane would keep it alive."""
+    while (work := waiting.get()) is not None:
+        work.do()
+        del work

@@ -18,17 +18,17 @@ import numpy as np
 from derain_ros.config import Config, ConfigError
 from derain_ros.engine import Engine, EngineError, Shape
 from derain_ros.engine.background import Preparation
-from derain_ros.frame import Action, Frame, FrameSet, Result
+from derain_ros.frame import Action, Anomaly, Frame, FrameSet, Result
 from derain_ros.manifest import Manifest, ManifestError, Model
 from derain_ros.runtime.budget import FINISH, Budget
-from derain_ros.runtime.crosscheck import seen_by_one_eye
+from derain_ros.runtime.crosscheck import CrossCheck
 from derain_ros.runtime.decision import Decision
 from derain_ros.runtime.depth import Depth
 from derain_ros.runtime.detect import Detector
 from derain_ros.runtime.dispatch import ON_PROCESSOR, QUALITY_TAKES, Choice, Dispatch
 from derain_ros.runtime.encoding import FrameError
 from derain_ros.runtime.joining import Joiner
-from derain_ros.runtime.lane import Lane, Late
+from derain_ros.runtime.lane import Lane, Late, Work
 from derain_ros.runtime.models import find_detector, find_restorers, find_temporal, load_detector
 from derain_ros.runtime.restore import Batch, batches, restore
 from derain_ros.runtime.run import Run
@@ -60,6 +60,7 @@ class Pipeline:
         self.config = config or Config()
         self.budget = Budget(clock)
         self.decision = Decision()
+        self._crosscheck = CrossCheck()
         self.state = "loading"
         """loading, ready, or failed and why."""
         self._manifest = manifest
@@ -157,27 +158,59 @@ class Pipeline:
         if detector is None or dispatch is None:
             return run.passed(Action.PASSED_DISABLED, f"models: {self.state}")
         images = [self._depths[name].apply(frame) for name, frame in run.frames.items()]
-        left_ms = partial(self._left_ms, run)
-        with run.stage("detect"):
+        # While the alarm is up, what the lens looks like now changes nothing for this frame set: both go on at once.
+        at_once = config.enabled and (self.decision.affected or not config.gating)
+        try:
+            detection = self._lanes["detect"].begin(partial(self._detect, detector, images, config.on_score))
+            if not at_once:
+                self._judge(run, detection, detector)
+            if not config.enabled:
+                return run.passed(Action.PASSED_DISABLED, "restoration is switched off")
             try:
-                views = detector.views(images)
-                anomalies = self._lanes["detect"].run(partial(detector.judge, views, config.on_score), left_ms())
-            except Late as late:
-                return run.passed(Action.PASSED_BUDGET, f"detection did not end within the budget{_reason(late)}")
-            except EngineError as error:
-                self._replace_detector(detector, error)
-                raise
-            if len(anomalies) == 2:
-                anomalies = seen_by_one_eye(views, anomalies, config.on_score)
+                finish = self._restored(run, images, dispatch, at_once)
+            finally:
+                if at_once:
+                    self._judge(run, detection, detector)
+        except Late as late:
+            return run.passed(Action.PASSED_BUDGET, f"detection did not end within the budget{_reason(late)}")
+        return run.passed(Action.PASSED_CLEAN) if self._is_clean(run) else finish()
+
+    def _detect(self, detector: Detector, images: Sequence[Frame], on_score: float) -> tuple[list[Anomaly], float]:
+        """What is wrong with the images, both eyes compared where there are two, and how many milliseconds that took.
+        """
+        started = self._clock()
+        views = detector.views(images)
+        anomalies = detector.judge(views, on_score)
+        if len(anomalies) == 2:
+            anomalies = self._crosscheck.check(views, anomalies, on_score, images[0].stamp_ns, self.decision.affected)
+        return anomalies, (self._clock() - started) / 1e6
+
+    def _judge(self, run: Run, detection: Work[tuple[list[Anomaly], float]], detector: Detector) -> None:
+        """Wait for what is found in a frame set and decide what it comes to; Late where that takes too long."""
+        try:
+            anomalies, run.stage_ms["detect"] = detection.result(self._left_ms(run))
+        except EngineError as error:
+            self._replace_detector(detector, error)
+            raise
         run.anomalies = dict(zip(run.frames, anomalies, strict=True))
-        self.decision.update(run.anomalies, images[0].stamp_ns, config)
-        if not config.enabled:
-            return run.passed(Action.PASSED_DISABLED, "restoration is switched off")
+        self.decision.update(run.anomalies, next(iter(run.frames.values())).stamp_ns, self.config)
+
+    def _is_clean(self, run: Run) -> bool:
+        """Whether a frame set is to be passed on for want of anything to restore."""
+        return (self.config.gating and not self.decision.affected
+                and not any(found.affected for found in run.anomalies.values()))
+
+    def _restored(self, run: Run, images: Sequence[Frame], dispatch: Dispatch, judged_later: bool
+                  ) -> Callable[[], Result]:
+        """Restore a frame set, unless it is found clean or there is no way to; what makes the result of it, once all is
+        known."""
+        config, left_ms = self.config, partial(self._left_ms, run)
+        passed = partial(partial, run.passed)
         shapes, kind = batches(images), self.decision.kind
         choices = dispatch.choices(shapes, kind)
         dispatch.time_for_quality = self._time_for_quality(choices, run.period_ms)
-        if config.gating and not self.decision.affected and not any(found.affected for found in anomalies):
-            return run.passed(Action.PASSED_CLEAN)
+        if not judged_later and self._is_clean(run):
+            return passed(Action.PASSED_CLEAN)
         if not self._background:
             with run.excluded():
                 dispatch.wait(shapes, kind)
@@ -186,9 +219,9 @@ class Pipeline:
             dispatch.wait(shapes, kind, left_ms() / 1e3)
             choices = dispatch.choices(shapes, kind)
         if not choices:
-            return run.passed(Action.PASSED_DISABLED, f"models: {dispatch.state}")
+            return passed(Action.PASSED_DISABLED, f"models: {dispatch.state}")
         if waits_ms := self._lanes["restore"].busy_ms:
-            return run.passed(Action.PASSED_BUDGET, f"the last restoration has not ended after {waits_ms:.0f} ms")
+            return passed(Action.PASSED_BUDGET, f"the last restoration has not ended after {waits_ms:.0f} ms")
         with run.excluded() if not self._background else nullcontext():
             choices = self._with_temporal(choices, shapes, dispatch, run.period_ms)
         run.left_ms = left_ms()
@@ -196,26 +229,26 @@ class Pipeline:
         if key is None:
             fastest = self.budget.expected_ms(choices[-1].key)
             period = f", a frame set comes every {run.period_ms:.0f} ms" if run.period_ms else ""
-            return run.passed(Action.PASSED_BUDGET,
-                              f"restoring takes about {fastest:.0f} ms, {run.left_ms:.0f} ms are left{period}")
+            return passed(Action.PASSED_BUDGET,
+                          f"restoring takes about {fastest:.0f} ms, {run.left_ms:.0f} ms are left{period}")
         choice = next(choice for choice in choices if choice.key == key)
         with run.stage("restore"):
             due_ns = self._clock() + round(left_ms() * 1e6)
             try:
                 self._running = choice
-                restored, failure = self._lanes["restore"].run(partial(self._restore, list(run.frames), images, choice),
-                                                               left_ms())
+                restored, failure = self._lanes["restore"].begin(
+                    partial(self._restore, list(run.frames), images, choice)).result(left_ms())
             except Late:
                 # Waking up late, as under load, is part of what publishing takes.
                 self._ended_ns = due_ns
-                return run.passed(Action.PASSED_BUDGET, "restoring did not end within the budget")
+                return passed(Action.PASSED_BUDGET, "restoring did not end within the budget")
             except EngineError as error:
                 dispatch.retire(choice, error)
                 raise
         if left_ms() < 0:
-            return run.passed(Action.PASSED_BUDGET,
-                              f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
-        return run.restored(restored, replace(choice, temporal={}) if failure else choice, failure)
+            return passed(Action.PASSED_BUDGET,
+                          f"restoring took {run.stage_ms['restore']:.0f} ms and ended after the budget")
+        return partial(run.restored, restored, replace(choice, temporal={}) if failure else choice, failure)
 
     def _left_ms(self, run: Run) -> float:
         """Milliseconds until a result must be there: for the budget, and lest the stream stalls for two periods."""

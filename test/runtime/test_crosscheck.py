@@ -147,3 +147,30 @@ def test_clean_eyes_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen_by_one_eye(np.zeros((2, *VIEW, 1), np.uint8), anomalies, ON) == anomalies
 
 
+
+
+@pytest.mark.parametrize(("alarm", "seconds", "lens", "checked"), [
+    (True, (0.0, 0.1, 0.2, 0.25, 0.3, 0.5), True, (0.0, 0.25, 0.5)), (False, (0.0, 0.1, 0.2), True, (0.0, 0.1, 0.2)),
+    (True, (0.0, 0.1, 0.2), False, (0.0, 0.1, 0.2)), (True, (5.0, 0.0, 0.1, 9.0), True, (5.0, 0.0, 9.0))])
+def test_what_is_on_the_lens_is_looked_at_again_only_now_and_then(
+        pairs: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch, alarm: bool, seconds: tuple[float, ...],
+        lens: bool, checked: tuple[float, ...]) -> None:
+    if lens:
+        images, masks = zip(*(with_drops(image, seed) for seed, image in enumerate(pairs[0])), strict=True)
+    else:
+        images, masks = poster(pairs[0], 20)
+    views = np.stack([cv2.resize(image, VIEW[::-1], interpolation=cv2.INTER_AREA) for image in images])[..., np.newaxis]
+    found = [Anomaly("raindrop", 0.95, float((cells(mask) > 0).mean()), cells(mask)) for mask in masks]
+    looked: list[float] = []
+    now = 0.0
+
+    def look(*given: object) -> list[Anomaly]:
+        looked.append(now)
+        return seen_by_one_eye(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(crosscheck, "seen_by_one_eye", look)
+    check = crosscheck.CrossCheck()
+    for now in seconds:
+        kinds = {anomaly.kind for anomaly in check.check(views, found, ON, round(now * 1e9), alarm)}
+        assert kinds == {"raindrop" if lens else "clean"}
+    assert tuple(looked) == checked

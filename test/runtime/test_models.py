@@ -19,7 +19,7 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The engines that were tried; all but ONNX Runtime fail."""
     tried: list[str] = []
 
-    def load(model: Model, engine: str, threads: int) -> str:
+    def load(model: Model, engine: str, threads: int, streams: int = 1) -> str:
         tried.append(engine)
         if engine != "onnxruntime":
             raise EngineError(f"{engine} is not installed")
@@ -39,9 +39,20 @@ def test_the_detector_falls_back_to_onnx_runtime(tried: list[str], caplog: pytes
 
 
 def test_an_engine_that_fails_without_another_is_told_of(tried: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(model: Model, engine: str, threads: int) -> str:
+    def fail(model: Model, engine: str, threads: int, streams: int = 1) -> str:
         raise EngineError("no engine at all")
 
     monkeypatch.setattr(models, "load", fail)
     with pytest.raises(EngineError, match="no engine at all"):
         models.load_detector(DETECT, Config(engine="onnxruntime"))
+
+
+@pytest.mark.parametrize(("engine", "cameras", "threads", "cores", "expected"), [
+    ("auto", ["left", "right"], 0, 2, 2), ("openvino", ["left", "right"], 0, 8, 2), ("auto", ["front"], 0, 8, 1),
+    ("auto", ["left", "right"], 1, 8, 1), ("auto", ["left", "right"], 0, 1, 1),
+    ("onnxruntime", ["left", "right"], 0, 8, 1)])
+def test_each_eye_has_a_stream_of_its_own_in_openvino(monkeypatch: pytest.MonkeyPatch, engine: str, cameras: list[str],
+                                                      threads: int, cores: int, expected: int) -> None:
+    monkeypatch.setattr(models, "physical_cores", lambda: list(range(cores)))
+    monkeypatch.setattr(models, "load", lambda model, engine, threads, streams=1: streams)
+    assert models.load_detector(DETECT, Config(engine=engine, cameras=cameras, threads=threads)) == expected

@@ -51,7 +51,7 @@ class World:
         self.failure: dict[str, Exception] = {}
         self.runs: list[tuple[str, tuple[int, ...]]] = []
 
-    def load(self, model: Model, engine: str, threads: int) -> FakeEngine:
+    def load(self, model: Model, engine: str, threads: int, streams: int = 1) -> FakeEngine:
         return FakeEngine(self, model)
 
     def prepare(self, models: tuple[Model, ...], shape: tuple[int, ...], engine: str, threads: int) -> FakePreparation:
@@ -111,8 +111,19 @@ class InlineLane:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def run(self, work: Callable[[], Any], timeout_ms: float) -> Any:
-        return work()
+    def begin(self, work: Callable[[], Any]) -> InlineWork:
+        return InlineWork(self, work)
+
+
+@dataclasses.dataclass
+class InlineWork:
+    """Work that is done as soon as somebody waits for it."""
+
+    lane: InlineLane
+    work: Callable[[], Any]
+
+    def result(self, timeout_ms: float) -> Any:
+        return self.work()
 
 
 @pytest.fixture
@@ -496,11 +507,11 @@ def test_the_stream_does_not_stall_for_two_periods_though_the_budget_would_allow
         make: Callable[..., Pipeline], world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     timeouts: list[float] = []
 
-    def run(lane: InlineLane, work: Callable[[], Any], timeout_ms: float) -> Any:
+    def result(inline: InlineWork, timeout_ms: float) -> Any:
         timeouts.append(timeout_ms)
-        return work()
+        return inline.work()
 
-    monkeypatch.setattr(InlineLane, "run", run)
+    monkeypatch.setattr(InlineWork, "result", result)
     pipeline = make(budget_ms=500)
 
     def process(waited_ms: float) -> Result:
@@ -650,6 +661,56 @@ class Hanging:
         return FakeEngine.run(self.engine, image)
 
 
+def test_while_the_alarm_is_up_a_pair_is_judged_and_restored_at_once(make: Callable[..., Pipeline], world: World,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    pipeline = make(budget_ms=10_000, on_hold_s=0, off_hold_s=0)
+    assert actions(pipeline.process(pair(WET, WET))) == [Action.RESTORED] * 2
+    detect, restorer = pipeline.engines[0], next(e for e in pipeline.engines if e.model.name == "restore_mono")
+    begun, restore, judge = threading.Event(), restorer.run, detect.run
+
+    def restoring(image: np.ndarray) -> dict[str, np.ndarray]:
+        begun.set()
+        return restore(image)
+
+    def judging(image: np.ndarray) -> dict[str, np.ndarray]:
+        assert begun.wait(5), "nothing is restored while the pair is judged"
+        return judge(image)
+
+    restorer.run, detect.run = restoring, judging  # type: ignore[method-assign]
+    result = pipeline.process(pair(WET, WET, 0.1))
+    assert actions(result) == [Action.RESTORED] * 2 and result.cameras["left"].anomaly.kind == "raindrop"
+    assert set(result.stage_ms) == {"detect", "restore", "total"}
+    # What was restored in vain is thrown away; then the order is the old one again.
+    frames = pair(CLEAN, CLEAN, 0.2)
+    result = pipeline.process(frames)
+    assert actions(result) == [Action.PASSED_CLEAN] * 2 and passed_on(result, frames) and not result.affected
+    detect.run = judge  # type: ignore[method-assign]
+    world.runs.clear()
+    pipeline.process(pair(CLEAN, CLEAN, 0.3))
+    assert [name for name, _ in world.runs] == ["detect"]
+
+
+@pytest.mark.parametrize("why", ["detect", "restore_mono", "bayer"])
+def test_what_fails_while_the_alarm_is_up_passes_frames_on_and_tells_what_was_seen(
+        make: Callable[..., Pipeline], world: World, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    pipeline = make(budget_ms=10_000, on_hold_s=0)
+    pipeline.process(pair(WET, WET))
+    frames = pair(WET, WET, 0.1)
+    if why == "bayer":
+        monkeypatch.setattr(pipeline_module, "batches", lambda images: {(2, 4, 4, 5): [0, 1]})
+    else:
+        world.failure[why] = EngineError(f"{why}: broken")
+    result = pipeline.process(frames)
+    assert actions(result) == [Action.PASSED_ERROR] * 2 and passed_on(result, frames) and result.affected
+    seen = result.cameras["left"].anomaly
+    assert seen is None if why == "detect" else seen is not None and seen.kind == "raindrop"
+    world.failure.clear()
+    monkeypatch.undo()
+    assert not pipeline._lanes["detect"].busy_ms and not pipeline._lanes["restore"].busy_ms
+
+
 @pytest.mark.parametrize("stage", ["detect", "restore_mono"])
 def test_a_network_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[..., Pipeline], world: World, stage: str,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
@@ -735,7 +796,7 @@ def test_an_engine_that_fails_as_it_runs_is_retired(make: Callable[..., Pipeline
 
 def test_where_an_engine_does_not_take_the_detector_another_does(manifest: Manifest, world: World,
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(model: Model, engine: str, threads: int) -> FakeEngine:
+    def load(model: Model, engine: str, threads: int, streams: int = 1) -> FakeEngine:
         asked.append(engine)
         if engine != "onnxruntime":
             raise EngineError("no such library")
@@ -756,7 +817,7 @@ def test_a_detector_whose_engine_fails_as_it_runs_is_replaced(manifest: Manifest
                 raise EngineError("CUDA fails: an illegal memory access")
             return super().run(image)
 
-    def load(model: Model, engine: str, threads: int) -> FakeEngine:
+    def load(model: Model, engine: str, threads: int, streams: int = 1) -> FakeEngine:
         return (FakeEngine if engine == "onnxruntime" else Failing)(world, model, engine)
 
     broken: list[bool] = []
@@ -800,13 +861,13 @@ def test_waking_up_late_after_an_overrun_is_set_aside_for_the_next(make: Callabl
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = make(budget_ms=100)
 
-    def run(lane: InlineLane, work: Callable[[], Any], timeout_ms: float) -> Any:
-        if lane.name == "detect":
-            return work()
+    def result(inline: InlineWork, timeout_ms: float) -> Any:
+        if inline.lane.name == "detect":
+            return inline.work()
         world.clock.wait(timeout_ms + 15)
         raise Late("")
 
-    monkeypatch.setattr(InlineLane, "run", run)
+    monkeypatch.setattr(InlineWork, "result", result)
     assert pipeline.process(pair(WET, WET)).detail == "restoring did not end within the budget"
     world.clock.wait(3)
     pipeline.published()
