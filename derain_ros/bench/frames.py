@@ -39,10 +39,15 @@ def wet_frames(model: Model, shape: Shape, seconds: float = 1.0) -> np.ndarray:
     return images
 
 
+def lenses(height: int, width: int) -> list[LensDrops]:
+    """The drops on the left and on the right lens."""
+    return [LensDrops(height, width, np.random.default_rng([SEED, k]), COVERAGE) for k in range(2)]
+
+
 def wet_views(number: int, height: int, width: int, seconds: float = 1.0) -> Iterator[np.ndarray]:
     """Grey images (H, W) uint8: left and right eye in turn, a second of driving from pair to pair."""
     scene, cameras = Scene(SEED), rig(width, height)
-    drops = [LensDrops(height, width, np.random.default_rng([SEED, k]), COVERAGE) for k in range(2)]
+    drops = lenses(height, width)
     for k in range(number):
         dry = scene.render(cameras[("left", "right")[k % 2]], seconds + k // 2)[0]
         yield drops[k % 2].apply(dry)[0]

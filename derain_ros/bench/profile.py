@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,9 @@ import numpy as np
 
 from derain_ros.bench import BenchError
 from derain_ros.bench.camera import CAMERAS, CameraProcess
+from derain_ros.bench.frames import lenses
 from derain_ros.manifest import Model
+from derain_ros.rain.drops import LensDrops
 from derain_ros.replay.child import BOOTSTRAP, join_own_domain, transport_environment
 
 WARM_PAIRS = 40
@@ -33,8 +35,8 @@ READY_S = 60.0
 """How long these are waited for."""
 CELL = 4
 """Pixels of a detector's view along each side of a cell of its mask."""
-DROPS = 8
-"""What the detector finds in each eye: discs."""
+COVERED = 0.3
+"""Share of a drop's opacity from which on a cell counts as covered."""
 RECEIVER = ("import sys; from derain_ros.replay.link import Link\n"
             f"with Link({list(CAMERAS)}, {{}}): sys.stdin.read()")
 LANES = ("derain detect", "derain restore")
@@ -42,23 +44,26 @@ TAKING = ("MainThread", "derain receiver")
 
 
 class Idle:
-    """A network that does nothing: what is left is what is around it. See `derain_ros.engine.Engine`."""
+    """A network that does nothing: what is left is what is around it. See `derain_ros.engine.Engine`.
+
+    A detector finds what is on the `lenses` of left and right.
+    """
 
     name, device, precision, streams = "idle", "cpu", "none", 1
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, lenses: Sequence[LensDrops]) -> None:
+        self.model, self._lenses = model, lenses
         self._outputs: dict[str, np.ndarray] = {}
 
     def prepare(self, shape: tuple[int, int, int]) -> None:
         """There is nothing to prepare."""
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """See `derain_ros.engine.Engine.run`; the same arrays every time: drops found in both eyes."""
+        """See `derain_ros.engine.Engine.run`; the same arrays every time."""
         if not self._outputs and self.model.size is not None:
             probabilities = np.zeros((len(image), len(self.model.classes)), np.float32)
             probabilities[:, 1] = 1
-            self._outputs = {"probabilities": probabilities, "mask": _drops(len(image), *self.model.size)}
+            self._outputs = {"probabilities": probabilities, "mask": _cells(self._lenses, *self.model.size)}
         elif not self._outputs:
             self._outputs = {"restored": image.copy(), "mask": np.zeros(image.shape[:3], np.uint8)}
         return self._outputs
@@ -70,7 +75,7 @@ class Ready:
     ready, failed, state = True, False, "ready"
 
     def __init__(self, models: tuple[Model, ...], *rest: object) -> None:
-        self.engine = Idle(models[-1])
+        self.engine = Idle(models[-1], ())
 
 
 class Stopwatch:
@@ -117,7 +122,7 @@ def overhead(height: int, width: int, rate: float, seconds: float) -> dict[str, 
 
     from derain_ros.ros.node import DerainNode, tune_process
     tune_process()
-    with _idle_networks(), _receiver():
+    with _idle_networks(lenses(height, width)), _receiver():
         rclpy.init()
         overrides = [Parameter("gating", value=False), Parameter("temporal", value=False),
                      Parameter("budget_ms", value=10000.0)]
@@ -159,16 +164,12 @@ def _spend(node: Any, executor: Any, seconds: float) -> tuple[dict[str, float], 
     return watch.stages(), restored() - before
 
 
-def _drops(eyes: int, height: int, width: int) -> np.ndarray:
-    """Masks (eyes, rows, columns) float32 of cells, 1 where one of the discs is."""
-    random = np.random.default_rng(3)
-    masks = np.zeros((eyes, -(-height // CELL), -(-width // CELL)), np.float32)
-    rows, columns = masks.shape[1:]
-    for mask in masks:
-        for _ in range(DROPS):
-            centre = int(random.integers(columns)), int(random.integers(rows))
-            cv2.circle(mask, centre, int(random.integers(rows // 24 + 1, rows // 8 + 2)), 1.0, cv2.FILLED)
-    return masks
+def _cells(lenses: Sequence[LensDrops], height: int, width: int) -> np.ndarray:
+    """Masks (eyes, rows, columns) float32 of a detector that sees views of this size: 1 where there are drops."""
+    size = -(-width // CELL), -(-height // CELL)
+    alphas = [lens.apply(np.zeros((lens.height, lens.width), np.uint8))[1] for lens in lenses]
+    return np.stack([cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) > COVERED for alpha in alphas]
+                    ).astype(np.float32)
 
 
 def _threads() -> dict[str, float]:
@@ -182,11 +183,11 @@ def _faults() -> int:
 
 
 @contextmanager
-def _idle_networks() -> Iterator[None]:
+def _idle_networks(lenses: Sequence[LensDrops]) -> Iterator[None]:
     """The pipeline gets networks that do nothing."""
     from derain_ros.runtime import pipeline
     before = pipeline.load_detector, pipeline.Preparation
-    pipeline.load_detector = lambda model, *rest: Idle(model)  # type: ignore[assignment]
+    pipeline.load_detector = lambda model, *rest: Idle(model, lenses)  # type: ignore[assignment]
     pipeline.Preparation = Ready  # type: ignore[assignment, misc]
     try:
         yield

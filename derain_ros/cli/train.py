@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -68,7 +68,9 @@ def restore(
     data: Folders, output: Output,
     config: Annotated[Optional[Path], typer.Option(
         help="YAML file of what differs from the defaults, or a shipped one: balanced, fast, quality, paper, "
-             "rain.")] = None,
+             "rain, and tune, which is taken with --start-from.")] = None,
+    start_from: Annotated[str, typer.Option(help="Begin with a trained network: a shipped restorer for colour, such as "
+                                            "restore_rgb, an exported model, or a checkpoint.")] = "",
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processors or graphics cards that share a batch.")] = 1,
     precision: Annotated[str, typer.Option(help="bf16-mixed, or 32-true.")] = "bf16-mixed",
@@ -78,11 +80,19 @@ def restore(
 
     Takes up what an earlier call left in the output folder. Watch it with: tensorboard --logdir OUTPUT
 
-    Example: derain train restore --data data --output runs/restore --config balanced
+    Examples:
+
+      derain train restore --data data --output runs/restore --config balanced
+
+      derain train restore --data mine --output runs/mine --start-from restore_rgb
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    recipes = read_phases(config)
+    recipes = read_phases(config or (Path("tune") if start_from else None))
     from derain_ros.train.restore import Machine, train_phases
+    if start_from:
+        from derain_ros.train.checkpoint import with_network_of
+        like_it = [with_network_of(recipe, start_from) for recipe in recipes]
+        recipes = [like_it[0], *(replace(recipe, start_from="") for recipe in like_it[1:])]
     checkpoint = train_phases(data, output, recipes, Machine(accelerator, devices, precision, workers))
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} {_name(recipes[-1])} --data {data[0]}")
 

@@ -35,7 +35,7 @@ class Stage(nn.Module):
         return x if self.last else F.relu(x)
 
     def fold(self) -> None:
-        """Put the normalisation into the convolution: what is run, never what is trained."""
+        """Put the normalisation into the convolution."""
         if isinstance(self.norm, nn.BatchNorm2d):
             transposed = isinstance(self.conv, nn.ConvTranspose2d)
             self.conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval(), transposed)

@@ -41,12 +41,16 @@ class PrintedRestorer(nn.Module):
         return Restoration((generated + 1) * 0.5, (restored + 1) * 0.5, self.mask(features))
 
     def folded(self) -> PrintedRestorer:
-        """A copy to be run: the same in evaluation mode, each normalisation folded into its convolution."""
+        """A copy to be run; see `fold`."""
         net = copy.deepcopy(self).eval()
-        for module in list(net.modules()):
+        net.fold()
+        return net
+
+    def fold(self) -> None:
+        """Put each normalisation into its convolution: the same as in evaluation mode."""
+        for module in list(self.modules()):
             if isinstance(module, Stage):
                 module.fold()
-        return net
 
 
 def draw_weights(module: nn.Module) -> None:

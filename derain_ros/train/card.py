@@ -120,7 +120,12 @@ def training(state: Mapping[str, Any]) -> str:
     phases, lines = [state], []
     while phases[0]["recipe"].get("start_from"):
         try:
-            phases.insert(0, read(Path(phases[0]["recipe"]["start_from"])))
+            before = read(Path(phases[0]["recipe"]["start_from"]))
+            if "exported" in before:
+                lines.append(f"The first phase begins with the weights of {before['exported']}, whose card tells what "
+                             "they had learnt from.")
+                break
+            phases.insert(0, before)
         except DataError:
             lines.append("The first phase begins with the weights of an earlier training that is not at hand.")
             break

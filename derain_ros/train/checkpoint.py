@@ -1,9 +1,10 @@
-"""Checkpoints: written whole or not at all, and read again as networks."""
+"""Checkpoints: written whole or not at all, and read again as networks; so are exported models."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from torch import nn
 from derain_ros.nets.fast import FastRestorer
 from derain_ros.nets.printed import PrintedRestorer
 from derain_ros.train.data import DataError
+from derain_ros.train.exported import read_exported, shipped
+from derain_ros.train.recipe import RestoreRecipe
+
+NETWORK = ("network", "width", "blocks", "enhancer", "aggregation")
+"""What a recipe says of the network."""
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +31,12 @@ def build(recipe: Mapping[str, Any]) -> nn.Module:
     return FastRestorer(3, recipe["width"], recipe["blocks"])
 
 
+def with_network_of(recipe: RestoreRecipe, start_from: str) -> RestoreRecipe:
+    """The recipe, for the network of a checkpoint or an exported model and beginning with its weights."""
+    network = {key: value for key, value in read(Path(start_from))["recipe"].items() if key in NETWORK}
+    return replace(recipe, start_from=start_from, **network)
+
+
 def write(state: dict[str, Any], path: Path) -> None:
     """Write beside the old checkpoint first, so that a cut leaves one of them whole."""
     torch.save(state, path.with_suffix(".new"))
@@ -32,9 +44,15 @@ def write(state: dict[str, Any], path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the processor; DataError where it is none."""
+    """What a checkpoint holds, on the processor, or an exported restorer, named by its file or, of the shipped ones, by
+    its name; DataError where it is none."""
     if not path.is_file():
-        raise DataError(f"{path}: there is no such checkpoint; train it first")
+        found = shipped(str(path))
+        if found is None:
+            raise DataError(f"{path}: there is no such checkpoint, nor a shipped restorer of that name; train it first")
+        path = found
+    if path.suffix == ".onnx":
+        return read_exported(path)
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         if not isinstance(state, dict) or not {"net", "recipe"} <= state.keys():
@@ -61,10 +79,16 @@ def load_network(path: Path) -> nn.Module:
 
 
 def begin_with(net: nn.Module, path: Path) -> None:
-    """Give `net` the averaged weights of a checkpoint; DataError where it is another network's."""
+    """Give `net` the averaged weights of a checkpoint; DataError where it is another network's.
+
+    Those of an exported model hold its normalisation, so that the printed network trains on without.
+    """
     state = read(path)
+    weights = state.get("average", state["net"])
+    if isinstance(net, PrintedRestorer) and "generator.down_half.conv.bias" in weights:
+        net.fold()
     try:
-        net.load_state_dict(state.get("average", state["net"]))
+        net.load_state_dict(weights)
     except RuntimeError as error:
         what = str(error).split("\n", 2)[1].strip() if "\n" in str(error) else str(error)
         raise DataError(f"{path}: has not the parts of the network to be trained: {what}") from error

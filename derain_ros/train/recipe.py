@@ -16,7 +16,7 @@ class RestoreRecipe:
     """Hyper-parameters of a restorer's training. The defaults are those of the fast family at its `balanced` size.
 
     The recipes in `recipes/` say what differs from them: the small fast network, the one for rain, the printed
-    one, the paper's own.
+    one, the paper's own, and what tunes a trained network to a robot's own images.
     """
 
     # The network.
@@ -39,7 +39,8 @@ class RestoreRecipe:
     mask_weight: float = 0.05
     """Weight of the loss of the mask; the paper knows no mask."""
     teacher: str = ""
-    """Checkpoint of a network whose output is a goal as well; none where it is empty."""
+    """Checkpoint of a network whose output is a goal as well, an exported model or the name of a shipped one; none
+    where it is empty."""
     teacher_weight: float = 1.0
     """Weight of the mean absolute difference from the teacher's output."""
     unlabelled: tuple[str, ...] = ()
@@ -87,7 +88,8 @@ class RestoreRecipe:
     patience: int = 0
     """Validations without a better PSNR after which training stops; 0: it never does."""
     start_from: str = ""
-    """Checkpoint of an earlier training whose weights to start from; random ones where it is empty."""
+    """Checkpoint of an earlier training whose weights to start from, an exported model or the name of a shipped one;
+    random ones where it is empty."""
     seed: int = 1
     """Decides the first weights and every sample."""
 

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
+from derain_ros.bench.frames import lenses  # noqa: E402
 from derain_ros.bench.profile import CELL, Idle, Stopwatch, _idle_networks  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.runtime import pipeline  # noqa: E402
@@ -36,12 +37,12 @@ def test_the_node_is_measured_over_dds(tmp_path: Path) -> None:
 
 def test_idle_networks_find_drops_and_are_taken_back(manifest: Manifest) -> None:
     before = pipeline.load_detector, pipeline.Preparation
-    with _idle_networks():
+    with _idle_networks([]):
         assert (pipeline.load_detector, pipeline.Preparation) != before
     assert (pipeline.load_detector, pipeline.Preparation) == before
     model = manifest.get("detect")
     assert model.size is not None
-    found = Idle(model).run(np.zeros((2, *model.size, 1), np.uint8))
+    found = Idle(model, lenses(540, 720)).run(np.zeros((2, *model.size, 1), np.uint8))
     assert found["mask"].shape == (2, model.size[0] // CELL, model.size[1] // CELL)
     assert all(0 < mask.mean() < 0.5 for mask in found["mask"]) and found["probabilities"].argmax(1).tolist() == [1, 1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -37,6 +38,37 @@ def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None
         assert f"{told} --models {models}" in " ".join(output.split())
 
 
+def test_a_trained_network_is_tuned_to_images_of_ones_own(data_folder: Path, tmp_path: Path) -> None:
+    from derain_ros.train.checkpoint import read
+    recipe, models = tmp_path / "recipe.yaml", tmp_path / "models"
+    recipe.write_text("{width: 64, steps: 1, batch: 2, crop: 64, synthetic: 2, learning_rate: 0.0, average: 0.0, "
+                      "phases: [{}, {seed: 2}]}")
+    code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path / "run", "--accelerator", "cpu",
+                       "--config", recipe, "--start-from", "restore_rgb_fast")
+    assert code == 0, output
+    first, second = (read(tmp_path / f"run/{number}/last.pt") for number in (1, 2))
+    assert (first["recipe"]["width"], first["recipe"]["start_from"]) == (32, "restore_rgb_fast")
+    assert second["recipe"]["start_from"] == str(tmp_path / "run/1/last.pt")
+    # At a rate of nothing it stays what it was.
+    shipped = read(Path("restore_rgb_fast"))["net"]
+    assert all(np.array_equal(weights, shipped[name]) for name, weights in second["net"].items())
+    code, output = run("export", tmp_path / "run/1/last.pt", "restore_rgb_fast", "--models", models)
+    assert code == 0, output
+    assert "begins with the weights of restore_rgb_fast (sha256 " in (models / "restore_rgb_fast.md").read_text()
+
+
+def test_without_a_recipe_it_is_tuned_at_a_low_rate(data_folder: Path, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    from derain_ros.train import restore
+    asked: list[Any] = []
+    monkeypatch.setattr(restore, "train_phases", lambda data, output, recipes, machine: asked.extend(recipes))
+    run("train", "restore", "--data", data_folder, "--output", tmp_path, "--start-from", "restore_rgb_quality")
+    assert (asked[0].network, asked[0].start_from) == ("printed", "restore_rgb_quality")
+    assert asked[0].learning_rate < type(asked[0]).learning_rate and asked[0].steps < type(asked[0]).steps
+    code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path, "--start-from", "restored")
+    assert code == 1 and "nor a shipped restorer of that name" in output
+
+
 @pytest.mark.parametrize(("text", "told"), [("stepps: 3", "stepps: no such hyper-parameter"),
                                             ("steps: many", "'many' is not of type int"),
                                             ("unlabelled: here", "'here' is not of type tuple"),
@@ -66,7 +98,7 @@ def test_a_recipe_that_cannot_be_trained_with_is_told(text: str, told: str, data
 
 def test_shipped_recipes() -> None:
     recipes = {path.stem: read_phases(Path(path.stem)) for path in RECIPES.glob("*.yaml")}
-    assert recipes.keys() == {"balanced", "fast", "quality", "paper", "rain"}
+    assert recipes.keys() == {"balanced", "fast", "quality", "paper", "rain", "tune"}
     assert (recipes["fast"][0].width, recipes["fast"][0].blocks) == (32, 6) and recipes["fast"][0].teacher
     assert (recipes["rain"][0].anomaly, recipes["rain"][0].width, recipes["rain"][0].blocks) == ("rain", 32, 6)
     synthetic, real = recipes["paper"]

@@ -33,7 +33,7 @@ def test_checkpoints_of_earlier_versions(tmp_path: Path) -> None:
 def test_what_is_no_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("no checkpoint")
     torch.save({"net": {}}, tmp_path / "other.pt")
-    for name, told in (("text.pt", "not a checkpoint"), ("missing.pt", "there is no such checkpoint; train it first"),
+    for name, told in (("text.pt", "not a checkpoint"), ("missing.pt", "there is no such checkpoint, nor a shipped"),
                        ("other.pt", "not a checkpoint")):
         with pytest.raises(DataError, match=f"{name}: {told}"):
             checkpoint.load_network(tmp_path / name)

@@ -1,0 +1,77 @@
+"""Exported models as beginnings of a training and as teachers: their files hold the weights as training names them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from derain_ros.manifest import Manifest, ManifestError
+from derain_ros.train.data import DataError
+
+PREFIX = "net."
+"""Before the names of weights in an exported graph."""
+
+
+def shipped(name: str) -> Path | None:
+    """The file of the shipped restorer of that name; None where there is none. DataError where it is damaged."""
+    manifest = Manifest.load()
+    model = manifest.models.get(name)
+    if model is None or model.task != "restore":
+        return None
+    try:
+        manifest.verify(model)
+    except ManifestError as error:
+        raise DataError(str(error)) from error
+    return model.file
+
+
+def read_exported(path: Path) -> dict[str, Any]:
+    """What a checkpoint would hold of an exported restorer: the weights, `net`, and what its `recipe` says of the
+    network; `exported` names the file. DataError where it is no restorer for colour in floating point.
+    """
+    import onnx
+    try:
+        data = path.read_bytes()
+        graph = onnx.load_model_from_string(data).graph
+    except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
+        what = str(error).split("\n", 1)[0]
+        raise DataError(f"{path}: not an ONNX model: {what}") from error
+    if any(node.op_type == "QuantizeLinear" for node in graph.node):
+        raise DataError(f"{path}: its weights have eight bits; take the model in floating point that it was made of")
+    tensors = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
+    weights: dict[str, Tensor] = {}
+    for node in graph.node:
+        if node.op_type in ("Conv", "ConvTranspose") and node.input[1].startswith(PREFIX):
+            weight = tensors[node.input[1]]
+            # Biases that are zero are left out, equal ones of several layers share a name.
+            bias = tensors.get(node.input[2]) if len(node.input) > 2 else None
+            layer = node.input[1].removeprefix(PREFIX).removesuffix(".weight")
+            weights[f"{layer}.weight"] = weight
+            weights[f"{layer}.bias"] = weight.new_zeros(weight.shape[node.op_type == "ConvTranspose"]
+                                                        ) if bias is None else bias
+    recipe = _network(weights)
+    if recipe is None:
+        raise DataError(f"{path}: not a restorer that `derain export` has written")
+    if recipe.pop("channels") != 3:
+        raise DataError(f"{path}: is for grey images; take the one for colour that it was made of, such as "
+                        "restore_rgb: `derain export --grey` makes it grey again")
+    digest = hashlib.sha256(data).hexdigest()
+    return {"net": weights, "recipe": recipe, "exported": f"{path.stem} (sha256 {digest[:16]})"}
+
+
+def _network(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """The network that has such weights, in the words of a recipe, and its `channels`."""
+    if "stem.weight" in weights:
+        edge, pixels = weights["stem.weight"].shape[:2]
+        blocks = {name.split(".")[1] for name in weights if name.startswith("trunk.")}
+        return {"network": "fast", "width": 2 * edge, "blocks": len(blocks), "channels": pixels // 16}
+    first = weights.get("generator.down_half.conv.weight")
+    if first is None:
+        return None
+    return {"network": "printed", "enhancer": "enhancer.first.weight" in weights,
+            "aggregation": "generator.join_half.conv.weight" in weights, "channels": first.shape[1]}
