@@ -69,10 +69,9 @@ class RateResult:
         """The latency below which `share` of the pairs stayed; nan where none came."""
         return float(np.quantile(self.latency_ms, share)) if self.latency_ms else float("nan")
 
-    @property
-    def restore(self) -> float:
-        """Median of the networks' time; nan where nothing was restored."""
-        return float(np.median(self.restore_ms)) if self.restore_ms else float("nan")
+    def networks(self, share: float) -> float:
+        """The time of the networks below which `share` of the pairs stayed; nan where nothing was restored."""
+        return float(np.quantile(self.restore_ms, share)) if self.restore_ms else float("nan")
 
 
 def measure(rates: Sequence[float], seconds: float, height: int, width: int, config: Config, models: Path | None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,12 @@ def export_onnx(graph: nn.Module, example: Tensor, outputs: list[str], dynamic: 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     shapes = {"image": {axis: torch.export.Dim.DYNAMIC for axis in dynamic}}
-    program = torch.onnx.export(graph.eval(), (example,), None, dynamo=True, opset_version=OPSET,
-                                input_names=["image"], output_names=outputs, dynamic_shapes=shapes, verbose=False)
+    # Else the exporter tells at length of libraries that it could do with, and of its own code.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(graph.eval(), (example,), None, dynamo=True, opset_version=OPSET,
+                                    input_names=["image"], output_names=outputs, dynamic_shapes=shapes, verbose=False)
     assert program is not None
     program.optimize()
     program.save(str(path))

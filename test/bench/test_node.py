@@ -68,7 +68,7 @@ def test_pairs_are_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert receiver.restored() == 2
     found = receiver.account(500, 1.0, stamps, 8.9)
     assert (found.sent, found.came, found.restored, found.plans) == (4, 3, 2, {"fast": 2})
-    assert found.sent_rate == pytest.approx(500) and found.restore == 7.5
+    assert found.sent_rate == pytest.approx(500) and found.networks(0.5) == 7.5
     # The right eye of each came at 10.001, 10.003 and 10.005 s.
     assert found.latency_ms == pytest.approx([9.0, 9.0, 9.0])
     assert found.longest_gap_ms == pytest.approx(2.0)
