@@ -13,6 +13,7 @@ from derain_ros.frame import Action, Frame, FrameSet
 from derain_ros.ros.diagnostics import Statistics
 from derain_ros.ros.mailbox import Job
 from derain_ros.ros.messages import CompressedImage, RawImage, read_compressed, read_image
+from derain_ros.runtime.budget import Cadence
 from derain_ros.runtime.messages import ImageError, Received, frame_of, frame_unread
 from derain_ros.runtime.synchronize import Synchronizer
 
@@ -26,6 +27,7 @@ class Intake:
     def __init__(self, config: Config, statistics: Statistics, put: Callable[[Job], None], now_ns: Callable[[], int],
                  logger: RcutilsLogger) -> None:
         self._statistics, self._put, self._now_ns, self._logger = statistics, put, now_ns, logger
+        self._cadence = Cadence()
         self.synchronizer = Synchronizer(config.cameras, 0, 0, self._on_unpaired)
         self.apply(config)
 
@@ -52,8 +54,10 @@ class Intake:
             self._statistics.count(camera, "bad_big_endian")
         frames = self.synchronizer.add(camera, frame)
         if frames is not None:
+            stamp_ns = next(iter(frames.frames.values())).stamp_ns
             # What a compressed image took to decode is part of its latency.
-            self._put(Job(replace(frames, received_ns=self._begun_ns(frames, received_ns))))
+            self._put(Job(replace(frames, received_ns=self._begun_ns(frames, received_ns),
+                                  period_ms=self._cadence.period_ms(time.monotonic_ns(), stamp_ns))))
 
     def take_thermal(self, camera: str, cdr: bytes, lost: int) -> None:
         """Take in a serialized thermal image."""

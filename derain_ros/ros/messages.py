@@ -18,6 +18,9 @@ from derain_ros.runtime.status import Status
 
 PLAIN = {b"\0\0": ">", b"\0\1": "<", b"\0\6": ">", b"\0\7": "<"}
 """A message's first bytes, which name its representation, to its byte order: XCDR 1 and 2, alike for these types."""
+WORD = struct.Struct("<I")
+PADDING = (b"", bytes(3), bytes(2), bytes(1))
+"""What aligns to four bytes, by what is over."""
 ESCAPE = "surrogateescape"
 """What is no UTF-8 comes out as it came in."""
 
@@ -156,12 +159,13 @@ class _Writer:
         self.text(frame_id)
 
     def words(self, *values: int) -> None:
-        self.out += bytes(-len(self.out) % 4) + struct.pack(f"<{len(values)}I", *values)
+        self.out += PADDING[len(self.out) % 4]
+        for value in values:
+            self.out += WORD.pack(value)
 
     def byte(self, value: int) -> None:
         self.out.append(value)
 
     def text(self, text: str) -> None:
         encoded = text.encode("utf-8", ESCAPE)
-        self.words(len(encoded) + 1)
-        self.out += encoded + b"\0"
+        self.out += PADDING[len(self.out) % 4] + WORD.pack(len(encoded) + 1) + encoded + b"\0"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -14,7 +12,6 @@ from derain_ros.config import Config
 from derain_ros.frame import FrameSet, Result
 from derain_ros.manifest import Manifest
 from derain_ros.ros.mailbox import Job, Mailbox
-from derain_ros.runtime.budget import Cadence
 from derain_ros.runtime.pipeline import Pipeline
 
 LOADING_MAY_TAKE_S = 5.0
@@ -33,7 +30,6 @@ class Worker:
                  drop: Callable[[FrameSet], None], logger: RcutilsLogger) -> None:
         self._publish, self._drop, self._logger = publish, drop, logger
         self._mailbox = Mailbox()
-        self._cadence = Cadence()
         self._thread: threading.Thread | None = None
         self._loader = threading.Thread(target=self._load, name="derain loader", daemon=True)
         try:
@@ -72,10 +68,6 @@ class Worker:
 
     def put(self, job: Job) -> None:
         """Leave a job; one that was waiting for the same place is dropped."""
-        if job.action is None:
-            stamp_ns = next(iter(job.frames.frames.values())).stamp_ns
-            period_ms = self._cadence.period_ms(time.monotonic_ns(), stamp_ns)
-            job = replace(job, frames=replace(job.frames, period_ms=period_ms))
         self._dropped(self._mailbox.put(job))
 
     def published(self) -> None:

@@ -35,7 +35,7 @@ DISPARITY, TILT = 0.16, 0.03
 """How far apart both eyes may see a thing, as shares of the width, and of the height for cameras not quite level."""
 REMAINS = 0.01
 """Share of the view from which on what remains of a mask upholds the score in full."""
-AGAIN_NS = 250_000_000
+AGAIN_NS = 500_000_000
 """How long what is on the lens is taken to stay there, while the alarm is up."""
 
 
