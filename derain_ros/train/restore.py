@@ -63,6 +63,8 @@ def train(data: Sequence[Path], output: Path, recipe: RestoreRecipe, machine: Ma
         raise DataError(f"recipe: batch: {recipe.batch} samples, and {recipe.unlabelled_batch} unlabelled ones, cannot "
                         f"be shared out among {machine.devices} devices")
     # Mistakes are told before processes begin.
+    for trained in filter(None, (recipe.start_from, recipe.teacher)):
+        checkpoint.read(Path(trained))
     folders = TrainingFolders.find(data, recipe.anomaly)
     check([*folders.train, *folders.validation])
     # Spawned processes run this module only; the default would run the calling script once more for each.

@@ -148,6 +148,13 @@ def test_phases_begin_where_the_last_one_ended(data_folder: Path, tmp_path: Path
         train([data_folder], tmp_path / "3", replace(second, enhancer=False, start_from=str(result)), CPU)
 
 
+@pytest.mark.parametrize("which", ["teacher", "start_from"])
+def test_a_network_that_is_missing_is_told_before_images_are_looked_for(which: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere.pt: there is no such checkpoint"):
+        train([tmp_path / "no images"], tmp_path / "run", replace(TINY, **{which: "nowhere.pt"}), CPU)
+    assert not (tmp_path / "run").exists()
+
+
 def test_tensorboard_gets_figures_and_samples(data_folder: Path, tmp_path: Path) -> None:
     train([data_folder], tmp_path, replace(PAPER, steps=2), CPU)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
