@@ -90,7 +90,7 @@ def write_image(image: np.ndarray, encoding: str, frame: Frame) -> bytes:
     writer.words(*image.shape[:2])
     writer.text(encoding)
     writer.byte(0)
-    writer.words(pixels.strides[0], pixels.nbytes)
+    writer.words(pixels.nbytes // pixels.shape[0], pixels.nbytes)
     return b"".join((writer.out, pixels.data))
 
 
@@ -138,16 +138,20 @@ class _Reader:
         return self._cdr[start:self._at - 1].decode("utf-8", ESCAPE)
 
     def data(self, size: int) -> memoryview:
+        if size > len(self._cdr) - self._at:
+            raise self._truncated()
         return memoryview(self._cdr)[self._at:self._at + size]
 
     def _unpack(self, kinds: str, size: int) -> tuple[int, ...]:
         try:
             found = struct.unpack_from(self._order + kinds, self._cdr, self._at)
         except struct.error as error:
-            raise ImageError("truncated", f"{self._what} message of {len(self._cdr)} bytes ends before its fields do"
-                             ) from error
+            raise self._truncated() from error
         self._at += size
         return found
+
+    def _truncated(self) -> ImageError:
+        return ImageError("truncated", f"{self._what} message of {len(self._cdr)} bytes ends before its fields do")
 
 
 class _Writer:

@@ -42,21 +42,23 @@ AGAIN_NS = 500_000_000
 class CrossCheck:
     """`seen_by_one_eye` for one frame set after the other, left out where it would hardly change anything.
 
-    While the alarm is up, and the last check took nothing back, views are checked every AGAIN_NS of their stamps: soon
-    enough for an alarm to fall. A clean camera's are all checked: no frame is restored for what is in the scene.
+    While the alarm is up, and what the last check found on the lens stayed there, views are checked every AGAIN_NS of
+    their stamps: soon enough for an alarm to fall. A clean camera's are all checked: no frame is restored for what is
+    in the scene.
     """
 
     def __init__(self) -> None:
-        self._nothing_ns: int | None = None  # When a check took nothing back, and none has since.
+        self._stayed_ns: int | None = None  # When what a check found on the lens was left there, and has been since.
 
     def check(self, views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float, stamp_ns: int,
               alarm: bool) -> list[Anomaly]:
         """The anomalies found at `stamp_ns` in both eyes' `views`, without what both see; see `seen_by_one_eye`."""
-        if alarm and self._nothing_ns is not None and 0 <= stamp_ns - self._nothing_ns < AGAIN_NS:
+        if alarm and self._stayed_ns is not None and 0 <= stamp_ns - self._stayed_ns < AGAIN_NS:
             return list(anomalies)
         checked = seen_by_one_eye(views, anomalies, on_score)
-        nothing = all(new.coverage == old.coverage for new, old in zip(checked, anomalies, strict=True))
-        self._nothing_ns = stamp_ns if nothing else None
+        stays = all(new.coverage == old.coverage for new, old in zip(checked, anomalies, strict=True))
+        found = any(anomaly.kind in ON_THE_LENS and anomaly.mask.any() for anomaly in checked)
+        self._stayed_ns = stamp_ns if stays and found else None
         return checked
 
 

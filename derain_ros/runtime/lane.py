@@ -24,7 +24,7 @@ class Work(Generic[T]):
     """What a lane was given to run. A Future with its locks takes longer than what is handed over."""
 
     def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
+        self._work: Callable[[], T] | None = work
         self._result: T | None = None
         self._error: BaseException | None = None
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -33,10 +33,14 @@ class Work(Generic[T]):
 
     def do(self) -> None:
         """Run it; called by the lane."""
+        work, self._work = self._work, None
+        assert work is not None
         try:
-            self._result = self._work()
+            self._result = work()
         except BaseException as error:
             self._error = error
+        # Nothing of it is kept: neither images nor, through the pipeline it may know, networks.
+        del work
         self.done = True
         self._ended.put(None)
 
@@ -47,9 +51,13 @@ class Work(Generic[T]):
         except queue.Empty:
             if not self.done:  # else it ended at the last moment
                 raise Late("") from None
-        if self._error is not None:
-            raise self._error
-        return cast(T, self._result)
+        result, error, self._result, self._error = self._result, self._error, None, None
+        try:
+            if error is not None:
+                raise error
+            return cast(T, result)
+        finally:
+            del error
 
 
 class Lane:

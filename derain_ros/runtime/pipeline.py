@@ -7,7 +7,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
 from functools import partial
 from itertools import takewhile
@@ -158,22 +158,29 @@ class Pipeline:
         if detector is None or dispatch is None:
             return run.passed(Action.PASSED_DISABLED, f"models: {self.state}")
         images = [self._depths[name].apply(frame) for name, frame in run.frames.items()]
-        # While the alarm is up, what the lens looks like now changes nothing for this frame set: both go on at once.
-        at_once = config.enabled and (self.decision.affected or not config.gating)
+        # While the alarm is up, what the lens looks like now changes next to nothing for this frame set.
+        at_once = config.enabled and self.decision.affected
         try:
             detection = self._lanes["detect"].begin(partial(self._detect, detector, images, config.on_score))
             if not at_once:
-                self._judge(run, detection, detector)
-            if not config.enabled:
-                return run.passed(Action.PASSED_DISABLED, "restoration is switched off")
-            try:
-                finish = self._restored(run, images, dispatch, at_once)
-            finally:
-                if at_once:
-                    self._judge(run, detection, detector)
+                self._judge(run, detection, detector, config)
         except Late as late:
             return run.passed(Action.PASSED_BUDGET, f"detection did not end within the budget{_reason(late)}")
-        return run.passed(Action.PASSED_CLEAN) if self._is_clean(run) else finish()
+        if not config.enabled:
+            return run.passed(Action.PASSED_DISABLED, "restoration is switched off")
+        if not at_once:
+            return self._restored(run, images, dispatch, config)()
+        try:
+            finish = self._restored(run, images, dispatch, config)
+        except Exception:
+            with suppress(Late):  # What went wrong first is told.
+                self._judge(run, detection, detector, config)
+            raise
+        try:
+            self._judge(run, detection, detector, config)
+        except Late as late:
+            return run.passed(Action.PASSED_BUDGET, f"detection did not end within the budget{_reason(late)}")
+        return run.passed(Action.PASSED_CLEAN) if self._is_clean(run, config) else finish()
 
     def _detect(self, detector: Detector, images: Sequence[Frame], on_score: float) -> tuple[list[Anomaly], float]:
         """What is wrong with the images, both eyes compared where there are two, and how many milliseconds that took.
@@ -185,31 +192,32 @@ class Pipeline:
             anomalies = self._crosscheck.check(views, anomalies, on_score, images[0].stamp_ns, self.decision.affected)
         return anomalies, (self._clock() - started) / 1e6
 
-    def _judge(self, run: Run, detection: Work[tuple[list[Anomaly], float]], detector: Detector) -> None:
+    def _judge(self, run: Run, detection: Work[tuple[list[Anomaly], float]], detector: Detector, config: Config
+               ) -> None:
         """Wait for what is found in a frame set and decide what it comes to; Late where that takes too long."""
+        run.stage_ms["detect"] = float("nan")
         try:
             anomalies, run.stage_ms["detect"] = detection.result(self._left_ms(run))
         except EngineError as error:
             self._replace_detector(detector, error)
             raise
         run.anomalies = dict(zip(run.frames, anomalies, strict=True))
-        self.decision.update(run.anomalies, next(iter(run.frames.values())).stamp_ns, self.config)
+        self.decision.update(run.anomalies, next(iter(run.frames.values())).stamp_ns, config)
 
-    def _is_clean(self, run: Run) -> bool:
+    def _is_clean(self, run: Run, config: Config) -> bool:
         """Whether a frame set is to be passed on for want of anything to restore."""
-        return (self.config.gating and not self.decision.affected
+        return (config.gating and not self.decision.affected
                 and not any(found.affected for found in run.anomalies.values()))
 
-    def _restored(self, run: Run, images: Sequence[Frame], dispatch: Dispatch, judged_later: bool
-                  ) -> Callable[[], Result]:
-        """Restore a frame set, unless it is found clean or there is no way to; what makes the result of it, once all is
-        known."""
-        config, left_ms = self.config, partial(self._left_ms, run)
+    def _restored(self, run: Run, images: Sequence[Frame], dispatch: Dispatch, config: Config) -> Callable[[], Result]:
+        """Restore a frame set, unless it was found clean or there is no way to; what makes the result of it, once all
+        is known."""
+        left_ms = partial(self._left_ms, run)
         passed = partial(partial, run.passed)
         shapes, kind = batches(images), self.decision.kind
         choices = dispatch.choices(shapes, kind)
         dispatch.time_for_quality = self._time_for_quality(choices, run.period_ms)
-        if not judged_later and self._is_clean(run):
+        if self._is_clean(run, config):
             return passed(Action.PASSED_CLEAN)
         if not self._background:
             with run.excluded():

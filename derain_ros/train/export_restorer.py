@@ -76,6 +76,8 @@ def _fast_to_grey(net: FastRestorer) -> FastRestorer:
 def _printed_to_grey(net: PrintedRestorer) -> PrintedRestorer:
     grey = PrintedRestorer(1, net.enhancer is not None, net.generator.aggregation)
     state = dict(net.state_dict())
+    if "generator.down_half.conv.bias" in state:  # trained from an exported one
+        grey.fold()
     # Where the image's three channels begin among those that a convolution takes.
     inputs = {"generator.down_half.conv": [0]}
     if net.generator.aggregation:

@@ -23,6 +23,9 @@ def shipped(name: str) -> Path | None:
     model = manifest.models.get(name)
     if model is None or model.task != "restore":
         return None
+    if model.serves:
+        raise DataError(f"{name}: serves {', '.join(model.serves)} alone; train such a one from the beginning by "
+                        "`--config rain`, or name its file and a recipe with `anomaly: rain`")
     try:
         manifest.verify(model)
     except ManifestError as error:

@@ -71,6 +71,11 @@ def test_what_it_counts_from_can_be_changed() -> None:
     assert bench.take(1000, 49.0).frames.received_ns >= before
 
 
+def test_the_cameras_period_is_told_once_it_is_known() -> None:
+    bench = Bench()
+    assert [bench.take(40.0 * n).frames.period_ms for n in range(30)][-1] == 40.0
+
+
 def test_frames_without_a_counterpart_are_passed_on_with_the_reason() -> None:
     bench = Bench()
     for ms in range(0, 1000, 100):

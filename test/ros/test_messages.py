@@ -14,6 +14,7 @@ from ros_bench import image_message, stamp
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from derain_ros.frame import Frame
 from derain_ros.ros.messages import read_compressed, read_image, read_stamp, write_image, write_status
 from derain_ros.runtime.messages import ImageError, Received, frame_of, frame_unread
 from derain_ros.runtime.status import Status
@@ -41,6 +42,26 @@ def test_a_frame_is_a_view_of_the_message_and_comes_back_as_it_was(encoding: str
     assert frame.message.cdr is cdr and np.shares_memory(frame.image, np.frombuffer(cdr, np.uint8))
     written = deserialize_message(write_image(frame.image, encoding, frame), Image)
     assert written == image_message(image, encoding, 1234.5, frame_id)
+
+
+@pytest.mark.parametrize("representation", [b"\0\1", b"\0\7"])
+def test_both_plain_representations_are_read(representation: bytes) -> None:
+    cdr = representation + serialize_message(image_message(pixels("mono8"), frame_id="left"))[2:]
+    assert read_image(cdr).header.frame_id == "left"
+
+
+def test_rows_of_a_part_of_a_picture_are_not_padded() -> None:
+    row = np.zeros((4, 96), np.uint8)[:1, :70]
+    message = deserialize_message(write_image(row, "mono8", Frame(row)), Image)
+    assert (message.width, message.step, len(message.data)) == (70, 70, 70)
+
+
+def test_a_message_that_says_that_it_is_longer_is_told() -> None:
+    cdr = bytearray(serialize_message(image_message(pixels("mono8"), frame_id="left")))
+    cdr[-39:-35] = (1000).to_bytes(4, "little")
+    with pytest.raises(ImageError) as caught:
+        read_image(bytes(cdr))
+    assert caught.value.reason == "truncated"
 
 
 def test_what_is_no_utf8_in_a_frame_id_comes_out_as_it_came_in() -> None:

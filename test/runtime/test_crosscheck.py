@@ -174,3 +174,13 @@ def test_what_is_on_the_lens_is_looked_at_again_only_now_and_then(
         kinds = {anomaly.kind for anomaly in check.check(views, found, ON, round(now * 1e9), alarm)}
         assert kinds == {"raindrop" if lens else "clean"}
     assert tuple(looked) == checked
+
+
+def test_an_alarm_of_what_is_in_the_scene_does_not_last_for_want_of_a_look(pairs: list[list[np.ndarray]]) -> None:
+    images, masks = poster(pairs[0], 20)
+    views = np.stack([cv2.resize(image, VIEW[::-1], interpolation=cv2.INTER_AREA) for image in images])[..., np.newaxis]
+    found = [Anomaly("raindrop", 0.95, float((cells(mask) > 0).mean()), cells(mask)) for mask in masks]
+    nothing = [Anomaly("clean", 0.1, 0.0, np.zeros_like(cells(masks[0])))] * 2
+    check = crosscheck.CrossCheck()
+    for n, anomalies in enumerate((nothing, found, nothing, found)):
+        assert {a.kind for a in check.check(views, anomalies, ON, n * 50_000_000, True)} == {"clean"}

@@ -4,6 +4,8 @@ import gc
 import queue
 import threading
 import time
+import weakref
+from functools import partial
 
 import pytest
 
@@ -70,3 +72,26 @@ def test_the_thread_ends_with_the_lane() -> None:
     gc.collect()
     thread.join(20)
     assert not thread.is_alive() and thread.daemon
+
+
+def test_nothing_of_what_was_done_is_kept() -> None:
+    class Thing:
+        """Something that can be referred to weakly."""
+
+    def fail(thing: Thing) -> None:
+        raise ValueError(thing)
+
+    lane, things = Lane("test"), [Thing(), Thing()]
+    gone = [weakref.ref(thing) for thing in things]
+    gc.disable()
+    try:
+        assert lane.begin(partial(id, things[0])).result(20_000) == id(things[0])
+        with pytest.raises(ValueError):
+            lane.begin(partial(fail, things[1])).result(20_000)
+        things.clear()
+        until = time.monotonic() + 20
+        while any(ref() for ref in gone) and time.monotonic() < until:
+            time.sleep(0.001)
+        assert [ref() for ref in gone] == [None, None]
+    finally:
+        gc.enable()

@@ -711,6 +711,48 @@ def test_what_fails_while_the_alarm_is_up_passes_frames_on_and_tells_what_was_se
     assert not pipeline._lanes["detect"].busy_ms and not pipeline._lanes["restore"].busy_ms
 
 
+def test_what_went_wrong_in_restoring_is_told_though_detection_is_late(
+        make: Callable[..., Pipeline], world: World, monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    pipeline = make(budget_ms=150, on_hold_s=0)
+    pipeline.process(pair(WET, WET))
+    detect = pipeline.engines[0]
+    hanging = Hanging(detect)  # type: ignore[arg-type]
+    detect.run = hanging.run  # type: ignore[method-assign]
+    world.failure["restore_mono"] = ValueError("a bug in restoring")
+    result = pipeline.process(pair(WET, WET, 0.1))
+    assert actions(result) == [Action.PASSED_ERROR] * 2 and result.detail == "a bug in restoring"
+    assert "a bug in restoring" in caplog.text and np.isnan(result.stage_ms["detect"])
+    hanging.go.set()
+    assert pipeline.close(20.0)
+
+
+def test_while_it_is_switched_off_the_alarm_follows_what_is_seen(make: Callable[..., Pipeline],
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    pipeline = make(on_hold_s=0, off_hold_s=0)
+    assert pipeline.process(pair(WET, WET)).affected
+    pipeline.apply(Config(enabled=False, on_hold_s=0, off_hold_s=0))
+    assert pipeline.process(pair(WET, WET, 0.1)).affected and not pipeline.process(pair(CLEAN, CLEAN, 0.2)).affected
+
+
+@pytest.mark.parametrize("gating", [True, False])
+def test_a_clean_cameras_pairs_are_judged_before_anything_is_restored(
+        make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch, gating: bool) -> None:
+    alarms: list[bool] = []
+    pipeline = make(gating=gating, on_hold_s=0)
+    monkeypatch.setattr(pipeline._crosscheck, "check",
+                        lambda views, found, on, stamp, alarm: alarms.append(alarm) or found)
+    asked: list[str] = []
+    choices = pipeline._dispatch.choices  # type: ignore[union-attr]
+    monkeypatch.setattr(pipeline._dispatch, "choices", lambda shapes, kind: asked.append(kind) or choices(shapes, kind))
+    pipeline.process(pair(WET, WET, 0.1))
+    assert asked[0] == "raindrop" and alarms == [False]
+    pipeline.process(pair(WET, WET, 0.2))
+    assert alarms == [False, True]
+
+
 @pytest.mark.parametrize("stage", ["detect", "restore_mono"])
 def test_a_network_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[..., Pipeline], world: World, stage: str,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:

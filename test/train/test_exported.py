@@ -35,6 +35,8 @@ def test_an_exported_network_comes_back_as_it_was(net: FastRestorer | PrintedRes
     assert isinstance(back, type(net)) and not back.training
     for ours, theirs in zip(back(image), net(image), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
+    grey = torch.rand(1, 1, 32, 64)
+    assert torch.allclose(to_grey(back)(grey).restored, to_grey(net)(grey).restored, atol=1e-5)
     # What is trained on from there is one to begin with as well.
     checkpoint.write({"net": back.state_dict(), "recipe": recipe}, tmp_path / "last.pt")
     again = checkpoint.load_network(tmp_path / "last.pt")
