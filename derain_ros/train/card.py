@@ -119,16 +119,17 @@ def training(state: Mapping[str, Any]) -> str:
     """The phases of a training, from the first to the one of the checkpoint `state`, and the data they take."""
     phases, lines = [state], []
     while phases[0]["recipe"].get("start_from"):
+        origin = phases[0].get("origin")
         try:
-            before = read(Path(phases[0]["recipe"]["start_from"]))
-            if "exported" in before:
-                lines.append(f"The first phase begins with the weights of {before['exported']}, whose card tells what "
-                             "they had learnt from.")
-                break
-            phases.insert(0, before)
+            before = {"exported": origin} if origin else read(Path(phases[0]["recipe"]["start_from"]))
         except DataError:
             lines.append("The first phase begins with the weights of an earlier training that is not at hand.")
             break
+        if "exported" in before:
+            lines.append(f"The first phase begins with the weights of {before['exported']}, whose card tells what they "
+                         "had learnt from.")
+            break
+        phases.insert(0, before)
     defaults = {field.name: field.default for field in fields(RestoreRecipe)}
     for number, phase in enumerate(phases, 1):
         recipe = {key: value for key, value in phase["recipe"].items() if key != "start_from"}

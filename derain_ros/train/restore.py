@@ -132,8 +132,10 @@ def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Pat
 
     torch.manual_seed(recipe.seed)
     net = checkpoint.build(asdict(recipe))
+    origin = ""  # The model that it began with may be replaced by what comes of it.
     if recipe.start_from:
         checkpoint.begin_with(net, Path(recipe.start_from))
+        origin = checkpoint.read(Path(recipe.start_from)).get("exported", "")
     teacher = checkpoint.load_network(Path(recipe.teacher)) if recipe.teacher else None
     learner = (Adversarial(fabric, recipe, net, teacher, perceptual) if recipe.adversarial
                else Supervised(fabric, recipe, net, teacher))
@@ -149,6 +151,7 @@ def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Pat
             raise DataError(f"{last}: holds another network or training than the recipe's; choose another output, or "
                             "the recipe that it was begun with") from error
         start, figures = state["step"], state["figures"]
+        origin = state.get("origin", origin)
         best_psnr, best_step, sums = state["best_psnr"], state["best_step"], fabric.to_device(state["sums"])
         log.info("resumed at step %d" if start < recipe.steps else "nothing is left to train: it holds step %d", start)
         checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
@@ -156,7 +159,8 @@ def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Pat
     def save(step: int) -> None:
         # The losses' sums since the last validation are part of it: the log will not tell where training was cut.
         checkpoint.write({**learner.state(), "step": step, "recipe": asdict(recipe), "figures": figures, "sums": sums,
-                          "best_psnr": best_psnr, "best_step": best_step, "data": list(described)}, last)
+                          "best_psnr": best_psnr, "best_step": best_step, "data": list(described),
+                          "origin": origin}, last)
 
     unlabelled = Unlabelled([path for folder in recipe.unlabelled for path in image_files(Path(folder))],
                             recipe.unlabelled_batch, recipe.crop, recipe.seed)
@@ -190,7 +194,7 @@ def fit(fabric: Fabric, source: SampleSource, images: ValidationSet, output: Pat
                     if first:
                         checkpoint.write({"net": learner.net.state_dict(), "average": learner.average.state_dict(),
                                           "step": step, "recipe": asdict(recipe), "figures": figures,
-                                          "data": list(described)}, best)
+                                          "data": list(described), "origin": origin}, best)
                 if first:
                     save(step)
                     saved = time.monotonic()

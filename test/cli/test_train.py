@@ -38,7 +38,9 @@ def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None
         assert f"{told} --models {models}" in " ".join(output.split())
 
 
-def test_a_trained_network_is_tuned_to_images_of_ones_own(data_folder: Path, tmp_path: Path) -> None:
+def test_a_trained_network_is_tuned_to_images_of_ones_own(data_folder: Path, tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    from derain_ros.train import checkpoint as exported
     from derain_ros.train.checkpoint import read
     recipe, models = tmp_path / "recipe.yaml", tmp_path / "models"
     recipe.write_text("{width: 64, steps: 1, batch: 2, crop: 64, synthetic: 2, learning_rate: 0.0, average: 0.0, "
@@ -52,9 +54,12 @@ def test_a_trained_network_is_tuned_to_images_of_ones_own(data_folder: Path, tmp
     # At a rate of nothing it stays what it was.
     shipped = read(Path("restore_rgb_fast"))["net"]
     assert all(np.array_equal(weights, shipped[name]) for name, weights in second["net"].items())
-    code, output = run("export", tmp_path / "run/1/last.pt", "restore_rgb_fast", "--models", models)
+    before = second["origin"], first["origin"]
+    assert before[0] == "" and before[1].startswith("restore_rgb_fast (sha256 ")
+    monkeypatch.setattr(exported, "shipped", lambda name: None)  # replaced meanwhile
+    code, output = run("export", tmp_path / "run/2/last.pt", "restore_rgb_fast", "--models", models)
     assert code == 0, output
-    assert "begins with the weights of restore_rgb_fast (sha256 " in (models / "restore_rgb_fast.md").read_text()
+    assert f"begins with the weights of {before[1]}, whose card" in (models / "restore_rgb_fast.md").read_text()
 
 
 def test_without_a_recipe_it_is_tuned_at_a_low_rate(data_folder: Path, tmp_path: Path,
