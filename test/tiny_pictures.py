@@ -27,3 +27,14 @@ def write_pictures(data: Path) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             assert cv2.imwrite(str(path), mask), path
     return data
+
+
+def write_own_pictures(data: Path, count: int = 18) -> Path:
+    """Fill `data`, which is returned, with pictures of one's own: `count` clean ones and as many behind drops."""
+    rng = np.random.default_rng(3)
+    for kind in ("clean", "raindrop"):
+        (data / kind).mkdir(parents=True)
+        for number in range(count):
+            image = cv2.resize(rng.integers(0, 256, (9, 16), np.uint8), (320, 180), interpolation=cv2.INTER_CUBIC)
+            assert cv2.imwrite(str(data / kind / f"{number:02}.png"), image)
+    return data

@@ -129,14 +129,24 @@ def temporal(
 
 
 @app.command()
-def detect(data: Data, output: Output, config: Recipe = None) -> None:
+def detect(
+    data: Data, output: Output, config: Recipe = None,
+    start_from: Annotated[str, typer.Option(help="Begin with a trained detector: a shipped one in floating point, such "
+                                            "as detect_float, an exported one, or a checkpoint.")] = "",
+) -> None:
     """Train the anomaly detector on rendered and real views.
 
-    Takes up what an earlier call left in the output folder, after its last whole epoch.
+    Takes up what an earlier call left in the output folder, after its last whole epoch. Pictures of your own go into
+    folders named by what is wrong with them: clean, which must be there, raindrop, dirt, streak, night_rain.
 
-    Example: derain train detect --data data --output runs/detect
+    Examples:
+
+      derain train detect --data data --output runs/detect
+
+      derain train detect --data mine --output runs/mine --start-from detect_float
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from derain_ros.train.detector import DetectRecipe, train
-    checkpoint = train(data, output, read_recipe(DetectRecipe, config))
+    from derain_ros.train.detector import TUNE, DetectRecipe, train
+    recipe = TUNE if start_from and config is None else read_recipe(DetectRecipe, config)
+    checkpoint = train(data, output, replace(recipe, start_from=start_from or recipe.start_from))
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} detect --data {data}")

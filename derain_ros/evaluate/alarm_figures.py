@@ -21,11 +21,15 @@ class Figure(NamedTuple):
     samples: int
 
 
+NONE = Figure(float("nan"), 0.0, 1.0, 0)
+"""What is told of no samples."""
+
+
 def share(flags: np.ndarray) -> Figure:
     """Share of the flags that are set, with Wilson's interval: that of a bootstrap is empty where none is set."""
     n = len(flags)
     if n == 0:
-        return Figure(float("nan"), 0.0, 1.0, 0)
+        return NONE
     p, z = float(np.mean(flags)), 1.96
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
@@ -34,6 +38,8 @@ def share(flags: np.ndarray) -> Figure:
 
 def area(positive: np.ndarray, negative: np.ndarray) -> Figure:
     """`auroc` with a bootstrap interval over both sets of scores."""
+    if not (len(positive) and len(negative)):
+        return NONE
     rng = np.random.default_rng(0)
     drawn = [auroc(rng.choice(positive, len(positive)), rng.choice(negative, len(negative))) for _ in range(DRAWS)]
     return Figure(auroc(positive, negative), *_bounds(drawn), len(positive) + len(negative))
@@ -51,6 +57,8 @@ def alarms_at_recall(positive: np.ndarray, negative: np.ndarray, recall: float) 
     """Share of `negative` scores that reach the highest threshold which `recall` of `positive` reach, bootstrapped over
     both sets; and that threshold.
     """
+    if not (len(positive) and len(negative)):
+        return NONE, float("nan")
     rng = np.random.default_rng(0)
 
     def at(wet: np.ndarray, dry: np.ndarray) -> float:
@@ -67,6 +75,8 @@ def threshold_of(positive: np.ndarray, recall: float) -> float:
 
 def overlap(intersections: np.ndarray, unions: np.ndarray) -> Figure:
     """Intersection over union of all samples' cells together, bootstrapped over the samples."""
+    if not len(unions):
+        return NONE
     rng = np.random.default_rng(0)
     chosen = [rng.integers(len(unions), size=len(unions)) for _ in range(DRAWS)]
     drawn = [float(intersections[i].sum() / max(1, unions[i].sum())) for i in chosen]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,19 @@ from derain_ros.rain.drops import LensDrops
 from derain_ros.runtime.detect import Detector
 from derain_ros.train.data import image_files
 from derain_ros.train.pictures import Pictures, find_pictures, read_grey
-from derain_ros.train.views import FAINT, IGNORED, MIX, UNKNOWN, WHOLE, View, cells_of, draw_view, lost, to_detector
+from derain_ros.train.views import (
+    FAINT,
+    IGNORED,
+    MIX,
+    UNKNOWN,
+    WHOLE,
+    View,
+    cells_of,
+    draw_kind,
+    draw_view,
+    lost,
+    to_detector,
+)
 
 RECALL = 0.98
 """Of frames with more than COVERED of the view covered: there the false alarms are counted."""
@@ -78,7 +90,7 @@ class DetectionReport:
                  f"False alarms at {RECALL:.0%} recall are those at the score {self.threshold:.3f}.", "",
                  "| figure | value | interval | n |", "| --- | --- | --- | --- |"]
         lines += [f"| {name} | {f.value:.4f} | {f.low:.4f} to {f.high:.4f} | {f.samples} |"
-                  for name, f in self.measured.items()]
+                  for name, f in self.measured.items() if f.samples]
         lines += ["", f"| true class \\ found | {' | '.join(self.classes)} |", "| --- |" + " --- |" * len(self.classes)]
         lines += [f"| {name} | {' | '.join(str(count) for count in row)} |"
                   for name, row in zip(self.classes, self.confusion, strict=True)]
@@ -106,26 +118,29 @@ def evaluate(engine: Engine, data: Path, on_score: float = Config.on_score, view
     Rendered views count as affected at even odds. `class_accuracy`: share of those that are clean or have one class,
     over more than 2 %, of which the very class is found; `_faint_too`: with those that cover less. `label_accuracy`:
     share of right answers about each class by itself. `false_alarms_at_98_recall`: of all clean photographs, at the
-    score that 98 % of `wet`, `dirty` and `real_wet` reach; `false_alarms_at_98_real_recall`: at that of `real_wet`
-    alone. The calibration error is over all answers about views, `_of_score` over their scores alone.
+    score that 98 % of `wet`, `dirty`, `real_wet` and labelled drops and dirt reach; `false_alarms_at_98_real_recall`:
+    at that of `real_wet` alone. The calibration error is over all answers about views, `_of_score` over their scores
+    alone.
     """
     if (engine.model.classes, engine.model.size) != (CLASSES, SIZE):
         raise EvaluationError(f"{engine.model.name}: tells {', '.join(engine.model.classes)} on {engine.model.size}; "
                               f"only detectors of {', '.join(CLASSES)} on {SIZE} can be measured: train and export one")
     detector, pictures = Detector(engine), find_pictures(data, "evaluation")
-    sequence = data / "kitti_stereo" / "sequence_1"
-    stereo = {side: image_files(sequence / f"image_{side}") for side in "lr"}
+    sequence, photographs = data / "kitti_stereo" / "sequence_1", data / "raindrop_real" / "inputs"
+    stereo = {side: image_files(sequence / f"image_{side}") if sequence.is_dir() else [] for side in "lr"}
     clean = {**pictures.clean, "kitti": stereo["l"] + stereo["r"]}
     images = [_judge(detector, path, name if name != "real" else "real_dry", "clean", 0.0, on_score)
               for name, paths in clean.items() for path in track(paths, name)]
     images += [_judge(detector, p, "real_wet", "raindrop", 1.0, on_score) for p, _ in pictures.drops]
     images += [_judge(detector, p, "rain", "streak", 1.0, on_score) for p, _ in pictures.streaks]
     images += [_judge(detector, p, "photograph", "raindrop", 1.0, on_score)
-               for p in image_files(data / "raindrop_real" / "inputs")]
+               for p in (image_files(photographs) if photographs.is_dir() else [])]
+    images += [_judge(detector, p, f"labelled {kind}", kind, 1.0, on_score)
+               for kind, paths in pictures.labelled.items() for p in paths]
     covered = [p for name, paths in pictures.clean.items() if name != "real" for p in paths] + stereo["l"]
     images += _covered(detector, covered, pictures, on_score, seed)
     images += _kitti(detector, stereo["l"][::2], on_score, seed)
-    rendered = list(_views(detector, pictures, views, seed))
+    rendered = list(_views(detector, replace(pictures, labelled={}), views, seed))
     figures, threshold = _figures(images, on_score)
     quality, confusion = _quality([image for image, _ in rendered], rendered)
     return DetectionReport(figures | quality, engine.model.classes, confusion,
@@ -159,7 +174,9 @@ def _covered(detector: Detector, paths: list[Path], pictures: Pictures, on_score
         for group in ("wet", "dirty") if number % 3 == 0 else ("wet",):
             coverage = float(np.exp(rng.uniform(np.log(COVERED), np.log(0.5))))
             if group == "wet":
-                chosen = [pictures.outlines[i] for i in rng.integers(len(pictures.outlines), size=12)]
+                chosen = None
+                if pictures.outlines:
+                    chosen = [pictures.outlines[i] for i in rng.integers(len(pictures.outlines), size=12)]
                 glass: LensDrops | LensDirt = LensDrops(height, width, rng, coverage,
                                                         outlines=chosen if number % 2 else None)
             else:
@@ -189,7 +206,7 @@ def _kitti(detector: Detector, paths: list[Path], on_score: float, seed: int) ->
 def _views(detector: Detector, pictures: Pictures, count: int, seed: int) -> Iterator[tuple[Judged, View]]:
     for number in track(range(count), "views"):
         rng = np.random.default_rng((seed, number))
-        kind = str(rng.choice(list(MIX), p=list(MIX.values())))
+        kind = draw_kind(pictures, rng)
         view = draw_view(pictures, rng, kind)
         true = "+".join(name for name, label in zip(CLASSES, view.labels, strict=True) if label == 1)
         if (view.labels == UNKNOWN).any():
@@ -203,8 +220,9 @@ def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], 
     def scores(*groups: str) -> np.ndarray:
         return np.array([i.score for i in images if i.group in groups])
 
-    clean = ("camvid", "bsds500", "msrs", "roadscene", "kitti", "real_dry")
-    wet = np.array([i.score for i in images if i.group in ("wet", "dirty", "real_wet") and i.covered > COVERED])
+    clean = tuple(dict.fromkeys(i.group for i in images if i.true == "clean"))
+    on_lens = ("wet", "dirty", "real_wet", "labelled raindrop", "labelled dirt")
+    wet = np.array([i.score for i in images if i.group in on_lens and i.covered > COVERED])
     at_recall, threshold = alarms_at_recall(wet, scores(*clean), RECALL)
     at_real_recall, _ = alarms_at_recall(scores("real_wet"), scores(*clean), RECALL)
     figures = {"real_auroc": area(scores("real_wet"), scores("real_dry")),
@@ -214,6 +232,8 @@ def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], 
                "recall": share(wet >= on_score), "clean_false_alarms": share(scores(*clean) >= on_score)}
     figures |= {f"{name}_false_alarms": share(scores(name) >= on_score) for name in clean}
     figures |= {f"{name}_recall": share(scores(name) >= on_score) for name in ("wet", "dirty", "rain", "photograph")}
+    labelled = dict.fromkeys(i.group for i in images if i.group.startswith("labelled"))
+    figures |= {f"{name.replace(' ', '_')}_recall": share(scores(name) >= on_score) for name in labelled}
     figures |= {f"kitti_recall_{round(100 * c)}": share(scores(f"kitti {round(100 * c)}") >= on_score)
                 for c in COVERAGES}
     drops = [i for i in images if i.group == "wet"]

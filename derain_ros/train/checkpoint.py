@@ -43,14 +43,20 @@ def write(state: dict[str, Any], path: Path) -> None:
     path.with_suffix(".new").replace(path)
 
 
+def find(path: Path, task: str = "restore") -> Path:
+    """The file that `path` is, or else of the shipped model for the task that is called so; DataError where it is
+    neither."""
+    found = path if path.is_file() else shipped(str(path), task)
+    if found is None:
+        kind = {"restore": "restorer", "detect": "detector"}[task]
+        raise DataError(f"{path}: there is no such checkpoint, nor a shipped {kind} of that name; train it first")
+    return found
+
+
 def read(path: Path) -> dict[str, Any]:
     """What a checkpoint holds, on the processor, or an exported restorer, named by its file or, of the shipped ones, by
     its name; DataError where it is none."""
-    if not path.is_file():
-        found = shipped(str(path))
-        if found is None:
-            raise DataError(f"{path}: there is no such checkpoint, nor a shipped restorer of that name; train it first")
-        path = found
+    path = find(path)
     if path.suffix == ".onnx":
         return read_exported(path)
     try:

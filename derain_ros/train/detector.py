@@ -24,10 +24,14 @@ from derain_ros.nets.detector import CELLS, CLASSES, SIZE, Detection, Detector
 from derain_ros.train import checkpoint
 from derain_ros.train.calibrate import calibrate
 from derain_ros.train.data import DataError
+from derain_ros.train.exported import begin_detector
 from derain_ros.train.losses import overlap
 from derain_ros.train.muon import Muon
 from derain_ros.train.pictures import Pictures, find_pictures
 from derain_ros.train.views import IGNORED, UNKNOWN, WHOLE, draw_view
+
+BEGINNING_VIEWS = 256
+"""Views of which an exported detector learns its normalisations anew."""
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +60,12 @@ class DetectRecipe:
     """Threads of the training itself."""
     seed: int = 1
     start_from: str = ""
-    """Checkpoint of an earlier training whose weights to start from; random ones where none is named."""
+    """Whose weights to start from: a checkpoint of an earlier training, a shipped detector, such as detect_float, or an
+    exported one; random ones where none is named."""
+
+
+TUNE = DetectRecipe(views=4000, renewed=1000, calibration_views=1000, epochs=6, learning_rate=0.005)
+"""What a trained detector, such as the shipped one, learns from a robot's own pictures."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +163,7 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
     else:
         journal.unlink(missing_ok=True)
         if recipe.start_from:
-            checkpoint.begin_with(net, Path(recipe.start_from))
+            _begin(net, checkpoint.find(Path(recipe.start_from), "detect"), training, recipe)
     if begun >= recipe.epochs:
         return last
     check = render_views(unseen, range(recipe.calibration_views), recipe.seed + 1000, recipe.workers)
@@ -219,6 +228,15 @@ def validate(out: Detection, views: Views) -> dict[str, float]:
             "recall": float((order > 0)[affected].float().mean()),
             "false_alarms": float((order > 0)[clean].float().mean()),
             "mask_iou": float((mask & truth & known).sum() / either)}
+
+
+def _begin(net: Detector, path: Path, training: Pictures, recipe: DetectRecipe) -> None:
+    """Give `net` the weights of a checkpoint or of an exported detector."""
+    if path.suffix == ".onnx":
+        views = render_views(training, range(min(BEGINNING_VIEWS, recipe.views)), recipe.seed, recipe.workers)
+        begin_detector(net, path, views.images[:, None].float())
+    else:
+        checkpoint.begin_with(net, path)
 
 
 def _render(pictures: Pictures, seed: int, numbers: range) -> tuple[np.ndarray, ...]:

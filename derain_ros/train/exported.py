@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from derain_ros.manifest import Manifest, ManifestError
 from derain_ros.train.data import DataError
@@ -17,11 +17,11 @@ PREFIX = "net."
 """Before the names of weights in an exported graph."""
 
 
-def shipped(name: str) -> Path | None:
-    """The file of the shipped restorer of that name; None where there is none. DataError where it is damaged."""
+def shipped(name: str, task: str = "restore") -> Path | None:
+    """The file of the shipped model of that name and task; None where there is none. DataError where it is damaged."""
     manifest = Manifest.load()
     model = manifest.models.get(name)
-    if model is None or model.task != "restore":
+    if model is None or model.task != task:
         return None
     if model.serves:
         raise DataError(f"{name}: serves {', '.join(model.serves)} alone; train such a one from the beginning by "
@@ -37,6 +37,55 @@ def read_exported(path: Path) -> dict[str, Any]:
     """What a checkpoint would hold of an exported restorer: the weights, `net`, and what its `recipe` says of the
     network; `exported` names the file. DataError where it is no restorer for colour in floating point.
     """
+    weights, digest = _weights(path)
+    recipe = _network(weights)
+    if recipe is None:
+        raise DataError(f"{path}: not a restorer that `derain export` has written")
+    if recipe.pop("channels") != 3:
+        raise DataError(f"{path}: is for grey images; take the one for colour that it was made of, such as "
+                        "restore_rgb: `derain export --grey` makes it grey again")
+    return {"net": weights, "recipe": recipe, "exported": f"{path.stem} (sha256 {digest[:16]})"}
+
+
+def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
+    """Give a detector the weights of an exported one, `path`; DataError where it is none in floating point.
+
+    Export has folded each normalisation into the convolution before it. It is taken out again by what the convolution
+    gives for `images` (N, 1, h, w), float, typical of training: `net` says what the exported network says, and what
+    training normalises by its batches is what it was trained on.
+    """
+    weights, _ = _weights(path)
+    state: dict[str, Tensor] = {}
+    for name, module in net.named_modules():
+        if isinstance(module, nn.BatchNorm2d):
+            bias = weights.pop(f"{name[:-1]}0.bias", torch.empty(0))
+            one = torch.ones_like(bias)
+            state |= {f"{name}.weight": one, f"{name}.bias": bias, f"{name}.running_mean": 0 * one,
+                      f"{name}.running_var": one - module.eps, f"{name}.num_batches_tracked": torch.tensor(0)}
+    try:
+        net.load_state_dict(weights | state)
+    except RuntimeError as error:
+        raise DataError(f"{path}: not a detector that `derain export` has written") from error
+
+    def measure(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None
+        variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.bias.add_(mean)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+
+    hooks = [module.register_forward_pre_hook(measure) for module in net.modules()
+             if isinstance(module, nn.BatchNorm2d)]
+    with torch.no_grad():
+        net.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    net.train()
+
+
+def _weights(path: Path) -> tuple[dict[str, Tensor], str]:
+    """The weights and biases of the layers of an exported model, as training names them, and the digest of its file."""
     import onnx
     try:
         data = path.read_bytes()
@@ -49,7 +98,8 @@ def read_exported(path: Path) -> dict[str, Any]:
     tensors = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
     weights: dict[str, Tensor] = {}
     for node in graph.node:
-        if node.op_type in ("Conv", "ConvTranspose") and node.input[1].startswith(PREFIX):
+        if (node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1].startswith(PREFIX)
+                and node.input[1] in tensors):
             weight = tensors[node.input[1]]
             # Biases that are zero are left out, equal ones of several layers share a name.
             bias = tensors.get(node.input[2]) if len(node.input) > 2 else None
@@ -57,14 +107,7 @@ def read_exported(path: Path) -> dict[str, Any]:
             weights[f"{layer}.weight"] = weight
             weights[f"{layer}.bias"] = weight.new_zeros(weight.shape[node.op_type == "ConvTranspose"]
                                                         ) if bias is None else bias
-    recipe = _network(weights)
-    if recipe is None:
-        raise DataError(f"{path}: not a restorer that `derain export` has written")
-    if recipe.pop("channels") != 3:
-        raise DataError(f"{path}: is for grey images; take the one for colour that it was made of, such as "
-                        "restore_rgb: `derain export --grey` makes it grey again")
-    digest = hashlib.sha256(data).hexdigest()
-    return {"net": weights, "recipe": recipe, "exported": f"{path.stem} (sha256 {digest[:16]})"}
+    return weights, hashlib.sha256(data).hexdigest()
 
 
 def _network(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:

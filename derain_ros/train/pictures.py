@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from derain_ros.nets.detector import CLASSES
 from derain_ros.rain.outlines import read_outlines
 from derain_ros.train.data import HELD_OUT_FRAMES, DataError, image_files
 
@@ -32,9 +33,14 @@ RUN = 5
 """Neighbours of a folder that go to one split together: they often show the same place."""
 
 
+FEWEST = 9
+"""Clean pictures of one's own at the least: of fewer, a split would have none."""
+
+
 @dataclass(frozen=True)
 class Pictures:
-    """What one split holds: paths of clean pictures by source, pairs (affected, clean), and outlines of real drops.
+    """What one split holds: paths of clean pictures by source, pairs (affected, clean), outlines of real drops, and
+    pictures `labelled` with what is wrong with them, a class of the detector.
 
     Outlines are as `read_outlines` gives them.
     """
@@ -43,6 +49,7 @@ class Pictures:
     drops: list[tuple[Path, Path]]
     streaks: list[tuple[Path, Path]]
     outlines: list[np.ndarray]
+    labelled: dict[str, list[Path]] = field(default_factory=dict)
 
 
 def find_pictures(data: Path, split: str) -> Pictures:
@@ -51,17 +58,20 @@ def find_pictures(data: Path, split: str) -> Pictures:
     Evaluation has the validation folders of CamVid and BSDS500, the HELD_OUT_FRAMES of the real drops, and every ninth
     run of neighbours of the other folders; calibration has CALIBRATION_FRAMES and every ninth run of all others;
     training has the rest. LLVIP shows one place only: it is for training alone.
+
+    Pictures of one's own lie in folders named by the detector's classes, of which only `clean` must be there; of each,
+    every ninth run is for evaluation, another one for calibration.
     """
+    if (data / CLASSES[0]).is_dir():
+        return _own_pictures(data, split)
     missing = [folder for folder in (*FOLDERS, *OWN_FOLDERS[split]) if not (data / folder).is_dir()]
     if missing:
         raise DataError(f"{data}: of the detector's pictures for {split} these folders are not there: "
-                        f"{', '.join(missing)}; the README says what each holds")
+                        f"{', '.join(missing)}; the README says what each holds. Pictures of your own go into a folder "
+                        f"{CLASSES[0]}, and into others called {', '.join(CLASSES[1:])}")
 
     def runs(folder: str, own_evaluation: bool = True) -> list[Path]:
-        files = image_files(data / folder)
-        run = max(1, min(RUN, len(files) // 18))
-        goes_to = {0: "evaluation" if own_evaluation else "train", 4: "calibration"}
-        return [path for i, path in enumerate(files) if goes_to.get(i // run % 9, "train") == split]
+        return _runs(image_files(data / folder), split, own_evaluation)
 
     def split_folder(folder: str) -> list[Path]:
         if split == "evaluation":
@@ -79,6 +89,28 @@ def find_pictures(data: Path, split: str) -> Pictures:
     if split != "evaluation":
         outlines = outlines[0::2] if split == "train" else outlines[1::2]
     return Pictures(clean, drops, streaks, outlines)
+
+
+def _own_pictures(data: Path, split: str) -> Pictures:
+    """Those in folders named by classes; DataError for a folder of another name, or too few clean pictures."""
+    folders = {path.name: path for path in sorted(data.iterdir()) if path.is_dir()}
+    other = [name for name in folders if name not in CLASSES]
+    if other:
+        raise DataError(f"{data}: {', '.join(other)}: the folders beside {CLASSES[0]} are to be called "
+                        f"{', '.join(CLASSES[1:])}, by what is wrong with the pictures in them")
+    files = {name: image_files(path) for name, path in folders.items()}
+    if len(files[CLASSES[0]]) < FEWEST:
+        raise DataError(f"{folders[CLASSES[0]]}: holds {len(files[CLASSES[0]])} pictures, {FEWEST} are needed at the "
+                        "least: some are kept for calibration and for evaluation")
+    parts = {name: _runs(paths, split) for name, paths in files.items()}
+    return Pictures({"own": parts.pop(CLASSES[0])}, [], [], [], {name: paths for name, paths in parts.items() if paths})
+
+
+def _runs(files: list[Path], split: str, own_evaluation: bool = True) -> list[Path]:
+    """The runs of neighbours that go to a split; without `own_evaluation`, training has those of evaluation, too."""
+    run = max(1, min(RUN, len(files) // 18))
+    goes_to = {0: "evaluation" if own_evaluation else "train", 4: "calibration"}
+    return [path for i, path in enumerate(files) if goes_to.get(i // run % 9, "train") == split]
 
 
 def is_night(path: Path) -> bool:

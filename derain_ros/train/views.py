@@ -28,6 +28,9 @@ MIX = {"clean": 0.28, "spoiled": 0.14, "raindrop": 0.24, "dirt": 0.11, "streak":
        "several": 0.06, "real drops": 0.04, "real rain": 0.03}
 """Share of each kind of view in training; `spoiled` is clean glass with a hard negative of `negatives`."""
 
+LABELLED = 0.2
+"""Share of pictures of one's own of which is known what is wrong with them, where there are some, beside MIX."""
+
 SPOILED = 0.3
 """Share of the rendered anomalies on a spoiled scene, and of those in a strong exposure: as of the clean views. With
 fewer, the network takes a sharp picture for a sign of drops."""
@@ -39,7 +42,7 @@ VISIBLE, FAINT = 0.25, 0.1
 """Share of the local structure that is lost from where on something is seen, and up to where nothing is."""
 
 SOURCES = {"camvid": 0.24, "bsds500": 0.27, "msrs": 0.20, "llvip": 0.04, "roadscene": 0.12, "real": 0.13}
-"""Share of each source among the clean pictures."""
+"""Share of each source among the clean pictures; pictures of one's own have no other beside them."""
 
 SEVERAL = (("raindrop", "streak"), ("raindrop", "night_rain"), ("raindrop", "dirt"), ("dirt", "streak"))
 """What may be there together."""
@@ -77,9 +80,26 @@ def to_detector(image: np.ndarray) -> np.ndarray:
     return cv2.resize(image, (SIZE[1], SIZE[0]), interpolation=cv2.INTER_AREA)
 
 
+def kinds(pictures: Pictures) -> dict[str, float]:
+    """Share of each kind of view that these pictures are enough for: those of MIX, and `labelled`."""
+    lacks = {"real drops": not pictures.drops, "real rain": not pictures.streaks}
+    found = {kind: share for kind, share in {**MIX, "labelled": LABELLED * bool(pictures.labelled)}.items()
+             if share and not lacks.get(kind)}
+    return {kind: share / sum(found.values()) for kind, share in found.items()}
+
+
+def draw_kind(pictures: Pictures, rng: np.random.Generator) -> str:
+    """One of the `kinds`, drawn by their shares."""
+    shares = kinds(pictures)
+    return str(rng.choice(list(shares), p=list(shares.values())))
+
+
 def draw_view(pictures: Pictures, rng: np.random.Generator, kind: str | None = None) -> View:
-    """One view drawn at random; `kind` is one of MIX, drawn by its shares where none is given."""
-    kind = kind or str(rng.choice(list(MIX), p=list(MIX.values())))
+    """One view drawn at random; `kind` is one of `kinds`, drawn by their shares where none is given."""
+    kind = kind or draw_kind(pictures, rng)
+    if kind == "labelled":
+        name = str(rng.choice(list(pictures.labelled)))
+        return _labelled(read_grey(pictures.labelled[name][int(rng.integers(len(pictures.labelled[name])))]), name, rng)
     if kind == "real drops":
         pair = _crop([read_grey(p) for p in pictures.drops[int(rng.integers(len(pictures.drops)))]], rng)
         return _real((pair[0], pair[1]), "raindrop", rng)
@@ -117,7 +137,8 @@ def _render(clean: np.ndarray, kinds: tuple[str, ...], outlines: list[np.ndarray
         dirt = LensDirt(height, width, rng, float(np.exp(rng.uniform(np.log(0.015), np.log(0.6)))))
         _lay(scene, "dirt", *dirt.apply(scene.affected))
     if "raindrop" in kinds:
-        chosen = [outlines[i] for i in rng.integers(len(outlines), size=12)] if rng.random() < 0.4 else None
+        outlined = rng.random() < 0.4 and outlines
+        chosen = [outlines[i] for i in rng.integers(len(outlines), size=12)] if outlined else None
         coverage = float(np.exp(rng.uniform(np.log(0.006), np.log(0.6)))) if rng.random() < 0.6 else None
         glass = LensDrops(height, width, rng, coverage, outlines=chosen)
         _lay(scene, "raindrop", *glass.apply(scene.affected))
@@ -183,6 +204,13 @@ def _real(pair: tuple[np.ndarray, np.ndarray], kind: str, rng: np.random.Generat
                 float(np.mean(cells == WHOLE)))
 
 
+def _labelled(picture: np.ndarray, kind: str, rng: np.random.Generator) -> View:
+    """The view of a whole picture of which is known what is wrong with it, but not where nor how bad it is."""
+    image = to_detector(exposure_table(rng, False)[picture])
+    labels = np.array([int(name == kind) for name in CLASSES], np.int8)
+    return View(spoil_signal(image, rng, False), labels, np.full(CELLS, IGNORED, np.uint8), IGNORED, 1.0)
+
+
 def lost(image: np.ndarray, clean: np.ndarray, noise: float = 0.0) -> np.ndarray:
     """How much of the local structure of `clean` is gone in `image`, both grey (H, W) uint8: 1 - SSIM over windows of
     8x8 pixels, (H, W) float32 in [0, 1]. What drowns in a noise of the variance `noise` is not missed.
@@ -204,7 +232,7 @@ def per_cell(share: np.ndarray) -> np.ndarray:
 
 
 def _clean_picture(pictures: Pictures, rng: np.random.Generator) -> np.ndarray:
-    shares = np.array([SOURCES[name] for name in pictures.clean])
+    shares = np.array([SOURCES.get(name, 1.0) for name in pictures.clean])
     files = pictures.clean[str(rng.choice(list(pictures.clean), p=shares / shares.sum()))]
     return read_grey(files[int(rng.integers(len(files)))])
 

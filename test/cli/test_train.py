@@ -56,7 +56,7 @@ def test_a_trained_network_is_tuned_to_images_of_ones_own(data_folder: Path, tmp
     assert all(np.array_equal(weights, shipped[name]) for name, weights in second["net"].items())
     before = second["origin"], first["origin"]
     assert before[0] == "" and before[1].startswith("restore_rgb_fast (sha256 ")
-    monkeypatch.setattr(exported, "shipped", lambda name: None)  # replaced meanwhile
+    monkeypatch.setattr(exported, "shipped", lambda name, task: None)  # replaced meanwhile
     code, output = run("export", tmp_path / "run/2/last.pt", "restore_rgb_fast", "--models", models)
     assert code == 0, output
     assert f"begins with the weights of {before[1]}, whose card" in (models / "restore_rgb_fast.md").read_text()
@@ -72,6 +72,27 @@ def test_without_a_recipe_it_is_tuned_at_a_low_rate(data_folder: Path, tmp_path:
     assert asked[0].learning_rate < type(asked[0]).learning_rate and asked[0].steps < type(asked[0]).steps
     code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path, "--start-from", "restored")
     assert code == 1 and "nor a shipped restorer of that name" in output
+
+
+def test_a_detector_is_tuned_to_pictures_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from derain_ros.train import detector
+    asked: list[Any] = []
+
+    def train(data: Path, output: Path, recipe: Any) -> Path:
+        asked.append(recipe)
+        return output / "detector.pt"
+
+    monkeypatch.setattr(detector, "train", train)
+    config = tmp_path / "recipe.yaml"
+    config.write_text("{views: 7, start_from: here}")
+    for more in ((), ("--start-from", "detect_float"), ("--config", config),
+                 ("--config", config, "--start-from", "detect_float")):
+        code, output = run("train", "detect", "--data", tmp_path, "--output", tmp_path / "run", *more)
+        assert code == 0 and "derain export" in output
+    whole, tuned, own, both = asked
+    assert whole == detector.DetectRecipe() and tuned.start_from == "detect_float"
+    assert tuned.learning_rate < whole.learning_rate and tuned.views < whole.views and tuned.epochs < whole.epochs
+    assert (own.views, own.start_from) == (7, "here") and (both.views, both.start_from) == (7, "detect_float")
 
 
 @pytest.mark.parametrize(("text", "told"), [("stepps: 3", "stepps: no such hyper-parameter"),

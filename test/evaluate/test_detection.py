@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_pictures import write_pictures
+from tiny_pictures import write_own_pictures, write_pictures
 
 pytest.importorskip("torch")
 
@@ -79,6 +79,16 @@ def test_a_detector_that_always_cries_wolf_and_one_that_never_does(pictures_fold
     assert 0.05 < figures["calibration_error"] < 0.9
 
 
+def test_pictures_of_ones_own_are_measured(tmp_path: Path) -> None:
+    report = evaluate(Constant(0.9), write_own_pictures(tmp_path / "mine"), views=20)
+    figures = report.figures
+    assert figures["own_false_alarms"] == figures["labelled_raindrop_recall"] == figures["wet_recall"] == 1.0
+    assert figures["auroc"] == 0.5 and "real_auroc" not in figures and "kitti_recall_3" not in figures
+    groups = [image.group for image in report.images if not image.group.startswith("view ")]
+    assert {group: groups.count(group) for group in groups} == {"own": 2, "labelled raindrop": 2, "wet": 2, "dirty": 1}
+    assert "own_false_alarms" in report.markdown() and "nan" not in report.markdown()
+
+
 def test_every_image_has_its_line(pictures_folder: Path, tmp_path: Path) -> None:
     report = evaluate(Constant(0.9), pictures_folder, views=10)
     report.write_csv(tmp_path / "images.csv")
@@ -121,7 +131,8 @@ def test_the_shipped_detector_tells_wet_from_dry() -> None:
 
 def test_false_alarms_are_told_at_the_recall_of_real_drops_alone_too() -> None:
     def judged(group: str, score: float) -> Judged:
-        return Judged(group, "", "", "", score, "", 1.0, 0.0, 0, 1)
+        true = "clean" if group in ("camvid", "bsds500") else "raindrop"
+        return Judged(group, "", true, "", score, "", 1.0, 0.0, 0, 1)
 
     images = [judged("real_wet", 0.9), judged("wet", 0.2), judged("camvid", 0.5), judged("bsds500", 0.1)]
     figures, threshold = _figures(images, on_score=0.75)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_pictures import write_pictures
+from tiny_pictures import write_own_pictures, write_pictures
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("rich")
 
 from derain_ros.nets.detector import CELLS, CLASSES, Detection, Detector  # noqa: E402
-from derain_ros.train import detector  # noqa: E402
+from derain_ros.resources import model_dir  # noqa: E402
+from derain_ros.train import detector, exported  # noqa: E402
 from derain_ros.train.data import DataError  # noqa: E402
 from derain_ros.train.detector import (  # noqa: E402
     DetectRecipe,
@@ -80,6 +81,22 @@ def test_checkpoints_that_cannot_be_taken_up_are_told(pictures_folder: Path, tmp
         train(pictures_folder, tmp_path, TINY)
     with pytest.raises(DataError, match="there is no such checkpoint"):
         train(pictures_folder, tmp_path / "new", replace(TINY, start_from="nowhere.pt"))
+
+
+def test_the_shipped_detector_is_trained_on_with_pictures_of_ones_own(tmp_path: Path) -> None:
+    data = write_own_pictures(tmp_path / "mine")
+    before, after = Detector(), Detector()
+    state = torch.load(train(data, tmp_path / "run", replace(TINY, start_from="detect_float", learning_rate=0.0)),
+                       weights_only=True)
+    after.load_state_dict(state["net"])
+    views = render_views(find_pictures(data, "evaluation"), range(24), 3, 1).images[:, None].float()
+    exported.begin_detector(before, model_dir() / "detect_float.onnx", views)
+    ours, theirs = (detector.predict(net, views[:, 0].byte()).classes for net in (before, after))
+    # Only what the batches came to has moved.
+    assert torch.equal(before.mask.weight, after.mask.weight)
+    assert np.corrcoef(ours.flatten(), theirs.flatten())[0, 1] > 0.95
+    with pytest.raises(DataError, match="eight bits; take the model in floating point"):
+        train(data, tmp_path / "other", replace(TINY, start_from="detect"))
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:

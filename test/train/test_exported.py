@@ -8,11 +8,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from derain_ros.nets.detector import SIZE, Detector  # noqa: E402
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
 from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train import checkpoint, exported  # noqa: E402
 from derain_ros.train.data import DataError  # noqa: E402
+from derain_ros.train.export_detector import export_detector  # noqa: E402
 from derain_ros.train.export_restorer import export_restorer, to_grey  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
@@ -67,6 +69,34 @@ def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
     net = FastRestorer(3, 16, 1)
     with pytest.raises(DataError, match="restore_rgb: has not the parts of the network to be trained"):
         checkpoint.begin_with(net, Path("restore_rgb"))
+
+
+def test_an_exported_detector_comes_back_with_its_normalisations(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    net, images = Detector(), 255 * torch.rand(24, 1, *SIZE) ** torch.rand(24, 1, 1, 1)
+    for part in images.split(8):
+        net(part)
+    checkpoint.write({"net": net.state_dict(), "calibration": {"scale": [1.0] * 5, "shift": [0.0] * 5}},
+                     tmp_path / "detector.pt")
+    export_detector(tmp_path / "detector.pt", tmp_path / "detect.onnx")
+    back = Detector()
+    exported.begin_detector(back, tmp_path / "detect.onnx", images[:16])
+    assert back.training
+    for ours, theirs in zip(back.eval()(images[16:]), net.eval()(images[16:]), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+    # Where training normalises by the batch, it is this function that is trained on, not another one.
+    with torch.no_grad():
+        for ours, theirs in zip(back.train()(images[:16]), back.eval()(images[:16]), strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-3)
+
+
+def test_what_is_no_exported_detector_is_told(tmp_path: Path) -> None:
+    for name, told in (("detect", "eight bits"), ("restore_mono_fast", "not a detector that `derain export` has")):
+        with pytest.raises(DataError, match=told):
+            exported.begin_detector(Detector(), model_dir() / f"{name}.onnx", torch.zeros(1, 1, *SIZE))
+    assert checkpoint.find(Path("detect_float"), "detect") == model_dir() / "detect_float.onnx"
+    with pytest.raises(DataError, match="restore_rgb: there is no such checkpoint, nor a shipped detector"):
+        checkpoint.find(Path("restore_rgb"), "detect")
 
 
 def test_a_damaged_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

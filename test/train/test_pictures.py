@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_pictures import write_pictures
+from tiny_pictures import write_own_pictures, write_pictures
 
 pytest.importorskip("torch")
 
@@ -70,3 +70,22 @@ def test_each_split_asks_for_its_own_folders_alone(tmp_path: Path) -> None:
     assert find_pictures(tmp_path, "evaluation").clean["camvid"]
     with pytest.raises(DataError, match=r"train these folders are not there: camvid/train/image, .*llvip"):
         find_pictures(tmp_path, "train")
+
+
+def test_pictures_of_ones_own_are_known_by_their_folders(tmp_path: Path) -> None:
+    data = write_own_pictures(tmp_path / "mine")
+    splits = [find_pictures(data, split) for split in SPLITS]
+    for kind, of in (("clean", [split.clean["own"] for split in splits]),
+                     ("raindrop", [split.labelled["raindrop"] for split in splits])):
+        assert [len(paths) for paths in of] == [14, 2, 2]
+        assert sorted(path for paths in of for path in paths) == sorted((data / kind).iterdir())
+    assert all(not (split.drops or split.streaks or split.outlines) and list(split.labelled) == ["raindrop"]
+               for split in splits)
+    (data / "wet").mkdir()
+    with pytest.raises(DataError, match=r"mine: wet: the folders beside clean are to be called raindrop, dirt, streak"):
+        find_pictures(data, "train")
+    (data / "wet").rmdir()
+    for path in sorted((data / "clean").iterdir())[8:]:
+        path.unlink()
+    with pytest.raises(DataError, match="clean: holds 8 pictures, 9 are needed"):
+        find_pictures(data, "train")

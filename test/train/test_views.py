@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_pictures import write_pictures
+from tiny_pictures import write_own_pictures, write_pictures
 
 pytest.importorskip("torch")
 
@@ -23,6 +23,7 @@ from derain_ros.train.views import (  # noqa: E402
     View,
     cells_of,
     draw_view,
+    kinds,
     lost,
     per_cell,
 )
@@ -44,6 +45,20 @@ def _views(data: Path, kind: str, count: int = 16) -> list[View]:
 
 def test_shares_sum_to_one() -> None:
     assert sum(MIX.values()) == pytest.approx(1.0) and sum(SOURCES.values()) == pytest.approx(1.0)
+
+
+def test_of_ones_own_pictures_is_drawn_what_they_are_enough_for(pictures_folder: Path, tmp_path: Path) -> None:
+    pictures = find_pictures(write_own_pictures(tmp_path / "mine"), "train")
+    shares = kinds(pictures)
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert set(shares) == set(MIX) - {"real drops", "real rain"} | {"labelled"}
+    assert shares["dirt"] / shares["clean"] == pytest.approx(MIX["dirt"] / MIX["clean"])
+    assert kinds(find_pictures(pictures_folder, "train")) == pytest.approx(MIX)
+    for kind in shares:
+        view = draw_view(pictures, np.random.default_rng(1), kind)
+        if kind == "labelled":
+            assert list(view.labels) == [int(name == "raindrop") for name in CLASSES]
+            assert (view.cells == IGNORED).all() and view.severity == IGNORED  # where, and how bad, nobody has said
 
 
 @pytest.mark.parametrize("kind", list(MIX))
