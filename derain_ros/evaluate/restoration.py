@@ -43,6 +43,8 @@ class Score:
 
     Once over the three channels of RGB, once over luminance (`_luma`); of grey images both are the same. `mask_shared`
     and `mask_joined` are the pixels of intersection and union of the found and the true mask, 0 where none is known.
+    `covered` is the share of the image under the true mask, and `psnr_hidden` what the PSNR would be if all outside of
+    it were perfect; nan where none is known.
     """
 
     name: str
@@ -56,6 +58,8 @@ class Score:
     ssim_luma: float
     mask_shared: int = 0
     mask_joined: int = 0
+    covered: float = float("nan")
+    psnr_hidden: float = float("nan")
 
 
 def read_pairs(wet: Path, clean: Path, channels: int, prefixes: tuple[str, ...] = ("",)) -> Iterator[Pair]:
@@ -109,9 +113,12 @@ def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     channel_axis = -1 if a.ndim == 3 else None
     ssim = structural_similarity(a, b, data_range=255, channel_axis=channel_axis, gaussian_weights=True, sigma=1.5,
                                  use_sample_covariance=False)
+    return _psnr(a, b), float(ssim)
+
+
+def _psnr(a: np.ndarray, b: np.ndarray) -> float:
     # Equal images have no noise.
-    psnr = SAME if np.array_equal(a, b) else peak_signal_noise_ratio(a, b, data_range=255)
-    return float(psnr), float(ssim)
+    return SAME if np.array_equal(a, b) else float(peak_signal_noise_ratio(a, b, data_range=255))
 
 
 def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
@@ -121,11 +128,13 @@ def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
     if pair.clean.ndim == 3:
         wet, clean, out = (luminance(image) for image in (pair.wet, pair.clean, restored))
         luma = similarity(wet, clean) + similarity(out, clean)
-    shared = joined = 0
-    if pair.mask is not None:
-        ours, true = found > 0, pair.mask > 0
-        shared, joined = int(np.count_nonzero(ours & true)), int(np.count_nonzero(ours | true))
-    return Score(pair.name, *both, *luma, shared, joined)
+    if pair.mask is None:
+        return Score(pair.name, *both, *luma)
+    ours, true = found > 0, pair.mask > 0
+    elsewhere_perfect = pair.clean.copy()
+    elsewhere_perfect[true] = restored[true]
+    return Score(pair.name, *both, *luma, int(np.count_nonzero(ours & true)), int(np.count_nonzero(ours | true)),
+                 float(np.mean(true)), _psnr(elsewhere_perfect, pair.clean))
 
 
 def evaluate(engine: Engine, pairs: Iterable[Pair]) -> list[Score]:

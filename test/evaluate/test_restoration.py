@@ -72,6 +72,19 @@ def test_both_protocols_and_the_mask() -> None:
     assert summary([figures])["mask_iou"] == pytest.approx(1 / 3)
 
 
+def test_what_is_wrong_under_the_mask_is_told_apart() -> None:
+    clean = np.full((20, 40, 3), 100, np.uint8)
+    mask = np.zeros((20, 40), np.uint8)
+    mask[:, :10] = 255
+    restored = clean + np.where(mask[..., None] > 0, 20, 5).astype(np.uint8)
+    figures = score(Pair("a", clean + 30, clean, mask), restored, mask)
+    assert figures.covered == 0.25
+    assert figures.psnr_hidden == pytest.approx(20 * np.log10(255 / 20) + 10 * np.log10(4)) and figures.psnr_hidden > (
+        figures.psnr)
+    unknown = score(Pair("a", clean + 30, clean), restored, mask)
+    assert np.isnan(unknown.covered) and np.isnan(unknown.psnr_hidden)
+
+
 def test_the_iou_is_that_of_all_pixels_together() -> None:
     image = np.zeros((16, 16), np.uint8)
     small = score(Pair("a", image, image + 1, np.where(np.arange(256).reshape(16, 16) < 2, 255, 0)), image, image)
