@@ -47,12 +47,10 @@ def read_exported(path: Path) -> dict[str, Any]:
     return {"net": weights, "recipe": recipe, "exported": f"{path.stem} (sha256 {digest[:16]})"}
 
 
-def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
+def load_detector(net: nn.Module, path: Path) -> None:
     """Give a detector the weights of an exported one, `path`; DataError where it is none in floating point.
 
-    Export has folded each normalisation into the convolution before it. It is taken out again by what the convolution
-    gives for `images` (N, 1, h, w), float, typical of training: `net` says what the exported network says, and what
-    training normalises by its batches is what it was trained on.
+    Export has folded each normalisation into the convolution before it: those of `net` change nothing but the bias.
     """
     weights, _ = _weights(path)
     state: dict[str, Tensor] = {}
@@ -66,6 +64,16 @@ def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
         net.load_state_dict(weights | state)
     except RuntimeError as error:
         raise DataError(f"{path}: not a detector that `derain export` has written") from error
+
+
+def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
+    """Give a detector the weights of an exported one, to be trained on; see `load_detector`.
+
+    Its normalisations are taken out of the convolutions again by what these give for `images` (N, 1, h, w), float,
+    typical of training: `net` says what the exported network says, and what training normalises by its batches is what
+    it was trained on.
+    """
+    load_detector(net, path)
 
     def measure(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, nn.BatchNorm2d) and norm.running_mean is not None and norm.running_var is not None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,7 +15,9 @@ from torch import Tensor, nn
 
 from derain_ros.nets.detector import Detector
 from derain_ros.nets.fast import Restoration
-from derain_ros.train.data import LUMA, DataError
+from derain_ros.train import checkpoint
+from derain_ros.train.data import LUMA
+from derain_ros.train.exported import load_detector
 
 log = logging.getLogger(__name__)
 
@@ -116,19 +117,15 @@ class DetectorFeatures(nn.Module):
 def perceptual_features(detector: str = "") -> VGGFeatures | DetectorFeatures | None:
     """VGG-19 where torchvision is installed and its weights lie in torch's cache; nothing is fetched.
 
-    Else the first layers of a `detector`, the path of a checkpoint of `derain train detect`; None where it is empty.
-    The log says which. DataError where the checkpoint is none.
+    Else the first layers of a `detector`, a checkpoint, an exported one, or the name of a shipped one; None where it is
+    empty. The log says which. DataError where it is none.
     """
     vgg = _vgg()
     if vgg is not None or not detector:
         return vgg
-    try:
-        net = Detector()
-        net.load_state_dict(torch.load(detector, weights_only=True, map_location="cpu")["net"])
-    except (OSError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        what = str(error).split("\n", 1)[0]
-        raise DataError(f"{detector}: not a checkpoint of `derain train detect`: {what}") from error
-    log.info("perceptual loss: the detector in %s", detector)
+    net, path = Detector(), checkpoint.find(Path(detector), "detect")
+    (load_detector if path.suffix == ".onnx" else checkpoint.begin_with)(net, path)
+    log.info("perceptual loss: the detector in %s", path)
     return DetectorFeatures(net)
 
 

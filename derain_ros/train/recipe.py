@@ -35,7 +35,8 @@ class RestoreRecipe:
     adversarial: bool = False
     """Losses (1) to (5) of paper 1: a step of the discriminator, then a joint step; else L1, L2 and SSIM."""
     detector: str = ""
-    """Checkpoint of `derain train detect` whose features loss (3) compares where there is no VGG-19."""
+    """A detector whose features loss (3) compares where there is no VGG-19: a checkpoint of `derain train detect`, an
+    exported one, or the name of a shipped one; none where it is empty."""
     mask_weight: float = 0.05
     """Weight of the loss of the mask; the paper knows no mask."""
     teacher: str = ""

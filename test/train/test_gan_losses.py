@@ -13,10 +13,14 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from torch import Tensor, nn  # noqa: E402
 
+from derain_ros.cli.train import read_phases  # noqa: E402
 from derain_ros.nets.detector import Detector  # noqa: E402
 from derain_ros.nets.fast import Restoration  # noqa: E402
+from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train import gan_losses  # noqa: E402
 from derain_ros.train.data import DataError  # noqa: E402
+from derain_ros.train.exported import load_detector  # noqa: E402
+from derain_ros.train.gan_losses import DetectorFeatures  # noqa: E402
 
 
 def test_adversarial_and_discrimination() -> None:
@@ -104,7 +108,7 @@ def test_the_detector_stands_in_for_vgg(tmp_path: Path, monkeypatch: pytest.Monk
                                         caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(gan_losses.importlib.util, "find_spec", lambda name: None)
-    torch.save({"net": Detector().state_dict()}, tmp_path / "detector.pt")
+    torch.save({"net": Detector().state_dict(), "recipe": {}}, tmp_path / "detector.pt")
     features = gan_losses.perceptual_features(str(tmp_path / "detector.pt"))
     assert features is not None and "the detector in" in caplog.text
     image = torch.rand(2, 3, 32, 64, requires_grad=True)
@@ -117,5 +121,19 @@ def test_the_detector_stands_in_for_vgg(tmp_path: Path, monkeypatch: pytest.Monk
     assert image.grad is not None and image.grad.any()
     assert not any(p.requires_grad or p.grad is not None for p in features.parameters())
     (tmp_path / "text.pt").write_text("no checkpoint")
-    with pytest.raises(DataError, match="text.pt: not a checkpoint of `derain train detect`"):
+    with pytest.raises(DataError, match="text.pt: not a checkpoint of `derain train`"):
         gan_losses.perceptual_features(str(tmp_path / "text.pt"))
+
+
+def test_the_shipped_detector_stands_in_for_vgg_in_the_recipe_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gan_losses.importlib.util, "find_spec", lambda name: None)
+    recipe = read_phases(Path("paper"))[0]
+    assert recipe.adversarial and recipe.detector == "detect_float"
+    features = gan_losses.perceptual_features(recipe.detector)
+    assert features is not None
+    # The maps are those of the exported network: the first weights are its own.
+    net = Detector()
+    load_detector(net, model_dir() / "detect_float.onnx")
+    torch.testing.assert_close(features(torch.ones(1, 3, 32, 64).cumsum(3) / 64)[0],
+                               DetectorFeatures(net)(torch.ones(1, 3, 32, 64).cumsum(3) / 64)[0])
+    assert features(torch.rand(1, 3, 32, 64))[0].amax() > 0
