@@ -24,7 +24,7 @@ from derain_ros.nets.detector import CELLS, CLASSES, SIZE, Detection, Detector
 from derain_ros.train import checkpoint
 from derain_ros.train.calibrate import calibrate
 from derain_ros.train.data import DataError
-from derain_ros.train.exported import begin_detector
+from derain_ros.train.exported import begin_detector, name_of
 from derain_ros.train.losses import overlap
 from derain_ros.train.muon import Muon
 from derain_ros.train.pictures import Pictures, find_pictures
@@ -148,7 +148,7 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
     cv2.setNumThreads(recipe.threads)
     net = Detector().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = Muon(net, recipe.learning_rate)
-    last, journal, begun = output / "detector.pt", output / "detector.jsonl", 0
+    last, journal, begun, origin = output / "detector.pt", output / "detector.jsonl", 0, ""
     if last.exists():
         state = checkpoint.read(last)
         checkpoint.begin_with(net, last)
@@ -156,14 +156,14 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
             raise DataError(f"{last}: of an earlier version, which could not be taken up; name it as `start_from` and "
                             "another output")
         optimiser.load_state_dict(state["optimiser"])
-        begun = state["epoch"]
+        begun, origin = state["epoch"], state.get("origin", "")
         log.info("resumed after epoch %d" if begun < recipe.epochs else "nothing is left to train: it holds epoch %d",
                  begun)
         checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
     else:
         journal.unlink(missing_ok=True)
         if recipe.start_from:
-            _begin(net, checkpoint.find(Path(recipe.start_from), "detect"), training, recipe)
+            origin = _begin(net, checkpoint.find(Path(recipe.start_from), "detect"), training, recipe)
     if begun >= recipe.epochs:
         return last
     check = render_views(unseen, range(recipe.calibration_views), recipe.seed + 1000, recipe.workers)
@@ -198,7 +198,8 @@ def train(data: Path, output: Path, recipe: DetectRecipe) -> Path:
             progress.update(task, note=f"accuracy {figures['accuracy']:.3f}")
             log.info("epoch %d: %s", epoch + 1, figures)
             checkpoint.write({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "epoch": epoch + 1,
-                              "recipe": asdict(recipe), "figures": figures,
+                              "recipe": asdict(recipe), "origin": origin, "data": training.described(),
+                              "figures": figures,
                               "calibration": calibrate(out.classes, check.labels)}, last)
             with journal.open("a") as file:
                 file.write(json.dumps({"epoch": epoch + 1, **figures}) + "\n")
@@ -230,13 +231,14 @@ def validate(out: Detection, views: Views) -> dict[str, float]:
             "mask_iou": float((mask & truth & known).sum() / either)}
 
 
-def _begin(net: Detector, path: Path, training: Pictures, recipe: DetectRecipe) -> None:
-    """Give `net` the weights of a checkpoint or of an exported detector."""
-    if path.suffix == ".onnx":
-        views = render_views(training, range(min(BEGINNING_VIEWS, recipe.views)), recipe.seed, recipe.workers)
-        begin_detector(net, path, views.images[:, None].float())
-    else:
+def _begin(net: Detector, path: Path, training: Pictures, recipe: DetectRecipe) -> str:
+    """Give `net` the weights of a checkpoint or of an exported detector; whose they are."""
+    if path.suffix != ".onnx":
         checkpoint.begin_with(net, path)
+        return "an earlier training"
+    views = render_views(training, range(min(BEGINNING_VIEWS, recipe.views)), recipe.seed, recipe.workers)
+    begin_detector(net, path, views.images[:, None].float())
+    return name_of(path)
 
 
 def _render(pictures: Pictures, seed: int, numbers: range) -> tuple[np.ndarray, ...]:

@@ -37,14 +37,19 @@ def read_exported(path: Path) -> dict[str, Any]:
     """What a checkpoint would hold of an exported restorer: the weights, `net`, and what its `recipe` says of the
     network; `exported` names the file. DataError where it is no restorer for colour in floating point.
     """
-    weights, digest = _weights(path)
+    weights = _weights(path)
     recipe = _network(weights)
     if recipe is None:
         raise DataError(f"{path}: not a restorer that `derain export` has written")
     if recipe.pop("channels") != 3:
         raise DataError(f"{path}: is for grey images; take the one for colour that it was made of, such as "
                         "restore_rgb: `derain export --grey` makes it grey again")
-    return {"net": weights, "recipe": recipe, "exported": f"{path.stem} (sha256 {digest[:16]})"}
+    return {"net": weights, "recipe": recipe, "exported": name_of(path)}
+
+
+def name_of(path: Path) -> str:
+    """An exported model's name, and which of those that have had it."""
+    return f"{path.stem} (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]})"
 
 
 def load_detector(net: nn.Module, path: Path) -> None:
@@ -52,7 +57,7 @@ def load_detector(net: nn.Module, path: Path) -> None:
 
     Export has folded each normalisation into the convolution before it: those of `net` change nothing but the bias.
     """
-    weights, _ = _weights(path)
+    weights = _weights(path)
     state: dict[str, Tensor] = {}
     for name, module in net.named_modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -92,12 +97,11 @@ def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
     net.train()
 
 
-def _weights(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The weights and biases of the layers of an exported model, as training names them, and the digest of its file."""
+def _weights(path: Path) -> dict[str, Tensor]:
+    """The weights and biases of the layers of an exported model, as training names them."""
     import onnx
     try:
-        data = path.read_bytes()
-        graph = onnx.load_model_from_string(data).graph
+        graph = onnx.load_model_from_string(path.read_bytes()).graph
     except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
         what = str(error).split("\n", 1)[0]
         raise DataError(f"{path}: not an ONNX model: {what}") from error
@@ -115,7 +119,7 @@ def _weights(path: Path) -> tuple[dict[str, Tensor], str]:
             weights[f"{layer}.weight"] = weight
             weights[f"{layer}.bias"] = weight.new_zeros(weight.shape[node.op_type == "ConvTranspose"]
                                                         ) if bias is None else bias
-    return weights, hashlib.sha256(data).hexdigest()
+    return weights
 
 
 def _network(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -50,6 +51,14 @@ class Pictures:
     streaks: list[tuple[Path, Path]]
     outlines: list[np.ndarray]
     labelled: dict[str, list[Path]] = field(default_factory=dict)
+
+    def described(self) -> list[str]:
+        """What there is, for a person: how many pictures of each kind."""
+        given: list[tuple[str, Sized]] = [
+            *((f"clean pictures of {source}", paths) for source, paths in self.clean.items()),
+            *((f"pictures in {kind}", paths) for kind, paths in self.labelled.items()),
+            ("pairs of real drops", self.drops), ("pairs of rain", self.streaks), ("outlines", self.outlines)]
+        return [f"{len(paths)} {what}" for what, paths in given if len(paths)]
 
 
 def find_pictures(data: Path, split: str) -> Pictures:

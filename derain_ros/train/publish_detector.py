@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from derain_ros.engine import load
 from derain_ros.evaluate.detection import DetectionReport, evaluate
 from derain_ros.manifest import Manifest
-from derain_ros.nets.detector import CLASSES, SIZE
+from derain_ros.nets.detector import CELLS, CLASSES, SIZE
+from derain_ros.train.card import empty_block, write_block
+from derain_ros.train.checkpoint import read
+from derain_ros.train.detector import DetectRecipe
 from derain_ros.train.export_detector import export_detector, quantize_detector
 from derain_ros.train.pictures import find_pictures
 from derain_ros.train.publish import enter
@@ -20,14 +25,39 @@ FLOAT = "_float"
 """What the name of the detector in floating point ends in."""
 RANGE_VIEWS = 300
 """Views on which the ranges of eight-bit numbers are measured."""
+CARD = """# {name}, {name}_float
+
+Says whether a camera's view is clean, behind raindrops or dirt, or in falling rain by day or night, where, and how bad.
+
+| | |
+| --- | --- |
+| input | `image` uint8 [N, {height}, {width}, 1], grey; frames of any size are resized by area |
+| output | `probabilities` float32 [N, {count}]: {classes}, each for itself; `mask` float32 [N, {rows}, {columns}]: \
+probability that a cell is affected; `severity` float32 [N]: share of the local structure that is lost |
+| network | `derain_ros/nets/detector.py`; `{name}` in eight bits but for the first and the last layers |
+
+## Training
+
+{training}
+
+## Figures
+
+{figures}
+
+## Limits
+
+- Single frames are not enough for an alarm: the hold times of the flag are there for that.
+- What is drawn on pictures is drops, dirt and rain of our own; real ones may look otherwise.
+"""
 
 
 def publish_detector(checkpoint: Path, name: str, directory: Path, data: Path | None) -> DetectionReport | None:
     """Export a detector as `directory`/`name`_float.onnx and in eight bits as `name`.onnx; enter both with their
-    figures, and return those of the latter.
+    figures, return those of the latter, and write the card.
 
     Without `data` there is nothing to measure ranges or figures on: `name`.onnx is in floating point then.
     """
+    _write_card(directory / f"{name}.md", name, checkpoint)
     if data is None:
         export_detector(checkpoint, directory / f"{name}.onnx")
         enter(directory, _entry(name, name, "float32"))
@@ -44,7 +74,30 @@ def _measure(name: str, directory: Path, entry: dict[str, Any], data: Path) -> D
     enter(directory, entry)
     report = evaluate(load(Manifest.load(directory).get(name)), data)
     enter(directory, {**entry, "figures": {key: round(value, 4) for key, value in report.figures.items()}})
+    write_block(directory / entry["card"], f"figures {name}",
+                f"`derain evaluate detection {name} --data DATA`. {report.markdown()}")
     return report
+
+
+def _write_card(path: Path, name: str, checkpoint: Path) -> None:
+    """Say in the card at `path` how the detector was trained; one that was not written so is written anew."""
+    state, keys = read(checkpoint), ("training", f"figures {name}", f"figures {name}{FLOAT}")
+    if not path.exists() or any(empty_block(key).split("\n")[0] not in path.read_text(encoding="utf-8")
+                                for key in keys):
+        figures = "\n\n".join(empty_block(key) for key in keys[1:])
+        path.write_text(CARD.format(name=name, height=SIZE[0], width=SIZE[1], rows=CELLS[0], columns=CELLS[1],
+                                    count=len(CLASSES), classes=", ".join(CLASSES), training=empty_block(keys[0]),
+                                    figures=figures), encoding="utf-8")
+    for key in keys[1:]:
+        write_block(path, key, "Not measured.")
+    defaults = {f.name: f.default for f in fields(DetectRecipe)}
+    changed = {key: value for key, value in state["recipe"].items()
+               if key in defaults and value != defaults[key] and key != "start_from"}
+    begun = f" It began with the weights of {state['origin']}." if state.get("origin") else ""
+    data = f" DATA held {', '.join(state['data'])}." if "data" in state else ""
+    write_block(path, keys[0], "`derain train detect --data DATA --config` a file of what differs from the defaults:"
+                f"\n\n    {yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n"
+                f"{state['epoch']} epochs.{begun}{data}")
 
 
 def _entry(name: str, card: str, precision: str) -> dict[str, Any]:
