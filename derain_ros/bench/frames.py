@@ -57,6 +57,7 @@ def precisions(models: Sequence[Model]) -> list[list[Model]]:
     """The models in groups that differ in precision only, the best precision first."""
     groups: dict[object, list[Model]] = {}
     for model in models:
-        alone = model.name if model.task == "detect" else ""
+        # Restorers are known by what they are made for, others by their names.
+        alone = {"restore": "", "temporal": model.name.removesuffix("_int8")}.get(model.task, model.name)
         groups.setdefault((model.task, alone, model.channels, model.plan, model.serves), []).append(model)
     return [sorted(group, key=lambda model: model.precision == "int8") for group in groups.values()]

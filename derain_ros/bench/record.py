@@ -98,9 +98,12 @@ def compare(before: Record, after: Record) -> str:
     return "\n".join(lines)
 
 
-def plot(record: Record, path: Path) -> None:
-    """Draw the medians with their spread as bars, by case; needs matplotlib."""
-    from matplotlib.figure import Figure
+def plot(record: Record, path: Path) -> bool:
+    """Draw the medians with their spread as bars, by case; false where there is no matplotlib to do it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
     cases = sorted(record.cases, key=lambda case: case.quantile_ms(0.5), reverse=True)
     figure = Figure(figsize=(9, 1.2 + 0.32 * len(cases)), layout="constrained")
     axes = figure.subplots()
@@ -113,6 +116,7 @@ def plot(record: Record, path: Path) -> None:
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
+    return True
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -60,6 +60,8 @@ def _try(model: Model, name: str, images: Sequence[np.ndarray], expected: Sequen
         engine = load(model, name, tell=tell)
     except EngineError as error:
         return Trial(model.name, name, missing=str(error))
+    except Exception as error:  # what was never run fails in ways nobody foresaw
+        return Trial(model.name, name, fault=f"{type(error).__name__}: {error}")
     try:
         engine.prepare(images[0].shape[:3])
         faults, errors, times = [], [], []
@@ -72,8 +74,9 @@ def _try(model: Model, name: str, images: Sequence[np.ndarray], expected: Sequen
             begun = time.perf_counter()
             engine.run(images[0])
             times.append((time.perf_counter() - begun) * 1e3)
-    except EngineError as error:
-        return Trial(model.name, name, engine.device, engine.precision, fault=str(error))
+    except Exception as error:
+        told = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
+        return Trial(model.name, name, engine.device, engine.precision, fault=told)
     fault = "; ".join(dict.fromkeys(fault for fault in faults if fault))
     return Trial(model.name, name, engine.device, engine.precision, max(errors, default=float("nan")),
                  float(np.median(times)), fault=fault)

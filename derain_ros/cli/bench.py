@@ -76,9 +76,10 @@ def bench(
     text = record.markdown(result, peak)
     typer.echo(text)
     if output is not None:
-        result.save(output.with_suffix(".json"))
-        output.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-        record.plot(result, output.with_suffix(".svg"))
+        result.save(Path(f"{output}.json"))
+        Path(f"{output}.md").write_text(text + "\n", encoding="utf-8")
+        if not record.plot(result, Path(f"{output}.svg")):
+            console.print("no plot: matplotlib is not installed", highlight=False)
 
 
 @app.command()
@@ -147,8 +148,8 @@ def node(
     if output is not None:
         content = {"machine": this_machine(threads), "load": load, "size": size, "budget_ms": config.budget_ms,
                    "rates": [asdict(r) for r in results]}
-        output.with_suffix(".json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-        output.with_suffix(".md").write_text(f"{table(header, rows)}\n\n{verdict}\n", encoding="utf-8")
+        Path(f"{output}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+        Path(f"{output}.md").write_text(f"{table(header, rows)}\n\n{verdict}\n", encoding="utf-8")
 
 
 def _size(text: str) -> tuple[int, int]:

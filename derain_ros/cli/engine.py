@@ -92,9 +92,12 @@ def list_() -> None:
     console = _console()
     console.print(table)
     for file in sorted(folder().glob("choice-*.json")):
-        known = json.loads(file.read_text(encoding="utf-8"))
-        console.print(f"chosen for {'x'.join(map(str, known.get('shape', ['?'])))}: {known.get('why', '')}",
-                      soft_wrap=True, markup=False, highlight=False)
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+            told = f"chosen for {'x'.join(map(str, known['shape']))}: {known['why']}"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            told = f"{file.name} is damaged ({error!r}) and will be made anew"
+        console.print(told, soft_wrap=True, markup=False, highlight=False)
     console.print(str(folder()), soft_wrap=True, markup=False, highlight=False)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +51,8 @@ class Candidate:
 
     engine: Engine
     ms: list[float] = field(default_factory=list)
+    fault: str = ""
+    """Why it cannot be used, where it failed while it was measured."""
 
     @property
     def median_ms(self) -> float:
@@ -80,35 +83,50 @@ def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads:
     known = _remembered(memory, models, shape, threads, tell)
     if known is not None:
         return known
-    candidates, failures = _candidates(models, shape, names, threads, tell)
-    if not candidates:
-        raise EngineError(f"no engine runs {models[0].name}: {'; '.join(failures)}")
+    candidates, failures, passing = _candidates(models, shape, names, threads, tell)
     if len(candidates) > 1:
         (before_measuring or tell)(f"measuring {len(candidates)} engines")
         measure(candidates, picture(models[0], shape))
+        failed = [candidate.fault for candidate in candidates if candidate.fault]
+        failures, passing = [*failures, *failed], [*passing, *failed]
+        candidates = [candidate for candidate in candidates if not candidate.fault]
+    if not candidates:
+        raise EngineError(f"no engine runs {models[0].name}: {'; '.join(failures)}")
     best = pick(candidates, models)
     times = sorted(((label(c.engine), c.median_ms) for c in candidates if c.ms), key=lambda time: time[1])
     why = _reason(best, times)
     record = {"engine": best.engine.name, "model": best.engine.model.name, "streams": best.engine.streams, "why": why,
               "shape": shape, "failures": failures, "times": times}
-    if not write_whole(memory, json.dumps(record, indent=1).encode()):
+    if passing:
+        why += f"; not remembered, as what failed may work at the next start: {'; '.join(passing)}"
+    elif not write_whole(memory, json.dumps(record, indent=1).encode()):
         why += f"; not remembered, as {memory.parent} cannot be written"
     tell(f"chosen: {why}")
     return Choice(best.engine, why, tuple(failures), tuple(times))
 
 
+def forget(models: Sequence[Model], shape: Shape, engine: str, threads: int) -> None:
+    """Have `choose` measure anew the next time, for what it has chosen fails."""
+    with suppress(OSError):
+        (folder() / f"choice-{_fingerprint(models, shape, engine, threads)}.json").unlink(missing_ok=True)
+
+
 def measure(candidates: Sequence[Candidate], image: np.ndarray) -> None:
-    """Time the candidates on `image` in turns; the slow ones are given up early."""
+    """Time the candidates on `image` in turns; the slow ones are given up early, and so are those that fail."""
     started = time.monotonic()
     for turn in range(REPEATS):
         if turn >= 3 and time.monotonic() - started > ENOUGH_S:
             break
         fastest = min((c.median_ms for c in candidates if c.ms), default=0.0)
         for candidate in candidates:
-            if turn >= 3 and candidate.median_ms > HOPELESS * fastest:
+            if candidate.fault or turn >= 3 and candidate.median_ms > HOPELESS * fastest:
                 continue
             begun = time.perf_counter()
-            candidate.engine.run(image)
+            try:
+                candidate.engine.run(image)
+            except Exception as error:  # libraries of devices fail in ways nobody lists
+                candidate.fault = f"{candidate.engine.name}: {_in_words(error)}"
+                continue
             candidate.ms.append((time.perf_counter() - begun) * 1e3)
 
 
@@ -122,31 +140,42 @@ def pick(candidates: Sequence[Candidate], models: Sequence[Model]) -> Candidate:
 
 
 def _candidates(models: Sequence[Model], shape: Shape, names: Sequence[str], threads: int,
-                tell: Tell) -> tuple[list[Candidate], list[str]]:
-    """Every engine that loads, is ready for the shape and computes what it should; and why the others do not."""
+                tell: Tell) -> tuple[list[Candidate], list[str], list[str]]:
+    """Every engine that loads, is ready for the shape and computes what it should; why the others do not; and of these
+    reasons those that may pass, as those of engines that are installed and fail when they are made ready or run."""
     image = picture(models[0], shape)
     reference = None
-    candidates, failures = [], []
+    candidates: list[Candidate] = []
+    failures: list[str] = []
+    passing: list[str] = []
     for name in names:
         parallel = min(shape[0], threads or len(physical_cores())) if name in ON_PROCESSOR else 1
         for model in models:
+            loaded = False
             try:
                 for streams in sorted({1, parallel}):
                     tell(f"preparing {model.name} for {name}")
                     engine = load(model, name, threads, streams, tell)
+                    loaded = True
                     engine.prepare(shape)
                     outputs = engine.run(image)
                     # The reference is loaded first where there is ONNX Runtime: its own model in the best precision.
                     reference = reference or _reference(models[0], image, threads)
                     fault = disagreement(model, engine.precision, image, outputs, reference) if reference else ""
                     if fault:
+                        loaded = False  # it would be found out again
                         raise EngineError(f"{label(engine)} is not trusted: {fault}")
                     candidates.append(Candidate(engine))
-            except EngineError as error:
-                failures.append(f"{name}: {error}")
+            except Exception as error:  # libraries of devices fail in ways nobody lists
+                failures.append(f"{name}: {_in_words(error)}")
+                passing += failures[-1:] if loaded else []
                 if not any(c.engine.name == name for c in candidates):
                     break  # what does not load one model, mostly loads none
-    return candidates, failures
+    return candidates, failures, passing
+
+
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
 
 
 def _reference(model: Model, image: np.ndarray, threads: int) -> dict[str, np.ndarray] | None:
@@ -165,7 +194,7 @@ def _remembered(memory: Path, models: Sequence[Model], shape: Shape, threads: in
         engine.prepare(shape)
         times = tuple((str(text), float(ms)) for text, ms in record["times"])
         return Choice(engine, f"{record['why']} (remembered)", tuple(record["failures"]), times)
-    except (OSError, ValueError, KeyError, TypeError, StopIteration, EngineError):
+    except Exception:  # a damaged file, or libraries of devices, which fail in ways nobody lists
         return None
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from weakref import WeakSet
 
 from derain_ros.engine import Engine, EngineError, Shape, load
-from derain_ros.engine.auto import Choice, choose, label
+from derain_ros.engine.auto import Choice, choose, forget, label
 from derain_ros.manifest import Model
 
 ENDS_S = 20.0
@@ -65,6 +65,7 @@ class Preparation:
         logger.error("%s fails: %s; ONNX Runtime on the processor takes over", label(failing), error)
         # Loading one takes long, and frames wait for it.
         self._slower = self._slower or self._load_slower()
+        forget(self._models, self.shape, self._wanted, self._threads)
         self._fail(f"{failing.name}: {error}")
 
     def _work(self) -> None:

@@ -94,21 +94,25 @@ def store(key: Key, data: bytes) -> Path:
     return file
 
 
-@contextmanager
-def library_folder(key: Key, tell: Tell) -> Iterator[Path]:
-    """A folder where a library keeps engines of `key` itself, this process alone in it; emptied where work there fails.
+def within_folder(key: Key, work: Callable[[Path], Loaded], tell: Tell) -> Loaded:
+    """What `work` gives in a folder where a library keeps engines of `key` itself, this process alone in it.
 
-    Work that fails may have met a damaged file: the next attempt builds.
+    The folder is emptied where that fails, and what it kept may be why: `work` has another try then.
     """
     place = (folder() / key.file).with_suffix(LIBRARY_SUFFIX)
     with _locked(place, tell) as writable:
-        try:
-            if writable:
-                place.mkdir(exist_ok=True)
-            yield place
-        except Exception:
-            shutil.rmtree(place, ignore_errors=True)
-            raise
+        tries = [True, False] if place.is_dir() and any(place.iterdir()) else [False]
+        for again in tries:
+            try:
+                if writable:
+                    place.mkdir(exist_ok=True)
+                return work(place)
+            except Exception as error:
+                shutil.rmtree(place, ignore_errors=True)
+                if not again:
+                    raise
+                tell(f"{key.model}: what {key.engine} kept cannot be used ({error}); it is built anew")
+    raise AssertionError("the last try returns or raises")
 
 
 def entries() -> list[Entry]:

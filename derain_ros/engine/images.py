@@ -11,6 +11,8 @@ from derain_ros.manifest import Model
 
 OUTPUTS = {"restore": ("restored", "mask"), "detect": ("probabilities", "mask"),
            "temporal": ("weights", "mask", "memory")}
+OPTIONAL_OUTPUTS = {"detect": ("severity",)}
+"""Those that some models of a task have besides."""
 
 
 def check_image(model: Model, image: np.ndarray) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from derain_ros.engine import EngineError, Shape, Tell
-from derain_ros.engine.cache import Key, library_folder
+from derain_ros.engine.cache import Key, within_folder
 from derain_ros.engine.gpu_graph import for_gpu
 from derain_ros.engine.images import check_image, crop, is_quantized, pad, padded_shape, read_model
 from derain_ros.engine.machine import INSTALL, has_nvidia_device, nvidia_gpus
@@ -27,7 +28,7 @@ class OnnxRuntimeGpuEngine:
     """One model in ONNX Runtime on the first GPU; see `derain_ros.engine.Engine`.
 
     Inputs and outputs stay bound to buffers on the GPU. CUDA computes in TF32 where the GPU has it, TensorRT in fp16
-    or int8; detectors stay in fp32.
+    or int8; what other models than restorers compute in floats stays in fp32.
     """
 
     streams = 1
@@ -44,8 +45,7 @@ class OnnxRuntimeGpuEngine:
                               "works")
         if hasattr(self._ort, "preload_dlls"):
             self._ort.preload_dlls()  # CUDA's libraries that pip installed lie where no loader looks
-        if provider == "tensorrt":
-            _load_tensorrt()
+        self._tensorrt = _load_tensorrt() if provider == "tensorrt" else ""
         self.device = next(iter(nvidia_gpus()), "NVIDIA GPU")
         self._data = read_model(model)
         self._sha256 = hashlib.sha256(self._data).hexdigest()
@@ -59,8 +59,8 @@ class OnnxRuntimeGpuEngine:
         padded = padded_shape(self.model, shape)
         if padded in self._ready:
             return
-        key = Key(self.model.name, self._sha256, self.name, self.device, str(self._ort.__version__), self.precision,
-                  padded)
+        version = f"{self._ort.__version__}{self._tensorrt}"
+        key = Key(self.model.name, self._sha256, self.name, self.device, version, self.precision, padded)
         try:
             session = self._session(padded, key)
             used = session.get_providers()[0]
@@ -98,12 +98,15 @@ class OnnxRuntimeGpuEngine:
         if not tensorrt:
             settings = {"use_tf32": "1" if self.precision == "tf32" else "0"} if DEVICE == "cuda" else {}
             return self._ort.InferenceSession(graph, options, providers=[(self._provider, settings)])
-        with library_folder(key, self._tell) as folder:
-            settings = {"trt_fp16_enable": str(self.precision in ("fp16", "int8")),
+
+        def in_folder(folder: Path) -> Any:
+            settings = {"trt_fp16_enable": str(self.model.task == "restore"),
                         "trt_int8_enable": str(self.precision == "int8"),
                         "trt_engine_cache_enable": "True", "trt_engine_cache_path": str(folder)}
             providers = [(self._provider, settings), (PROVIDERS["cuda"], {})]
             return self._ort.InferenceSession(graph, options, providers=providers)
+
+        return within_folder(key, in_folder, self._tell)
 
     def _bound(self, session: Any, padded: tuple[int, int, int, int]) -> tuple[Any, dict[str, Any]]:
         """The session's binding to buffers on the GPU, and these by name."""
@@ -121,11 +124,14 @@ class OnnxRuntimeGpuEngine:
         return binding, values
 
 
-def _load_tensorrt() -> None:
-    """Load TensorRT's library, which the provider looks for by name; EngineError where it is missing."""
+def _load_tensorrt() -> str:
+    """Load TensorRT's library, which the provider looks for by name, and tell its version in numbers; EngineError where
+    it is missing."""
     with suppress(Exception):
         import tensorrt  # noqa: F401 - loads the library that pip installed, where there is one
     try:
-        ctypes.CDLL(TENSORRT_LIBRARY)
+        library = ctypes.CDLL(TENSORRT_LIBRARY)
     except OSError as error:
         raise EngineError(f"TensorRT's library does not load ({error}); {INSTALL['onnxruntime-tensorrt']}") from error
+    version = getattr(library, "getInferLibVersion", None)
+    return f", TensorRT {version()}" if version else ""

@@ -11,7 +11,16 @@ import numpy as np
 from derain_ros.engine import EngineError, Shape, Tell
 from derain_ros.engine.cache import Key, obtain, store
 from derain_ros.engine.gpu_graph import for_gpu
-from derain_ros.engine.images import OUTPUTS, check_image, crop, is_quantized, pad_into, padded_shape, read_model
+from derain_ros.engine.images import (
+    OPTIONAL_OUTPUTS,
+    OUTPUTS,
+    check_image,
+    crop,
+    is_quantized,
+    pad_into,
+    padded_shape,
+    read_model,
+)
 from derain_ros.engine.machine import INSTALL
 from derain_ros.engine.tensorrt_build import build_plan
 from derain_ros.engine.tensorrt_device import Binding, Program, find_device
@@ -21,7 +30,7 @@ MAJOR = "10"
 
 
 class TensorRtEngine:
-    """One model in TensorRT; see `derain_ros.engine.Engine`. Detectors stay in fp32."""
+    """One model in TensorRT; see `derain_ros.engine.Engine`. What only restorers may do is compute in fp16."""
 
     name = "tensorrt"
     streams = 1
@@ -75,7 +84,8 @@ class TensorRtEngine:
 
     def _build(self, padded: tuple[int, int, int, int]) -> bytes:
         try:
-            return build_plan(self._trt, for_gpu(self._data, padded), self.precision, self._tell)
+            return build_plan(self._trt, for_gpu(self._data, padded), self.precision, self.model.task == "restore",
+                              self._tell)
         except EngineError as error:
             raise EngineError(f"{self.model.file}: TensorRT cannot build model {self.model.name} for {padded}: "
                               f"{error}") from error
@@ -91,14 +101,15 @@ def check_bindings(model: Model, padded: tuple[int, int, int, int], bindings: li
     batch, height, width, _ = padded
     kind = "float32" if model.task == "detect" else "uint8"
     wanted: dict[str, tuple[bool, tuple[int, ...] | None, str]] = {"image": (True, padded, "uint8")}
-    wanted |= {name: (False, None, kind) for name in OUTPUTS[model.task]}
+    found = {binding.name: binding for binding in bindings}
+    optional = [name for name in OPTIONAL_OUTPUTS.get(model.task, ()) if name in found]
+    wanted |= {name: (False, None, kind) for name in (*OUTPUTS[model.task], *optional)}
     if model.task == "restore":
         wanted |= {"restored": (False, padded, kind), "mask": (False, (batch, height, width), kind)}
     elif model.task == "temporal":
         wanted["mask"] = (False, (batch, height, width), kind)
     else:
         wanted["probabilities"] = (False, (batch, len(model.classes)), kind)
-    found = {binding.name: binding for binding in bindings}
     faults = [f"it has no {name}" for name in wanted if name not in found]
     faults += [f"{name} is no tensor of this model" for name in found if name not in wanted]
     for name, (is_input, shape, dtype) in wanted.items():

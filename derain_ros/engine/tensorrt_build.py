@@ -9,8 +9,11 @@ from derain_ros.engine import EngineError, Tell
 WORKSPACE_BYTES = 1 << 30
 
 
-def build_plan(trt: Any, onnx_bytes: bytes, precision: str, tell: Tell) -> bytes:
-    """Compile a graph of static shapes; EngineError with what TensorRT says where it refuses."""
+def build_plan(trt: Any, onnx_bytes: bytes, precision: str, half: bool, tell: Tell) -> bytes:
+    """Compile a graph of static shapes; EngineError with what TensorRT says where it refuses.
+
+    In the `precision` fp16, int8 or fp32; what an eight-bit model computes in floats is in fp16 where `half` allows it.
+    """
     logger, monitor = make_logger(trt), _monitor(trt, tell)
     builder = trt.Builder(logger)
     network = builder.create_network(0)
@@ -20,8 +23,10 @@ def build_plan(trt: Any, onnx_bytes: bytes, precision: str, tell: Tell) -> bytes
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     config.progress_monitor = monitor
-    if precision in ("fp16", "int8"):
+    if half:
         config.set_flag(trt.BuilderFlag.FP16)
+    else:
+        config.clear_flag(trt.BuilderFlag.TF32)  # which is on by itself
     if precision == "int8":
         config.set_flag(trt.BuilderFlag.INT8)
     plan = builder.build_serialized_network(network, config)

@@ -78,7 +78,8 @@ class Program:
         self._stream = value(cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking))
         host: list[Any] = []
         device: list[Any] = []
-        weakref.finalize(self, _release, cuda, self._stream, host, device).atexit = False
+        graphs: list[Any] = []
+        weakref.finalize(self, _release, cuda, self._stream, graphs, host, device).atexit = False
         arrays, self._copies = {}, []
         for binding in self.bindings:
             size = binding.bytes
@@ -89,7 +90,6 @@ class Program:
             if not self._context.set_tensor_address(binding.name, int(device[-1])):
                 raise EngineError(f"TensorRT does not take the memory of {binding.name}")
             self._copies.append((binding.is_input, host[-1], device[-1], size))
-        self._graph = None
         self._enqueue()  # what TensorRT puts off until the first run must not be recorded
         value(cuda.cudaStreamSynchronize(self._stream))
         # Only this thread's calls are forbidden meanwhile: another engine may be loaded by another one.
@@ -99,6 +99,7 @@ class Program:
         finally:
             error, graph = cuda.cudaStreamEndCapture(self._stream)
         self._graph = value(cuda.cudaGraphInstantiate(value((error, graph)), 0))
+        graphs.append(self._graph)
         value(cuda.cudaGraphDestroy(graph))
         return arrays
 
@@ -117,8 +118,10 @@ class Program:
             value_of(cuda, cuda.cudaMemcpyAsync(host, device, size, kinds.cudaMemcpyDeviceToHost, self._stream))
 
 
-def _release(cuda: Any, stream: Any, host: list[Any], device: list[Any]) -> None:
+def _release(cuda: Any, stream: Any, graphs: list[Any], host: list[Any], device: list[Any]) -> None:
     cuda.cudaStreamSynchronize(stream)
+    for graph in graphs:
+        cuda.cudaGraphExecDestroy(graph)
     for address in host:
         cuda.cudaFreeHost(address)
     for address in device:

@@ -19,6 +19,8 @@ NOT_LOOKED_AT = ("unusable", Action.PASSED_ERROR.value, Action.PASSED_UNPAIRED.v
 LOOKED_AT = (Action.RESTORED, Action.PASSED_CLEAN, Action.PASSED_BUDGET)
 """What is done with frames that the detector has judged."""
 _LATENCIES = 1000
+_SILENT = 2.0
+"""How many times as long as before its last frame a camera may be silent: not all send one between two reports."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Statistics:
         self._counts: dict[str, Counter[str]] = {source: Counter() for source in self._sources}
         self._before = {source: Counter[str]() for source in self._sources}
         self._last: dict[str, CameraResult] = {}
+        self._silent_s = dict.fromkeys(self._sources, 0.0)
+        self._gap_s = dict.fromkeys(self._sources, 0.0)
         self._plans: Counter[str] = Counter()
         self._latency_ms: deque[float] = deque(maxlen=_LATENCIES)
         self._budget_misses = self._budget_misses_before = 0
@@ -87,19 +91,29 @@ class Statistics:
             self._budget_misses_before = misses
         recents = {source: Counter({key: n - before[source][key] for key, n in counts[source].items()})
                    for source in self._sources}
+        stale = {source: self._is_silent(source, recents[source]["received"] > 0, seconds) for source in self._sources}
         together = sum((recents[camera] for camera in self._cameras), Counter[str]())
-        statuses = [_node_status(name, health, latency_ms, misses, recent_misses, plans, together)]
+        statuses = [_node_status(name, health, latency_ms, misses, recent_misses, plans, together,
+                                 all(stale[camera] for camera in self._cameras))]
         for source in self._sources:
             status = _source_status(f"{name}: {source}", health, counts[source], recents[source], seconds,
-                                    last.get(source))
+                                    last.get(source), stale[source])
             if source in self._cameras:
                 status.values += _accounts(counts[source])
             statuses.append(status)
         return statuses
 
+    def _is_silent(self, source: str, sent: bool, seconds: float) -> bool:
+        """Whether a camera that has, or has not, `sent` frames in these seconds sends none any more."""
+        if sent:
+            self._gap_s[source], self._silent_s[source] = self._silent_s[source], 0.0
+            return False
+        self._silent_s[source] += seconds
+        return self._silent_s[source] > _SILENT * self._gap_s[source]
+
 
 def _node_status(name: str, health: Health, latency_ms: list[float], misses: int, recent_misses: int,
-                 plans: Counter[str], recent: Counter[str]) -> DiagnosticStatus:
+                 plans: Counter[str], recent: Counter[str], silent: bool) -> DiagnosticStatus:
     level, message = OK, "restoring" if health.affected else "clean"
     # What the flag says is of no worth where nothing was looked at.
     amiss = ", ".join(f"{recent[key]} {key}" for key in NOT_LOOKED_AT if recent[key])
@@ -113,7 +127,7 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
         level, message = WARN, f"engine {health.engine}"
     elif not health.enabled:
         message = "switched off; frames are passed on untouched"
-    elif not recent["received"]:
+    elif silent:
         level, message = STALE, "no frames"
     elif amiss and not any(recent[action.value] for action in LOOKED_AT):
         level, message = ERROR, f"no frame could be judged: {amiss}"
@@ -130,10 +144,10 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
 
 
 def _source_status(name: str, health: Health, counts: Counter[str], recent: Counter[str], seconds: float,
-                   last: CameraResult | None) -> DiagnosticStatus:
+                   last: CameraResult | None, silent: bool) -> DiagnosticStatus:
     rate_in, rate_out = (f"{recent[key] / seconds:.1f}" for key in ("received", "published"))
     level, message = OK, f"{rate_in} Hz"
-    if health.state == "active" and not recent["received"]:
+    if health.state == "active" and silent:
         # What was seen last says nothing of now.
         level, message, last = STALE, "no frames", None
     troubles = [f"{n} {key}" for key, n in sorted(recent.items())

@@ -31,6 +31,10 @@ def test_models_that_differ_in_precision_only_are_one_group(manifest: Manifest) 
     mono, rgb, detector = (manifest.get(name) for name in ("restore_mono", "restore_rgb", "detect"))
     small = replace(mono, name="restore_mono_int8", precision="int8")
     quick = replace(mono, name="quick", plan="fast")
+    filters = [replace(mono, name=name, task="temporal", precision=precision) for name, precision in (
+        ("temporal", "float32"), ("temporal_steady_int8", "int8"), ("temporal_int8", "int8"))]
+    assert [[model.name for model in group] for group in precisions(filters)] == [
+        ["temporal", "temporal_int8"], ["temporal_steady_int8"]]
     groups = precisions([small, detector, rgb, mono, quick, replace(detector, name="detect2")])
     assert [[model.name for model in group] for group in groups] == [
         ["restore_mono", "restore_mono_int8"], ["detect"], ["restore_rgb"], ["quick"], ["detect2"]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def bench(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "220"})
 
 
-def test_measures_writes_and_compares(directory: Path, tmp_path: Path) -> None:
+def test_measures_writes_and_compares(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     arguments = ("--model", "restore_mono", "--engine", "onnxruntime", "--engine", "tensorrt", "--size", "24x16",
                  "--batch", "1", "--repeats", "3", "--warm-up", "0", "--models", str(directory))
@@ -31,7 +32,12 @@ def test_measures_writes_and_compares(directory: Path, tmp_path: Path) -> None:
     assert "| restore_mono | 1x16x24 | onnxruntime | fp32 | 1 |" in first.stdout
     assert "- not measured: tensorrt: " in first.stdout
     assert (tmp_path / "a.md").read_text().startswith("| model |") and (tmp_path / "a.svg").is_file()
-    assert bench(*arguments, "--output", str(tmp_path / "b")).exit_code == 0
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    second = bench(*arguments, "--output", str(tmp_path / "b"))
+    assert second.exit_code == 0 and "no plot: matplotlib is not installed" in second.output
+    assert (tmp_path / "b.md").is_file() and not (tmp_path / "b.svg").exists()
+    assert bench(*arguments, "--output", str(tmp_path / "b.v1")).exit_code == 0
+    assert (tmp_path / "b.v1.json").is_file()
     compared = bench("compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"))
     assert compared.exit_code == 0 and "| restore_mono 1x16x24 by onnxruntime |" in compared.output
     assert len(json.loads((tmp_path / "a.json").read_text())["cases"][0]["ms"]) == 3

@@ -40,6 +40,11 @@ def test_auto_measures_and_says_what_it_chose(directory: Path) -> None:
     result = engine("build", "restore_mono", "--size", "24x16", "--models", str(directory))
     assert result.exit_code == 0 and "restore_mono: restore_mono by " in result.output
     assert "chosen for 2x16x24: restore_mono by " in engine("list").output
+    for name, text in (("a", '{"bad'), ("b", "[1]"), ("c", '{"shape": 5, "why": ""}')):
+        (directory.parent / f"cache/choice-{name}.json").write_text(text)
+    listed = engine("list")
+    assert listed.exit_code == 0 and "chosen for 2x16x24" in listed.output
+    assert all(f"choice-{name}.json is damaged" in listed.output for name in "abc")
 
 
 def test_what_cannot_be_built_is_told(directory: Path) -> None:
@@ -77,6 +82,15 @@ def test_the_selftest_fails_where_an_engine_computes_something_else(directory: P
             raise EngineError("no device; install one")
         return Wrong(model) if name == "openvino" else load(model)
 
+    def odd_load(model, name="auto", *arguments, **keys):  # type: ignore[no-untyped-def]
+        if name == "tensorrt":
+            raise AttributeError("module 'tensorrt' has no attribute 'Runtime'")
+        return load(model, name, *arguments, **keys)
+
+    monkeypatch.setattr(selftest, "load", odd_load)
+    monkeypatch.setattr(selftest, "wet_frames", selftest.picture)
+    result = engine("selftest", "restore_mono", "--size", "48x32", "--models", str(directory))
+    assert result.exit_code == 1 and "no attribute 'Runtime'" in " ".join(result.output.split())
     monkeypatch.setattr(selftest, "load", wrong_load)
     monkeypatch.setattr(selftest, "wet_frames", selftest.picture)  # rendering takes longer than all the rest
     result = engine("selftest", "restore_mono", "--size", "48x32", "--models", str(directory))

@@ -87,6 +87,43 @@ def test_what_was_remembered_and_fails_now_is_chosen_anew(manifest: Manifest, ma
     assert choose([manifest.get("restore_mono")], (1, 16, 16)).engine.name == "onnxruntime"
 
 
+class Faulty(Played):
+    """An engine that fails in a way that no engine of ours does, from its run number `first` on."""
+
+    def __init__(self, model: Model, name: str, first: int) -> None:
+        super().__init__(model, name, 0.0)
+        self.first = first
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        if self.runs >= self.first:
+            raise MemoryError("no room on the device")
+        return super().run(image)
+
+
+@pytest.mark.parametrize(("made", "told"), [
+    (TypeError("no such argument"), "TypeError: no such argument"),
+    (lambda model, streams: Faulty(model, "openvino", 0), "MemoryError: no room on the device"),
+    (lambda model, streams: Faulty(model, "openvino", 2), "MemoryError: no room on the device")],
+    ids=["loading", "trying", "measuring"])
+def test_whatever_one_engine_fails_with_the_others_are_chosen_from(manifest: Manifest, machine: dict[str, Any],
+                                                                   cache: Path, made: Any, told: str) -> None:
+    machine |= {"onnxruntime": makes("onnxruntime", 0.001), "tensorrt": makes("tensorrt", 0.02), "openvino": made}
+    choice = choose([manifest.get("restore_mono")], (1, 16, 16))
+    assert choice.engine.name == "onnxruntime" and f"openvino: {told}" in choice.failures
+    # What is installed and fails may work the next time.
+    remembered = not list(cache.glob("choice-*.json"))
+    assert remembered == ("not remembered" in choice.why) == (not isinstance(made, Exception))
+
+
+def test_a_choice_that_fails_is_forgotten(manifest: Manifest, machine: dict[str, Any], cache: Path) -> None:
+    machine |= {"onnxruntime": makes("onnxruntime", 0.0)}
+    models = [manifest.get("restore_mono")]
+    choose(models, (1, 16, 16))
+    assert "remembered" in choose(models, (1, 16, 16)).why
+    auto.forget(models, (1, 16, 16), "auto", 0)
+    assert "remembered" not in choose(models, (1, 16, 16)).why
+
+
 def test_an_engine_that_computes_something_else_is_not_trusted(manifest: Manifest, machine: dict[str, Any]) -> None:
     machine |= {"onnxruntime": makes("onnxruntime", 0.01), "openvino": makes("openvino", 0.0, wrong=True)}
     choice = choose([manifest.get("restore_mono")], (1, 16, 16))

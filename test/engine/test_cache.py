@@ -12,7 +12,7 @@ import pytest
 import derain_ros
 from derain_ros.engine import EngineError
 from derain_ros.engine import cache as engines
-from derain_ros.engine.cache import Key, clear, entries, folder, library_folder, obtain, store
+from derain_ros.engine.cache import Key, clear, entries, folder, obtain, store, within_folder
 
 ROOT = Path(derain_ros.__file__).parents[1]
 KEY = Key("restore", "ab" * 32, "openvino", "cpu", "2026.1", "bf16", (2, 64, 64, 1))
@@ -120,21 +120,37 @@ def test_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_clearing_removes_ours_and_nothing_else(cache: Path) -> None:
     built()
-    with library_folder(replace(KEY, engine="onnxruntime-tensorrt"), lambda text: None) as place:
-        (place / "library.engine").write_bytes(b"x" * 10)
+    within_folder(replace(KEY, engine="onnxruntime-tensorrt"),
+                  lambda place: (place / "library.engine").write_bytes(b"x" * 10), lambda text: None)
     (cache / "notes.txt").write_text("mine")
     assert sorted(entry.bytes for entry in entries())[0] == 10
     assert clear() == 2
     assert [file.name for file in cache.iterdir()] == ["notes.txt"]
 
 
-def test_a_librarys_folder_is_emptied_where_its_work_fails() -> None:
-    with library_folder(KEY, lambda text: None) as place:
-        (place / "half").write_bytes(b"")
-    with pytest.raises(EngineError), library_folder(KEY, lambda text: None) as again:
-        assert (again / "half").exists()
-        raise EngineError("damaged")
-    assert not place.exists()
+def test_a_library_has_another_try_where_what_it_kept_is_damaged() -> None:
+    kept: list[list[str]] = []
+    said: list[str] = []
+
+    def work(place: Path) -> str:
+        kept.append([file.name for file in place.iterdir()])
+        if kept[-1] == ["damaged"]:
+            raise EngineError("the magic tag is wrong")
+        (place / "damaged").write_bytes(b"")
+        return "built"
+
+    assert within_folder(KEY, work, said.append) == "built" and not said
+    assert within_folder(KEY, work, said.append) == "built" and "the magic tag is wrong" in said[0]
+    assert kept == [[], ["damaged"], []]
+
+    def fail(place: Path) -> None:
+        kept.append([])
+        raise EngineError("no memory")
+
+    kept.clear()
+    with pytest.raises(EngineError, match="no memory"):
+        within_folder(replace(KEY, version="other"), fail, said.append)
+    assert len(kept) == 1 and not list(folder().glob("*other*"))
 
 
 def test_a_stored_engine_is_taken_instead_of_a_build() -> None:

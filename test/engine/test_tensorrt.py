@@ -97,6 +97,10 @@ class Cuda:
     def cudaGraphDestroy(self, graph: Any) -> Any:  # noqa: N802
         return (Error.cudaSuccess,)
 
+    def cudaGraphExecDestroy(self, graphExec: Any) -> Any:  # noqa: N802, N803
+        self.calls.append("destroy")
+        return (Error.cudaSuccess,)
+
     def cudaGraphLaunch(self, graphExec: Any, stream: int) -> Any:  # noqa: N802, N803
         self.calls.append("launch")
         for work in graphExec:
@@ -118,7 +122,7 @@ def played_tensorrt(cuda: Cuda, version: str = "10.16.1") -> ModuleType:
     trt.ILogger = type("ILogger", (), {"__init__": lambda self: None, "Severity": SimpleNamespace(
         INTERNAL_ERROR=0, ERROR=1)})
     trt.IProgressMonitor = type("IProgressMonitor", (), {"__init__": lambda self: None})
-    trt.BuilderFlag = SimpleNamespace(FP16="fp16", INT8="int8")
+    trt.BuilderFlag = SimpleNamespace(FP16="fp16", INT8="int8", TF32="tf32")
     trt.MemoryPoolType = SimpleNamespace(WORKSPACE=0)
     trt.TensorIOMode = SimpleNamespace(INPUT=1, OUTPUT=2)
     trt.TensorLocation = SimpleNamespace(DEVICE=0)
@@ -149,7 +153,8 @@ def played_tensorrt(cuda: Cuda, version: str = "10.16.1") -> ModuleType:
             return Network()
 
         def create_builder_config(self) -> Any:
-            return SimpleNamespace(set_memory_pool_limit=lambda pool, size: None, set_flag=trt.flags.append)
+            return SimpleNamespace(set_memory_pool_limit=lambda pool, size: None, set_flag=trt.flags.append,
+                                   clear_flag=lambda flag: trt.flags.append(f"no {flag}"))
 
         def build_serialized_network(self, network: Network, config: Any) -> bytes | None:
             monitor = config.progress_monitor
@@ -265,7 +270,7 @@ def test_it_is_built_once_with_progress(manifest: Manifest, gpu: Any) -> None:
     load(manifest.get("restore_mono"), "tensorrt").prepare((2, 16, 16))
     assert len(gpu.trt.builds) == 2
     load(manifest.get("detect"), "tensorrt").prepare((2, *manifest.get("detect").size))  # type: ignore[misc]
-    assert gpu.trt.flags == ["fp16", "fp16"], "a detector stays in fp32"
+    assert gpu.trt.flags == ["fp16", "fp16", "no tf32"], "a detector stays in fp32"
 
 
 def test_memory_is_given_back(manifest: Manifest, gpu: Any) -> None:
@@ -273,7 +278,18 @@ def test_memory_is_given_back(manifest: Manifest, gpu: Any) -> None:
     engine.prepare((1, 16, 16))
     assert len(gpu.cuda.memory) == 6
     del engine
-    assert not gpu.cuda.memory
+    assert not gpu.cuda.memory and gpu.cuda.calls == ["destroy"]
+
+
+@pytest.mark.parametrize(("name", "flags"), [("detect_float", ["no tf32"]), ("detect", ["no tf32", "int8"]),
+                                             ("temporal_int8", ["no tf32", "int8"]),
+                                             ("restore_mono_fast_int8", ["fp16", "int8"])])
+def test_the_shipped_models_fit(gpu: Any, name: str, flags: list[str]) -> None:
+    model = Manifest.load().get(name)
+    image = np.random.default_rng(0).integers(0, 256, (1, *(model.size or (64, 96)), model.channels), np.uint8)
+    outputs, expected = load(model, "tensorrt").run(image), load(model).run(image)
+    assert gpu.trt.flags == flags and outputs.keys() == expected.keys()
+    assert all(outputs[key].shape == expected[key].shape for key in expected)
 
 
 def test_without_a_device_nothing_is_touched(manifest: Manifest, gpu: Any) -> None:

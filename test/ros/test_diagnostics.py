@@ -39,6 +39,19 @@ def test_rates_are_of_the_last_interval_and_counts_of_all_time(statistics: Stati
     assert (third.level, third.message) == (STALE, "no frames")
 
 
+def test_a_camera_slower_than_the_reports_is_not_silent(statistics: Statistics) -> None:
+    levels = []
+    for second in range(12):
+        if second % 2 == 0:
+            for camera in ("left", "right"):
+                statistics.count(camera, "received", "passed_clean")
+        told = report(statistics)
+        levels.append((told["robot/derain"].level, told["robot/derain: left"].level))
+    assert set(levels[2:]) == {(OK, OK)}, "after the first gap it is known how slow it is"
+    silent = [report(statistics)["robot/derain: left"].level for _ in range(3)]
+    assert silent == [OK, STALE, STALE]
+
+
 def test_troubles_are_told_while_they_last(statistics: Statistics) -> None:
     statistics.count("right", "received", "unusable", "bad_truncated", "lost", "lost")
     told = report(statistics)["robot/derain: right"]
