@@ -135,8 +135,11 @@ def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray],
     which = drops.proto + len(protos) * drops.mirror
     _raise_small(relief, tiles, *(a[seen & even] for a in (which, left, top, wide, high, lift)))
     for k in np.flatnonzero(seen & ~even):
-        patch = cv2.resize(tiles[..., which[k]], (int(wide[k]), int(high[k])),
-                           interpolation=cv2.INTER_CUBIC if wide[k] > 2 * TILE else cv2.INTER_LINEAR)
+        patch = cv2.resize(tiles[..., which[k]], (int(wide[k]), int(high[k])), interpolation=cv2.INTER_LINEAR)
+        enlarged = max(wide[k], high[k]) / TILE
+        if enlarged > 2:
+            # What refracts is the slope: the kinks between a proto-drop's pixels would show as ridges.
+            patch = cv2.GaussianBlur(patch, (0, 0), enlarged)
         x0, y0 = max(left[k], 0), max(top[k], 0)
         place = relief[y0:top[k] + high[k], x0:left[k] + wide[k]]
         patch = patch[y0 - top[k]:, x0 - left[k]:][:place.shape[0], :place.shape[1]]

@@ -190,17 +190,17 @@ class RenderedPairs:
 class SampleSource:
     """Draws samples: a share of real pairs, a share of clean images, the rest synthetic; all augmented.
 
-    Augmentation: scale, crop, mirror, gain, gamma and white balance, joined crops of two pairs, and grey for half of
+    Augmentation: scale, crop, mirror, gain, gamma and white balance, joined crops of two pairs, and grey for a share of
     the samples, so that one network serves grey and colour. A sample is a function of seed, step and place alone.
     """
 
     def __init__(self, real: Sequence[Pair], synthetic: RenderedPairs | None, size: int, real_share: float,
-                 clean_share: float, seed: int) -> None:
+                 clean_share: float, seed: int, grey_share: float = 0.5) -> None:
         if synthetic is None and not real:
             raise DataError("no pairs to train on: neither real ones nor clean photographs to draw on were given")
         self.real, self.synthetic, self.size, self.seed = real, synthetic, size, seed
         self.real_share = (real_share if synthetic is not None else 1.0) if real else 0.0
-        self.clean_share = clean_share
+        self.clean_share, self.grey_share = clean_share, grey_share
 
     def sample(self, step: int, place: int) -> Sample:
         """The sample at `place` of the batch of `step`."""
@@ -215,7 +215,7 @@ class SampleSource:
             side = (slice(edge, None), slice(None)) if rng.random() < 0.5 else (slice(None), slice(edge, None))
             for mine, theirs in zip((wet, clean, mask), other, strict=True):
                 mine[side] = theirs[side]
-        return Sample(wet, clean, mask, draw_colour(rng))
+        return Sample(wet, clean, mask, draw_colour(rng, self.grey_share))
 
     def _pair(self, from_real: bool, step: int, rng: np.random.Generator) -> Pair:
         if from_real:
@@ -241,8 +241,8 @@ def crop_pair(pair: Pair, size: int, rng: np.random.Generator) -> tuple[np.ndarr
     return crops[0], crops[1], crops[2]
 
 
-def draw_colour(rng: np.random.Generator) -> np.ndarray:
-    """A change of light and colour as a `Sample` holds it, (6,) float32; grey for half of the draws."""
+def draw_colour(rng: np.random.Generator, grey_share: float = 0.5) -> np.ndarray:
+    """A change of light and colour as a `Sample` holds it, (6,) float32; grey for a share of the draws."""
     gain, tint = np.exp(rng.uniform(-0.35, 0.2)), np.exp(rng.normal(0, 0.06, 3))
-    gamma, grey = np.exp(rng.uniform(-0.25, 0.25)), rng.random() < 0.5
+    gamma, grey = np.exp(rng.uniform(-0.25, 0.25)), rng.random() < grey_share
     return np.array([gain, *tint, gamma, grey], np.float32)

@@ -60,6 +60,8 @@ class RestoreRecipe:
     """Share of the samples drawn from real pairs; with 0, validation is on synthetic pairs, too."""
     clean_share: float = 0.06
     """Share of the samples that are clean already, and must stay so."""
+    grey_share: float = 0.5
+    """Share of the samples that turn grey, so that one network serves grey and colour."""
     synthetic: int = 512
     """Synthetic pairs kept at hand; fresh ones take their places as training goes on."""
     reuse: float = 8.0
@@ -107,7 +109,7 @@ class RestoreRecipe:
         for name in ("width", "blocks", "batch", "steps", "validate_every", "reuse"):
             if getattr(self, name) <= 0:
                 raise DataError(f"recipe: {name}: {getattr(self, name)} is not above 0")
-        for name in ("real_share", "clean_share", "final_rate", "average", "beta"):
+        for name in ("real_share", "clean_share", "grey_share", "final_rate", "average", "beta"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise DataError(f"recipe: {name}: {getattr(self, name)} is not between 0 and 1")
         for name in ("mask_weight", "teacher_weight", "learning_rate", "weight_decay", "warm_up", "patience",

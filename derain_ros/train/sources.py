@@ -37,7 +37,8 @@ def sample_source(folders: TrainingFolders, recipe: RestoreRecipe) -> SampleSour
     rendered = RenderedPairs(folders.photographs, recipe.synthetic, recipe.batch * share / recipe.reuse,
                              max(RENDERED, recipe.crop), recipe.seed, render_of(recipe))
     synthetic = rendered if recipe.synthetic and share > 0 and folders.photographs else None
-    return SampleSource(real, synthetic, recipe.crop, recipe.real_share, recipe.clean_share, recipe.seed)
+    return SampleSource(real, synthetic, recipe.crop, recipe.real_share, recipe.clean_share, recipe.seed,
+                        recipe.grey_share)
 
 
 def validation_set(folders: TrainingFolders, recipe: RestoreRecipe) -> ValidationSet:
