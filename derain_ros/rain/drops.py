@@ -36,23 +36,24 @@ class LensDrops:
 
     @classmethod
     def of(cls, height: int, width: int, style: DropStyle, drops: Drops, protos: Sequence[np.ndarray],
-           rng: np.random.Generator) -> LensDrops:
-        """A glass with given drops; `rng` draws the lens and the film of water."""
+           rng: np.random.Generator, moving: np.ndarray | None = None) -> LensDrops:
+        """A glass with given drops, some of them `moving` (see `raise_relief`); `rng` draws the lens and the film."""
         glass = cls.__new__(cls)
-        glass._set_up(height, width, style, drops, protos, rng)
+        glass._set_up(height, width, style, drops, protos, rng, moving)
         return glass
 
     def _set_up(self, height: int, width: int, style: DropStyle, drops: Drops, protos: Sequence[np.ndarray],
-                rng: np.random.Generator) -> None:
+                rng: np.random.Generator, moving: np.ndarray | None = None) -> None:
         self.style, self.height, self.width = style, height, width
         self._unit = min(height, width)
         blur = style.defocus * self._unit
         # What is out of focus holds no detail finer than its blur: it is drawn at a coarser step.
         self._step = max(1, int(np.ceil(blur / 3)))
         coarse = (-(-height // self._step), -(-width // self._step))
-        relief = np.zeros(coarse, np.float32)
-        raise_relief(relief, drops, protos, self._unit / self._step)
-        self._shape = (relief > 0).astype(np.float32)
+        relief = np.full(coarse, 0.0 if moving is None else -1.0, np.float32)
+        raise_relief(relief, drops, protos, self._unit / self._step, moving)
+        self._shape = (relief > 0).astype(np.float32) if moving is None else _cover(relief)
+        relief = np.maximum(relief, 0)
         self._optics(relief)
         self._kernel = _circle_of_confusion(blur / self._step, rng)
         self._film = _wet_film(height, width, style.film, rng)
@@ -61,8 +62,9 @@ class LensDrops:
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`image` (H, W) or (H, W, 3) uint8 as seen through the glass, and `alpha`; the input is not changed."""
-        if image.shape[:2] != (self.height, self.width):
-            raise ValueError(f"the image is {image.shape[1]}x{image.shape[0]}, the glass {self.width}x{self.height}")
+        if image.shape not in ((self.height, self.width), (self.height, self.width, 3)):
+            raise ValueError(f"the image is {image.shape}, the glass is for ({self.height}, {self.width}) or that in "
+                             "three colours")
         expand = (lambda a: a[..., None]) if image.ndim == 3 else (lambda a: a)
         # A drop squeezes a wide view into few pixels: sampled from a smoothed scene, or it would alias.
         far = cv2.blur(cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (3, 3))
@@ -102,7 +104,7 @@ class LensDrops:
         # The slope of a round drop grows from its middle, so the view through it is upside down and wide.
         soft = cv2.GaussianBlur(relief, (0, 0), max(0.6, 0.002 * min(height, width)))
         slope_x, slope_y = (cv2.Sobel(soft, cv2.CV_32F, *axis, ksize=3, scale=1 / 16) for axis in ((1, 0), (0, 1)))
-        steep = cv2.magnitude(slope_x, slope_y)
+        steep = _length(slope_x, slope_y)
         y, x = np.mgrid[0:height, 0:width].astype(np.float32) * self._step
         reach = style.bend * self._unit * (1 + steep)
         look_y = y + reach * slope_y
@@ -149,6 +151,17 @@ def scatter(height: int, width: int, rng: np.random.Generator, coverage: float, 
         raise_relief(relief, more, protos, count_unit)
         drops = drops + more
     return drops
+
+
+def _cover(relief: np.ndarray) -> np.ndarray:
+    """Share of each pixel that lies within an outline, where a relief in pixels is 0."""
+    slope = _length(*(cv2.Sobel(relief, cv2.CV_32F, *axis, ksize=3, scale=1 / 8) for axis in ((1, 0), (0, 1))))
+    return np.clip(0.5 + relief / np.maximum(slope, 0.2), 0, 1)
+
+
+def _length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Lengths of vectors. OpenCV's differ in the last digit by where in memory they lie: a seed gives one image."""
+    return np.sqrt(x * x + y * y)
 
 
 def _smooth_step(x: np.ndarray) -> np.ndarray:

@@ -45,6 +45,8 @@ class WetSequence:
         still = np.full(len(trails), np.inf)
         self._drops, self._born = drops + trails, np.concatenate([born, times])
         self._start, self._speed = np.concatenate([start, still]), np.concatenate([speed, np.zeros(len(trails))])
+        # All their time, or they would leap when they begin to.
+        self._moving = (self._born >= 0) | np.isfinite(self._start)
         self._seed = int(rng.integers(2 ** 31))
         self._shown: tuple[Drops, LensDrops] | None = None
 
@@ -61,7 +63,8 @@ class WetSequence:
         if self._shown is None or any(not np.array_equal(a, b) for a, b in zip(
                 vars(self._shown[0]).values(), vars(moment).values(), strict=True)):
             lens = np.random.default_rng(self._seed)
-            self._shown = moment, LensDrops.of(*self._size, self._style, moment, self._protos, lens)
+            self._shown = moment, LensDrops.of(*self._size, self._style, moment, self._protos, lens,
+                                               self._moving[there])
         return self._shown[1]
 
     def apply(self, image: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:

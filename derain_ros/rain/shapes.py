@@ -119,13 +119,19 @@ def with_trails(drops: Drops, running: np.ndarray, rng: np.random.Generator) -> 
     return total
 
 
-def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray], unit: float) -> None:
-    """Add `drops` to the height of water `relief` (H, W) float32, in pixels and in place; `unit` is pixels of 1.0."""
+def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray], unit: float,
+                 moving: np.ndarray | None = None) -> None:
+    """Add `drops` to the height of water `relief` (H, W) float32, in pixels and in place; `unit` is pixels of 1.0.
+
+    Those that are `moving`, (N,) bool, are drawn between the pixels: others would run and grow in leaps.
+    """
     share = np.array([(p > 0).mean() for p in protos])[drops.proto]
     side = drops.radius * unit * np.sqrt(np.pi / np.maximum(share, 0.05))
     wide, high = side / np.sqrt(drops.tall), side * np.sqrt(drops.tall)
+    exact = wide, high
     # Small drops come in even sizes, so that many can be drawn at once.
     even = np.maximum(wide, high) <= SMALL
+    moving = np.zeros(len(drops), bool) if moving is None else moving
     wide, high = (np.maximum(3, np.where(even & (a > 8), 2 * np.rint(a / 2), np.rint(a))).astype(int)
                   for a in (wide, high))
     left, top = np.rint(drops.x * unit - wide / 2).astype(int), np.rint(drops.y * unit - high / 2).astype(int)
@@ -133,17 +139,38 @@ def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray],
     seen = (left < relief.shape[1]) & (top < relief.shape[0]) & (left + wide > 0) & (top + high > 0)
     tiles = np.stack([*protos, *(p[:, ::-1] for p in protos)], axis=-1)
     which = drops.proto + len(protos) * drops.mirror
-    _raise_small(relief, tiles, *(a[seen & even] for a in (which, left, top, wide, high, lift)))
-    for k in np.flatnonzero(seen & ~even):
+    _raise_small(relief, tiles, *(a[seen & even & ~moving] for a in (which, left, top, wide, high, lift)))
+    for k in np.flatnonzero(seen & moving):
+        _raise_between(relief, tiles[..., which[k]] * lift[k], drops.x[k] * unit, drops.y[k] * unit, exact[0][k],
+                       exact[1][k])
+    for k in np.flatnonzero(seen & ~even & ~moving):
         patch = cv2.resize(tiles[..., which[k]], (int(wide[k]), int(high[k])), interpolation=cv2.INTER_LINEAR)
         enlarged = max(wide[k], high[k]) / TILE
         if enlarged > 2:
             # What refracts is the slope: the kinks between a proto-drop's pixels would show as ridges.
             patch = cv2.GaussianBlur(patch, (0, 0), enlarged)
-        x0, y0 = max(left[k], 0), max(top[k], 0)
-        place = relief[y0:top[k] + high[k], x0:left[k] + wide[k]]
-        patch = patch[y0 - top[k]:, x0 - left[k]:][:place.shape[0], :place.shape[1]]
-        np.maximum(place, patch * lift[k], out=place)
+        _raise(relief, patch * lift[k], left[k], top[k])
+
+
+def _raise(relief: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
+    """Add a patch whose first pixel lies at (left, top), as far as it is on the relief."""
+    x0, y0 = max(left, 0), max(top, 0)
+    place = relief[y0:top + patch.shape[0], x0:left + patch.shape[1]]
+    np.maximum(place, patch[y0 - top:, x0 - left:][:place.shape[0], :place.shape[1]], out=place)
+
+
+def _raise_between(relief: np.ndarray, tile: np.ndarray, x: float, y: float, wide: float, high: float) -> None:
+    """Add a drop, `wide` x `high` pixels with its middle at (x, y), none of them whole numbers."""
+    wide, high = max(wide, 1.0), max(high, 1.0)
+    left, top = int(np.floor(x - wide / 2)) - 1, int(np.floor(y - high / 2)) - 1
+    across, down = TILE / wide, TILE / high
+    # From the middles of the patch's pixels to those of the tile's.
+    to_tile = np.array([[across, 0, (left + 0.5 - x + wide / 2) * across - 0.5],
+                        [0, down, (top + 0.5 - y + high / 2) * down - 0.5]])
+    patch = cv2.warpAffine(tile, to_tile, (int(np.ceil(wide)) + 3, int(np.ceil(high)) + 3),
+                           flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT,
+                           borderValue=float(tile.min()))
+    _raise(relief, patch, left, top)
 
 
 def _raise_small(relief: np.ndarray, tiles: np.ndarray, which: np.ndarray, left: np.ndarray, top: np.ndarray,

@@ -62,6 +62,16 @@ def test_a_drop_shows_the_world_upside_down() -> None:
     assert wet[120:][alpha[120:] > 0.99].mean() > wet[:120][alpha[:120] > 0.99].mean() + 50
 
 
+def test_a_large_drop_in_focus_has_no_ridges() -> None:
+    one = np.ones(1)
+    large = Drops(one * 320 / 480, one * 0.5, one * 0.33, one, one, np.zeros(1, int), np.zeros(1, bool))
+    glass = LensDrops.of(480, 640, SHARP, large, melted_ellipses(1, np.random.default_rng(0)), np.random.default_rng(0))
+    # What is seen from one pixel to the next, and how that changes: smoothly within the drop.
+    inside = glass.alpha[240] > 0
+    looks = np.diff(4 * glass._map_x[240][inside][25:-25])
+    assert len(looks) > 200 and np.abs(np.diff(looks)).max() < 1.5
+
+
 def test_defocus_softens_the_borders() -> None:
     soft_style = replace(SHARP, defocus=0.04)
     sharp = LensDrops(240, 320, np.random.default_rng(2), 0.1, SHARP).alpha
@@ -122,5 +132,5 @@ def test_wrong_sizes_are_refused() -> None:
         LensDrops(8, 160, np.random.default_rng(0), 0.1)
     with pytest.raises(ValueError, match="coverage 1.5"):
         LensDrops(120, 160, np.random.default_rng(0), 1.5)
-    with pytest.raises(ValueError, match="160x100, the glass 160x120"):
+    with pytest.raises(ValueError, match=r"the image is \(100, 160\), the glass is for \(120, 160\)"):
         LensDrops(120, 160, np.random.default_rng(0), 0.1).apply(np.zeros((100, 160), np.uint8))

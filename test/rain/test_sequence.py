@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.sequence import WetSequence, two_eyes
+from derain_ros.rain.shapes import Drops, melted_ellipses
 from derain_ros.rain.style import DropStyle
 
 STILL = replace(DropStyle.draw(np.random.default_rng(0), "few"), running=0.0, film=0.0)
@@ -50,6 +52,23 @@ def test_drops_run_down_and_leave_trails() -> None:
     begin, end = wet.glass(0.0).alpha, wet.glass(3.5).alpha
     assert (end * rows).sum() / end.sum() > (begin * rows).sum() / begin.sum() + 4
     assert np.count_nonzero((end > 0.5) & (begin < 0.5)) > 20 and np.count_nonzero((end < 0.5) & (begin > 0.5)) > 20
+
+
+def test_drops_run_and_grow_without_leaps() -> None:
+    # So far out of focus that a glass is drawn at every fourth pixel.
+    style = replace(STILL, defocus=0.05)
+    one, protos = np.ones(1), melted_ellipses(1, np.random.default_rng(0))
+
+    def alpha(y: float, radius: float) -> np.ndarray:
+        drop = Drops(0.6 * one, y * one, radius * one, one, one, np.zeros(1, int), np.zeros(1, bool))
+        return LensDrops.of(216, 288, style, drop, protos, np.random.default_rng(0), np.array([True])).alpha
+
+    rows = np.arange(216)[:, None]
+    places = [(a * rows).sum() / a.sum() for a in (alpha(0.3 + 0.004 * n, 0.08) for n in range(20))]
+    assert np.diff(places) == pytest.approx(np.full(19, 0.004 * 216), abs=0.25)
+    assert np.ptp(np.diff(places)) < 0.45
+    areas = np.diff([alpha(0.5, 0.06 + 0.001 * n).sum() for n in range(20)])
+    assert areas.min() > 0.3 * areas.mean() and areas.max() < 2 * areas.mean()
 
 
 def test_a_seed_gives_the_same_history_in_any_order() -> None:
