@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,12 +33,15 @@ LAYOUTS = """\
   {train,test_a,test_b}/data/N_rain.png beside gt/N_clean.png  drops: Qian et al.
   left/left_STAMP.png beside right/right_STAMP.png  drops: RobotCar(R), Porav et al.: the left lens is wet; the last
     tenth in time is for testing, the tenth before it for validation
-  {RainDS_real,RainDS_syn}/{train_set,test_set}/{raindrop,rainstreak,rainstreak_raindrop,gt}  RainDS, whole or a part;
-    of rain its rainstreak alone
+  {RainDS_real,RainDS_syn}/{train_set,test_set}/{raindrop,rainstreak,rainstreak_raindrop,gt}  RainDS, whole or a part,
+    its parts called train and test, too; of rain its rainstreak alone
   {train,val,test}/WET/NAME beside CLEAN/NAME, or WET and CLEAN directly below  any other; WET is rain, rainy, wet,
     anomaly, data or input, CLEAN is clean, gt, target or dry, and the names are equal but for their endings
   camvid, bsds500, roadscene_rain, msrs  clean photographs, as in the project's own data folder"""
 """What is looked for, as a message tells it."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -221,20 +225,24 @@ def _robotcar(folder: Path, split: str) -> list[PairPath] | None:
 
 
 def _rainds(folder: Path, split: str) -> list[PairPath] | None:
-    sets = [s for s in (folder, folder / "RainDS_real", folder / "RainDS_syn", folder / "RainDS/RainDS_real",
-                        folder / "RainDS/RainDS_syn") if (s / "train_set/gt").is_dir()]
-    if not sets:
+    kinds = {"raindrop": "rd-", "rainstreak": "rain-", "rainstreak_raindrop": "rd-rain-"}
+    # The published archive calls the parts of its synthetic half otherwise than those of the real one.
+    part = "test" if split.startswith("test") else "train"
+    roots = [root for half in ("", "RainDS_real", "RainDS_syn", "RainDS/RainDS_real", "RainDS/RainDS_syn")
+             for root in (folder / half / f"{part}_set", folder / half / part)
+             if (root / "gt").is_dir() and any((root / kind).is_dir() for kind in kinds)]
+    if not roots:
         return None
     found: list[PairPath] = []
-    for root in (s / ("test_set" if split.startswith("test") else "train_set") for s in sets):
-        for kind, mark in (("raindrop", "rd-"), ("rainstreak", "rain-"), ("rainstreak_raindrop", "rd-rain-")):
+    for root in roots:
+        for kind, mark in kinds.items():
             def clean_stem(stem: str, mark: str = mark) -> str:
                 return stem.replace(mark, "norain-", 1)
 
             if (root / kind).is_dir():
                 # The synthetic ones are named rd-5, rain-5, rd-rain-5 or pie-rd-5 beside norain-5 or pie-norain-5, the
                 # real ones by one number for all.
-                found += _match(root / kind, root / "gt", clean_stem)
+                found += _match(root / kind, root / "gt", clean_stem, lenient=True)
     if split.startswith("test"):
         return [] if split == "test_b" else found
     return _part(found, split)
@@ -266,11 +274,19 @@ def _part(found: list[PairPath], split: str) -> list[PairPath]:
     return [p for i, p in enumerate(found) if split != "test_b" and (i % EVERY == 0) == (split != "train")]
 
 
-def _match(wet: Path, clean: Path, clean_stem: Callable[[str], str] = lambda stem: stem) -> Iterator[PairPath]:
-    """Every image of `wet` with the one of `clean` whose stem is what `clean_stem` makes of its own."""
+def _match(wet: Path, clean: Path, clean_stem: Callable[[str], str] = lambda stem: stem,
+           lenient: bool = False) -> Iterator[PairPath]:
+    """Every image of `wet` with the one of `clean` whose stem is what `clean_stem` makes of its own.
+
+    DataError for one that has none; a `lenient` match leaves it out and tells of it, as published sets have such.
+    """
     there = {path.stem: path for path in image_files(clean)}
     for path in image_files(wet):
         stem = clean_stem(path.stem)
         if stem not in there:
-            raise DataError(f"{path}: its clean image {stem} is not in {clean}")
+            told = f"{path}: its clean image {stem} is not in {clean}"
+            if not lenient:
+                raise DataError(told)
+            log.warning("left out: %s", told)
+            continue
         yield PairPath(f"{wet.name}/{path.name}", path, there[stem])

@@ -78,6 +78,16 @@ def test_rainds(tmp_path: Path) -> None:
     assert {p.wet.parent.name for p in pairs(tmp_path, "test", "rain")} == {"rainstreak"}
 
 
+def test_rainds_as_its_archive_has_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for part in ("train", "test"):
+        write(tmp_path / f"RainDS_syn/{part}/gt/norain-1.png", tmp_path / f"RainDS_syn/{part}/raindrop/rd-1.png")
+        write(*(tmp_path / f"RainDS_real/{part}_set/{kind}/2.png" for kind in ("gt", "raindrop", "rainstreak")))
+    write(tmp_path / "RainDS_real/test_set/rainstreak/IMG_7435.png")
+    assert names(tmp_path, "test") == [("2.png", "2.png")] * 2 + [("rd-1.png", "norain-1.png")]
+    assert "left out" in caplog.text and "IMG_7435.png: its clean image" in caplog.text
+    assert names(tmp_path / "RainDS_syn", "test") == [("rd-1.png", "norain-1.png")]
+
+
 @pytest.mark.parametrize(("wet", "clean"), [("rain", "clean"), ("anomaly", "clean"), ("rainy", "gt")])
 def test_plain(wet: str, clean: str, tmp_path: Path) -> None:
     parts = {"train": "train", "val": "validation", "test": "test"}
