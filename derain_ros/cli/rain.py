@@ -44,19 +44,19 @@ def gallery(
 def speed(
     seconds: Annotated[float, typer.Option(min=0.1, max=60.0, help="How long to measure each kind.")] = 2.0,
 ) -> None:
-    """Print how many images of 720x540 a second one core gives a newly drawn wet glass.
+    """Print how many images of 720x540 a second one core gives a newly drawn wet or dirty glass.
 
     Example: derain rain speed
     """
     from rich.table import Table
 
     from derain_ros.cli.progress import output_console
+    from derain_ros.rain import dirt, style
     from derain_ros.rain.gallery import images_per_second
-    from derain_ros.rain.style import KINDS
 
-    table = Table("drops", "grey", "colour", title="images of 720x540 a second, one core", title_justify="left")
+    table = Table("glass", "grey", "colour", title="images of 720x540 a second, one core", title_justify="left")
     console = output_console()
     with console.status("measuring"):
-        for kind in KINDS:
+        for kind in (*style.KINDS, *dirt.KINDS):
             table.add_row(kind, *(f"{images_per_second(kind, channels, seconds):.1f}" for channels in (1, 3)))
     console.print(table)

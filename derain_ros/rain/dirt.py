@@ -63,18 +63,30 @@ class LensDirt:
         if image.shape[:2] != self.alpha.shape:
             raise ValueError(f"lens dirt: the image is {image.shape[1]}x{image.shape[0]}, the dirt was made for "
                              f"{self.alpha.shape[1]}x{self.alpha.shape[0]}")
-        picture = image.astype(np.float32)
-        # Dirt is lit by the scene as a whole; grease lets light through, but scattered.
-        haze = cv2.GaussianBlur(picture, (0, 0), 0.06 * image.shape[0])
-        colour, cover, texture = self._colour, self.alpha, self._texture
+        cover, texture = self.alpha, self._texture
         if image.ndim == 3:
             cover, texture = cover[..., None], texture[..., None]
-        else:
-            colour = colour.mean()
-        lit = colour * texture * (0.6 * picture.mean() + 0.4 * haze)
-        layer = self._scatter * haze + (1.0 - self._scatter) * lit
-        dirty = picture + cover * (layer - picture)
-        return np.clip(np.rint(dirty), 0, 255).astype(np.uint8), self.alpha
+        lit = texture * (self._colour if image.ndim == 3 else self._colour.mean())
+        # Dirt is lit by the scene as a whole; grease lets light through, but scattered.
+        haze = _haze(image)
+        own = 1.0 - self._scatter
+        layer = lit * np.float32(0.4 * own)
+        layer += np.float32(self._scatter)
+        layer *= haze
+        lit *= np.float32(0.6 * own * image.mean())
+        layer += lit
+        layer -= image
+        layer *= cover
+        layer += image
+        return cv2.convertScaleAbs(layer), self.alpha
+
+
+def _haze(image: np.ndarray) -> np.ndarray:
+    """The image float32 out of all focus; what is so blurred needs few pixels."""
+    step = max(1, image.shape[0] // 60)
+    small = cv2.resize(image, (-(-image.shape[1] // step), -(-image.shape[0] // step)), interpolation=cv2.INTER_AREA)
+    blurred = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.06 * image.shape[0] / step)
+    return cv2.resize(blurred, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _noise(height: int, width: int, rng: np.random.Generator, cells: int) -> np.ndarray:
@@ -85,7 +97,7 @@ def _noise(height: int, width: int, rng: np.random.Generator, cells: int) -> np.
 
 def _specks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """A field that is high at grains of dust, thicker towards one place, and at a few fibres among them."""
-    field = np.zeros((height, width), np.float32)
+    highest = np.zeros((height, width), np.uint8)
     clump, spread = rng.uniform(0.15, 0.6, 2), rng.uniform(0.25, 0.6)
     for size, share in ((0.0016, 0.6), (0.003, 0.28), (0.0055, 0.1), (0.01, 0.02)):
         layer, radius = np.zeros((height, width), np.uint8), size * height
@@ -93,14 +105,12 @@ def _specks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
             x, y = (clump + rng.normal(0.0, spread, 2)) % 1.0 * (width, height)
             axes = np.maximum(radius * rng.uniform((0.5, 0.8), (1.0, 1.4)), 0.4)
             _ellipse(layer, (x, y), axes, rng.uniform(0, 180), int(rng.uniform(120, 255)))
-        blurred = cv2.GaussianBlur(layer, (0, 0), 0.35 * radius + 0.3).astype(np.float32)
-        np.maximum(field, blurred / 255, out=field)
+        np.maximum(highest, cv2.GaussianBlur(layer, (0, 0), 0.35 * radius + 0.3), out=highest)
     fibres = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(0, 6))):
         _curve(fibres, rng.uniform(0, 1, 2) * (width, height), rng.uniform(0, 2 * np.pi),
                rng.uniform(0.03, 0.1) * height, rng.uniform(-4, 4), 180, 1)
-    np.maximum(field, fibres.astype(np.float32) / 255, out=field)
-    return field + 0.02 * _noise(height, width, rng, 40)
+    return np.maximum(highest, fibres).astype(np.float32) / 255 + np.float32(0.02) * _noise(height, width, rng, 40)
 
 
 def _splashes(height: int, width: int, rng: np.random.Generator, coverage: float) -> np.ndarray:
@@ -131,18 +141,22 @@ def _prints(height: int, width: int, rng: np.random.Generator, coverage: float) 
     """A field that is high along the ridges of fingertips pressed on the glass."""
     field = np.zeros((height, width), np.float32)
     size = height * rng.uniform(0.1, 0.22)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     for _ in range(int(np.ceil(1.15 * coverage * height * width / (0.45 * np.pi * 1.35 * size * size)))):
         turn, centre = rng.normal(0, 0.5), rng.uniform(0, 1, 2) * (width, height)
+        (left, right), (top, bottom) = (
+            np.clip([int(middle - 1.35 * size), int(middle + 1.35 * size) + 2], 0, end).tolist()
+            for middle, end in zip(centre, (width, height), strict=True))
+        y, x = np.mgrid[top:bottom, left:right].astype(np.float32)
         u = ((x - centre[0]) * np.cos(turn) + (y - centre[1]) * np.sin(turn)) / size
         v = ((y - centre[1]) * np.cos(turn) - (x - centre[0]) * np.sin(turn)) / (1.35 * size)
         pressed = np.clip(4 * (1 - u * u - v * v), 0, 1)
         # A loop or a whorl: arches around a core below which the ridges open.
         ridges = max(3.0, min(9.0, size / 3.2))
-        warp = 0.12 * _noise(height, width, rng, 9)
+        warp = 0.12 * _noise(height, width, rng, 9)[top:bottom, left:right]
         core = np.sqrt((u * rng.uniform(1.0, 1.3)) ** 2 + (v - rng.uniform(0.0, 0.4)) ** 2 * rng.uniform(0.5, 1.0))
         lines = 0.5 + 0.5 * np.cos(2 * np.pi * ridges * (core + warp))
-        np.maximum(field, pressed * (0.15 + lines), out=field)
+        place = field[top:bottom, left:right]
+        np.maximum(place, pressed * (0.15 + lines), out=place)
     return field * (1 + 0.15 * _noise(height, width, rng, 30)) + 0.01 * _noise(height, width, rng, 60)
 
 

@@ -57,4 +57,4 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
 
 def test_speed() -> None:
     code, output = run("speed", "--seconds", 0.1)
-    assert code == 0 and "photograph" in output and "720x540" in output
+    assert code == 0 and "photograph" in output and "fingerprint" in output and "720x540" in output
