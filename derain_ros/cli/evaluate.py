@@ -39,7 +39,7 @@ def restoration(
 
       derain evaluate restoration runs/restore.onnx --wet data/rain --clean data/clean
     """
-    from derain_ros.cli.figures import figures_of, model_named
+    from derain_ros.cli.figures import figures_of, restorer_named
     from derain_ros.evaluate.held_out import KINDS, held_out
     from derain_ros.evaluate.restoration import markdown, read_pairs
     from derain_ros.train.data import anomaly_of
@@ -50,13 +50,14 @@ def restoration(
         raise typer.BadParameter("give either --data, or --wet and --clean")
     rows = []
     for name in names:
-        model = model_named(name, models)
+        engine = restorer_named(name, models)
+        model = engine.model
         if data is not None:
             sets = held_out(data, model.channels, split, anomaly=anomaly_of(model.serves))
         else:
             assert wet is not None and clean is not None
             sets = {wet.name: list(read_pairs(wet, clean, model.channels, tuple(prefix or [""])))}
-        rows += figures_of(model, sets, output)
+        rows += figures_of(engine, sets, output)
     notes = "".join(f"{kind}: {what}.\n\n" for kind, what in KINDS.items() if any(r[0] == kind for r in rows))
     table = notes + markdown(rows)
     if output is not None:
@@ -83,7 +84,7 @@ def sequence(
     """
     from rich.progress import track
 
-    from derain_ros.cli.figures import model_named
+    from derain_ros.cli.figures import model_named, restorer_named
     from derain_ros.cli.progress import check_output
     from derain_ros.engine import load
     from derain_ros.evaluate.sequence import drive, evaluate, from_folder, markdown
@@ -91,7 +92,7 @@ def sequence(
     check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_folder(kitti / "image_l", frames)])
     joined = [None] if temporal is None else [None, load(model_named(temporal, models, "temporal"))]
-    jobs = [(engine, s, kind, join) for engine in (load(model_named(name, models)) for name in names)
+    jobs = [(engine, s, kind, join) for engine in (restorer_named(name, models) for name in names)
             for join in joined for s in sequences for kind in KINDS]
     table = markdown([evaluate(*job) for job in track(jobs, "restoring sequences")])
     if output is not None:
@@ -120,20 +121,20 @@ def odometry(
     """
     from rich.progress import track
 
-    from derain_ros.cli.figures import model_named
+    from derain_ros.cli.figures import model_named, restorer_named
     from derain_ros.cli.progress import check_output
     from derain_ros.engine import load
     from derain_ros.evaluate.odometry import drive, evaluate, from_kitti, markdown
     from derain_ros.evaluate.restoration import EvaluationError
     from derain_ros.rain.style import KINDS
-    chosen = [model_named(name, models) for name in names]
-    if colour := next((model.name for model in chosen if model.channels != 1), None):
+    chosen = [restorer_named(name, models) for name in names]
+    if colour := next((engine.model.name for engine in chosen if engine.model.channels != 1), None):
         raise EvaluationError(f"{colour}: takes colour, odometry is measured on grey images; name a restorer of these")
     check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_kitti(kitti, frames)])
     join = None if temporal is None else load(model_named(temporal, models, "temporal"))
     shares: list[Optional[float]] = [None] if not coverage else [*coverage]
-    jobs = [(engine, s, kind, share, join) for engine in map(load, chosen) for s in sequences for kind in KINDS
+    jobs = [(engine, s, kind, share, join) for engine in chosen for s in sequences for kind in KINDS
             for share in shares]
     table = markdown([evaluate(*job) for job in track(jobs, "tracking")])
     if output is not None:

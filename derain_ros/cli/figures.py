@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from derain_ros.engine import Engine
     from derain_ros.evaluate.restoration import Pair, Score
     from derain_ros.manifest import Model
 
@@ -17,13 +18,10 @@ WANTED = {"restore": "a restorer", "temporal": "a temporal filter"}
 
 
 def model_named(name: str, models: Path | None, task: str = "restore") -> Model:
-    """The model of that name and task in the manifest of `models`, its file verified; or the restorer of an ONNX file.
-    """
-    from derain_ros.evaluate.restoration import EvaluationError, model_of_file
+    """The model of that name and task in the manifest of `models`, its file verified."""
+    from derain_ros.evaluate.restoration import EvaluationError
     from derain_ros.manifest import Manifest
     from derain_ros.runtime.models import DOES
-    if task == "restore" and name.endswith(".onnx"):
-        return model_of_file(Path(name))
     manifest = Manifest.load(models)
     model = manifest.get(name)
     if model.task != task:
@@ -33,19 +31,25 @@ def model_named(name: str, models: Path | None, task: str = "restore") -> Model:
     return model
 
 
-def figures_of(model: Model, sets: Mapping[str, Sequence[Pair]],
+def restorer_named(name: str, models: Path | None) -> Engine:
+    """The restorer of that name in the manifest of `models`, or of an ONNX file, loaded to be measured."""
+    from derain_ros.engine import load
+    from derain_ros.evaluate.onnx_file import OnnxFile
+    return OnnxFile(Path(name)) if name.endswith(".onnx") else load(model_named(name, models))
+
+
+def figures_of(engine: Engine, sets: Mapping[str, Sequence[Pair]],
                output: Path | None) -> list[tuple[str, str, list[Score]]]:
-    """The model's figures on each set, as rows (set, model, scores), with progress shown.
+    """The restorer's figures on each set, as rows (set, model, scores), with progress shown.
 
     Below the folder `output` each row gets a CSV of its images and a sheet to look at.
     """
     import cv2
     from rich.progress import track
 
-    from derain_ros.engine import load
     from derain_ros.evaluate.restoration import evaluate, write_csv
     from derain_ros.evaluate.sheet import before_after
-    engine, rows = load(model), []
+    model, rows = engine.model, []
     for name, pairs in sets.items():
         scores = evaluate(engine, track(pairs, f"{model.name} on {name}"))
         rows.append((name, model.name, scores))

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from derain_ros.engine import Engine
-from derain_ros.manifest import Model
 
+WINDOW = 11
+"""Side in pixels of the window of SSIM."""
 SAME = 100.0
 """Stands for the PSNR, in dB, of images that are equal."""
 
@@ -110,6 +109,9 @@ def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
     Of RGB images, PSNR is that of the squared error over all channels, SSIM the mean of the channels'.
     """
+    if min(a.shape[:2]) < WINDOW:
+        raise EvaluationError(f"an image of {a.shape[1]}x{a.shape[0]} has no SSIM: that looks at {WINDOW}x{WINDOW} "
+                              "pixels at once")
     channel_axis = -1 if a.ndim == 3 else None
     ssim = structural_similarity(a, b, data_range=255, channel_axis=channel_axis, gaussian_weights=True, sigma=1.5,
                                  use_sample_covariance=False)
@@ -242,18 +244,3 @@ def markdown(rows: Sequence[tuple[str, str, Sequence[Score]]]) -> str:
             lines.append(f"| {images} | {model} | {len(scores)} | " + " | ".join(cells.values()) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
-
-
-def model_of_file(path: Path, stride: int = 32) -> Model:
-    """What a restorer's ONNX file says of itself; its height and width must be multiples of `stride`, 32 for all ours.
-
-    EvaluationError where it takes no images of one or three channels.
-    """
-    try:
-        shape = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()[0].shape
-    except Exception as error:
-        # ONNX Runtime raises many unrelated types here, none of them with a common base but Exception.
-        raise EvaluationError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
-    if len(shape) != 4 or shape[3] not in (1, 3):
-        raise EvaluationError(f"{path}: takes {shape}, not images (N, H, W, 1 or 3); export it with `derain export`")
-    return Model(path.stem, "restore", path.absolute(), hashlib.sha256(path.read_bytes()).hexdigest(), shape[3], stride)

@@ -17,9 +17,7 @@ from derain_ros.evaluate.restoration import (
     evaluate,
     markdown,
     mean_and_interval,
-    model_of_file,
     read_pairs,
-    restore,
     score,
     similarity,
     summary,
@@ -102,14 +100,10 @@ def test_clean_images_have_no_gain_and_grey_ones_one_protocol(tmp_path: Path) ->
     assert "RGB:" not in table and "| clean | tiny | 1 |  |  | 28.13 (28.13 to 28.13) |" in table
 
 
-def test_a_model_of_a_file(tmp_path: Path) -> None:
-    path = tiny_models.write_models(tmp_path) / "restore_mono.onnx"
-    model = model_of_file(path, tiny_models.STRIDE)
-    image = np.full((21, 35), 50, np.uint8)
-    assert model.channels == 1 and (restore(load(model), image)[0] == 60).all()
-    (tmp_path / "other.onnx").write_bytes(b"none")
-    with pytest.raises(EvaluationError, match="cannot be loaded"):
-        model_of_file(tmp_path / "other.onnx")
+def test_an_image_smaller_than_the_window_is_told() -> None:
+    small = np.zeros((10, 40), np.uint8)
+    with pytest.raises(EvaluationError, match="an image of 40x10 has no SSIM"):
+        score(Pair("a", small, small), small, small)
 
 
 def test_interval_holds_the_mean_and_narrows() -> None:

@@ -1,0 +1,86 @@
+"""Restorers in ONNX files of any origin, to be measured beside ours."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from derain_ros.engine.images import pad_into
+from derain_ros.evaluate.restoration import EvaluationError
+from derain_ros.manifest import Model
+
+STRIDE = 32
+"""Multiple to which images are padded where the file takes any height and width."""
+TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
+"""What images may be made of."""
+
+
+class OnnxFile:
+    """The restorer in an ONNX file, by ONNX Runtime on the processor; see `derain_ros.engine.Engine`.
+
+    It takes one image of one or three channels, channels first or last, uint8 in 0..255 or floats in 0..1, and gives
+    an image of the same form: the output `restored`, or else the first that has its channels. Its `mask` is the output
+    of that name, uint8 in 0..255 or floats in 0..1, empty where there is none. EvaluationError for any other file.
+    """
+
+    name, device, precision, streams = "onnxruntime", "cpu", "as in the file", 1
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        except Exception as error:
+            # ONNX Runtime raises many unrelated types here, none of them with a common base but Exception.
+            raise EvaluationError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+        inputs = self._session.get_inputs()
+        shape = list(inputs[0].shape) if len(inputs) == 1 else []
+        axis = next((axis for axis in (1, 3) if len(shape) == 4 and shape[axis] in (1, 3)), None)
+        if axis is None or inputs[0].type not in TYPES:
+            told = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+            raise EvaluationError(f"{path}: takes {told}; what is measured takes one image of 1 or 3 channels, (N, C, "
+                                  "H, W) or (N, H, W, C), uint8 or float")
+        self._input, self._type, self._first = inputs[0].name, TYPES[inputs[0].type], axis == 1
+        self._size = tuple(shape[2:] if self._first else shape[1:3])
+        outputs = {output.name: output for output in self._session.get_outputs()}
+        alike = [output.name for output in outputs.values()
+                 if len(output.shape) == 4 and output.shape[axis] in (shape[axis], None) or output.name == "restored"]
+        if not alike:
+            raise EvaluationError(f"{path}: gives {', '.join(outputs)}, and no image of {shape[axis]} channels")
+        self._restored = "restored" if "restored" in outputs else alike[0]
+        self._mask = "mask" if "mask" in outputs else None
+        self.model = Model(path.stem, "restore", path.absolute(), hashlib.sha256(path.read_bytes()).hexdigest(),
+                           shape[axis], STRIDE)
+
+    def prepare(self, shape: tuple[int, int, int]) -> None:
+        """There is nothing to prepare."""
+
+    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """See `derain_ros.engine.Engine.run`; EvaluationError where the file fails or takes no image so large."""
+        batch, height, width, channels = image.shape
+        high, wide = (size if isinstance(size, int) else -(-given // STRIDE) * STRIDE
+                      for size, given in zip(self._size, (height, width), strict=True))
+        if high < height or wide < width:
+            raise EvaluationError(f"{self.model.file}: takes images of {wide}x{high}, not of {width}x{height}; export "
+                                  "it with an open height and width")
+        padded = np.empty((batch, high, wide, channels), np.uint8)
+        pad_into(padded, image)
+        given = padded if self._type == np.uint8 else (padded / 255).astype(self._type)
+        given = np.ascontiguousarray(given.transpose(0, 3, 1, 2)) if self._first else given
+        wanted = [name for name in (self._restored, self._mask) if name]
+        try:
+            found = dict(zip(wanted, self._session.run(wanted, {self._input: given}), strict=True))
+        except Exception as error:
+            raise EvaluationError(f"{self.model.file}: cannot be run on {given.shape}: {error}") from error
+        restored = found[self._restored].transpose(0, 2, 3, 1) if self._first else found[self._restored]
+        mask = found[self._mask].reshape(batch, high, wide) if self._mask else np.zeros(padded.shape[:3], np.uint8)
+        return {"restored": _in_bytes(restored)[:, :height, :width], "mask": _in_bytes(mask)[:, :height, :width]}
+
+
+def _in_bytes(image: Any) -> np.ndarray:
+    """An image of floats in 0..1 as uint8; one of uint8 is its own."""
+    if image.dtype == np.uint8:
+        return np.asarray(image)
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
