@@ -16,6 +16,11 @@ Output = Annotated[Path, typer.Option(help="Folder of the checkpoint and the log
 Recipe = Annotated[Optional[Path], typer.Option(help="YAML file of hyper-parameters that differ from the defaults.")]
 
 
+PRECISIONS = ("bf16-mixed", "16-mixed", "32-true")
+ACCELERATORS = ("auto", "cpu", "cuda", "mps", "tpu")
+"""What Lightning Fabric calls them."""
+
+
 def read_recipe(recipe: type, path: Path | None) -> Any:
     """A recipe dataclass with the values of a YAML file; typer.BadParameter for a name or type that does not fit."""
     return recipe(**_fitting(recipe, path, read_yaml(path))) if path is not None else recipe()
@@ -73,7 +78,7 @@ def restore(
                                             "restore_rgb, an exported model, or a checkpoint.")] = "",
     accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processors or graphics cards that share a batch.")] = 1,
-    precision: Annotated[str, typer.Option(help="bf16-mixed, or 32-true.")] = "bf16-mixed",
+    precision: Annotated[str, typer.Option(help="bf16-mixed, 16-mixed or 32-true.")] = "bf16-mixed",
     workers: Annotated[Optional[int], typer.Option(min=0, help="Processes that draw samples for each device.")] = None,
 ) -> None:
     """Train a restorer, of any network, on real and synthetic pairs, plainly or against a discriminator.
@@ -87,6 +92,9 @@ def restore(
       derain train restore --data mine --output runs/mine --start-from restore_rgb
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for option, value, known in (("--precision", precision, PRECISIONS), ("--accelerator", accelerator, ACCELERATORS)):
+        if value not in known:
+            raise typer.BadParameter(f"{value!r} is none of {', '.join(known)}", param_hint=option)
     recipes = read_phases(config or (Path("tune") if start_from else None))
     from derain_ros.train.restore import Machine, train_phases
     if start_from:

@@ -95,6 +95,12 @@ def test_a_detector_is_tuned_to_pictures_of_ones_own(tmp_path: Path, monkeypatch
     assert (own.views, own.start_from) == (7, "here") and (both.views, both.start_from) == (7, "detect_float")
 
 
+@pytest.mark.parametrize(("option", "value"), [("--precision", "half"), ("--accelerator", "abacus")])
+def test_what_fabric_does_not_know_is_a_wrong_call(data_folder: Path, tmp_path: Path, option: str, value: str) -> None:
+    code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path, option, value)
+    assert code == 2 and f"'{value}' is none of" in output
+
+
 @pytest.mark.parametrize(("text", "told"), [("stepps: 3", "stepps: no such hyper-parameter"),
                                             ("steps: many", "'many' is not of type int"),
                                             ("unlabelled: here", "'here' is not of type tuple"),

@@ -22,9 +22,11 @@ def test_speed() -> None:
     table = speed_table([ours, theirs, unknown], 2)
     assert "2 threads" in table.splitlines()[0] and "all threads" in speed_table([ours], 0)
     rows = rows_of(table)
-    assert rows["paper 1, G+E+A"] == ["540x360", "0.77 M", "13.2", "20.0", "12.0 to 28.0", "1.0", "6", "542", "1.0"]
-    assert rows["DeRaindrop"] == ["540x360", "6.23 M", "226.7", "100.0", "100.0 to 100.0", "5.0", "262", "4317", "8.0"]
-    assert rows["NAFNet, 16 wide"][5:] == ["0.2", "", "", ""]
+    assert rows["paper 1, G+E+A"] == ["540x360", "0.77 M", "13.2", "20.0", "12.0 to 28.0", "1.0", "6", "542", "1.0",
+                                      "29.84", "0.909"]
+    assert rows["DeRaindrop"] == ["540x360", "6.23 M", "226.7", "100.0", "100.0 to 100.0", "5.0", "262", "4317", "8.0",
+                                  "31.50", "0.921"]
+    assert rows["NAFNet, 16 wide"][5:] == ["0.2", "", "", "", "", ""]
 
 
 def scores(psnr: float) -> list[Score]:
