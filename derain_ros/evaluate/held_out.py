@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from derain_ros.evaluate.restoration import EvaluationError, Pair, luminance
-from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.drops import OCCLUDED, LensDrops, mask_of
 from derain_ros.rain.style import DropStyle
-from derain_ros.train.data import OCCLUDED, STREAKED, image_files, rain_on, random_crop, read_rgb
+from derain_ros.train.data import STREAKED, image_files, rain_on, random_crop, read_rgb
 from derain_ros.train.datasets import pairs
 
 PHOTOGRAPHS = ("bsds500/val", "camvid/val/image")
@@ -89,7 +89,7 @@ def _in_rain(files: Sequence[Path], night: bool) -> Iterator[Pair]:
 
 def _behind(clean: np.ndarray, name: str, glass: LensDrops) -> Pair:
     wet, alpha = glass.apply(clean)
-    return Pair(name, wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8))
+    return Pair(name, wet, clean, mask_of(alpha))
 
 
 def _in_grey(pair: Pair) -> Pair:

@@ -14,6 +14,15 @@ _LIGHT = ((np.arange(256) / 255) ** 2).astype(np.float32)
 """Light (relative to the white of the picture) of each value of a pixel: blur and blending happen in light."""
 
 
+OCCLUDED = 0.3
+"""Alpha from which on a pixel counts as occluded."""
+
+
+def mask_of(alpha: np.ndarray) -> np.ndarray:
+    """The mask (H, W) uint8 of an alpha (H, W) float32 of drops or dirt: 255 where pixels count as occluded."""
+    return ((alpha > OCCLUDED) * 255).astype(np.uint8)
+
+
 class LensDrops:
     """Drops at fixed places on the glass; applied to frame after frame they stay while the scene moves.
 
@@ -61,7 +70,8 @@ class LensDrops:
         self.alpha = np.maximum(self._drop_alpha, self._film)
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`image` (H, W) or (H, W, 3) uint8 as seen through the glass, and `alpha`; the input is not changed."""
+        """`image` (H, W) or (H, W, 3) uint8 as seen through the glass, and `alpha`; `mask_of` makes a mask of
+        that. The input is not changed."""
         if image.shape not in ((self.height, self.width), (self.height, self.width, 3)):
             raise ValueError(f"the image is {image.shape}, the glass is for ({self.height}, {self.width}) or that in "
                              "three colours")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.drops import LensDrops, mask_of
 from derain_ros.rain.night import NightRain
 from derain_ros.rain.streaks import RainStreaks
 from derain_ros.rain.style import DropStyle
@@ -23,8 +23,6 @@ HELD_OUT_FRAMES = ("2400_", "7200_", "12000_")
 """Whole frames of the real pairs kept out of training: crops of one frame share their scene and their drops."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance, as OpenCV takes them."""
-OCCLUDED = 0.3
-"""Alpha from which a pixel counts as occluded."""
 STREAKED = 10
 """Difference of luminance, of 255, from which on a pixel counts as streaked; the photographs' own noise is below."""
 RENDERED = 256
@@ -116,7 +114,7 @@ def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, shar
     # Half of the glasses are as wet as their kind is by nature, half as wet as none of them may be.
     coverage = float(rng.uniform(0.03, 0.55)) if rng.random() < 0.5 else None
     wet, alpha = LensDrops(size, size, rng, coverage, style).apply(clean)
-    return Pair(wet, clean, ((alpha > OCCLUDED) * 255).astype(np.uint8))
+    return Pair(wet, clean, mask_of(alpha))
 
 
 def _style(rng: np.random.Generator) -> DropStyle:

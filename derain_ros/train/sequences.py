@@ -12,10 +12,10 @@ import numpy as np
 
 from derain_ros.evaluate.sequence import motion
 from derain_ros.rain.dirt import LensDirt
-from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.drops import LensDrops, mask_of
 from derain_ros.rain.scene import Scene, rig
 from derain_ros.rain.style import DropStyle
-from derain_ros.train.data import OCCLUDED, read_rgb
+from derain_ros.train.data import read_rgb
 
 DRIVES, RATES = 0.35, (4.0, 30.0)
 """Share of the sequences that come from procedural drives, and at how many frames a second."""
@@ -58,7 +58,7 @@ def draw_sequence(files: Sequence[Path], length: int, size: int, restore: Restor
     apply, alpha = _glass(size, rng)
     wet = np.stack([apply(frame)[0] for frame in clean])
     restored, mask = (np.stack(part) for part in zip(*map(restore, wet), strict=True))
-    covered = np.zeros((size, size), np.uint8) if alpha is None else ((alpha > OCCLUDED) * 255).astype(np.uint8)
+    covered = np.zeros((size, size), np.uint8) if alpha is None else mask_of(alpha)
     return SequenceSample(clean, wet, restored, mask, covered, steps.astype(np.float16))
 
 
