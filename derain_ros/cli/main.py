@@ -18,6 +18,7 @@ from derain_ros.cli import (
     engine,
     evaluate,
     export,
+    frames,
     models,
     node,
     quantize,
@@ -125,6 +126,7 @@ def derain(
 app.command("node", context_settings=node.CONTEXT)(node.command)
 app.command("demo")(demo.command)
 app.command("replay")(replay.command)
+app.command("frames")(frames.command)
 app.command("models")(models.command)
 app.command("doctor")(doctor.command)
 app.command("export")(export.command)

@@ -6,6 +6,17 @@ from typing import Annotated, Optional
 import typer
 
 
+def named_cameras(given: Optional[list[str]]) -> dict[str, str]:
+    """Topics by the names of cameras, of `NAME=/TOPIC` each."""
+    named = {}
+    for entry in given or []:
+        name, _, topic = entry.partition("=")
+        if not name.isidentifier() or not topic.startswith("/"):
+            raise typer.BadParameter(f"{entry}: write it as NAME=/TOPIC, for instance left=/cam0/image_raw")
+        named[name] = topic
+    return named
+
+
 def command(
     bag: Annotated[Path, typer.Argument(help="A ROS 2 bag: its directory, or one .mcap or .db3 file.")],
     output: Annotated[Path, typer.Option(help="Directory of the bag to write; it must not exist.")],
@@ -43,12 +54,7 @@ def command(
     """
     if rate != 1.0 and not live:
         raise typer.BadParameter("--rate goes with --live; offline is as fast as the machine")
-    named = {}
-    for entry in camera or []:
-        name, _, topic = entry.partition("=")
-        if not name.isidentifier() or not topic.startswith("/"):
-            raise typer.BadParameter(f"{entry}: write it as NAME=/TOPIC, for instance left=/cam0/image_raw")
-        named[name] = topic
+    named = named_cameras(camera)
     if live:
         import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work
 

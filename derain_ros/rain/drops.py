@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from derain_ros.rain.shapes import Drops, from_outlines, melted_ellipses, raise_relief, with_trails
+from derain_ros.rain.shapes import Drops, from_outlines, melted_ellipses, raise_moving, raise_relief, with_trails
 from derain_ros.rain.style import LARGEST, DropStyle
 
 _LIGHT = ((np.arange(256) / 255) ** 2).astype(np.float32)
@@ -46,7 +46,7 @@ class LensDrops:
     @classmethod
     def of(cls, height: int, width: int, style: DropStyle, drops: Drops, protos: Sequence[np.ndarray],
            rng: np.random.Generator, moving: np.ndarray | None = None) -> LensDrops:
-        """A glass with given drops, some of them `moving` (see `raise_relief`); `rng` draws the lens and the film."""
+        """A glass with given drops, some of them `moving` (see `raise_moving`); `rng` draws the lens and the film."""
         glass = cls.__new__(cls)
         glass._set_up(height, width, style, drops, protos, rng, moving)
         return glass
@@ -59,10 +59,11 @@ class LensDrops:
         # What is out of focus holds no detail finer than its blur: it is drawn at a coarser step.
         self._step = max(1, int(np.ceil(blur / 3)))
         coarse = (-(-height // self._step), -(-width // self._step))
-        relief = np.full(coarse, 0.0 if moving is None else -1.0, np.float32)
-        raise_relief(relief, drops, protos, self._unit / self._step, moving)
-        self._shape = (relief > 0).astype(np.float32) if moving is None else _cover(relief)
-        relief = np.maximum(relief, 0)
+        relief, unit = np.zeros(coarse, np.float32), self._unit / self._step
+        moving = np.zeros(len(drops), bool) if moving is None else moving
+        raise_relief(relief, drops.chosen(~moving), protos, unit)
+        self._shape = (relief > 0).astype(np.float32)
+        raise_moving(relief, self._shape, drops.chosen(moving), protos, unit)
         self._optics(relief)
         self._kernel = _circle_of_confusion(blur / self._step, rng)
         self._film = _wet_film(height, width, style.film, rng)
@@ -161,12 +162,6 @@ def scatter(height: int, width: int, rng: np.random.Generator, coverage: float, 
         raise_relief(relief, more, protos, count_unit)
         drops = drops + more
     return drops
-
-
-def _cover(relief: np.ndarray) -> np.ndarray:
-    """Share of each pixel that lies within an outline, where a relief in pixels is 0."""
-    slope = _length(*(cv2.Sobel(relief, cv2.CV_32F, *axis, ksize=3, scale=1 / 8) for axis in ((1, 0), (0, 1))))
-    return np.clip(0.5 + relief / np.maximum(slope, 0.2), 0, 1)
 
 
 def _length(x: np.ndarray, y: np.ndarray) -> np.ndarray:

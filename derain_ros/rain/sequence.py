@@ -59,7 +59,7 @@ class WetSequence:
         y = self._drops.y + self._speed * np.maximum(seconds - self._start, 0)
         grown = self._drops.radius * np.cbrt(np.clip(age / GROWTH, 0, 1))
         moment = replace(self._drops, y=y, radius=grown)
-        moment = Drops(*(part[there] for part in vars(moment).values()))
+        moment = moment.chosen(there)
         if self._shown is None or any(not np.array_equal(a, b) for a, b in zip(
                 vars(self._shown[0]).values(), vars(moment).values(), strict=True)):
             lens = np.random.default_rng(self._seed)

@@ -45,6 +45,10 @@ class Drops:
         return cls(rng.uniform(0, width, n), rng.uniform(0, height, n), radius, np.exp(rng.normal(*TALL, n)),
                    rng.uniform(0.5, 1.15, n), rng.integers(protos, size=n), rng.random(n) < 0.5)
 
+    def chosen(self, which: np.ndarray) -> Drops:
+        """Those that `which` (N,) bool names."""
+        return Drops(*(part[which] for part in vars(self).values()))
+
     def __add__(self, other: Drops) -> Drops:
         return Drops(*(np.concatenate(pair) for pair in zip(vars(self).values(), vars(other).values(), strict=True)))
 
@@ -119,58 +123,70 @@ def with_trails(drops: Drops, running: np.ndarray, rng: np.random.Generator) -> 
     return total
 
 
-def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray], unit: float,
-                 moving: np.ndarray | None = None) -> None:
-    """Add `drops` to the height of water `relief` (H, W) float32, in pixels and in place; `unit` is pixels of 1.0.
-
-    Those that are `moving`, (N,) bool, are drawn between the pixels: others would run and grow in leaps.
-    """
-    share = np.array([(p > 0).mean() for p in protos])[drops.proto]
-    side = drops.radius * unit * np.sqrt(np.pi / np.maximum(share, 0.05))
-    wide, high = side / np.sqrt(drops.tall), side * np.sqrt(drops.tall)
-    exact = wide, high
+def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray], unit: float) -> None:
+    """Add `drops` to the height of water `relief` (H, W) float32, in pixels and in place; `unit` is pixels of 1.0."""
+    wide, high, lift = _measures(drops, protos, unit)
     # Small drops come in even sizes, so that many can be drawn at once.
     even = np.maximum(wide, high) <= SMALL
-    moving = np.zeros(len(drops), bool) if moving is None else moving
     wide, high = (np.maximum(3, np.where(even & (a > 8), 2 * np.rint(a / 2), np.rint(a))).astype(int)
                   for a in (wide, high))
     left, top = np.rint(drops.x * unit - wide / 2).astype(int), np.rint(drops.y * unit - high / 2).astype(int)
-    lift = (drops.radius * drops.steep * unit).astype(np.float32)
     seen = (left < relief.shape[1]) & (top < relief.shape[0]) & (left + wide > 0) & (top + high > 0)
     tiles = np.stack([*protos, *(p[:, ::-1] for p in protos)], axis=-1)
     which = drops.proto + len(protos) * drops.mirror
-    _raise_small(relief, tiles, *(a[seen & even & ~moving] for a in (which, left, top, wide, high, lift)))
-    for k in np.flatnonzero(seen & moving):
-        _raise_between(relief, tiles[..., which[k]] * lift[k], drops.x[k] * unit, drops.y[k] * unit, exact[0][k],
-                       exact[1][k])
-    for k in np.flatnonzero(seen & ~even & ~moving):
-        patch = cv2.resize(tiles[..., which[k]], (int(wide[k]), int(high[k])), interpolation=cv2.INTER_LINEAR)
-        enlarged = max(wide[k], high[k]) / TILE
-        if enlarged > 2:
-            # What refracts is the slope: the kinks between a proto-drop's pixels would show as ridges.
-            patch = cv2.GaussianBlur(patch, (0, 0), enlarged)
-        _raise(relief, patch * lift[k], left[k], top[k])
+    _raise_small(relief, tiles, *(a[seen & even] for a in (which, left, top, wide, high, lift)))
+    for k in np.flatnonzero(seen & ~even):
+        _raise(relief, _resized(tiles[..., which[k]], int(wide[k]), int(high[k])) * lift[k], left[k], top[k])
+
+
+def raise_moving(relief: np.ndarray, cover: np.ndarray, drops: Drops, protos: Sequence[np.ndarray],
+                 unit: float) -> None:
+    """Add `drops` between the pixels, at any size: drawn as `raise_relief` does they would run and grow in leaps.
+
+    `cover` (H, W) float32 is raised, too: the share of each pixel that lies within an outline.
+    """
+    wide, high, lift = _measures(drops, protos, unit)
+    left, top = drops.x * unit - wide / 2, drops.y * unit - high / 2
+    seen = (left < relief.shape[1]) & (top < relief.shape[0]) & (left + wide > 0) & (top + high > 0)
+    for k in np.flatnonzero(seen):
+        tile = protos[drops.proto[k]][:, ::-1] if drops.mirror[k] else protos[drops.proto[k]]
+        w, h = max(1, round(wide[k])), max(1, round(high[k]))
+        x, y = int(np.floor(left[k])), int(np.floor(top[k]))
+        across, down = w / max(wide[k], 1.0), h / max(high[k], 1.0)
+        # From the middles of the frame's pixels to those of the resized drop's.
+        to_drop = np.array([[across, 0, (x + 0.5 - left[k]) * across - 0.5],
+                            [0, down, (y + 0.5 - top[k]) * down - 0.5]])
+        resized = [cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA) if max(w, h) < TILE else _resized(part, w, h)
+                   for part in (np.maximum(tile, 0), (tile > 0).astype(np.float32))]
+        patches = [cv2.warpAffine(part, to_drop, (w + 2, h + 2), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                                  borderMode=cv2.BORDER_CONSTANT) for part in resized]
+        _raise(relief, patches[0] * lift[k], x, y)
+        _raise(cover, patches[1] * min(1.0, wide[k]) * min(1.0, high[k]), x, y)
+
+
+def _measures(drops: Drops, protos: Sequence[np.ndarray], unit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Width, height and lift of each drop in pixels, (N,) each."""
+    share = np.array([(p > 0).mean() for p in protos])[drops.proto]
+    side = drops.radius * unit * np.sqrt(np.pi / np.maximum(share, 0.05))
+    lift = (drops.radius * drops.steep * unit).astype(np.float32)
+    return side / np.sqrt(drops.tall), side * np.sqrt(drops.tall), lift
+
+
+def _resized(tile: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A proto-drop of so many pixels."""
+    patch = cv2.resize(tile, (width, height), interpolation=cv2.INTER_LINEAR)
+    enlarged = max(width, height) / TILE
+    if enlarged > 2:
+        # What refracts is the slope: the kinks between a proto-drop's pixels would show as ridges.
+        patch = cv2.GaussianBlur(patch, (0, 0), enlarged)
+    return patch
 
 
 def _raise(relief: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
     """Add a patch whose first pixel lies at (left, top), as far as it is on the relief."""
     x0, y0 = max(left, 0), max(top, 0)
-    place = relief[y0:top + patch.shape[0], x0:left + patch.shape[1]]
+    place = relief[y0:max(top + patch.shape[0], 0), x0:max(left + patch.shape[1], 0)]
     np.maximum(place, patch[y0 - top:, x0 - left:][:place.shape[0], :place.shape[1]], out=place)
-
-
-def _raise_between(relief: np.ndarray, tile: np.ndarray, x: float, y: float, wide: float, high: float) -> None:
-    """Add a drop, `wide` x `high` pixels with its middle at (x, y), none of them whole numbers."""
-    wide, high = max(wide, 1.0), max(high, 1.0)
-    left, top = int(np.floor(x - wide / 2)) - 1, int(np.floor(y - high / 2)) - 1
-    across, down = TILE / wide, TILE / high
-    # From the middles of the patch's pixels to those of the tile's.
-    to_tile = np.array([[across, 0, (left + 0.5 - x + wide / 2) * across - 0.5],
-                        [0, down, (top + 0.5 - y + high / 2) * down - 0.5]])
-    patch = cv2.warpAffine(tile, to_tile, (int(np.ceil(wide)) + 3, int(np.ceil(high)) + 3),
-                           flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT,
-                           borderValue=float(tile.min()))
-    _raise(relief, patch, left, top)
 
 
 def _raise_small(relief: np.ndarray, tiles: np.ndarray, which: np.ndarray, left: np.ndarray, top: np.ndarray,

@@ -19,8 +19,9 @@ NOT_LOOKED_AT = ("unusable", Action.PASSED_ERROR.value, Action.PASSED_UNPAIRED.v
 LOOKED_AT = (Action.RESTORED, Action.PASSED_CLEAN, Action.PASSED_BUDGET)
 """What is done with frames that the detector has judged."""
 _LATENCIES = 1000
-_SILENT = 2.0
-"""How many times as long as before its last frame a camera may be silent: not all send one between two reports."""
+_SILENT, _GAPS = 2.0, 20
+"""How many times as long as the longest of its last gaps a camera may be silent: not all send a frame between two
+reports."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Statistics:
         self._before = {source: Counter[str]() for source in self._sources}
         self._last: dict[str, CameraResult] = {}
         self._silent_s = dict.fromkeys(self._sources, 0.0)
-        self._gap_s = dict.fromkeys(self._sources, 0.0)
+        self._gaps_s: dict[str, deque[float]] = {source: deque(maxlen=_GAPS) for source in self._sources}
         self._plans: Counter[str] = Counter()
         self._latency_ms: deque[float] = deque(maxlen=_LATENCIES)
         self._budget_misses = self._budget_misses_before = 0
@@ -106,10 +107,13 @@ class Statistics:
     def _is_silent(self, source: str, sent: bool, seconds: float) -> bool:
         """Whether a camera that has, or has not, `sent` frames in these seconds sends none any more."""
         if sent:
-            self._gap_s[source], self._silent_s[source] = self._silent_s[source], 0.0
+            self._gaps_s[source].append(self._silent_s[source])
+            self._silent_s[source] = 0.0
             return False
         self._silent_s[source] += seconds
-        return self._silent_s[source] > _SILENT * self._gap_s[source]
+        # One report without a frame says nothing of a camera of about 1 Hz; all of them do.
+        gaps_s = self._gaps_s[source]
+        return not gaps_s or self._silent_s[source] > max(seconds, _SILENT * max(gaps_s))
 
 
 def _node_status(name: str, health: Health, latency_ms: list[float], misses: int, recent_misses: int,

@@ -15,8 +15,9 @@ from derain_ros.config import ConfigError
 from derain_ros.manifest import ManifestError
 
 DERAIN = [sys.executable, "-c", "from derain_ros.cli.main import app; app(prog_name='derain')"]
-COMMANDS = (["node"], ["demo"], ["replay"], ["models"], ["doctor"], ["train", "restore"], ["train", "detect"],
-            ["rain", "gallery"], ["engine", "selftest"], ["bench", "node"], ["export"], ["quantize"],
+COMMANDS = (["node"], ["demo"], ["replay"], ["frames"], ["models"], ["doctor"], ["train", "restore"],
+            ["train", "detect"], ["rain", "gallery"], ["engine", "selftest"], ["bench", "node"], ["export"],
+            ["quantize"],
             ["evaluate", "restoration"], ["evaluate", "sequence"], ["evaluate", "odometry"], ["table", "speed"],
             ["table", "ablation"], ["table", "initialisation"])
 HEAVY = ("cv2", "matplotlib", "onnxruntime", "rclpy", "rosbags", "torch")

@@ -62,10 +62,12 @@ def test_a_drop_shows_the_world_upside_down() -> None:
     assert wet[120:][alpha[120:] > 0.99].mean() > wet[:120][alpha[:120] > 0.99].mean() + 50
 
 
-def test_a_large_drop_in_focus_has_no_ridges() -> None:
+@pytest.mark.parametrize("moving", [False, True])
+def test_a_large_drop_in_focus_has_no_ridges(moving: bool) -> None:
     one = np.ones(1)
     large = Drops(one * 320 / 480, one * 0.5, one * 0.33, one, one, np.zeros(1, int), np.zeros(1, bool))
-    glass = LensDrops.of(480, 640, SHARP, large, melted_ellipses(1, np.random.default_rng(0)), np.random.default_rng(0))
+    glass = LensDrops.of(480, 640, SHARP, large, melted_ellipses(1, np.random.default_rng(0)), np.random.default_rng(0),
+                         np.array([moving]))
     # What is seen from one pixel to the next, and how that changes: smoothly within the drop.
     inside = glass.alpha[240] > 0
     looks = np.diff(4 * glass._map_x[240][inside][25:-25])

@@ -69,6 +69,9 @@ def test_drops_run_and_grow_without_leaps() -> None:
     assert np.ptp(np.diff(places)) < 0.45
     areas = np.diff([alpha(0.5, 0.06 + 0.001 * n).sum() for n in range(20)])
     assert areas.min() > 0.3 * areas.mean() and areas.max() < 2 * areas.mean()
+    # From nothing on.
+    for radius in (1e-6, 0.004, 0.008, 0.016, 0.03):
+        assert alpha(0.5, radius).sum() == pytest.approx(np.pi * (216 * radius) ** 2, rel=0.25, abs=0.5)
 
 
 def test_a_seed_gives_the_same_history_in_any_order() -> None:

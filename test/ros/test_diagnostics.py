@@ -35,21 +35,31 @@ def test_rates_are_of_the_last_interval_and_counts_of_all_time(statistics: Stati
     second = report(statistics, 2.0)["robot/derain: left"]
     assert values(second)["rate_in_hz"] == "0.5" and values(second)["received"] == "11"
     assert values(second)["waiting"] == "1" and values(second)["restored"] == "10"
+    report(statistics)
     third = report(statistics)["robot/derain: left"]
     assert (third.level, third.message) == (STALE, "no frames")
 
 
-def test_a_camera_slower_than_the_reports_is_not_silent(statistics: Statistics) -> None:
-    levels = []
-    for second in range(12):
-        if second % 2 == 0:
+@pytest.mark.parametrize("period_s", [0.97, 1.03, 1.2, 1.5, 1.9])
+def test_a_camera_slower_than_the_reports_is_not_silent(statistics: Statistics, period_s: float) -> None:
+    sent = np.arange(0, 60, period_s)
+    for second in range(1, 60):
+        for _ in range(np.count_nonzero((sent > second - 1) & (sent <= second))):
             for camera in ("left", "right"):
                 statistics.count(camera, "received", "passed_clean")
         told = report(statistics)
-        levels.append((told["robot/derain"].level, told["robot/derain: left"].level))
-    assert set(levels[2:]) == {(OK, OK)}, "after the first gap it is known how slow it is"
-    silent = [report(statistics)["robot/derain: left"].level for _ in range(3)]
-    assert silent == [OK, STALE, STALE]
+        assert (told["robot/derain"].level, told["robot/derain: left"].level) == (OK, OK), second
+    levels = [report(statistics)["robot/derain: left"].level for _ in range(5)]
+    assert levels[0] == OK and levels[-1] == STALE and levels == sorted(levels)
+
+
+def test_a_camera_much_slower_is_known_after_its_first_gap(statistics: Statistics) -> None:
+    levels = []
+    for second in range(40):
+        if second % 4 == 0:
+            statistics.count("left", "received", "passed_clean")
+        levels.append(report(statistics)["robot/derain: left"].level)
+    assert set(levels[4:]) == {OK}
 
 
 def test_troubles_are_told_while_they_last(statistics: Statistics) -> None:
@@ -105,6 +115,7 @@ def test_the_node_is_not_well_where_frames_are_not_judged(statistics: Statistics
         statistics.count("left", *[name] * number)
     status = report(statistics, affected=True)["robot/derain"]
     assert (status.level, status.message) == (level, message)
+    report(statistics)
     assert report(statistics)["robot/derain"].level == STALE, "counts are those since the last report"
 
 
@@ -129,6 +140,7 @@ def test_a_cameras_level_is_that_of_its_alarm_while_frames_come(statistics: Stat
     assert (values(left)["alarm"], values(left)["kind"], values(left)["severity"]) == (alarm.name.lower(), "dirt",
                                                                                       "0.750")
     assert told["robot/derain: right"].level == OK and values(told["robot/derain"])["plans"] == "balanced 1, fast 1"
+    report(statistics)
     silent = report(statistics)["robot/derain: left"]
     assert (silent.level, silent.message) == (STALE, "no frames") and "alarm" not in values(silent)
 
