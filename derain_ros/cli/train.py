@@ -140,7 +140,8 @@ def temporal(
 def detect(
     data: Data, output: Output, config: Recipe = None,
     start_from: Annotated[str, typer.Option(help="Begin with a trained detector: a shipped one in floating point, such "
-                                            "as detect_float, an exported one, or a checkpoint.")] = "",
+                                            "as detect_float, an exported one, or a checkpoint. Without --config "
+                                            "it is a short training at a low rate then.")] = "",
 ) -> None:
     """Train the anomaly detector on rendered and real views.
 

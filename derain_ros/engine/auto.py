@@ -27,6 +27,8 @@ ENOUGH_S = 6.0
 """Measuring ends after this many seconds, once each candidate has run three times."""
 HOPELESS = 2.0
 """A candidate is left out after three runs that took this many times as long as another one's."""
+DAY_S = 24 * 3600.0
+"""How long a choice is remembered beside which an engine failed that may work again."""
 BETTER_QUALITY_FOR = 1.1
 """A model of better quality is taken where its time is at most this many times the fastest one's."""
 
@@ -88,7 +90,7 @@ def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads:
         (before_measuring or tell)(f"measuring {len(candidates)} engines")
         measure(candidates, picture(models[0], shape))
         failed = [candidate.fault for candidate in candidates if candidate.fault]
-        failures, passing = [*failures, *failed], [*passing, *failed]
+        failures, passing = [*failures, *failed], passing or bool(failed)
         candidates = [candidate for candidate in candidates if not candidate.fault]
     if not candidates:
         raise EngineError(f"no engine runs {models[0].name}: {'; '.join(failures)}")
@@ -96,10 +98,8 @@ def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads:
     times = sorted(((label(c.engine), c.median_ms) for c in candidates if c.ms), key=lambda time: time[1])
     why = _reason(best, times)
     record = {"engine": best.engine.name, "model": best.engine.model.name, "streams": best.engine.streams, "why": why,
-              "shape": shape, "failures": failures, "times": times}
-    if passing:
-        why += f"; not remembered, as what failed may work at the next start: {'; '.join(passing)}"
-    elif not write_whole(memory, json.dumps(record, indent=1).encode()):
+              "shape": shape, "failures": failures, "times": times, "until": time.time() + DAY_S if passing else None}
+    if not write_whole(memory, json.dumps(record, indent=1).encode()):
         why += f"; not remembered, as {memory.parent} cannot be written"
     tell(f"chosen: {why}")
     return Choice(best.engine, why, tuple(failures), tuple(times))
@@ -117,7 +117,7 @@ def measure(candidates: Sequence[Candidate], image: np.ndarray) -> None:
     for turn in range(REPEATS):
         if turn >= 3 and time.monotonic() - started > ENOUGH_S:
             break
-        fastest = min((c.median_ms for c in candidates if c.ms), default=0.0)
+        fastest = min((c.median_ms for c in candidates if c.ms and not c.fault), default=0.0)
         for candidate in candidates:
             if candidate.fault or turn >= 3 and candidate.median_ms > HOPELESS * fastest:
                 continue
@@ -140,35 +140,35 @@ def pick(candidates: Sequence[Candidate], models: Sequence[Model]) -> Candidate:
 
 
 def _candidates(models: Sequence[Model], shape: Shape, names: Sequence[str], threads: int,
-                tell: Tell) -> tuple[list[Candidate], list[str], list[str]]:
-    """Every engine that loads, is ready for the shape and computes what it should; why the others do not; and of these
-    reasons those that may pass, as those of engines that are installed and fail when they are made ready or run."""
+                tell: Tell) -> tuple[list[Candidate], list[str], bool]:
+    """Every engine that loads, is ready for the shape and computes what it should; why the others do not; and whether
+    one of these reasons may pass, as that of an engine which is installed and fails when it is made ready or run."""
     image = picture(models[0], shape)
     reference = None
     candidates: list[Candidate] = []
     failures: list[str] = []
-    passing: list[str] = []
+    passing = False
     for name in names:
         parallel = min(shape[0], threads or len(physical_cores())) if name in ON_PROCESSOR else 1
         for model in models:
-            loaded = False
+            may_pass = False
             try:
                 for streams in sorted({1, parallel}):
                     tell(f"preparing {model.name} for {name}")
                     engine = load(model, name, threads, streams, tell)
-                    loaded = True
+                    may_pass = True
                     engine.prepare(shape)
                     outputs = engine.run(image)
+                    may_pass = False
                     # The reference is loaded first where there is ONNX Runtime: its own model in the best precision.
                     reference = reference or _reference(models[0], image, threads)
                     fault = disagreement(model, engine.precision, image, outputs, reference) if reference else ""
                     if fault:
-                        loaded = False  # it would be found out again
                         raise EngineError(f"{label(engine)} is not trusted: {fault}")
                     candidates.append(Candidate(engine))
             except Exception as error:  # libraries of devices fail in ways nobody lists
                 failures.append(f"{name}: {_in_words(error)}")
-                passing += failures[-1:] if loaded else []
+                passing = passing or may_pass
                 if not any(c.engine.name == name for c in candidates):
                     break  # what does not load one model, mostly loads none
     return candidates, failures, passing
@@ -181,7 +181,7 @@ def _in_words(error: Exception) -> str:
 def _reference(model: Model, image: np.ndarray, threads: int) -> dict[str, np.ndarray] | None:
     try:
         return load(model, "onnxruntime", threads).run(image)
-    except EngineError:
+    except Exception:  # it is tried as an engine as well, and told of there
         return None
 
 
@@ -189,6 +189,8 @@ def _remembered(memory: Path, models: Sequence[Model], shape: Shape, threads: in
     """What was chosen before, loaded; None where nothing was, or it does not load any more."""
     try:
         record = json.loads(memory.read_text(encoding="utf-8"))
+        if record["until"] is not None and time.time() > record["until"]:
+            return None
         model = next(m for m in models if m.name == record["model"])
         engine = load(model, record["engine"], threads, record["streams"], tell)
         engine.prepare(shape)

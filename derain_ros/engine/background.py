@@ -90,7 +90,7 @@ class Preparation:
         """The last and fastest-to-run model by ONNX Runtime on the processor; None where that does not load."""
         try:
             return load(self._models[-1], "onnxruntime", self._threads)
-        except EngineError:
+        except Exception:  # what is wrong is told where it is tried
             return None
 
     def _tell(self, text: str) -> None:

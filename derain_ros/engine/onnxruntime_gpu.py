@@ -28,7 +28,7 @@ class OnnxRuntimeGpuEngine:
     """One model in ONNX Runtime on the first GPU; see `derain_ros.engine.Engine`.
 
     Inputs and outputs stay bound to buffers on the GPU. CUDA computes in TF32 where the GPU has it, TensorRT in fp16
-    or int8; what other models than restorers compute in floats stays in fp32.
+    or int8; other models than restorers in fp32, which TensorRT may turn into TF32: its provider has no switch for it.
     """
 
     streams = 1
@@ -103,7 +103,8 @@ class OnnxRuntimeGpuEngine:
             settings = {"trt_fp16_enable": str(self.model.task == "restore"),
                         "trt_int8_enable": str(self.precision == "int8"),
                         "trt_engine_cache_enable": "True", "trt_engine_cache_path": str(folder)}
-            providers = [(self._provider, settings), (PROVIDERS["cuda"], {})]
+            others = {"use_tf32": str(int(self.model.task == "restore"))}  # of what TensorRT does not take
+            providers = [(self._provider, settings), (PROVIDERS["cuda"], others)]
             return self._ort.InferenceSession(graph, options, providers=providers)
 
         return within_folder(key, in_folder, self._tell)

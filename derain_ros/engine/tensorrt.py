@@ -30,7 +30,7 @@ MAJOR = "10"
 
 
 class TensorRtEngine:
-    """One model in TensorRT; see `derain_ros.engine.Engine`. What only restorers may do is compute in fp16."""
+    """One model in TensorRT; see `derain_ros.engine.Engine`."""
 
     name = "tensorrt"
     streams = 1
@@ -42,7 +42,10 @@ class TensorRtEngine:
         self.device = find_device(self._cuda)
         self._trt = _import_tensorrt()
         self._data = read_model(model)
-        self.precision = "int8" if is_quantized(self._data) else "fp16" if model.task == "restore" else "fp32"
+        # What others than restorers compute in floats stays in fp32: thresholds of detectors were chosen for it, and
+        # errors would add up in the memory of temporal filters.
+        self._half = model.task == "restore"
+        self.precision = "int8" if is_quantized(self._data) else "fp16" if self._half else "fp32"
         self._sha256 = hashlib.sha256(self._data).hexdigest()
         self._ready: dict[tuple[int, ...], tuple[Program, dict[str, np.ndarray]]] = {}
 
@@ -80,11 +83,11 @@ class TensorRtEngine:
 
     def _key(self, padded: tuple[int, int, int, int]) -> Key:
         return Key(self.model.name, self._sha256, self.name, self.device, str(self._trt.__version__), self.precision,
-                   padded)
+                   padded, "" if self._half else "floats in fp32")
 
     def _build(self, padded: tuple[int, int, int, int]) -> bytes:
         try:
-            return build_plan(self._trt, for_gpu(self._data, padded), self.precision, self.model.task == "restore",
+            return build_plan(self._trt, for_gpu(self._data, padded), self.precision == "int8", self._half,
                               self._tell)
         except EngineError as error:
             raise EngineError(f"{self.model.file}: TensorRT cannot build model {self.model.name} for {padded}: "

@@ -9,10 +9,10 @@ from derain_ros.engine import EngineError, Tell
 WORKSPACE_BYTES = 1 << 30
 
 
-def build_plan(trt: Any, onnx_bytes: bytes, precision: str, half: bool, tell: Tell) -> bytes:
+def build_plan(trt: Any, onnx_bytes: bytes, eight_bits: bool, half: bool, tell: Tell) -> bytes:
     """Compile a graph of static shapes; EngineError with what TensorRT says where it refuses.
 
-    In the `precision` fp16, int8 or fp32; what an eight-bit model computes in floats is in fp16 where `half` allows it.
+    What is in floats is computed in fp16 where `half` allows it, else in fp32, not in TF32.
     """
     logger, monitor = make_logger(trt), _monitor(trt, tell)
     builder = trt.Builder(logger)
@@ -27,7 +27,7 @@ def build_plan(trt: Any, onnx_bytes: bytes, precision: str, half: bool, tell: Te
         config.set_flag(trt.BuilderFlag.FP16)
     else:
         config.clear_flag(trt.BuilderFlag.TF32)  # which is on by itself
-    if precision == "int8":
+    if eight_bits:
         config.set_flag(trt.BuilderFlag.INT8)
     plan = builder.build_serialized_network(network, config)
     if plan is None:

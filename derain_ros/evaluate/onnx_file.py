@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -46,7 +45,7 @@ class OnnxFile:
         self._size = tuple(shape[2:] if self._first else shape[1:3])
         outputs = {output.name: output for output in self._session.get_outputs()}
         alike = [output.name for output in outputs.values()
-                 if len(output.shape) == 4 and output.shape[axis] in (shape[axis], None) or output.name == "restored"]
+                 if len(output.shape) == 4 and (output.shape[axis] == shape[axis] or output.name == "restored")]
         if not alike:
             raise EvaluationError(f"{path}: gives {', '.join(outputs)}, and no image of {shape[axis]} channels")
         self._restored = "restored" if "restored" in outputs else alike[0]
@@ -74,13 +73,16 @@ class OnnxFile:
             found = dict(zip(wanted, self._session.run(wanted, {self._input: given}), strict=True))
         except Exception as error:
             raise EvaluationError(f"{self.model.file}: cannot be run on {given.shape}: {error}") from error
-        restored = found[self._restored].transpose(0, 2, 3, 1) if self._first else found[self._restored]
-        mask = found[self._mask].reshape(batch, high, wide) if self._mask else np.zeros(padded.shape[:3], np.uint8)
-        return {"restored": _in_bytes(restored)[:, :height, :width], "mask": _in_bytes(mask)[:, :height, :width]}
+        restored = self._in_bytes(self._restored, found[self._restored], given.shape)
+        restored = restored.transpose(0, 2, 3, 1) if self._first else restored
+        mask = np.zeros(padded.shape[:3], np.uint8)
+        if self._mask:
+            mask = self._in_bytes(self._mask, found[self._mask].squeeze(), mask.squeeze().shape).reshape(mask.shape)
+        return {"restored": restored[:, :height, :width], "mask": mask[:, :height, :width]}
 
-
-def _in_bytes(image: Any) -> np.ndarray:
-    """An image of floats in 0..1 as uint8; one of uint8 is its own."""
-    if image.dtype == np.uint8:
-        return np.asarray(image)
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    def _in_bytes(self, name: str, output: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """An output of this shape, of floats in 0..1 or of uint8, as uint8; EvaluationError for any other."""
+        if output.shape != shape or output.dtype != np.uint8 and not np.issubdtype(output.dtype, np.floating):
+            raise EvaluationError(f"{self.model.file}: gives {name} of {output.dtype} {output.shape}, not of uint8 or "
+                                  f"floats {shape}")
+        return output if output.dtype == np.uint8 else np.rint(np.clip(output, 0, 1) * 255).astype(np.uint8)

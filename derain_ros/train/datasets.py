@@ -227,14 +227,14 @@ def _robotcar(folder: Path, split: str) -> list[PairPath] | None:
 def _rainds(folder: Path, split: str) -> list[PairPath] | None:
     kinds = {"raindrop": "rd-", "rainstreak": "rain-", "rainstreak_raindrop": "rd-rain-"}
     # The published archive calls the parts of its synthetic half otherwise than those of the real one.
-    part = "test" if split.startswith("test") else "train"
     roots = [root for half in ("", "RainDS_real", "RainDS_syn", "RainDS/RainDS_real", "RainDS/RainDS_syn")
-             for root in (folder / half / f"{part}_set", folder / half / part)
+             for part in ("train", "test") for root in (folder / half / f"{part}_set", folder / half / part)
              if (root / "gt").is_dir() and any((root / kind).is_dir() for kind in kinds)]
     if not roots:
         return None
+    part = "test" if split.startswith("test") else "train"
     found: list[PairPath] = []
-    for root in roots:
+    for root in (root for root in roots if root.name.startswith(part)):
         for kind, mark in kinds.items():
             def clean_stem(stem: str, mark: str = mark) -> str:
                 return stem.replace(mark, "norain-", 1)

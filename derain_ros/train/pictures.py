@@ -35,7 +35,9 @@ RUN = 5
 
 
 FEWEST = 9
-"""Clean pictures of one's own at the least: of fewer, a split would have none."""
+"""Clean pictures of one's own at the least. Of a class with fewer, all are trained on, and none is measured."""
+LARGEST = 1600
+"""Pixels along the longer side of a picture that is kept in memory; the detector sees a quarter of them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def find_pictures(data: Path, split: str) -> Pictures:
     training has the rest. LLVIP shows one place only: it is for training alone.
 
     Pictures of one's own lie in folders named by the detector's classes, of which only `clean` must be there; of each,
-    every ninth run is for evaluation, another one for calibration.
+    every ninth run is for evaluation, another one for calibration. A class with fewer than FEWEST is for training.
     """
     if (data / CLASSES[0]).is_dir():
         return _own_pictures(data, split)
@@ -102,16 +104,17 @@ def find_pictures(data: Path, split: str) -> Pictures:
 
 def _own_pictures(data: Path, split: str) -> Pictures:
     """Those in folders named by classes; DataError for a folder of another name, or too few clean pictures."""
-    folders = {path.name: path for path in sorted(data.iterdir()) if path.is_dir()}
+    folders = {path.name: path for path in sorted(data.iterdir()) if path.is_dir() and not path.name.startswith(".")}
     other = [name for name in folders if name not in CLASSES]
     if other:
         raise DataError(f"{data}: {', '.join(other)}: the folders beside {CLASSES[0]} are to be called "
                         f"{', '.join(CLASSES[1:])}, by what is wrong with the pictures in them")
-    files = {name: image_files(path) for name, path in folders.items()}
+    files = {name: image_files(path) for name, path in folders.items() if name == CLASSES[0] or any(path.iterdir())}
     if len(files[CLASSES[0]]) < FEWEST:
         raise DataError(f"{folders[CLASSES[0]]}: holds {len(files[CLASSES[0]])} pictures, {FEWEST} are needed at the "
                         "least: some are kept for calibration and for evaluation")
-    parts = {name: _runs(paths, split) for name, paths in files.items()}
+    parts = {name: _runs(paths, split) if len(paths) >= FEWEST else paths * (split == "train")
+             for name, paths in files.items()}
     return Pictures({"own": parts.pop(CLASSES[0])}, [], [], [], {name: paths for name, paths in parts.items() if paths})
 
 
@@ -129,11 +132,13 @@ def is_night(path: Path) -> bool:
 
 @lru_cache(maxsize=2048)
 def read_grey(path: Path) -> np.ndarray:
-    """The picture at `path` as (H, W) uint8, kept in memory; DataError where it cannot be read."""
+    """The picture at `path` as (H, W) uint8, at most LARGEST along each side, kept in memory; DataError where it cannot
+    be read."""
     image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise DataError(f"{path}: cannot be read as an image")
-    return image
+    scale = LARGEST / max(image.shape)
+    return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def _frame_split(name: str) -> str:

@@ -25,7 +25,7 @@ FLOAT = "_float"
 """What the name of the detector in floating point ends in."""
 RANGE_VIEWS = 300
 """Views on which the ranges of eight-bit numbers are measured."""
-CARD = """# {name}, {name}_float
+CARD = """# {names}
 
 Says whether a camera's view is clean, behind raindrops or dirt, or in falling rain by day or night, where, and how bad.
 
@@ -34,7 +34,7 @@ Says whether a camera's view is clean, behind raindrops or dirt, or in falling r
 | input | `image` uint8 [N, {height}, {width}, 1], grey; frames of any size are resized by area |
 | output | `probabilities` float32 [N, {count}]: {classes}, each for itself; `mask` float32 [N, {rows}, {columns}]: \
 probability that a cell is affected; `severity` float32 [N]: share of the local structure that is lost |
-| network | `derain_ros/nets/detector.py`; `{name}` in eight bits but for the first and the last layers |
+| network | `derain_ros/nets/detector.py`; {precision} |
 
 ## Training
 
@@ -57,15 +57,17 @@ def publish_detector(checkpoint: Path, name: str, directory: Path, data: Path | 
 
     Without `data` there is nothing to measure ranges or figures on: `name`.onnx is in floating point then.
     """
-    _write_card(directory / f"{name}.md", name, checkpoint)
     if data is None:
         export_detector(checkpoint, directory / f"{name}.onnx")
+        _write_card(directory / f"{name}.md", [name], "in floating point", checkpoint)
         enter(directory, _entry(name, name, "float32"))
         return None
     export_detector(checkpoint, directory / f"{name}{FLOAT}.onnx")
     pictures = find_pictures(data, "train")
     views = [draw_view(pictures, np.random.default_rng((19, number))).image for number in range(RANGE_VIEWS)]
     quantize_detector(directory / f"{name}{FLOAT}.onnx", directory / f"{name}.onnx", np.stack(views))
+    _write_card(directory / f"{name}.md", [name, name + FLOAT],
+                f"`{name}` in eight bits but for the first and the last layers", checkpoint)
     _measure(name + FLOAT, directory, _entry(name + FLOAT, name, "float32"), data)
     return _measure(name, directory, _entry(name, name, "int8"), data)
 
@@ -79,15 +81,13 @@ def _measure(name: str, directory: Path, entry: dict[str, Any], data: Path) -> D
     return report
 
 
-def _write_card(path: Path, name: str, checkpoint: Path) -> None:
-    """Say in the card at `path` how the detector was trained; one that was not written so is written anew."""
-    state, keys = read(checkpoint), ("training", f"figures {name}", f"figures {name}{FLOAT}")
-    if not path.exists() or any(empty_block(key).split("\n")[0] not in path.read_text(encoding="utf-8")
-                                for key in keys):
-        figures = "\n\n".join(empty_block(key) for key in keys[1:])
-        path.write_text(CARD.format(name=name, height=SIZE[0], width=SIZE[1], rows=CELLS[0], columns=CELLS[1],
-                                    count=len(CLASSES), classes=", ".join(CLASSES), training=empty_block(keys[0]),
-                                    figures=figures), encoding="utf-8")
+def _write_card(path: Path, names: list[str], precision: str, checkpoint: Path) -> None:
+    """Write the card of these detectors to `path`: how they were trained, and room for their figures."""
+    state, keys = read(checkpoint), ["training", *(f"figures {name}" for name in names)]
+    path.write_text(CARD.format(names=", ".join(names), precision=precision, height=SIZE[0], width=SIZE[1],
+                                rows=CELLS[0], columns=CELLS[1], count=len(CLASSES), classes=", ".join(CLASSES),
+                                training=empty_block(keys[0]), figures="\n\n".join(map(empty_block, keys[1:]))),
+                    encoding="utf-8")
     for key in keys[1:]:
         write_block(path, key, "Not measured.")
     defaults = {f.name: f.default for f in fields(DetectRecipe)}

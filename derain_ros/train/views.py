@@ -116,27 +116,27 @@ def draw_view(pictures: Pictures, rng: np.random.Generator, kind: str | None = N
         image = to_detector(exposure_table(rng, strong)[clean])
         labels = np.array([int(name == "clean") for name in CLASSES], np.int8)
         return View(spoil_signal(image, rng, strong), labels, np.zeros(CELLS, np.uint8), 0, 0.0)
-    kinds = SEVERAL[int(rng.integers(len(SEVERAL)))] if kind == "several" else (kind,)
-    return _finish(_render(clean, kinds, pictures.outlines, rng), rng, strong)
+    added = SEVERAL[int(rng.integers(len(SEVERAL)))] if kind == "several" else (kind,)
+    return _finish(_render(clean, added, pictures.outlines, rng), rng, strong)
 
 
-def _render(clean: np.ndarray, kinds: tuple[str, ...], outlines: list[np.ndarray], rng: np.random.Generator) -> _Scene:
+def _render(clean: np.ndarray, added: tuple[str, ...], outlines: list[np.ndarray], rng: np.random.Generator) -> _Scene:
     """Rain of day or night in the scene first, then dirt and drops on the glass before it."""
     height, width = clean.shape
     scene = _Scene(clean, clean, np.zeros(clean.shape, np.float32), {})
-    if "night_rain" in kinds:
+    if "night_rain" in added:
         night = NightRain(height, width, rng, float(np.exp(rng.uniform(np.log(0.15), 0.0))))
         _lay(scene, "night_rain", *night.apply(clean))
         scene.clean = night.lamps.apply(clean)
     elif rng.random() < 0.1:
         scene.clean = scene.affected = NightLight(height, width, rng, wet=float(rng.uniform(0.0, 0.5))).apply(clean)
-    if "streak" in kinds:
+    if "streak" in added:
         streaks = RainStreaks(height, width, rng, float(np.exp(rng.uniform(np.log(0.1), 0.0))))
         _lay(scene, "streak", *streaks.apply(scene.affected))
-    if "dirt" in kinds:
+    if "dirt" in added:
         dirt = LensDirt(height, width, rng, float(np.exp(rng.uniform(np.log(0.015), np.log(0.6)))))
         _lay(scene, "dirt", *dirt.apply(scene.affected))
-    if "raindrop" in kinds:
+    if "raindrop" in added:
         outlined = rng.random() < 0.4 and outlines
         chosen = [outlines[i] for i in rng.integers(len(outlines), size=12)] if outlined else None
         coverage = float(np.exp(rng.uniform(np.log(0.006), np.log(0.6)))) if rng.random() < 0.6 else None

@@ -72,11 +72,14 @@ def test_an_engine_that_fails_later_is_retired(manifest: Manifest, steps: Steps,
     preparation = Preparation([manifest.get("restore_mono")], (1, 16, 16))
     assert preparation.wait(20)
     monkeypatch.setattr(background, "load", None)  # frames wait meanwhile: nothing may be loaded
+    forgotten: list[object] = []
+    monkeypatch.setattr(background, "forget", lambda *choice: forgotten.append(choice))
     preparation.retire(EngineError("the GPU fell off the bus"))
     slower = preparation.engine
     assert slower is not None and slower is not best
     assert "the GPU fell off the bus" in preparation.state and "takes over" in caplog.text
     assert preparation.failed and not preparation.ready, "what has failed is to be told"
+    assert forgotten == [([manifest.get("restore_mono")], (1, 16, 16), "auto", 0)]
     preparation.retire(EngineError("again"))
     assert preparation.engine is slower
 

@@ -15,6 +15,18 @@ from derain_ros.evaluate.onnx_file import OnnxFile
 from derain_ros.evaluate.restoration import EvaluationError, restore
 
 
+def write_cropping(path: Path) -> Path:
+    """A file that gives the image without its borders, as convolutions without padding do."""
+    ends = [helper.make_tensor(name, TensorProto.INT64, [2], values) for name, values in (
+        ("begin", [1, 1]), ("end", [-1, -1]), ("axes", [2, 3]))]
+    given, out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, *size]) for name, size in (
+        ("x", ("h", "w")), ("y", ("a", "b"))))
+    graph = helper.make_graph([helper.make_node("Slice", ["x", "begin", "end", "axes"], ["y"])], "crop", [given],
+                              [out], ends)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
 def write(path: Path, shape: list[Any], kind: int = TensorProto.FLOAT, inputs: int = 1) -> Path:
     """A file that halves what it is given; `inputs` of them, of which the first counts."""
     half = helper.make_tensor("half", kind, [], [0.5])
@@ -53,5 +65,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
                        (detector, "gives probabilities, mask, and no image")):
         with pytest.raises(EvaluationError, match=told):
             OnnxFile(path)
+    with pytest.raises(EvaluationError, match=r"gives y of float32 \(1, 3, 62, 62\), not of uint8 or floats"):
+        restore(OnnxFile(write_cropping(tmp_path / "crop.onnx")), np.zeros((60, 50, 3), np.uint8))
     with pytest.raises(EvaluationError, match="takes images of 64x64, not of 70x60; export it with an open height"):
         restore(OnnxFile(write(tmp_path / "one.onnx", [1, 3, 64, 64])), np.zeros((60, 70, 3), np.uint8))

@@ -86,6 +86,8 @@ def test_rainds_as_its_archive_has_it(tmp_path: Path, caplog: pytest.LogCaptureF
     assert names(tmp_path, "test") == [("2.png", "2.png")] * 2 + [("rd-1.png", "norain-1.png")]
     assert "left out" in caplog.text and "IMG_7435.png: its clean image" in caplog.text
     assert names(tmp_path / "RainDS_syn", "test") == [("rd-1.png", "norain-1.png")]
+    shutil.rmtree(tmp_path / "RainDS_syn/test")
+    assert names(tmp_path / "RainDS_syn", "test") == [] and len(names(tmp_path / "RainDS_syn", "all")) == 1
 
 
 @pytest.mark.parametrize(("wet", "clean"), [("rain", "clean"), ("anomaly", "clean"), ("rainy", "gt")])

@@ -57,6 +57,8 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_pictures_are_read_grey(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 30, 3), 77, np.uint8))
     assert (read_grey(tmp_path / "a.png") == 77).all() and read_grey(tmp_path / "a.png").shape == (20, 30)
+    cv2.imwrite(str(tmp_path / "large.png"), np.zeros((1200, 3200), np.uint8))
+    assert read_grey(tmp_path / "large.png").shape == (600, 1600), "many such would fill the memory"
 
 
 def test_nights_are_told_by_number() -> None:
@@ -81,6 +83,14 @@ def test_pictures_of_ones_own_are_known_by_their_folders(tmp_path: Path) -> None
         assert sorted(path for paths in of for path in paths) == sorted((data / kind).iterdir())
     assert all(not (split.drops or split.streaks or split.outlines) and list(split.labelled) == ["raindrop"]
                for split in splits)
+    for number, path in enumerate(sorted((data / "raindrop").iterdir())):
+        if number >= 3:
+            path.unlink()
+    few = [find_pictures(data, split).labelled for split in SPLITS]
+    assert [len(labelled.get("raindrop", [])) for labelled in few] == [3, 0, 0]
+    for name in ("dirt", ".thumbnails"):
+        (data / name).mkdir()
+        assert list(find_pictures(data, "train").labelled) == ["raindrop"]
     (data / "wet").mkdir()
     with pytest.raises(DataError, match=r"mine: wet: the folders beside clean are to be called raindrop, dirt, streak"):
         find_pictures(data, "train")

@@ -38,4 +38,8 @@ def test_a_tuned_detector_gets_figures_and_a_card_of_its_own(tmp_path: Path, mon
     again = train(data, tmp_path / "again", replace(TINY, seed=2, start_from=""))
     assert publishing.publish_detector(again, "detect", models, None) is None
     card = (models / "detect.md").read_text(encoding="utf-8")
-    assert "began with" not in card and "own_false_alarms" not in card and card.count("Not measured.") == 2
+    assert "began with" not in card and "own_false_alarms" not in card and card.count("Not measured.") == 1
+    assert card.startswith("# detect\n") and "in floating point" in card
+    # Nor need there be a folder.
+    publishing.publish_detector(again, "mine", tmp_path / "new/models", None)
+    assert (tmp_path / "new/models/mine.md").is_file() and Manifest.load(tmp_path / "new/models").get("mine")
