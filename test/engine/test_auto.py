@@ -118,6 +118,14 @@ def test_whatever_one_engine_fails_with_the_others_are_chosen_from(manifest: Man
     assert ("remembered" in again) == isinstance(made, Exception)
 
 
+def test_one_that_failed_is_no_measure_for_the_others(manifest: Manifest) -> None:
+    model = manifest.get("restore_mono")
+    faulty, sound = Candidate(Faulty(model, "faulty", 1)), Candidate(Played(model, "sound", 0.01))
+    measure([faulty, sound], np.zeros((1, 16, 16, 1), np.uint8))
+    assert "no room on the device" in faulty.fault and len(faulty.ms) == 1
+    assert not sound.fault and len(sound.ms) == auto.REPEATS
+
+
 def test_a_choice_that_fails_is_forgotten(manifest: Manifest, machine: dict[str, Any], cache: Path) -> None:
     machine |= {"onnxruntime": makes("onnxruntime", 0.0)}
     models = [manifest.get("restore_mono")]

@@ -60,13 +60,13 @@ def test_drops_run_and_grow_without_leaps() -> None:
     one, protos = np.ones(1), melted_ellipses(1, np.random.default_rng(0))
 
     def alpha(y: float, radius: float) -> np.ndarray:
-        drop = Drops(0.6 * one, y * one, radius * one, one, one, np.zeros(1, int), np.zeros(1, bool))
+        drop = Drops((0.3 + y) * one, y * one, radius * one, one, one, np.zeros(1, int), np.zeros(1, bool))
         return LensDrops.of(216, 288, style, drop, protos, np.random.default_rng(0), np.array([True])).alpha
 
-    rows = np.arange(216)[:, None]
-    places = [(a * rows).sum() / a.sum() for a in (alpha(0.3 + 0.004 * n, 0.08) for n in range(20))]
-    assert np.diff(places) == pytest.approx(np.full(19, 0.004 * 216), abs=0.25)
-    assert np.ptp(np.diff(places)) < 0.45
+    alphas = [alpha(0.3 + 0.004 * n, 0.08) for n in range(20)]
+    for along in (np.arange(216)[:, None], np.arange(288)):
+        steps = np.diff([(a * along).sum() / a.sum() for a in alphas])
+        assert steps == pytest.approx(np.full(19, 0.004 * 216), abs=0.25) and np.ptp(steps) < 0.45
     areas = np.diff([alpha(0.5, 0.06 + 0.001 * n).sum() for n in range(20)])
     assert areas.min() > 0.3 * areas.mean() and areas.max() < 2 * areas.mean()
     # From nothing on.
