@@ -42,7 +42,14 @@ def test_the_node_starts_by_itself(start: Start) -> None:
     assert state(start().ready()) == "active"
 
 
-def test_the_life_cycle_by_hand(start: Start) -> None:
+def test_the_life_cycle_by_hand(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrived, on_image = [], DerainNode._on_image
+
+    def note(node: DerainNode, camera: str, *message: Any) -> None:
+        on_image(node, camera, *message)
+        arrived.append(camera)
+
+    monkeypatch.setattr(DerainNode, "_on_image", note)
     bench = start(autostart=False)
     assert state(bench) == "unconfigured" and bench.derain.engine == "not loaded"
     assert bench.derain.count_subscribers("left/image_raw") == 0
@@ -51,8 +58,10 @@ def test_the_life_cycle_by_hand(start: Start) -> None:
         bench.ready()
         # Inactive: what arrives is not looked at.
         seen, received = len(bench.restored("left")), bench.received("left")
+        arrived.clear()
         for camera in bench.cameras:
             bench.images[camera].publish(image_message(WET, ms=1))
+        wait_for(lambda: sorted(arrived) == sorted(bench.cameras), "what is sent to the inactive node")
         assert change(bench, Transition.TRANSITION_ACTIVATE) and state(bench) == "active"
         bench.send_pair(100, WET, WET)
         images = wait_for(lambda seen=seen: bench.restored("left")[seen:], "an image")
