@@ -48,7 +48,7 @@ def find(path: Path, task: str = "restore") -> Path:
     neither."""
     found = path if path.is_file() else shipped(str(path), task)
     if found is None:
-        kind = {"restore": "restorer", "detect": "detector"}[task]
+        kind = {"restore": "restorer", "detect": "detector", "temporal": "temporal filter"}[task]
         raise DataError(f"{path}: there is no such checkpoint, nor a shipped {kind} of that name; train it first")
     return found
 

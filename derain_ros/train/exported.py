@@ -71,6 +71,14 @@ def load_detector(net: nn.Module, path: Path) -> None:
         raise DataError(f"{path}: not a detector that `derain export` has written") from error
 
 
+def load_temporal(net: nn.Module, path: Path) -> None:
+    """Give a temporal filter the weights of an exported one, `path`; DataError where it is none in floating point."""
+    try:
+        net.load_state_dict(_weights(path))
+    except RuntimeError as error:
+        raise DataError(f"{path}: not a temporal filter of these sizes that `derain export` has written") from error
+
+
 def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
     """Give a detector the weights of an exported one, to be trained on; see `load_detector`.
 

@@ -27,6 +27,7 @@ from derain_ros.runtime.motion import Motion
 from derain_ros.train import checkpoint
 from derain_ros.train.data import DataError
 from derain_ros.train.datasets import TrainingFolders
+from derain_ros.train.exported import load_temporal, name_of
 from derain_ros.train.interrupt import any_asked, asked_to_stop
 from derain_ros.train.losses import mask_loss
 from derain_ros.train.muon import Muon
@@ -70,6 +71,9 @@ class TemporalRecipe:
     """Sequences of photographs and scenes kept out of training that it is validated on."""
     seed: int = 1
     """Decides the first weights and every sequence."""
+    start_from: str = ""
+    """Whose weights to start from: a checkpoint of an earlier training, a shipped filter, such as temporal, or an
+    exported one; random ones where none is named."""
 
     def __post_init__(self) -> None:
         """DataError for values that cannot be trained with."""
@@ -105,14 +109,16 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
 
     net = TemporalFilter(recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = Muon(net, recipe.learning_rate)
-    last, start = output / "last.pt", 0
+    last, start, origin = output / "last.pt", 0, ""
     if last.exists():
         state = checkpoint.read(last)
         checkpoint.begin_with(net, last)
         optimiser.load_state_dict(state["optimiser"])
-        start = state["step"]
+        start, origin = state["step"], state.get("origin", "")
         log.info("resumed at step %d", start)
         checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
+    elif recipe.start_from:
+        origin = _begin(net, checkpoint.find(Path(recipe.start_from), "temporal"))
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                TextColumn("{task.fields[note]}"))
     fabric = Fabric(accelerator="cpu", devices=1)
@@ -151,12 +157,21 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
             if done == recipe.steps or stop or time.monotonic() - saved > SAVE_EVERY:
                 checkpoint.write({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": done,
                                   "recipe": {"network": "temporal", **asdict(recipe)},
-                                  "restorers": [model.name for model in restorers]}, last)
+                                  "restorers": [model.name for model in restorers], "origin": origin}, last)
                 saved = time.monotonic()
             if stop:
                 log.info("interrupted: %s holds step %d; the same command goes on from there", last, done)
                 raise KeyboardInterrupt
     return last
+
+
+def _begin(net: TemporalFilter, path: Path) -> str:
+    """Give `net` the weights of a checkpoint or of an exported filter; whose they are."""
+    if path.suffix != ".onnx":
+        checkpoint.begin_with(net, path)
+        return "an earlier training"
+    load_temporal(net, path)
+    return name_of(path)
 
 
 class Pool:

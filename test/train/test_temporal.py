@@ -115,6 +115,27 @@ def test_a_cut_training_goes_on_to_the_same_weights(data_folder: Path, models: P
     assert all(torch.equal(whole["net"][name], again["net"][name]) for name in whole["net"])
 
 
+def test_a_filter_is_trained_on_from_where_it_was(data_folder: Path, models: Path, tmp_path: Path) -> None:
+    restorers = [Manifest.load(models).get("restore_mono_int8")]
+    first = train([data_folder], tmp_path / "first", TINY, restorers)
+    theirs, _ = load_temporal(first)
+    export_temporal(theirs, tmp_path / "mine.onnx")
+    still = replace(TINY, steps=1, learning_rate=1e-9, seed=9)
+    for begin, origin in ((first, "an earlier training"), (tmp_path / "mine.onnx", "mine (sha256 ")):
+        output = tmp_path / begin.stem
+        ours = torch.load(train([data_folder], output, replace(still, start_from=str(begin)), restorers),
+                          weights_only=True)
+        assert ours["origin"].startswith(origin)
+        assert all(torch.allclose(ours["net"][name], value, atol=1e-5) for name, value in theirs.state_dict().items())
+        # Taken up again it still says so.
+        train([data_folder], output, replace(still, start_from=str(begin), steps=2), restorers)
+        assert torch.load(output / "last.pt", weights_only=True)["origin"] == ours["origin"]
+    with pytest.raises(DataError, match="not a temporal filter of these sizes"):
+        train([data_folder], tmp_path / "other", replace(still, width=16, start_from="temporal"), restorers)
+    with pytest.raises(DataError, match="nor a shipped temporal filter"):
+        train([data_folder], tmp_path / "none", replace(still, start_from="restore_rgb"), restorers)
+
+
 def test_ctrl_c_loses_nothing(data_folder: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from derain_ros.train import temporal
     restorers, real = [Manifest.load(models).get("restore_mono_int8")], temporal.sequence_losses
