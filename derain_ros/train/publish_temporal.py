@@ -176,6 +176,6 @@ def _training(state: dict[str, Any]) -> str:
     origin = f" from {state['origin']} on" if state.get("origin") else ""
     return ("`derain train temporal --data DATA --config` a file of what differs from the defaults:\n\n    "
             f"{yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n{state['step']} steps{origin}, "
-            "on sequences that are made: a camera glides, turns and grows over photographs of DATA (those that drops are "
-            "drawn on for the restorers), or drives through procedural worlds; before it drops or dirt that stay on "
-            f"the glass. Each is restored by one of {', '.join(state['restorers'])}.")
+            "on sequences that are made: a camera glides, turns and grows over photographs of DATA (those that drops "
+            "are drawn on for the restorers), or drives through procedural worlds; before it drops or dirt that stay "
+            f"on the glass. Each is restored by one of {', '.join(state['restorers'])}.")
