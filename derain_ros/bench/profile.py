@@ -185,14 +185,14 @@ def _faults() -> int:
 @contextmanager
 def _idle_networks(lenses: Sequence[LensDrops]) -> Iterator[None]:
     """The pipeline gets networks that do nothing."""
-    from derain_ros.runtime import pipeline
-    before = pipeline.load_detector, pipeline.Preparation
-    pipeline.load_detector = lambda model, *rest: Idle(model, lenses)  # type: ignore[assignment]
-    pipeline.Preparation = Ready  # type: ignore[assignment, misc]
+    from derain_ros.runtime import networks
+    before = networks.load_detector, networks.Preparation
+    networks.load_detector = lambda model, *rest: Idle(model, lenses)  # type: ignore[assignment]
+    networks.Preparation = Ready  # type: ignore[assignment, misc]
     try:
         yield
     finally:
-        pipeline.load_detector, pipeline.Preparation = before  # type: ignore[misc]
+        networks.load_detector, networks.Preparation = before  # type: ignore[misc]
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from derain_ros.config import Config
 from derain_ros.frame import FrameSet, Result
-from derain_ros.manifest import Manifest
 from derain_ros.ros.mailbox import Job, Mailbox
 from derain_ros.runtime.pipeline import Pipeline
 
@@ -31,14 +30,9 @@ class Worker:
         self._publish, self._drop, self._logger = publish, drop, logger
         self._mailbox = Mailbox()
         self._thread: threading.Thread | None = None
+        self._pipeline = Pipeline(config, Path(models) if models else None, background=True)
         self._loader = threading.Thread(target=self._load, name="derain loader", daemon=True)
-        try:
-            self._pipeline = Pipeline(config, Manifest.load(Path(models)) if models else None, background=True)
-        except Exception as error:
-            self._pipeline = Pipeline(config)
-            self._fail(error)
-        else:
-            self._loader.start()
+        self._loader.start()
 
     @property
     def engine(self) -> str:
@@ -92,13 +86,9 @@ class Worker:
         try:
             self._pipeline.load()
         except Exception as error:
-            self._fail(error)
+            self._logger.error(f"models cannot be loaded, frames are passed on untouched: {error}")
         else:
             self._logger.info(f"models loaded: {self.models}; restorers are loaded for the first frames")
-
-    def _fail(self, error: Exception) -> None:
-        self._pipeline.state = f"failed: {error}"
-        self._logger.error(f"models cannot be loaded, frames are passed on untouched: {error}")
 
     def _work(self) -> None:
         while (job := self._mailbox.take()) is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -11,15 +9,15 @@ from contextlib import nullcontext, suppress
 from dataclasses import fields, replace
 from functools import partial
 from itertools import takewhile
+from pathlib import Path
 from weakref import WeakSet
 
 import numpy as np
 
 from derain_ros.config import Config, ConfigError
-from derain_ros.engine import Engine, EngineError, Shape
-from derain_ros.engine.background import Preparation
+from derain_ros.engine import Engine, EngineError
 from derain_ros.frame import Action, Anomaly, Frame, FrameSet, Result
-from derain_ros.manifest import Manifest, ManifestError, Model
+from derain_ros.manifest import Manifest
 from derain_ros.runtime.budget import FINISH, Budget
 from derain_ros.runtime.crosscheck import CrossCheck
 from derain_ros.runtime.decision import Decision
@@ -27,78 +25,56 @@ from derain_ros.runtime.depth import Depth
 from derain_ros.runtime.detect import Detector
 from derain_ros.runtime.dispatch import ON_PROCESSOR, QUALITY_TAKES, Choice, Dispatch
 from derain_ros.runtime.encoding import FrameError
-from derain_ros.runtime.joining import Joiner
-from derain_ros.runtime.lane import Lane, Late, Work
-from derain_ros.runtime.models import find_detector, find_restorers, find_temporal, load_detector
+from derain_ros.runtime.lane import Late, Work
+from derain_ros.runtime.networks import Errors, Networks
 from derain_ros.runtime.restore import Batch, batches, restore
 from derain_ros.runtime.run import Run
 
-MESSAGES_LOGGED = 100
-"""Distinct errors that are logged; more of them would only be variations."""
-
 GAP = 2.0
 """Periods of the camera from one result to the next at the most."""
-HANG_S = 20.0
-"""After how long a network counts as one that will not return: longer than the largest budget."""
-HANGS = 3
-"""How often networks that hang are loaded anew: each leaves a thread behind."""
-
-logger = logging.getLogger(__name__)
-
 
 class Pipeline:
     """Detects and restores frame sets of the configured cameras.
 
-    `manifest` gives the models, the shipped ones by default; `clock` gives monotonic nanoseconds. The constructor is
-    light and until `load` has ended every frame is passed on. In the `background`, frames are passed on while a
-    restorer is made ready for their size; otherwise `process` waits for it. `load` and `apply` may be called from
-    another thread than `process`; `process` itself from one thread at a time.
+    `manifest`, or the directory that holds it, gives the models, the shipped ones by default; `clock` gives monotonic
+    nanoseconds. The constructor is light and until `load` has ended every frame is passed on. In the `background`,
+    frames are passed on while a restorer is made ready for their size; otherwise `process` waits for it. `load` and
+    `apply` may be called from another thread than `process`; `process` itself from one thread at a time.
     """
 
-    def __init__(self, config: Config | None = None, manifest: Manifest | None = None,
+    def __init__(self, config: Config | None = None, manifest: Manifest | Path | None = None,
                  clock: Callable[[], int] = time.monotonic_ns, background: bool = False) -> None:
         self.config = config or Config()
         self.budget = Budget(clock)
         self.decision = Decision()
         self._crosscheck = CrossCheck()
-        self.state = "loading"
-        """loading, ready, or failed and why."""
-        self._manifest = manifest
         self._clock = clock
         self._background = background
-        self._detector: Detector | None = None
-        self._dispatch: Dispatch | None = None
-        self._joiner: Joiner | None = None
-        self._lanes = {"detect": Lane("detect"), "restore": Lane("restore")}
+        self._errors = Errors()
+        self._networks = Networks(self.config, manifest, self._errors)
         self._depths: defaultdict[str, Depth] = defaultdict(Depth)
-        self._logged: set[str] = set()
         self._ended_ns = self._published_ns = 0  # When the networks were done, or given up, and their result was out.
-        self._running: Choice | None = None
         self._warm: WeakSet[Engine] = WeakSet()
-        self._hung: list[Lane] = []
 
     def load(self) -> None:
         """Verify the models and load the detector; ManifestError or EngineError where that fails: frames are passed
         on. Restorers are loaded when the first frames say for which size."""
-        try:
-            self._load(self.config, self._manifest or Manifest.load())
-        except (ManifestError, EngineError) as error:
-            self.state = f"failed: {error}"
-            raise
-        self.state = "ready"
+        self._networks.load()
+
+    @property
+    def state(self) -> str:
+        """loading, ready, or failed and why."""
+        return self._networks.state
 
     @property
     def engines(self) -> list[Engine]:
         """The loaded engines, the detector first; none before `load` has ended."""
-        detector, dispatch, joiner = self._detector, self._dispatch, self._joiner
-        if detector is None or dispatch is None:
-            return []
-        return [detector.engine, *dispatch.engines, *(joiner.engines if joiner is not None else [])]
+        return self._networks.engines
 
     @property
     def loading(self) -> str:
         """Which networks are being loaded or could not be, in words; empty where there is nothing to tell."""
-        return "; ".join(part.state for part in (self._dispatch, self._joiner) if part is not None and part.state)
+        return self._networks.loading
 
     def apply(self, config: Config) -> None:
         """Take over changed settings from the next frame set on; ConfigError for one that needs a new pipeline."""
@@ -119,7 +95,7 @@ class Pipeline:
         except Exception as error:
             # The stream must not stall whatever went wrong, so nothing is let through.
             detail = str(error) or type(error).__name__
-            self._log(detail, None if isinstance(error, (EngineError, FrameError)) else error)
+            self._errors.log(detail, None if isinstance(error, (EngineError, FrameError)) else error)
             result = run.passed(Action.PASSED_ERROR, detail)
         self._ended_ns = self._ended_ns or self._clock()
         return result
@@ -135,15 +111,7 @@ class Pipeline:
     def close(self, timeout_s: float) -> bool:
         """Wait for networks that still run or are loaded; false where some are not done after `timeout_s`, and the
         program should not be ended in an orderly way: libraries abort a process whose threads they are in."""
-        until = time.monotonic() + timeout_s
-        done = self._dispatch is None or self._dispatch.close(timeout_s)
-        done = (self._joiner is None or self._joiner.close(max(0.0, until - time.monotonic()))) and done
-        lanes = [*self._lanes.values(), *self._hung]
-        while (busy := any(lane.busy_ms for lane in lanes)) and time.monotonic() < until:
-            time.sleep(0.01)
-        # All that refers to this pipeline: its networks are to go with it, not when Python next looks for cycles.
-        self._detector = self._dispatch = self._joiner = None
-        return done and not busy
+        return self._networks.close(timeout_s)
 
     def published(self) -> None:
         """Say that the last result is out: what that took is set aside for the next."""
@@ -151,17 +119,16 @@ class Pipeline:
         self.budget.learn(FINISH, (self._published_ns - self._ended_ns) / 1e6)
 
     def _process(self, run: Run) -> Result:
-        config, dispatch = self.config, self._dispatch
-        if dispatch is not None:
-            self._watch(dispatch)
-        detector = self._detector  # Not before: one that hangs is not to be run again.
+        config, networks = self.config, self._networks
+        networks.watch()
+        detector, dispatch = networks.detector, networks.dispatch  # Not before: what hangs is not to be run again.
         if detector is None or dispatch is None:
-            return run.passed(Action.PASSED_DISABLED, f"models: {self.state}")
+            return run.passed(Action.PASSED_DISABLED, f"models: {networks.state}")
         images = [self._depths[name].apply(frame) for name, frame in run.frames.items()]
         # While the alarm is up, what the lens looks like now changes next to nothing for this frame set.
         at_once = config.enabled and self.decision.affected
         try:
-            detection = self._lanes["detect"].begin(partial(self._detect, detector, images, config.on_score))
+            detection = networks.lanes["detect"].begin(partial(self._detect, detector, images, config.on_score))
             if not at_once:
                 self._judge(run, detection, detector, config)
         except Late as late:
@@ -199,7 +166,7 @@ class Pipeline:
         try:
             anomalies, run.stage_ms["detect"] = detection.result(self._left_ms(run))
         except EngineError as error:
-            self._replace_detector(detector, error)
+            self._networks.replace_detector(detector, error)
             raise
         run.anomalies = dict(zip(run.frames, anomalies, strict=True))
         self.decision.update(run.anomalies, next(iter(run.frames.values())).stamp_ns, config)
@@ -228,7 +195,7 @@ class Pipeline:
             choices = dispatch.choices(shapes, kind)
         if not choices:
             return passed(Action.PASSED_DISABLED, f"models: {dispatch.state}")
-        if waits_ms := self._lanes["restore"].busy_ms:
+        if waits_ms := self._networks.lanes["restore"].busy_ms:
             return passed(Action.PASSED_BUDGET, f"the last restoration has not ended after {waits_ms:.0f} ms")
         with run.excluded() if not self._background else nullcontext():
             choices = self._with_temporal(choices, shapes, dispatch, run.period_ms)
@@ -243,8 +210,8 @@ class Pipeline:
         with run.stage("restore"):
             due_ns = self._clock() + round(left_ms() * 1e6)
             try:
-                self._running = choice
-                restored, failure = self._lanes["restore"].begin(
+                self._networks.running = choice
+                restored, failure = self._networks.lanes["restore"].begin(
                     partial(self._restore, list(run.frames), images, choice)).result(left_ms())
             except Late:
                 # Waking up late, as under load, is part of what publishing takes.
@@ -285,7 +252,7 @@ class Pipeline:
         The filter is loaded after the rest, and offered to a plan that leaves it the time. It knows what sticks to the
         glass: where restorers made for another anomaly are at hand, there is no use for it.
         """
-        joiner = self._joiner
+        joiner = self._networks.joiner
         if joiner is None or any(engine.model.serves for choice in choices for engine in choice.engines.values()):
             return list(choices)
         if dispatch.idle or not self._background:
@@ -306,9 +273,9 @@ class Pipeline:
 
         An engine's first run says nothing of the others.
         """
-        joining = None
-        if choice.temporal and self._joiner is not None:
-            joining = self._joiner.joining(cameras, images, choice.temporal, self._clock)
+        joining, joiner = None, self._networks.joiner
+        if choice.temporal and joiner is not None:
+            joining = joiner.joining(cameras, images, choice.temporal, self._clock)
         started = self._clock()
         restored = restore(images, choice.engines, joining)
         spent_ms = (self._clock() - started) / 1e6
@@ -321,64 +288,6 @@ class Pipeline:
         if warm and (joining is None or joining.had_past):
             self.budget.learn(choice.key, spent_ms)
         return restored, "" if joining is None else joining.failure
-
-    def _watch(self, dispatch: Dispatch) -> None:
-        """Give up networks that hang: their threads cannot be ended, but nothing needs to wait for them."""
-        for stage, lane in self._lanes.items():
-            if lane.busy_ms < HANG_S * 1e3:
-                continue
-            self._lanes[stage] = Lane(stage)
-            self._hung.append(lane)
-            what = f"{stage}: a network has not returned for {HANG_S:g} s"
-            if len(self._hung) > HANGS:
-                self._detector, self.state = None, f"failed: {what}, nor did it {HANGS} times before"
-            elif stage == "restore" and self._running is not None:
-                dispatch.forget(self._running)
-                if self._joiner is not None:
-                    self._joiner.forget()
-            else:
-                self._reload(what, self.config)
-            self._log(f"{what} and is loaded anew" if len(self._hung) <= HANGS else self.state)
-
-    def _replace_detector(self, detector: Detector, error: EngineError) -> None:
-        """Take ONNX Runtime on the processor, as restorers do, where another engine fails while it runs."""
-        if detector.engine.name != "onnxruntime" and self._detector is detector:
-            self._reload(f"{detector.engine.name}: {error}; ONNX Runtime on the processor takes over",
-                         replace(self.config, engine="onnxruntime"))
-
-    def _reload(self, why: str, config: Config) -> None:
-        """Load the detector anew by these settings in a thread of its own; until then frames are passed on."""
-        self._detector, self.state = None, f"loading: {why}"
-
-        def work() -> None:
-            try:
-                self._load(config, self._manifest or Manifest.load())
-                self.state = "ready"
-            except Exception as error:
-                self.state = f"failed: {error}"
-                self._log(f"the detector cannot be loaded anew: {error}")
-
-        threading.Thread(target=work, name="derain reload", daemon=True).start()
-
-    def _log(self, what: str, error: BaseException | None = None) -> None:
-        if what not in self._logged and len(self._logged) < MESSAGES_LOGGED:
-            self._logged.add(what)
-            logger.error("frames are passed on: %s", what, exc_info=error)
-
-    def _load(self, config: Config, manifest: Manifest) -> None:
-        restorers, filters = find_restorers(config, manifest), find_temporal(config, manifest)
-        detector = Detector(load_detector(find_detector(config, manifest), config))
-        detector.warm_up(len(config.cameras))
-        if filters:
-            self._joiner = self._joiner or Joiner(partial(self._prepare_temporal, filters))
-        self._dispatch = self._dispatch or Dispatch(restorers, self._prepare, config.memory_mb)
-        self._detector = detector
-
-    def _prepare(self, models: tuple[Model, ...], shape: Batch) -> Preparation:
-        return Preparation(models, shape[:3], self.config.engine, self.config.threads)
-
-    def _prepare_temporal(self, models: tuple[Model, ...], shape: Shape) -> Preparation:
-        return Preparation(models, shape, self.config.engine, self.config.threads)
 
 
 def _reason(late: Late) -> str:

@@ -36,10 +36,10 @@ def test_the_node_is_measured_over_dds(tmp_path: Path) -> None:
 
 
 def test_idle_networks_find_drops_and_are_taken_back(manifest: Manifest) -> None:
-    before = pipeline.load_detector, pipeline.Preparation
+    before = networks.load_detector, networks.Preparation
     with _idle_networks([]):
-        assert (pipeline.load_detector, pipeline.Preparation) != before
-    assert (pipeline.load_detector, pipeline.Preparation) == before
+        assert (networks.load_detector, networks.Preparation) != before
+    assert (networks.load_detector, networks.Preparation) == before
     model = manifest.get("detect")
     assert model.size is not None
     found = Idle(model, lenses(540, 720)).run(np.zeros((2, *model.size, 1), np.uint8))

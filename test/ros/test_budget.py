@@ -36,7 +36,7 @@ class Heavy:
 
 def make_heavy(bench: Bench) -> Heavy:
     """The restorer of the node, replaced by a heavy one."""
-    [slot] = bench.derain._worker._pipeline._dispatch._slots.values()
+    [slot] = bench.derain._worker._pipeline._networks.dispatch._slots.values()
     slot.preparation.engine = Heavy(slot.preparation.engine)
     return slot.preparation.engine
 
@@ -93,7 +93,7 @@ def test_a_late_result_is_never_published(start: Start) -> None:
     bench.wait_status(50)
     assert np.array_equal(pixels_of(bench.wait_images("left", 2)[1]), WET)
     heavy.seconds = 0.0
-    wait_for(lambda: not bench.derain._worker._pipeline._lanes["restore"].busy_ms, "the late result")
+    wait_for(lambda: not bench.derain._worker._pipeline._networks.lanes["restore"].busy_ms, "the late result")
     bench.send_pair(100, WET, WET)
     bench.wait_status(100)
     assert [at_ms(image) for image in bench.wait_images("left", 3)] == [0, 50, 100]

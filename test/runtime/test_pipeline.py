@@ -20,6 +20,7 @@ from derain_ros.engine import EngineError
 from derain_ros.frame import Alarm
 from derain_ros.manifest import Manifest, ManifestError, Model
 from derain_ros.runtime import models as models_module
+from derain_ros.runtime import networks as networks_module
 from derain_ros.runtime import pipeline as pipeline_module
 from derain_ros.runtime.dispatch import Choice
 from derain_ros.runtime.lane import Lane, Late
@@ -130,8 +131,8 @@ class InlineWork:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(models_module, "load", world.load)
-    monkeypatch.setattr(pipeline_module, "Preparation", world.prepare)
-    monkeypatch.setattr(pipeline_module, "Lane", InlineLane)
+    monkeypatch.setattr(networks_module, "Preparation", world.prepare)
+    monkeypatch.setattr(networks_module, "Lane", InlineLane)
     return world
 
 
@@ -460,7 +461,7 @@ def test_a_filter_that_fails_costs_no_restoration(make: Callable[..., Pipeline],
 def test_a_filter_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[..., Pipeline], world: World,
                                                                with_temporal: Manifest,
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    monkeypatch.setattr(networks_module, "Lane", Lane)
     pipeline = make(with_temporal, budget_ms=200, on_hold_s=0)
     for n in range(4):
         assert actions(pipeline.process(pair(WET, WET, 0.1 * n))) == [Action.RESTORED] * 2
@@ -469,9 +470,9 @@ def test_a_filter_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[..
     engine.run = hanging.run  # type: ignore[method-assign]
     frames = pair(WET, WET, 1)
     assert actions(pipeline.process(frames)) == [Action.PASSED_BUDGET] * 2
-    monkeypatch.setattr(pipeline_module, "HANG_S", 0.0)
+    monkeypatch.setattr(networks_module, "HANG_S", 0.0)
     pipeline.process(frames)
-    monkeypatch.setattr(pipeline_module, "HANG_S", 60.0)
+    monkeypatch.setattr(networks_module, "HANG_S", 60.0)
     assert wait_for(lambda: actions(pipeline.process(frames)) == [Action.RESTORED] * 2)
     assert engine not in pipeline.engines
     hanging.go.set()
@@ -484,7 +485,7 @@ def test_what_the_restorer_takes_alone_is_learned_beside_the_filter(make: Callab
     for n in range(6):
         pipeline.process(pair(WET, WET, 0.1 * n))
     # 30 ms by itself, with the filter 35: five times as much is within the budget, or not.
-    dispatch = pipeline._dispatch
+    dispatch = pipeline._networks.dispatch
     assert dispatch is not None and dispatch.time_for_quality
     pipeline.apply(Config(temporal=True, budget_ms=160))
     pipeline.process(pair(WET, WET, 1))
@@ -560,7 +561,7 @@ def test_a_failing_stage_passes_on_and_is_logged_once(make: Callable[..., Pipeli
         assert result.cameras["left"].mask.any() == (stage == "restore_mono") and not result.cameras["right"].mask.any()
         assert result.cameras["left"].mask.shape == SIZE
     [record] = caplog.records
-    assert (record.name, record.levelno) == ("derain_ros.runtime.pipeline", logging.ERROR)
+    assert (record.name, record.levelno) == ("derain_ros.runtime.networks", logging.ERROR)
     assert result.detail in record.getMessage()
     # Where the fault is in the code, the log says where.
     assert bool(record.exc_info) == (not isinstance(error, EngineError))
@@ -574,7 +575,7 @@ def test_errors_without_end_do_not_fill_the_log(make: Callable[..., Pipeline], w
     for n in range(300):
         world.failure["detect"] = EngineError(f"error {n}")
         pipeline.process(pair(WET, WET))
-    assert len(caplog.records) == pipeline_module.MESSAGES_LOGGED
+    assert len(caplog.records) == networks_module.MESSAGES_LOGGED
 
 
 @pytest.mark.parametrize("bad", [np.zeros((0, 0), np.uint8), np.zeros((4, 4), np.float32), np.zeros(9, np.uint8), None],
@@ -663,7 +664,7 @@ class Hanging:
 
 def test_while_the_alarm_is_up_a_pair_is_judged_and_restored_at_once(make: Callable[..., Pipeline], world: World,
                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    monkeypatch.setattr(networks_module, "Lane", Lane)
     pipeline = make(budget_ms=10_000, on_hold_s=0, off_hold_s=0)
     assert actions(pipeline.process(pair(WET, WET))) == [Action.RESTORED] * 2
     detect, restorer = pipeline.engines[0], next(e for e in pipeline.engines if e.model.name == "restore_mono")
@@ -694,7 +695,7 @@ def test_while_the_alarm_is_up_a_pair_is_judged_and_restored_at_once(make: Calla
 @pytest.mark.parametrize("why", ["detect", "restore_mono", "bayer"])
 def test_what_fails_while_the_alarm_is_up_passes_frames_on_and_tells_what_was_seen(
         make: Callable[..., Pipeline], world: World, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    monkeypatch.setattr(networks_module, "Lane", Lane)
     pipeline = make(budget_ms=10_000, on_hold_s=0)
     pipeline.process(pair(WET, WET))
     frames = pair(WET, WET, 0.1)
@@ -708,13 +709,13 @@ def test_what_fails_while_the_alarm_is_up_passes_frames_on_and_tells_what_was_se
     assert seen is None if why == "detect" else seen is not None and seen.kind == "raindrop"
     world.failure.clear()
     monkeypatch.undo()
-    assert not pipeline._lanes["detect"].busy_ms and not pipeline._lanes["restore"].busy_ms
+    assert not pipeline._networks.lanes["detect"].busy_ms and not pipeline._networks.lanes["restore"].busy_ms
 
 
 def test_what_went_wrong_in_restoring_is_told_though_detection_is_late(
         make: Callable[..., Pipeline], world: World, monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    monkeypatch.setattr(networks_module, "Lane", Lane)
     pipeline = make(budget_ms=150, on_hold_s=0)
     pipeline.process(pair(WET, WET))
     detect = pipeline.engines[0]
@@ -730,7 +731,7 @@ def test_what_went_wrong_in_restoring_is_told_though_detection_is_late(
 
 def test_while_it_is_switched_off_the_alarm_follows_what_is_seen(make: Callable[..., Pipeline],
                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    monkeypatch.setattr(networks_module, "Lane", Lane)
     pipeline = make(on_hold_s=0, off_hold_s=0)
     assert pipeline.process(pair(WET, WET)).affected
     pipeline.apply(Config(enabled=False, on_hold_s=0, off_hold_s=0))
@@ -745,8 +746,10 @@ def test_a_clean_cameras_pairs_are_judged_before_anything_is_restored(
     monkeypatch.setattr(pipeline._crosscheck, "check",
                         lambda views, found, on, stamp, alarm: alarms.append(alarm) or found)
     asked: list[str] = []
-    choices = pipeline._dispatch.choices  # type: ignore[union-attr]
-    monkeypatch.setattr(pipeline._dispatch, "choices", lambda shapes, kind: asked.append(kind) or choices(shapes, kind))
+    dispatch = pipeline._networks.dispatch
+    assert dispatch is not None
+    choices = dispatch.choices
+    monkeypatch.setattr(dispatch, "choices", lambda shapes, kind: asked.append(kind) or choices(shapes, kind))
     pipeline.process(pair(WET, WET, 0.1))
     assert asked[0] == "raindrop" and alarms == [False]
     pipeline.process(pair(WET, WET, 0.2))
@@ -756,7 +759,7 @@ def test_a_clean_cameras_pairs_are_judged_before_anything_is_restored(
 @pytest.mark.parametrize("stage", ["detect", "restore_mono"])
 def test_a_network_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[..., Pipeline], world: World, stage: str,
                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "Lane", Lane)
+    monkeypatch.setattr(networks_module, "Lane", Lane)
     pipeline = make(budget_ms=60, on_hold_s=0)
     engine = next(engine for engine in pipeline.engines if engine.model.name == stage)
     hanging = Hanging(engine)  # type: ignore[arg-type]
@@ -766,9 +769,9 @@ def test_a_network_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[.
         result = pipeline.process(frames)
         assert actions(result) == [Action.PASSED_BUDGET] * 2 and passed_on(result, frames), result.detail
     assert "has not ended after" in result.detail
-    monkeypatch.setattr(pipeline_module, "HANG_S", 0.0)
+    monkeypatch.setattr(networks_module, "HANG_S", 0.0)
     pipeline.process(frames)
-    monkeypatch.setattr(pipeline_module, "HANG_S", 60.0)
+    monkeypatch.setattr(networks_module, "HANG_S", 60.0)
     assert wait_for(lambda: pipeline.state == "ready" and actions(pipeline.process(frames)) == [Action.RESTORED] * 2)
     assert not pipeline.close(0.0)  # Its thread is still there.
     hanging.go.set()
@@ -777,9 +780,9 @@ def test_a_network_that_hangs_stops_no_frame_and_is_loaded_anew(make: Callable[.
 
 def test_a_network_that_goes_on_hanging_is_given_up(make: Callable[..., Pipeline], world: World,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline_module, "Lane", type("Hung", (InlineLane,), {"busy_ms": 60_000.0}))
+    monkeypatch.setattr(networks_module, "Lane", type("Hung", (InlineLane,), {"busy_ms": 60_000.0}))
     pipeline = make()
-    for _ in range(pipeline_module.HANGS + 2):
+    for _ in range(networks_module.HANGS + 2):
         wait_for(lambda: not pipeline.state.startswith("loading"))
         result = pipeline.process(pair(WET, WET))
     assert pipeline.state.startswith("failed: ") and "20 s" in pipeline.state
@@ -811,7 +814,7 @@ def test_in_the_background_frames_are_passed_on_until_a_restorer_is_ready(manife
 
     preparations: list[Slow] = []
     waited: list[float | None] = []
-    monkeypatch.setattr(pipeline_module, "Preparation",
+    monkeypatch.setattr(networks_module, "Preparation",
                         lambda models, *rest: Slow(FakeEngine(world, models[-1])))
     pipeline = Pipeline(Config(budget_ms=20.0), manifest, world.clock, background=True)
     pipeline.load()
@@ -832,7 +835,7 @@ def test_an_engine_that_fails_as_it_runs_is_retired(make: Callable[..., Pipeline
     pipeline = make()
     world.failure["restore_mono"] = EngineError("device lost")
     assert actions(pipeline.process(pair(WET, WET))) == [Action.PASSED_ERROR] * 2
-    [slot] = pipeline._dispatch._slots.values()
+    [slot] = pipeline._networks.dispatch._slots.values()
     assert [str(error) for error in slot.preparation.retired] == ["device lost"]
 
 
