@@ -34,6 +34,9 @@ from derain_ros.train.muon import Muon
 from derain_ros.train.restore import SAVE_EVERY
 from derain_ros.train.sequences import SCENES, UNSEEN_SCENES, SequenceSample, draw_sequence
 
+LEAST_FLICKER = 0.5 / 255
+"""Of a clean video, in grey levels of 1, that an output is compared with at the least: a still one has none."""
+
 log = logging.getLogger(__name__)
 
 
@@ -58,9 +61,9 @@ class TemporalRecipe:
     """Peak rate of Muon, from which a cosine takes it to nothing."""
     warm_up: int = 100
     """Steps over which the rate rises from nothing."""
-    flicker_weight: float = 5.0
-    """Weight of how much more than the clean video the output changes from frame to frame along the scene's motion,
-    beside its error."""
+    flicker_weight: float = 0.4
+    """Weight of the share by which the output changes more than the clean video from frame to frame along the scene's
+    motion, beside its error."""
     free_weight: float = 1.5
     """Weight of the error where nothing is on the glass, beside that where something is: there lies what is known."""
     mask_weight: float = 0.15
@@ -204,17 +207,21 @@ def sequence_losses(net: TemporalFilter, samples: Sequence[SequenceSample],
     steps = torch.from_numpy(np.stack([s.steps for s in samples]).astype(np.float32))
     known = ~torch.isnan(steps[..., 0])
     grids = _grids(recipe.size) + steps.nan_to_num(0.0)
-    error, change, mask = (torch.zeros(()) for _ in range(3))
+    error, mask = torch.zeros(()), torch.zeros(())
+    ours, usual = torch.zeros(len(samples)), torch.zeros(len(samples))
     before: Tensor | None = None
     for t, out in enumerate(run(net, samples)):
         error = error + ((out.image - clean[:, t]).abs() * weight).mean()
         if before is not None:
-            unsteady, usual = ((now - _look_up(then, grids[:, t - 1])).abs()
-                               for now, then in ((out.image, before), (clean[:, t], clean[:, t - 1])))
-            change = change + (F.relu(unsteady - usual)[:, 0] * known[:, t - 1]).mean()
+            changes = ((now - _look_up(then, grids[:, t - 1])).abs()[:, 0] * known[:, t - 1]
+                       for now, then in ((out.image, before), (clean[:, t], clean[:, t - 1])))
+            ours, usual = (sum_ + part.sum((1, 2)) for sum_, part in zip((ours, usual), changes, strict=True))
         mask = mask + mask_loss(out.mask, covered)
         before = out.image
-    return {"error": error / recipe.length, "change": recipe.flicker_weight * change / (recipe.length - 1),
+    # Of whole sequences: what is steadier behind the drops makes up for what starts as it comes out from behind them.
+    least = LEAST_FLICKER * known.sum((1, 2, 3)).clamp_min(1)
+    change = F.relu(ours / torch.maximum(usual, least) - 1).mean()
+    return {"error": error / recipe.length, "change": recipe.flicker_weight * change,
             "mask": recipe.mask_weight * mask / recipe.length}
 
 

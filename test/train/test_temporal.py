@@ -164,6 +164,13 @@ def test_losses_are_those_of_what_comes_out(sample: SequenceSample) -> None:
         noise = np.random.default_rng(0).integers(0, 90, sample.wet.shape, np.uint8)
         noisy = replace(sample, wet=cv2.add(sample.clean, noise))
         assert sequence_losses(net, [noisy], TINY)["change"] > 0.02
+        # One half changes more than it should, the other not at all: the whole does not.
+        noise = np.random.default_rng(1).integers(0, 60, sample.wet.shape, np.uint8)
+        clean = cv2.add(sample.clean, noise)
+        half = cv2.add(clean, np.random.default_rng(2).integers(0, 30, clean.shape, np.uint8))
+        assert sequence_losses(net, [replace(sample, clean=clean, wet=half)], TINY)["change"] > 0.01
+        half[:, :, :32] = 128
+        assert sequence_losses(net, [replace(sample, clean=clean, wet=half)], TINY)["change"] == 0
         # The same picture again and again does not change, right or wrong.
         still = replace(sample, wet=np.repeat(sample.wet[:1], len(sample.wet), 0), steps=np.zeros_like(sample.steps))
         assert sequence_losses(net, [still], TINY)["change"] < 1e-6
