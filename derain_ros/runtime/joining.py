@@ -15,7 +15,7 @@ from derain_ros.runtime.dispatch import Choice
 from derain_ros.runtime.restore import Batch, Restored
 from derain_ros.runtime.temporal import TemporalFilter, half_size
 
-SHARES = {"quality": 0.3, "balanced": 1.2, "fast": 2.5}
+SHARES = {"quality": 0.3, "balanced": 1.2, "fast": 3.0}
 """How many times as long as restoring by a plan joining takes, until that is measured: as on a processor of two cores.
 A trial that does not fit costs frames, and joining by a plan that would have fitted is only begun later."""
 FOLLOW = 0.2

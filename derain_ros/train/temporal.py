@@ -34,9 +34,6 @@ from derain_ros.train.muon import Muon
 from derain_ros.train.restore import SAVE_EVERY
 from derain_ros.train.sequences import SCENES, UNSEEN_SCENES, SequenceSample, draw_sequence
 
-LEAST_FLICKER = 0.5 / 255
-"""Of a clean video, in grey levels of 1, that an output is compared with at the least: a still one has none."""
-
 log = logging.getLogger(__name__)
 
 
@@ -61,9 +58,9 @@ class TemporalRecipe:
     """Peak rate of Muon, from which a cosine takes it to nothing."""
     warm_up: int = 100
     """Steps over which the rate rises from nothing."""
-    flicker_weight: float = 0.4
-    """Weight of the share by which the output changes more than the clean video from frame to frame along the scene's
-    motion, beside its error."""
+    flicker_weight: float = 5.0
+    """Weight of how much more than the clean video the output changes from frame to frame along the scene's motion,
+    beside its error."""
     free_weight: float = 1.5
     """Weight of the error where nothing is on the glass, beside that where something is: there lies what is known."""
     mask_weight: float = 0.15
@@ -219,8 +216,7 @@ def sequence_losses(net: TemporalFilter, samples: Sequence[SequenceSample],
         mask = mask + mask_loss(out.mask, covered)
         before = out.image
     # Of whole sequences: what is steadier behind the drops makes up for what starts as it comes out from behind them.
-    least = LEAST_FLICKER * known.sum((1, 2, 3)).clamp_min(1)
-    change = F.relu(ours / torch.maximum(usual, least) - 1).mean()
+    change = (F.relu(ours - usual) / known.sum((1, 2, 3)).clamp_min(1)).mean()
     return {"error": error / recipe.length, "change": recipe.flicker_weight * change,
             "mask": recipe.mask_weight * mask / recipe.length}
 
