@@ -57,8 +57,8 @@ on the glass: steadier video, truer behind drops, and a better mask.
 ## Limits
 
 - It needs a camera that moves: where nothing moves, nothing is seen from behind the drops.
-- Motion is estimated (DIS, completed behind drops by affine fits): what moves by itself behind a large drop comes back
-  where it was expected, not where it is.
+- Motion is estimated (DIS; behind drops it goes on as it was, corrected by affine fits to what moves around them): what
+  moves by itself behind a large drop comes back where it was expected, not where it is.
 - Drops that run are on the glass for some frames only; it was trained on drops that stay.
 """
 
