@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -36,10 +38,7 @@ class Motion:
     """
 
     def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
-        # Found at half the size, not at a quarter: a third of the error is gone for it.
-        self._dis.setFinestScale(1)
-        self._dis.setPatchStride(6)
+        self._dis = _estimator()
         self._last: np.ndarray | None = None
         self._cells: np.ndarray | None = None
         self._grid = np.zeros((0, 0, 2), np.float32)
@@ -53,7 +52,8 @@ class Motion:
         height, width = now.shape
         if self._grid.shape[:2] != now.shape:
             self._grid = np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
-            self._last = self._cells = None
+            # One that has seen another size ends the process, or goes on at the scales that fitted that.
+            self._dis, self._last, self._cells = _estimator(), None, None
         flow = None
         if min(now.shape) >= SMALLEST:
             flow = self._dis.calc(now, before, self._last)
@@ -126,6 +126,14 @@ def around(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     # Each reach has the share that those before it leave.
     certain[1:] *= np.cumprod(1 - certain[:-1], 0)
     return np.stack([(fit * certain).sum(0) for fit in _affine(within, x, y)], -1)
+
+
+def _estimator() -> Any:
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)  # type: ignore[attr-defined]
+    # Found at half the size, not at a quarter: a third of the error is gone for it.
+    dis.setFinestScale(1)
+    dis.setPatchStride(6)
+    return dis
 
 
 def _in_cells(image: np.ndarray) -> np.ndarray:

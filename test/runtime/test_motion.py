@@ -46,6 +46,18 @@ def test_where_all_is_hidden_or_flat_nothing_breaks() -> None:
         assert maps.shape == (*size, 2) and maps.dtype == np.float32 and np.isfinite(maps).all()
 
 
+def test_the_size_may_change_at_any_time(scene: np.ndarray) -> None:
+    motion = Motion()
+    # The estimator's own state of one size is of no use for another: it crashed, or stayed as coarse as that.
+    for height, width in ((32, 70), (33, 38), (120, 161), (32, 32), (240, 320)):
+        for n in range(1, 3):
+            before, now = (scene[20:20 + height, 40 + 3 * k:40 + 3 * k + width].copy() for k in (n - 1, n))
+            maps = motion.maps(now, before, np.zeros((height, width), np.uint8))
+        away = maps - np.dstack(np.meshgrid(np.arange(width), np.arange(height)))
+        assert away.shape == (height, width, 2) and np.isfinite(away).all()
+    assert np.abs(away[20:-20, 20:-20] - [3, 0]).mean() < 0.15
+
+
 def test_what_passes_behind_a_drop_keeps_its_own_motion(scene: np.ndarray) -> None:
     # A near thing before a far scene: it is narrower than the drop and moves six times as fast.
     height, width, slow, fast = 160, 240, 1, 6
