@@ -26,6 +26,8 @@ AWAY = 16.0
 """Pixels from what covers the glass at which motion is fully trusted: nearer, the glass draws it to standing still."""
 MISFIT, TEXTURE = 10.0, 8.0
 """Grey levels of difference along the motion at which its trust is halved, and of detail at which it is a half."""
+LASTS = 0.85
+"""Share of what motion was expected that is believed: the rest is what is seen around, lest errors outlast a stop."""
 LEAST = 0.1
 """Trust in the motion of any free cell, for each of these."""
 
@@ -65,7 +67,7 @@ class Motion:
         if hidden.any():
             covered = cv2.dilate(hidden, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
             free = covered[CELL // 2::CELL, CELL // 2::CELL] == 0
-            expected = self._moved_on(cells)
+            expected = LASTS * self._moved_on(cells)
             weight = free * trust(now, before, hidden, cv2.add(flow, self._grid))
             completed = expected + around(cells - expected, weight * (free.sum() / max(float(weight.sum()), 1e-6)))
             cells = np.where(free[..., None], cells, completed)
@@ -95,10 +97,10 @@ def trust(now: np.ndarray, before: np.ndarray, hidden: np.ndarray, maps: np.ndar
     now, free = np.ascontiguousarray(now[::2, ::2]), np.equal(hidden[::2, ::2], 0).view(np.uint8)
     moved = cv2.remap(before, maps[::2, ::2], None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
     misfit, detail = (_in_cells(cv2.absdiff(now, other)) for other in (moved, cv2.blur(now, (HALF + 1, HALF + 1))))
-    away = 2 * cv2.distanceTransform(free, cv2.DIST_L2, 3)[HALF // 2::HALF, HALF // 2::HALF]
+    away = cv2.distanceTransform(free, cv2.DIST_L2, 3)[HALF // 2::HALF, HALF // 2::HALF]
     trusted = np.ones(misfit.shape, np.float32)
     for share in (1 / (1 + np.square(misfit / MISFIT)), 1 - 1 / (1 + np.square(detail / TEXTURE)),
-                  np.square(np.minimum(away / AWAY, 1))):
+                  np.square(np.minimum(away / (AWAY / 2), 1))):
         trusted *= LEAST + (1 - LEAST) * share
     return trusted
 

@@ -85,6 +85,8 @@ class Networks:
 
     def watch(self) -> None:
         """Give up networks that hang: their threads cannot be ended, but nothing needs to wait for them."""
+        if self.dispatch is None:
+            return
         for stage, lane in self.lanes.items():
             if lane.busy_ms < HANG_S * 1e3:
                 continue
@@ -93,7 +95,7 @@ class Networks:
             what = f"{stage}: a network has not returned for {HANG_S:g} s"
             if len(self._hung) > HANGS:
                 self.detector, self.state = None, f"failed: {what}, nor did it {HANGS} times before"
-            elif stage == "restore" and self.running is not None and self.dispatch is not None:
+            elif stage == "restore" and self.running is not None:
                 self.dispatch.forget(self.running)
                 if self.joiner is not None:
                     self.joiner.forget()
@@ -135,6 +137,7 @@ class Networks:
 
     def _load(self, config: Config) -> None:
         manifest = self._manifest if isinstance(self._manifest, Manifest) else Manifest.load(self._manifest)
+        self._manifest = manifest  # A reload takes the same models.
         restorers, filters = find_restorers(config, manifest), find_temporal(config, manifest)
         detector = Detector(load_detector(find_detector(config, manifest), config))
         detector.warm_up(len(config.cameras))

@@ -33,6 +33,7 @@ from derain_ros.runtime.run import Run
 GAP = 2.0
 """Periods of the camera from one result to the next at the most."""
 
+
 class Pipeline:
     """Detects and restores frame sets of the configured cameras.
 

@@ -59,8 +59,8 @@ class TemporalRecipe:
     warm_up: int = 100
     """Steps over which the rate rises from nothing."""
     flicker_weight: float = 5.0
-    """Weight of how much more than the clean video the output changes from frame to frame along the scene's motion,
-    beside its error."""
+    """Weight of how much more than the clean video the output of a whole sequence changes from frame to frame along the
+    scene's motion, beside its error."""
     free_weight: float = 1.5
     """Weight of the error where nothing is on the glass, beside that where something is: there lies what is known."""
     mask_weight: float = 0.15
@@ -116,7 +116,7 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
         optimiser.load_state_dict(state["optimiser"])
         start, origin = state["step"], state.get("origin", "")
         log.info("resumed at step %d", start)
-        checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
+        checkpoint.tell_other_recipe({**asdict(TemporalRecipe()), **state["recipe"]}, asdict(recipe))
     elif recipe.start_from:
         origin = _begin(net, checkpoint.find(Path(recipe.start_from), "temporal"))
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
