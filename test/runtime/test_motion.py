@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from derain_ros.runtime import motion as motion_module
 from derain_ros.runtime.motion import Motion, around, trust
 
 
@@ -118,6 +119,21 @@ def test_detail_that_fits_away_from_the_glass_is_trusted(scene: np.ndarray) -> N
     fitting, flat, new, beside = (float(trusted[part].mean()) for part in (
         np.s_[:3, :5], np.s_[2:13, 18:], np.s_[12:, :5], np.s_[5:10, 6:7]))
     assert fitting > 0.5 and max(flat, new, beside) < fitting / 2.5
+
+
+def test_what_is_hidden_follows_what_is_trusted(scene: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The left half moves by two pixels, the right by eight; a drop is in the middle.
+    hidden = np.zeros((160, 240), np.uint8)
+    cv2.circle(hidden, (120, 80), 40, 255, -1)
+    before, now = (np.hstack([scene[50:210, x:x + 120] for x in places]) for places in ((40, 180), (42, 188)))
+    follows = []
+    for side in (np.s_[:, :15], np.s_[:, 15:]):
+        trusted = np.full((20, 30), 0.01, np.float32)
+        trusted[side] = 1
+        monkeypatch.setattr(motion_module, "trust", lambda *_, trusted=trusted: trusted)
+        away = Motion().maps(now, before, hidden) - np.dstack(np.meshgrid(np.arange(240), np.arange(160)))
+        follows.append(float(np.median(away[hidden > 0][:, 0])))
+    assert follows[0] < 3.5 < 6.5 < follows[1]
 
 
 def test_an_affine_motion_is_completed() -> None:

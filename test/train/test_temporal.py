@@ -30,7 +30,8 @@ from derain_ros.train.export_temporal import export_temporal, load_temporal  # n
 from derain_ros.train.publish_temporal import publish_temporal  # noqa: E402
 from derain_ros.train.quantize import publish_quantized  # noqa: E402
 from derain_ros.train.sequences import SequenceSample, draw_sequence  # noqa: E402
-from derain_ros.train.temporal import TemporalRecipe, run, sequence_losses, train, validate  # noqa: E402
+from derain_ros.train.temporal import TemporalRecipe, train  # noqa: E402
+from derain_ros.train.temporal_run import run, sequence_losses, validate  # noqa: E402
 
 TINY = TemporalRecipe(width=8, length=3, size=64, batch=2, kept=3, steps=4, warm_up=1, validate_every=2, validation=2)
 
