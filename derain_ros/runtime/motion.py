@@ -43,10 +43,12 @@ class Motion:
         self._dis = _estimator()
         self._last: np.ndarray | None = None
         self._cells: np.ndarray | None = None
+        self._interval = 1.0
         self._grid = np.zeros((0, 0, 2), np.float32)
 
-    def maps(self, now: np.ndarray, before: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-        """Columns and rows (H, W, 2) float32 in `before` of what is in `now`, both (H, W) uint8 grey.
+    def maps(self, now: np.ndarray, before: np.ndarray, hidden: np.ndarray, interval: float = 1.0) -> np.ndarray:
+        """Columns and rows (H, W, 2) float32 in `before` of what is in `now`, both (H, W) uint8 grey, `interval` apart,
+        in any unit.
 
         `hidden` (H, W) uint8 is above 0 where something is on the glass: it stands still and says nothing about the
         scene, so that the motion there is completed.
@@ -67,19 +69,20 @@ class Motion:
         if hidden.any():
             covered = cv2.dilate(hidden, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
             free = covered[CELL // 2::CELL, CELL // 2::CELL] == 0
-            expected = LASTS * self._moved_on(cells)
+            expected = LASTS * self._moved_on(cells, interval / self._interval)
             weight = free * trust(now, before, hidden, cv2.add(flow, self._grid))
             completed = expected + around(cells - expected, weight * (free.sum() / max(float(weight.sum()), 1e-6)))
             cells = np.where(free[..., None], cells, completed)
             cv2.copyTo(cv2.resize(completed, (width, height), interpolation=cv2.INTER_LINEAR), covered, flow)
-        self._last, self._cells = flow, cells.copy()
+        self._last, self._cells, self._interval = flow, cells.copy(), interval
         return cv2.add(flow, self._grid)
 
-    def _moved_on(self, cells: np.ndarray) -> np.ndarray:
-        """The motion (h, w, 2) that what is in each of the `cells` had when the last frame came."""
-        last = self._cells
-        if last is None:
+    def _moved_on(self, cells: np.ndarray, longer: float) -> np.ndarray:
+        """The motion (h, w, 2) of what is in each of the `cells`, as when the last frame came, but `longer` times as
+        long."""
+        if self._cells is None:
             return np.zeros_like(cells)
+        last = np.float32(longer) * self._cells
         places = self._grid[:cells.shape[0], :cells.shape[1]]
         moved = last
         # Where it came from follows from its motion, which is looked up there: the second time it hardly changes.

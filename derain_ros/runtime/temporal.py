@@ -69,7 +69,7 @@ class TemporalFilter:
         # Both eyes alike.
         self.had_past = None not in known
         pasts = known if self.had_past else [None] * len(known)
-        previous = list(self._pool.map(_prepare, pasts, frames, restored, masks, batch))
+        previous = list(self._pool.map(_prepare, pasts, stamps_ns, frames, restored, masks, batch))
         outputs = engine.run(batch)
         weights, memory, covered = (outputs[name] for name in ("weights", "memory", "mask"))
         shape = batch.shape[:3]
@@ -89,7 +89,7 @@ class TemporalFilter:
         return past if fits else None
 
 
-def _prepare(past: _Past | None, frame: np.ndarray, restored: np.ndarray, mask: np.ndarray,
+def _prepare(past: _Past | None, stamp_ns: int, frame: np.ndarray, restored: np.ndarray, mask: np.ndarray,
              planes: np.ndarray) -> np.ndarray:
     """Write the network's input for one frame into `planes` (h, w, TEMPORAL_PLANES); returns the moved last output."""
     size = planes.shape[1::-1]
@@ -99,7 +99,7 @@ def _prepare(past: _Past | None, frame: np.ndarray, restored: np.ndarray, mask: 
         seen = np.zeros(planes.shape[:2], np.uint8)
         memory: list[np.ndarray] = [np.zeros(planes.shape[:2], np.uint8)] * (TEMPORAL_PLANES - MEMORY)
     else:
-        maps = past.motion.maps(made_up, _grey(past.image), past.hidden)
+        maps = past.motion.maps(made_up, _grey(past.image), past.hidden, stamp_ns - past.stamp_ns)
         previous = _look_up(past.image, maps)
         # Centres of pixels, not their corners, fall on each other.
         scale = np.array([size[0] / grey.shape[1], size[1] / grey.shape[0]], np.float32)
