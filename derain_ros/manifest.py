@@ -18,7 +18,7 @@ TASKS = ("restore", "detect", "temporal")
 PLANS = ("quality", "balanced", "fast")
 """What a restorer is made for, the best and slowest first."""
 TEMPORAL_PLANES = 9
-"""Images in one input of a temporal filter: see `runtime.temporal`."""
+"""Images in one input of a temporal filter: see `runtime.stages.temporal`."""
 PRECISIONS = ("float32", "int8")
 
 

@@ -11,7 +11,7 @@ from derain_ros.engine import Shape
 from derain_ros.manifest import Model
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Scene, rig
-from derain_ros.runtime.temporal import half_size
+from derain_ros.runtime.stages.temporal import half_size
 
 SEED = 7
 COVERAGE = 0.16

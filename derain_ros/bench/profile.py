@@ -185,7 +185,7 @@ def _faults() -> int:
 @contextmanager
 def _idle_networks(lenses: Sequence[LensDrops]) -> Iterator[None]:
     """The pipeline gets networks that do nothing."""
-    from derain_ros.runtime import networks
+    from derain_ros.runtime.loading import networks
     before = networks.load_detector, networks.Preparation
     networks.load_detector = lambda model, *rest: Idle(model, lenses)  # type: ignore[assignment]
     networks.Preparation = Ready  # type: ignore[assignment, misc]

@@ -21,7 +21,7 @@ def model_named(name: str, models: Path | None, task: str = "restore") -> Model:
     """The model of that name and task in the manifest of `models`, its file verified."""
     from derain_ros.evaluate.restoration import EvaluationError
     from derain_ros.manifest import Manifest
-    from derain_ros.runtime.models import DOES
+    from derain_ros.runtime.loading.models import DOES
     manifest = Manifest.load(models)
     model = manifest.get(name)
     if model.task != task:

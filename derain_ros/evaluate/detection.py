@@ -18,7 +18,7 @@ from derain_ros.frame import Anomaly, Frame
 from derain_ros.nets.detector import CLASSES, SIZE
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops
-from derain_ros.runtime.detect import Detector
+from derain_ros.runtime.judge.detect import Detector
 from derain_ros.train.data import image_files
 from derain_ros.train.pictures import Pictures, find_pictures, read_grey
 from derain_ros.train.views import (

@@ -19,7 +19,7 @@ from derain_ros.evaluate.restoration import EvaluationError, read, restore
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Camera, Scene, pose, rig
 from derain_ros.rain.style import DropStyle
-from derain_ros.runtime.temporal import TemporalFilter
+from derain_ros.runtime.stages.temporal import TemporalFilter
 
 COVERED = 0.3
 """Alpha of the drops from which on a pixel lies within them."""

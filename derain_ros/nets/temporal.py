@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from derain_ros.nets.fast import conv
-from derain_ros.runtime.temporal import COARSE, SPREAD
+from derain_ros.runtime.stages.temporal import COARSE, SPREAD
 
 CELL = 2
 """Pixels of the half-size images, along each side, to a cell of the network's grid."""

@@ -17,10 +17,10 @@ from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.images import header_of, image_of
 from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import INFO, Cameras
-from derain_ros.runtime.messages import ImageError, Received, frame_of, frame_unread
+from derain_ros.runtime.input.messages import ImageError, Received, frame_of, frame_unread
+from derain_ros.runtime.input.synchronize import Synchronizer
 from derain_ros.runtime.pipeline import Pipeline
 from derain_ros.runtime.status import statuses_of
-from derain_ros.runtime.synchronize import Synchronizer
 
 OURS = ("/derained/", "/derain/")
 """Where the topics of the node lie."""

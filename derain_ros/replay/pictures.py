@@ -12,8 +12,8 @@ from derain_ros.frame import Frame
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.records import ReplayError
 from derain_ros.replay.topics import Cameras
-from derain_ros.runtime.encoding import WIDE, to_grey
-from derain_ros.runtime.messages import ImageError, frame_of
+from derain_ros.runtime.input.encoding import WIDE, to_grey
+from derain_ros.runtime.input.messages import ImageError, frame_of
 
 Progress = Callable[[int, int], None]
 """Is told how many messages are done, of how many."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from derain_ros.replay.bag import BagReader
-from derain_ros.runtime.messages import frame_of
+from derain_ros.runtime.input.messages import frame_of
 
 COMPARED = 60
 """Wet stamps that are compared at the most, spread evenly."""

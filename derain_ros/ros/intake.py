@@ -13,9 +13,9 @@ from derain_ros.frame import Action, Frame, FrameSet
 from derain_ros.ros.diagnostics import Statistics
 from derain_ros.ros.mailbox import Job
 from derain_ros.ros.messages import CompressedImage, RawImage, read_compressed, read_image
-from derain_ros.runtime.budget import Cadence
-from derain_ros.runtime.messages import ImageError, Received, frame_of, frame_unread
-from derain_ros.runtime.synchronize import Synchronizer
+from derain_ros.runtime.input.messages import ImageError, Received, frame_of, frame_unread
+from derain_ros.runtime.input.synchronize import Synchronizer
+from derain_ros.runtime.plan.budget import Cadence
 
 
 class Intake:

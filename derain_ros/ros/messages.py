@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from derain_ros.frame import Frame
-from derain_ros.runtime.messages import ImageError
+from derain_ros.runtime.input.messages import ImageError
 from derain_ros.runtime.status import Status
 
 PLAIN = {b"\0\0": ">", b"\0\1": "<", b"\0\6": ">", b"\0\7": "<"}

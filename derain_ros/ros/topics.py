@@ -14,7 +14,7 @@ from derain_ros.frame import CameraResult, Frame
 from derain_ros.ros.camera_info import CameraInfos
 from derain_ros.ros.messages import write_image
 from derain_ros.ros.receiver import Receiver
-from derain_ros.runtime.messages import Received
+from derain_ros.runtime.input.messages import Received
 
 # Best effort takes reliable cameras as well; an older image is of no use, so one is kept.
 IMAGE_IN = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)

@@ -12,8 +12,8 @@ from pathlib import Path
 from derain_ros.engine import Engine, EngineError
 from derain_ros.engine.background import Preparation
 from derain_ros.manifest import PLANS, PRECISIONS, Model
-from derain_ros.runtime.encoding import FrameError
-from derain_ros.runtime.restore import Batch
+from derain_ros.runtime.input.encoding import FrameError
+from derain_ros.runtime.stages.restore import Batch
 
 LOADED_FIRST = ("balanced", "fast", "quality")
 """The plans in the order in which their restorers are loaded."""

@@ -10,10 +10,10 @@ import numpy as np
 from derain_ros.engine import Engine, EngineError, Shape
 from derain_ros.engine.background import Preparation
 from derain_ros.frame import Frame
-from derain_ros.runtime.budget import MARGIN, RETRY_NS
 from derain_ros.runtime.dispatch import Choice
-from derain_ros.runtime.restore import Batch, Restored
-from derain_ros.runtime.temporal import TemporalFilter, half_size
+from derain_ros.runtime.plan.budget import MARGIN, RETRY_NS
+from derain_ros.runtime.stages.restore import Batch, Restored
+from derain_ros.runtime.stages.temporal import TemporalFilter, half_size
 
 SHARES = {"quality": 0.3, "balanced": 1.2, "fast": 3.0}
 """How many times as long as restoring by a plan joining takes, until that is measured: as on a processor of two cores.

@@ -18,17 +18,17 @@ from derain_ros.config import Config, ConfigError
 from derain_ros.engine import Engine, EngineError
 from derain_ros.frame import Action, Anomaly, Frame, FrameSet, Result
 from derain_ros.manifest import Manifest
-from derain_ros.runtime.budget import FINISH, Budget
-from derain_ros.runtime.crosscheck import CrossCheck
-from derain_ros.runtime.decision import Decision
-from derain_ros.runtime.depth import Depth
-from derain_ros.runtime.detect import Detector
 from derain_ros.runtime.dispatch import ON_PROCESSOR, QUALITY_TAKES, Choice, Dispatch
-from derain_ros.runtime.encoding import FrameError
-from derain_ros.runtime.lane import Late, Work
-from derain_ros.runtime.networks import Errors, Networks
-from derain_ros.runtime.restore import Batch, batches, restore
+from derain_ros.runtime.input.depth import Depth
+from derain_ros.runtime.input.encoding import FrameError
+from derain_ros.runtime.judge.crosscheck import CrossCheck
+from derain_ros.runtime.judge.decision import Decision
+from derain_ros.runtime.judge.detect import Detector
+from derain_ros.runtime.loading.lane import Late, Work
+from derain_ros.runtime.loading.networks import Errors, Networks
+from derain_ros.runtime.plan.budget import FINISH, Budget
 from derain_ros.runtime.run import Run
+from derain_ros.runtime.stages.restore import Batch, batches, restore
 
 GAP = 2.0
 """Periods of the camera from one result to the next at the most."""

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
-from derain_ros.runtime.decision import Decision
 from derain_ros.runtime.dispatch import Choice
+from derain_ros.runtime.judge.decision import Decision
 
 
 class Run:

@@ -13,11 +13,12 @@ from torch import nn
 
 from derain_ros.nets.fast import FastRestorer
 from derain_ros.nets.printed import PrintedRestorer
+from derain_ros.nets.widen import widen
 from derain_ros.train.data import DataError
 from derain_ros.train.exported import read_exported, shipped
 from derain_ros.train.recipe import RestoreRecipe
 
-NETWORK = ("network", "width", "blocks", "enhancer", "aggregation")
+NETWORK = ("network", "width", "blocks", "scale", "enhancer", "aggregation")
 """What a recipe says of the network."""
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def build(recipe: Mapping[str, Any]) -> nn.Module:
     # Recipes from before there was one for both families name no network.
     if recipe.get("network", "printed" if "enhancer" in recipe else "fast") == "printed":
         return PrintedRestorer(3, recipe["enhancer"], recipe["aggregation"])
-    return FastRestorer(3, recipe["width"], recipe["blocks"])
+    return FastRestorer(3, recipe["width"], recipe["blocks"], recipe.get("scale", 1))
 
 
 def with_network_of(recipe: RestoreRecipe, start_from: str) -> RestoreRecipe:
@@ -87,10 +88,16 @@ def load_network(path: Path) -> nn.Module:
 def begin_with(net: nn.Module, path: Path) -> None:
     """Give `net` the averaged weights of a checkpoint; DataError where it is another network's.
 
-    Those of an exported model hold its normalisation, so that the printed network trains on without.
+    Those of an exported model hold its normalisation, so that the printed network trains on without. A wider fast
+    network begins as a narrower one.
     """
     state = read(path)
     weights = state.get("average", state["net"])
+    if isinstance(net, FastRestorer) and "stem.weight" in weights and 2 * len(weights["stem.weight"]) < net.width:
+        try:
+            return widen(net, weights)
+        except ValueError as error:
+            raise DataError(f"{path}: {error}") from error
     if isinstance(net, PrintedRestorer) and "generator.down_half.conv.bias" in weights:
         net.fold()
     try:

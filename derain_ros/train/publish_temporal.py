@@ -20,7 +20,7 @@ from derain_ros.manifest import TEMPORAL_PLANES, Manifest, Model
 from derain_ros.nets.macs import macs, parameters
 from derain_ros.nets.temporal import CELL, TemporalFilter
 from derain_ros.rain.style import KINDS
-from derain_ros.runtime.temporal import TemporalFilter as Runner
+from derain_ros.runtime.stages.temporal import TemporalFilter as Runner
 from derain_ros.train.card import empty_block, write_block
 from derain_ros.train.datasets import TrainingFolders
 from derain_ros.train.export_temporal import export_temporal, load_temporal
@@ -167,7 +167,7 @@ output moved to where the scene is now; the restorer's mask; what was seen of th
 restoration, and of smoothing what is not kept; `mask` uint8 [N, H/2, W/2], 255 where the glass is covered; `memory` \
 of that, four planes |
 | size | {parameters(net) / 1e3:.0f} k parameters; {cost / 1e9:.2f} GMAC a frame of 720x540 |
-| network | `derain_ros/nets/temporal.py`; what is around it: `derain_ros/runtime/temporal.py`, `motion.py` |"""
+| network | `derain_ros/nets/temporal.py`; what is around it: `derain_ros/runtime/stages/temporal.py`, `motion.py` |"""
 
 
 def _training(state: dict[str, Any]) -> str:

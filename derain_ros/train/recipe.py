@@ -26,6 +26,8 @@ class RestoreRecipe:
     """Filters of the fast network's trunk; its edges have half of them."""
     blocks: int = 9
     """Residual blocks of the fast network's trunk."""
+    scale: int = 1
+    """The fast network works on the image reduced by this: 1, or 2 for half the size."""
     enhancer: bool = True
     """Whether the printed network has its enhancer (E)."""
     aggregation: bool = True
@@ -104,8 +106,10 @@ class RestoreRecipe:
             raise DataError(f"recipe: optimiser: {self.optimiser!r} is neither muon nor adam")
         if self.anomaly not in ANOMALIES:
             raise DataError(f"recipe: anomaly: {self.anomaly!r} is neither drops nor rain")
-        if self.crop <= 0 or self.crop % 32:
-            raise DataError(f"recipe: crop: {self.crop} is not a multiple of 32")
+        if not 1 <= self.scale <= 4:
+            raise DataError(f"recipe: scale: {self.scale} is not between 1 and 4")
+        if self.crop <= 0 or self.crop % (32 * self.scale):
+            raise DataError(f"recipe: crop: {self.crop} is not a multiple of {32 * self.scale}")
         for name in ("width", "blocks", "batch", "steps", "validate_every", "reuse"):
             if getattr(self, name) <= 0:
                 raise DataError(f"recipe: {name}: {getattr(self, name)} is not above 0")

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from derain_ros.nets.temporal import COVERED, MEMORY, TemporalFilter, blend
-from derain_ros.runtime.motion import Motion
+from derain_ros.runtime.stages.motion import Motion
 from derain_ros.train.losses import mask_loss
 from derain_ros.train.sequences import SequenceSample
 

@@ -36,7 +36,8 @@ def as_tensor(image: np.ndarray) -> Tensor:
 def restore(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
     """(1, 3, H, W) in 0..1, of any size, restored and clamped; and where it was, (H, W) bool."""
     height, width = image.shape[2:]
-    beyond = (0, -width % STRIDE, 0, -height % STRIDE)
+    stride = STRIDE * getattr(net, "scale", 1)
+    beyond = (0, -width % stride, 0, -height % stride)
     out = net(F.pad(image, beyond, mode="replicate"))
     return out.restored[..., :height, :width].float().clamp(0, 1), out.mask[0, 0, :height, :width] > RECONSTRUCTED
 

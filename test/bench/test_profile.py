@@ -15,7 +15,7 @@ pytest.importorskip("rosbags")
 from derain_ros.bench.frames import lenses  # noqa: E402
 from derain_ros.bench.profile import CELL, Idle, Stopwatch, _idle_networks  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
-from derain_ros.runtime import networks  # noqa: E402
+from derain_ros.runtime.loading import networks  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 

@@ -22,7 +22,7 @@ from derain_ros.evaluate.restoration import EvaluationError  # noqa: E402
 from derain_ros.frame import Frame  # noqa: E402
 from derain_ros.manifest import Manifest, Model  # noqa: E402
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE  # noqa: E402
-from derain_ros.runtime.detect import Detector  # noqa: E402
+from derain_ros.runtime.judge.detect import Detector  # noqa: E402
 from derain_ros.train.data import image_files  # noqa: E402
 from derain_ros.train.pictures import find_pictures, read_grey  # noqa: E402
 

@@ -10,7 +10,7 @@ import pytest
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.drive import Drive, record
 from derain_ros.replay.topics import choose
-from derain_ros.runtime.messages import frame_of
+from derain_ros.runtime.input.messages import frame_of
 
 DRIVE = Drive(seconds=1.0, rate=10.0, width=160, height=120)
 

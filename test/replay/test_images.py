@@ -8,7 +8,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from derain_ros.frame import Frame
 from derain_ros.replay.images import camera_info, image_of
-from derain_ros.runtime.messages import frame_of
+from derain_ros.runtime.input.messages import frame_of
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 

@@ -24,7 +24,7 @@ from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.images import image_of
 from derain_ros.replay.topics import choose
-from derain_ros.runtime.messages import frame_of
+from derain_ros.runtime.input.messages import frame_of
 from derain_ros.runtime.pipeline import Pipeline
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)

@@ -23,7 +23,7 @@ from derain_ros.replay.child import NodeProcess
 from derain_ros.replay.player import AHEAD, _ahead, _inputs, _Recorder, _Session, play
 from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import COMPRESSED, IMAGE, choose
-from derain_ros.runtime.messages import frame_of
+from derain_ros.runtime.input.messages import frame_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 

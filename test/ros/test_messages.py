@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from derain_ros.frame import Frame
 from derain_ros.ros.messages import read_compressed, read_image, read_stamp, write_image, write_status
-from derain_ros.runtime.messages import ImageError, Received, frame_of, frame_unread
+from derain_ros.runtime.input.messages import ImageError, Received, frame_of, frame_unread
 from derain_ros.runtime.status import Status
 
 RNG = np.random.default_rng(3)

@@ -12,8 +12,8 @@ from derain_ros.engine import EngineError
 from derain_ros.manifest import Model
 from derain_ros.runtime import dispatch as dispatch_module
 from derain_ros.runtime.dispatch import Dispatch
-from derain_ros.runtime.encoding import FrameError
-from derain_ros.runtime.restore import Batch
+from derain_ros.runtime.input.encoding import FrameError
+from derain_ros.runtime.stages.restore import Batch
 
 PAIR: Batch = (2, 540, 720, 1)
 

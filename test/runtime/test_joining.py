@@ -10,10 +10,10 @@ import pytest
 
 from derain_ros.engine import EngineError
 from derain_ros.frame import Frame
-from derain_ros.runtime.budget import RETRY_NS
 from derain_ros.runtime.dispatch import Choice
 from derain_ros.runtime.joining import SHARES, Joiner
-from derain_ros.runtime.restore import Batch, Restored
+from derain_ros.runtime.plan.budget import RETRY_NS
+from derain_ros.runtime.stages.restore import Batch, Restored
 
 
 class Network:

@@ -19,11 +19,11 @@ from derain_ros import Action, Config, ConfigError, Frame, FrameSet, Pipeline, R
 from derain_ros.engine import EngineError
 from derain_ros.frame import Alarm
 from derain_ros.manifest import Manifest, ManifestError, Model
-from derain_ros.runtime import models as models_module
-from derain_ros.runtime import networks as networks_module
 from derain_ros.runtime import pipeline as pipeline_module
 from derain_ros.runtime.dispatch import Choice
-from derain_ros.runtime.lane import Lane, Late
+from derain_ros.runtime.loading import models as models_module
+from derain_ros.runtime.loading import networks as networks_module
+from derain_ros.runtime.loading.lane import Lane, Late
 
 SIZE = (20, 28)
 CLEAN, WET = 50, 150
@@ -561,7 +561,7 @@ def test_a_failing_stage_passes_on_and_is_logged_once(make: Callable[..., Pipeli
         assert result.cameras["left"].mask.any() == (stage == "restore_mono") and not result.cameras["right"].mask.any()
         assert result.cameras["left"].mask.shape == SIZE
     [record] = caplog.records
-    assert (record.name, record.levelno) == ("derain_ros.runtime.networks", logging.ERROR)
+    assert (record.name, record.levelno) == ("derain_ros.runtime.loading.networks", logging.ERROR)
     assert result.detail in record.getMessage()
     # Where the fault is in the code, the log says where.
     assert bool(record.exc_info) == (not isinstance(error, EngineError))

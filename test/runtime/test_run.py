@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from derain_ros.frame import Action, Anomaly, Frame, FrameSet
-from derain_ros.runtime.decision import Decision
+from derain_ros.runtime.judge.decision import Decision
 from derain_ros.runtime.run import Run
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from derain_ros.frame import Frame, FrameSet
-from derain_ros.runtime.synchronize import DEPTH, Synchronizer
+from derain_ros.runtime.input.synchronize import DEPTH, Synchronizer
 
 MS = 1_000_000
 IMAGE = np.zeros((1, 1), np.uint8)

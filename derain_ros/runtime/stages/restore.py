@@ -9,7 +9,7 @@ import numpy as np
 
 from derain_ros.engine import Engine, EngineError
 from derain_ros.frame import Frame
-from derain_ros.runtime.encoding import CHANNELS, check, from_network, to_network
+from derain_ros.runtime.input.encoding import CHANNELS, check, from_network, to_network
 
 Batch = tuple[int, int, int, int]
 """Shape of what goes through a network at once: frames, height, width, channels."""

@@ -5,7 +5,7 @@ import pytest
 
 from derain_ros.config import Config
 from derain_ros.frame import Alarm, Anomaly
-from derain_ros.runtime.decision import GAP_NS, Decision, Flag
+from derain_ros.runtime.judge.decision import GAP_NS, Decision, Flag
 
 CONFIG = Config(on_score=0.6, off_score=0.4, on_hold_s=0.2, off_hold_s=1.0)
 SECOND = 1_000_000_000

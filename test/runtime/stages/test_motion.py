@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from derain_ros.runtime import motion as motion_module
-from derain_ros.runtime.motion import Motion, around, trust
+from derain_ros.runtime.stages import motion as motion_module
+from derain_ros.runtime.stages.motion import Motion, around, trust
 
 
 @pytest.fixture(scope="module")

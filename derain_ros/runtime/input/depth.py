@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from derain_ros.frame import Frame
-from derain_ros.runtime.encoding import WIDE, bits_used
+from derain_ros.runtime.input.encoding import WIDE, bits_used
 
 RISES_AFTER_NS = 300_000_000
 FALLS_AFTER_NS = 60_000_000_000

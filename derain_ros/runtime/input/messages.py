@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from derain_ros.frame import Frame
-from derain_ros.runtime.encoding import PIXELS
+from derain_ros.runtime.input.encoding import PIXELS
 
 
 class ImageError(ValueError):

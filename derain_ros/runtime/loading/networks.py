@@ -13,12 +13,12 @@ from derain_ros.config import Config
 from derain_ros.engine import Engine, EngineError, Shape
 from derain_ros.engine.background import Preparation
 from derain_ros.manifest import Manifest, Model
-from derain_ros.runtime.detect import Detector
 from derain_ros.runtime.dispatch import Choice, Dispatch
 from derain_ros.runtime.joining import Joiner
-from derain_ros.runtime.lane import Lane
-from derain_ros.runtime.models import find_detector, find_restorers, find_temporal, load_detector
-from derain_ros.runtime.restore import Batch
+from derain_ros.runtime.judge.detect import Detector
+from derain_ros.runtime.loading.lane import Lane
+from derain_ros.runtime.loading.models import find_detector, find_restorers, find_temporal, load_detector
+from derain_ros.runtime.stages.restore import Batch
 
 HANG_S = 20.0
 """After how long a network counts as one that will not return: longer than the largest budget."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from derain_ros.frame import Frame
-from derain_ros.runtime.encoding import FrameError, bits_used, check, from_network, to_grey, to_network
+from derain_ros.runtime.input.encoding import FrameError, bits_used, check, from_network, to_grey, to_network
 
 RNG = np.random.default_rng(7)
 COLOUR = RNG.integers(0, 256, (5, 7, 3), np.uint8)

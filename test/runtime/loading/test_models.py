@@ -9,7 +9,7 @@ import pytest
 from derain_ros.config import Config
 from derain_ros.engine import EngineError
 from derain_ros.manifest import Model
-from derain_ros.runtime import models
+from derain_ros.runtime.loading import models
 
 DETECT = Model("detect", "detect", Path("detect.onnx"), "", 1, 2)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from derain_ros.frame import Frame
-from derain_ros.runtime.depth import Depth
-from derain_ros.runtime.encoding import to_grey
+from derain_ros.runtime.input.depth import Depth
+from derain_ros.runtime.input.encoding import to_grey
 
 
 def frame(brightest: int, second: float = 0.0, hot: int = 0) -> Frame:

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from derain_ros.runtime.encoding import PIXELS, check
-from derain_ros.runtime.messages import ImageError, frame_of, frame_unread
+from derain_ros.runtime.input.encoding import PIXELS, check
+from derain_ros.runtime.input.messages import ImageError, frame_of, frame_unread
 
 HEADER = Message(stamp=Message(sec=5, nanosec=7), frame_id="eye")
 
@@ -65,6 +65,6 @@ def test_a_compressed_image_whose_header_is_damaged_is_told() -> None:
 
 
 def test_ros_is_not_needed() -> None:
-    code = ("import sys; import derain_ros.runtime.messages, derain_ros.runtime.status; "
+    code = ("import sys; import derain_ros.runtime.input.messages, derain_ros.runtime.status; "
             "sys.exit(bool({'rclpy', 'sensor_msgs', 'diagnostic_msgs'} & set(sys.modules)))")
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,8 +10,8 @@ from derain_ros.manifest import Manifest
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Scene, rig
 from derain_ros.rain.style import DropStyle
-from derain_ros.runtime.detect import Detector
-from derain_ros.runtime.models import find_detector, load_detector
+from derain_ros.runtime.judge.detect import Detector
+from derain_ros.runtime.loading.models import find_detector, load_detector
 from derain_ros.runtime.pipeline import Pipeline
 
 

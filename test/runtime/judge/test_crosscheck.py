@@ -9,8 +9,8 @@ import pytest
 from derain_ros.frame import Anomaly
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Scene, rig
-from derain_ros.runtime import crosscheck
-from derain_ros.runtime.crosscheck import seen_by_one_eye
+from derain_ros.runtime.judge import crosscheck
+from derain_ros.runtime.judge.crosscheck import seen_by_one_eye
 
 ON = 0.6
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from derain_ros.engine import Engine, EngineError
 from derain_ros.frame import Anomaly, Frame
-from derain_ros.runtime.encoding import check, to_grey
+from derain_ros.runtime.input.encoding import check, to_grey
 
 COVERED = 0.35
 """Probability from which a cell counts as affected. On views like those that detectors are calibrated on, the share

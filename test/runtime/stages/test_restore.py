@@ -6,8 +6,8 @@ import pytest
 from derain_ros.engine import Engine, EngineError, load
 from derain_ros.frame import Frame
 from derain_ros.manifest import Manifest
-from derain_ros.runtime.encoding import FrameError
-from derain_ros.runtime.restore import Batch, batches, restore
+from derain_ros.runtime.input.encoding import FrameError
+from derain_ros.runtime.stages.restore import Batch, batches, restore
 
 RNG = np.random.default_rng(5)
 

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from derain_ros.runtime import lane as lane_module
-from derain_ros.runtime.lane import Lane, Late
+from derain_ros.runtime.loading import lane as lane_module
+from derain_ros.runtime.loading.lane import Lane, Late
 
 
 def test_it_gives_what_the_work_gives_in_a_thread_of_its_own() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from derain_ros.engine import Engine, EngineError
 from derain_ros.manifest import TEMPORAL_PLANES
-from derain_ros.runtime.motion import Motion
+from derain_ros.runtime.stages.motion import Motion
 
 SEEN, MEMORY = 4, 5
 """Where these begin among the planes of the network's input, all (H / 2, W / 2): the frame, its restoration, the moved

@@ -10,7 +10,7 @@ import pytest
 
 from derain_ros.engine import EngineError
 from derain_ros.manifest import TEMPORAL_PLANES
-from derain_ros.runtime.temporal import MEMORY, SEEN, TemporalFilter, half_size
+from derain_ros.runtime.stages.temporal import MEMORY, SEEN, TemporalFilter, half_size
 
 MS = 1_000_000
 

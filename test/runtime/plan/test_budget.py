@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from derain_ros.runtime.budget import (
+from derain_ros.runtime.plan.budget import (
     ENOUGH_GAPS,
     FINISH,
     FINISH_MS,

@@ -10,8 +10,8 @@ import tiny_models
 from derain_ros.engine import EngineError, load
 from derain_ros.frame import Anomaly, Frame
 from derain_ros.manifest import Manifest, Model
-from derain_ros.runtime.detect import COVERED, Detector
-from derain_ros.runtime.encoding import FrameError
+from derain_ros.runtime.input.encoding import FrameError
+from derain_ros.runtime.judge.detect import COVERED, Detector
 
 
 class Spy:

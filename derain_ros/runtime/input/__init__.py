@@ -1,0 +1,1 @@
+"""Frames in: messages, encodings, bit depth, frame sets."""

@@ -1,0 +1,1 @@
+"""What is wrong with a view: the detector, the comparison of both eyes, the debounced decision."""

@@ -1,0 +1,1 @@
+"""Models found, verified and loaded beside the stream."""

@@ -1,0 +1,1 @@
+"""Which stages are run on a frame set, within the budget."""

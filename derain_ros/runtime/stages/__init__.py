@@ -1,0 +1,1 @@
+"""The steps that run networks on a frame set."""
