@@ -27,7 +27,7 @@ clean:
 	rm -rf .venv derain_demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 .venv/demo/.installed: EXTRAS = ros,cpu,replay
-.venv/test/.installed: EXTRAS = ros,cpu,openvino,replay,train,test,lint
+.venv/test/.installed: EXTRAS = ros,cpu,replay,train,test,lint
 
 .venv/%/.installed: setup.py pyproject.toml constraints.txt
 	@echo "Installing derain_ros[$(EXTRAS)] into $(@D); this happens once"

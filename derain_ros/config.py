@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from derain_ros.manifest import PLANS
+
 
 class ConfigError(ValueError):
     """A setting has a value that cannot be used; the message names it, its value and what it may be."""
@@ -38,8 +40,12 @@ class Config:
     detector: str = setting("detect", "Model that detects anomalies.", read_only=True)
     restorer: str = setting("auto", "Model that restores: auto takes from all there are the best that fits, by "
                             "encoding, anomaly and budget.", read_only=True)
-    temporal: bool = setting(True, "Join restored frames with what those before showed of the same scene, where there "
-                             "is time: steadier, and truer behind drops; when false each is restored by itself.",
+    plan: str = setting("auto", "The best plan to restore with: auto takes the best that keeps up with the cameras, "
+                        "offline the best there is.", choices=("auto", *PLANS))
+    fill: str = setting("restored", "What is shown under the mask: what the restorer made of it, or, for trackers that "
+                        "take no mask, that without any detail.", choices=("restored", "smooth"))
+    temporal: bool = setting(False, "Join restored frames with what those before showed of the same scene, where there "
+                             "is time: steadier behind drops that stay on the lens of a moving camera.",
                              read_only=True)
     temporal_model: str = setting("temporal", "Temporal filter that joins them: temporal keeps what trackers need, "
                                   "temporal_steady flickers least.", read_only=True)
@@ -47,8 +53,8 @@ class Config:
         "auto", "onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino", "openvino-gpu", "tensorrt"),
         read_only=True)
     threads: int = setting(0, "Threads of the networks; 0 takes every core.", low=0, high=256, read_only=True)
-    memory_mb: int = setting(2048, "What the restorers may take of the memory together; those that serve special "
-                             "anomalies are loaded while there is room.", unit="MB", low=64, high=1000000,
+    memory_mb: int = setting(2048, "What engines may take of the memory together; where it is full, ONNX Runtime "
+                             "runs what is left.", unit="MB", low=64, high=1000000,
                              read_only=True)
     budget_ms: float = setting(200.0, "Until the result of a frame set must be published.", unit="ms",
                                low=1.0, high=10000.0)

@@ -15,8 +15,8 @@ from derain_ros.resources import model_dir
 
 MANIFEST_NAME = "models.yaml"
 TASKS = ("restore", "detect", "temporal")
-PLANS = ("quality", "balanced", "fast")
-"""What a restorer is made for, the best and slowest first."""
+PLANS = ("quality", "balanced", "light")
+"""The rungs of the ladder that restorers are made for, the best and slowest first."""
 TEMPORAL_PLANES = 9
 """Images in one input of a temporal filter: see `runtime.stages.temporal`."""
 PRECISIONS = ("float32", "int8")
@@ -35,8 +35,10 @@ class Model:
     `figures` are its measured qualities, `card` is the name of the Markdown file beside the manifest that tells how it
     was made.
 
-    A restorer belongs to a `plan`, one of PLANS, has its weights in a `precision`, one of PRECISIONS, and `serves` the
-    named kinds of anomaly; none are named by one that serves them all. Only a detector has `classes`, clean first,
+    Models of one `network` are that network for grey and for colour images, in one `precision` of PRECISIONS or
+    another; by itself each model is a network of its own. A restorer belongs to a `plan`, one of PLANS, wants images
+    reduced by `scale`, and `serves` the named kinds of anomaly; none are named by one that serves them all. Only a
+    detector has `classes`, clean first,
     `size`, the (height, width) of its input, and `multi_label`, which says that its probabilities are each for itself
     and do not sum to 1.
     """
@@ -56,6 +58,8 @@ class Model:
     plan: str = "balanced"
     precision: str = "float32"
     serves: tuple[str, ...] = ()
+    network: str = ""
+    scale: int = 1
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
         raise ManifestError(f"{where}: must be a mapping of keys to values")
     required: dict[str, type] = {"name": str, "task": str, "file": str, "sha256": str, "channels": int, "stride": int}
     optional: dict[str, type] = {"description": str, "figures": dict, "card": str, "plan": str, "precision": str,
-                                 "serves": list, "multi_label": bool}
+                                 "serves": list, "multi_label": bool, "network": str, "scale": int}
     detector = {"classes": list, "size": list}
     if isinstance(entry.get("name"), str):
         where = f"{where} ({entry['name']})"
@@ -133,15 +137,17 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     channels = (TEMPORAL_PLANES,) if entry["task"] == "temporal" else (1, 3)
     _require(entry["channels"] in channels, where, "channels", entry["channels"], " or ".join(map(str, channels)))
     _require(entry["stride"] >= 1, where, "stride", entry["stride"], "at least 1")
-    _require(entry.get("plan", "fast") in PLANS, where, "plan", entry.get("plan"), f"one of {', '.join(PLANS)}")
+    _require(entry.get("plan", "light") in PLANS, where, "plan", entry.get("plan"), f"one of {', '.join(PLANS)}")
     _require(entry.get("precision", "int8") in PRECISIONS, where, "precision", entry.get("precision"),
              f"one of {', '.join(PRECISIONS)}")
+    _require(1 <= entry.get("scale", 1) <= 8, where, "scale", entry.get("scale"), "between 1 and 8")
     served = tuple(entry.get("serves", ()))
     anomalies = ANOMALY_KINDS[1:]
     _require(set(map(str, served)) <= set(anomalies), where, "serves", entry.get("serves"),
              f"a list of {', '.join(anomalies)}, or left out by one that serves them all")
     values = {key: entry[key] for key in kinds if key in entry}
     values["file"], values["serves"] = directory / entry["file"], served
+    values["network"] = entry.get("network") or entry["name"]
     if entry["task"] == "detect":
         classes, size = entry["classes"], entry["size"]
         _require(len(classes) > 1 and classes[0] == "clean" and all(isinstance(c, str) for c in classes), where,

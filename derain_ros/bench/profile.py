@@ -25,6 +25,7 @@ import numpy as np
 from derain_ros.bench import BenchError
 from derain_ros.bench.camera import CAMERAS, CameraProcess
 from derain_ros.bench.frames import lenses
+from derain_ros.engine.auto import Choice
 from derain_ros.manifest import Model
 from derain_ros.rain.drops import LensDrops
 from derain_ros.replay.child import BOOTSTRAP, join_own_domain, transport_environment
@@ -39,7 +40,7 @@ COVERED = 0.3
 """Share of a drop's opacity from which on a cell counts as covered."""
 RECEIVER = ("import sys; from derain_ros.replay.link import Link\n"
             f"with Link({list(CAMERAS)}, {{}}): sys.stdin.read()")
-LANES = ("derain detect", "derain restore")
+LANES = ("derain networks",)
 TAKING = ("MainThread", "derain receiver")
 
 
@@ -67,15 +68,6 @@ class Idle:
         elif not self._outputs:
             self._outputs = {"restored": image.copy(), "mask": np.zeros(image.shape[:3], np.uint8)}
         return self._outputs
-
-
-class Ready:
-    """A restorer that needs no preparation; see `derain_ros.engine.background.Preparation`."""
-
-    ready, failed, state = True, False, "ready"
-
-    def __init__(self, models: tuple[Model, ...], *rest: object) -> None:
-        self.engine = Idle(models[-1], ())
 
 
 class Stopwatch:
@@ -185,14 +177,16 @@ def _faults() -> int:
 @contextmanager
 def _idle_networks(lenses: Sequence[LensDrops]) -> Iterator[None]:
     """The pipeline gets networks that do nothing."""
-    from derain_ros.runtime.loading import networks
-    before = networks.load_detector, networks.Preparation
-    networks.load_detector = lambda model, *rest: Idle(model, lenses)  # type: ignore[assignment]
-    networks.Preparation = Ready  # type: ignore[assignment, misc]
+    from derain_ros.runtime.judge import judge
+    from derain_ros.runtime.loading import loader
+    before = judge.load_detector, loader.load, loader.choose
+    judge.load_detector = lambda model, *rest: Idle(model, lenses)  # type: ignore[assignment]
+    loader.load = lambda model, *rest: Idle(model, ())
+    loader.choose = lambda models, *rest, **named: Choice(Idle(models[-1], ()), "idle")
     try:
         yield
     finally:
-        networks.load_detector, networks.Preparation = before  # type: ignore[misc]
+        judge.load_detector, loader.load, loader.choose = before
 
 
 @contextmanager

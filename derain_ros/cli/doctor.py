@@ -195,7 +195,7 @@ def faster() -> Check:
     except PackageNotFoundError:
         known = platform.machine() == "x86_64"
         return Check("OpenVINO", "is not installed" + ("; it is often twice as fast on Intel and AMD" if known else ""),
-                     "pip install 'derain_ros[openvino]'" if known else "")
+                     "pip install 'derain_ros[cpu]'" if known else "")
 
 
 def disk() -> Check:

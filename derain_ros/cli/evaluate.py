@@ -30,6 +30,9 @@ def restoration(
 ) -> None:
     """PSNR and SSIM of restorers, over RGB and over luminance, and the IoU of their masks, with bootstrap intervals.
 
+    Of what they filled in, also the grid, energy at the frequencies of the network's grid, and the corners that FAST
+    finds, both as multiples of the clean image's: dots and checkerboards show as more than 1.
+
     With --data also on drops of our own, on photographs that are clean already, and for colour models on grey images;
     models that serve streaks or night rain on rain in place of drops.
 
@@ -73,11 +76,17 @@ def sequence(
                                                   "project's own drive alone.")] = None,
     temporal: Annotated[Optional[str], typer.Option(help="Temporal filter of the manifest: each restorer is measured "
                                                     "with it, too.")] = None,
+    photographs: Annotated[Optional[Path], typer.Option(help="Folder of photographs that are shown one after another; "
+                                                        "else views of the project's own drive.")] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 24,
     models: MODELS = None,
     output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
 ) -> None:
     """How much a restored video flickers, and what it shows, while drops stay on the glass and the scene moves.
+
+    A second table is of drops that land, grow, run, merge and dry, and of views that leap: PSNR in dB over all pixels
+    and within the drops, and recall of the mask, the share of the covered pixels that it holds; over all frames and in
+    the worst five in a row; of the restorer alone, with the temporal filter, and the difference.
 
     Example: derain evaluate sequence restore_mono restore_mono_fast --temporal temporal --kitti
     data/kitti_stereo/sequence_1
@@ -87,14 +96,20 @@ def sequence(
     from derain_ros.cli.figures import model_named, restorer_named
     from derain_ros.cli.progress import check_output
     from derain_ros.engine import load
+    from derain_ros.evaluate import changes
     from derain_ros.evaluate.sequence import drive, evaluate, from_folder, markdown
     from derain_ros.rain.style import KINDS
     check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_folder(kitti / "image_l", frames)])
     joined = [None] if temporal is None else [None, load(model_named(temporal, models, "temporal"))]
-    jobs = [(engine, s, kind, join) for engine in (restorer_named(name, models) for name in names)
-            for join in joined for s in sequences for kind in KINDS]
+    engines = [restorer_named(name, models) for name in names]
+    jobs = [(engine, s, kind, join) for engine in engines for join in joined for s in sequences for kind in KINDS]
     table = markdown([evaluate(*job) for job in track(jobs, "restoring sequences")])
+    cases = (case for s in sequences for kind in changes.DROPS for case in changes.cases(s, kind, photographs))
+    number = len(sequences) * len(changes.DROPS) * len(changes.CASES)
+    table += "\n## Drops that change\n\n" + changes.markdown(
+        [changes.evaluate(engine, case, joined[-1]) for case in track(cases, "changing drops", total=number)
+         for engine in engines])
     if output is not None:
         output.write_text(table, encoding="utf-8")
     typer.echo(table)

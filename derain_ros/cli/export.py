@@ -15,11 +15,11 @@ def command(
                                                  "out.")] = None,
     serves: Annotated[Optional[list[str]], typer.Option(help="Anomaly that the model is made for; repeatable; a "
                                                         "general one by default.")] = None,
-    plan: Annotated[str, typer.Option(help="quality, balanced or fast; by default what the name says.")] = "",
+    plan: Annotated[str, typer.Option(help="quality, balanced or light; by default what the name says.")] = "",
 ) -> None:
     """Export a checkpoint to ONNX, check it against PyTorch, measure it, enter it into the manifest, write its card.
 
-    Restorers are called restore_mono or restore_rgb; those that are made for quality or speed end in _quality, _fast.
+    Restorers are called restore_mono or restore_rgb; those of other rungs end in _quality or _light.
 
     Examples:
 
@@ -29,7 +29,7 @@ def command(
 
       derain export runs/quality/last.pt restore_rgb_quality --data data
 
-      derain export runs/rain/last.pt restore_rgb_rain --plan fast --serves streak --serves night_rain --data data
+      derain export runs/rain/last.pt restore_rgb_rain --serves streak --serves night_rain --data data
 
       derain export runs/temporal/last.pt temporal --data data
 

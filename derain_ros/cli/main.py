@@ -19,6 +19,7 @@ from derain_ros.cli import (
     evaluate,
     export,
     frames,
+    images,
     models,
     node,
     quantize,
@@ -30,13 +31,13 @@ from derain_ros.cli import (
 from derain_ros.config import ConfigError
 
 EXTRA_OF_MODULE = {
-    "onnxruntime": "cpu",
+    "onnxruntime": "cpu", "openvino": "cpu",
     "rclpy": "ros", "builtin_interfaces": "ros", "rcl_interfaces": "ros", "sensor_msgs": "ros", "std_msgs": "ros",
     "std_srvs": "ros", "diagnostic_msgs": "ros", "lifecycle_msgs": "ros",
     "rosbags": "replay", "matplotlib": "replay", "lz4": "replay", "backports": "replay",
     "torch": "train", "onnx": "train", "onnxscript": "train", "skimage": "train", "lightning_fabric": "train",
     "tensorboard": "train",
-    "openvino": "openvino", "tensorrt": "gpu", "cuda": "gpu", "pynvml": "gpu",
+    "tensorrt": "gpu", "cuda": "gpu", "pynvml": "gpu",
 }
 
 
@@ -126,6 +127,7 @@ def derain(
 app.command("node", context_settings=node.CONTEXT)(node.command)
 app.command("demo")(demo.command)
 app.command("replay")(replay.command)
+app.command("images")(images.command)
 app.command("frames")(frames.command)
 app.command("models")(models.command)
 app.command("doctor")(doctor.command)

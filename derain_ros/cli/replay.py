@@ -1,5 +1,6 @@
 """`derain replay`: a recorded bag through the pipeline or through the node."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -32,6 +33,8 @@ def command(
     config: Annotated[Optional[Path], typer.Option(help="Parameters of the node, as in config/derain.yaml; cameras and "
                                                    "thermal are the bag's, and offline there is no "
                                                    "budget.")] = None,
+    plan: Annotated[str, typer.Option(help="quality, balanced or light; auto is the best there is, or with --live the "
+                                      "best that keeps up.")] = "",
     all_frames: Annotated[bool, typer.Option("--all-frames", help="Restore every frame, also clean ones.")] = False,
 ) -> None:
     """Restore the images of a recorded bag.
@@ -40,8 +43,8 @@ def command(
     anomaly_mask, /derain/status and /derain/anomaly. Cameras are found by type: the topics that differ in left and
     right, else the first two by name, which become left and right. A damaged bag is read as far as it goes.
 
-    Offline (the default) every frame that is found affected is restored, however long that takes. With --live the node
-    has to keep up as it would on the robot: frames may be passed on or dropped. That runs in a DDS domain of its own,
+    Offline (the default) every frame that is found affected is restored by the best plan. With --live the node has to
+    keep up as it would on the robot: frames may be passed on or dropped. That runs in a DDS domain of its own,
     so that no node of a robot takes the bag's images for its cameras'.
 
     Examples:
@@ -78,7 +81,7 @@ def command(
         if cameras.unused:
             console.print(f"other images, kept as they are: {', '.join(cameras.unused)}")
         known |= {"cameras": list(cameras.images), "thermal": bool(cameras.thermal)}
-        known |= {"gating": False} if all_frames else {}
+        known |= ({"gating": False} if all_frames else {}) | ({"plan": plan} if plan else {})
         if live:
             from derain_ros.replay.child import join_own_domain
             from derain_ros.replay.player import play
@@ -90,7 +93,8 @@ def command(
             from derain_ros.replay.offline import replay
             from derain_ros.runtime.pipeline import Pipeline
 
-            pipeline = Pipeline(Config.from_mapping({**known, "budget_ms": 10000.0}), Manifest.load(folder))
+            fast = "openvino" if find_spec("openvino") else "onnxruntime"
+            pipeline = Pipeline(Config.from_mapping({"engine": fast, **known}), Manifest.load(folder))
             pipeline.load()
             account = replay(reader, output, cameras, pipeline, step("Restoring"),
                              lambda text: console.print(text, markup=False, highlight=False))

@@ -108,7 +108,7 @@ def restore(
 def _name(recipe: Any) -> str:
     """What an export calls a restorer of this recipe, and what it must be told."""
     if recipe.anomaly == "rain":
-        return "restore_rgb_rain --plan fast --serves streak --serves night_rain"
+        return "restore_rgb_rain --serves streak --serves night_rain"
     small = recipe.network == "fast" and recipe.width < type(recipe).width
     return "restore_rgb" + ("_quality" if recipe.network == "printed" else "_fast" if small else "")
 

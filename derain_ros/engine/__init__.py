@@ -1,14 +1,7 @@
 """Engines: one loaded model, ready to run on one device.
 
-`load` gives one engine by name. What serves a robot stands on it:
-
-- `auto.choose(models, shape, engine, threads, tell)` measures the engines installed here on the real shape, with each
-  of `models` (the same restorer in several precisions, the best first), and gives the fastest as a `Choice`: its
-  `engine`, `why` it was chosen and the `failures` of those that could not be used. What it found is remembered in the
-  cache folder: the next start only loads.
-- `background.Preparation(models, shape, engine, threads)` does that in a thread of its own. `engine` is what frames may
-  be run on just now: a slower engine while others are built, None while engines are measured (pass frames on), the
-  chosen one in the end. `state` says in words how far it is, for diagnostics.
+`load` gives one engine by name. `auto.choose` measures the engines installed here on the real shape, with each
+precision of a model, and gives the fastest; what it found is remembered in the cache folder: the next start only loads.
 
 A shape is (N, H, W): images in a batch, their height and width as they arrive; engines pad to the model's stride.
 """

@@ -25,6 +25,7 @@ REPEATS = 15
 """Runs of each candidate, taking turns, so that what else the machine does hits all alike."""
 ENOUGH_S = 6.0
 """Measuring ends after this many seconds, once each candidate has run three times."""
+LONGEST_REST_S = 0.2
 HOPELESS = 2.0
 """A candidate is left out after three runs that took this many times as long as another one's."""
 DAY_S = 24 * 3600.0
@@ -69,13 +70,13 @@ def label(engine: Engine) -> str:
 
 
 def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads: int = 0, tell: Tell | None = None,
-           before_measuring: Tell | None = None) -> Choice:
+           rests: bool = False) -> Choice:
     """The fastest engine for batches of `shape` (N, H, W), ready to run; EngineError where none can be used.
 
     `models` are the same network in several precisions, the best in quality first; `engine` restricts the choice to one
     of ENGINES. On a processor a batch is tried in one stream and in one stream an image. What was chosen is remembered
-    for these models, this machine, its libraries and these arguments. `before_measuring` is called when engines are
-    built and only measuring is left, which other work would disturb.
+    for these models, this machine, its libraries and these arguments. Where it `rests`, other work goes first: after
+    every step of measuring it sleeps for as long as that took.
     """
     tell = tell or (lambda text: None)
     if engine not in ENGINES:
@@ -87,8 +88,8 @@ def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads:
         return known
     candidates, failures, passing = _candidates(models, shape, names, threads, tell)
     if len(candidates) > 1:
-        (before_measuring or tell)(f"measuring {len(candidates)} engines")
-        measure(candidates, picture(models[0], shape))
+        tell(f"measuring {len(candidates)} engines")
+        measure(candidates, picture(models[0], shape), rests)
         failed = [candidate.fault for candidate in candidates if candidate.fault]
         failures, passing = [*failures, *failed], passing or bool(failed)
         candidates = [candidate for candidate in candidates if not candidate.fault]
@@ -111,8 +112,11 @@ def forget(models: Sequence[Model], shape: Shape, engine: str, threads: int) -> 
         (folder() / f"choice-{_fingerprint(models, shape, engine, threads)}.json").unlink(missing_ok=True)
 
 
-def measure(candidates: Sequence[Candidate], image: np.ndarray) -> None:
-    """Time the candidates on `image` in turns; the slow ones are given up early, and so are those that fail."""
+def measure(candidates: Sequence[Candidate], image: np.ndarray, rests: bool = False) -> None:
+    """Time the candidates on `image` in turns; the slow ones are given up early, and so are those that fail.
+
+    Where it `rests` it sleeps after each run for as long as that took.
+    """
     started = time.monotonic()
     for turn in range(REPEATS):
         if turn >= 3 and time.monotonic() - started > ENOUGH_S:
@@ -127,7 +131,10 @@ def measure(candidates: Sequence[Candidate], image: np.ndarray) -> None:
             except Exception as error:  # libraries of devices fail in ways nobody lists
                 candidate.fault = f"{candidate.engine.name}: {_in_words(error)}"
                 continue
-            candidate.ms.append((time.perf_counter() - begun) * 1e3)
+            spent_s = time.perf_counter() - begun
+            candidate.ms.append(spent_s * 1e3)
+            if rests:
+                time.sleep(min(spent_s, LONGEST_REST_S))
 
 
 def pick(candidates: Sequence[Candidate], models: Sequence[Model]) -> Candidate:

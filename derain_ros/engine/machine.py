@@ -11,8 +11,8 @@ INSTALL = {
     "onnxruntime": "pip install 'derain_ros[cpu]'",
     "onnxruntime-cuda": "pip install 'derain_ros[gpu]'",
     "onnxruntime-tensorrt": "pip install 'derain_ros[gpu]'",
-    "openvino": "pip install 'derain_ros[openvino]'",
-    "openvino-gpu": "pip install 'derain_ros[openvino]', and Intel's compute runtime for the GPU",
+    "openvino": "pip install 'derain_ros[cpu]'",
+    "openvino-gpu": "pip install 'derain_ros[cpu]', and Intel's compute runtime for the GPU",
     "tensorrt": "pip install 'derain_ros[gpu]'; a Jetson has TensorRT in JetPack",
 }
 """How to get each engine."""

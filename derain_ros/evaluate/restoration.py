@@ -12,6 +12,9 @@ import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from derain_ros.engine import Engine
+from derain_ros.evaluate.artefacts import THRESHOLD, corners, grid
+from derain_ros.runtime.stages import RECONSTRUCTED
+from derain_ros.runtime.stages.restore import restore as run_restorer
 
 WINDOW = 11
 """Side in pixels of the window of SSIM."""
@@ -43,7 +46,9 @@ class Score:
     Once over the three channels of RGB, once over luminance (`_luma`); of grey images both are the same. `mask_shared`
     and `mask_joined` are the pixels of intersection and union of the found and the true mask, 0 where none is known.
     `covered` is the share of the image under the true mask, and `psnr_hidden` what the PSNR would be if all outside of
-    it were perfect; nan where none is known.
+    it were perfect; nan where none is known. The last four are of `evaluate.artefacts` within the found mask, over
+    luminance: energy at the frequencies of the network's grid, what the restored image has more than the clean one and
+    what that has, and corners, of the restored and of the clean image; 0 where no true mask is known.
     """
 
     name: str
@@ -59,6 +64,10 @@ class Score:
     mask_joined: int = 0
     covered: float = float("nan")
     psnr_hidden: float = float("nan")
+    grid_added: float = 0.0
+    grid_clean: float = 0.0
+    corners: int = 0
+    corners_clean: int = 0
 
 
 def read_pairs(wet: Path, clean: Path, channels: int, prefixes: tuple[str, ...] = ("",)) -> Iterator[Pair]:
@@ -96,12 +105,11 @@ def restore(engine: Engine, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     A grey image (H, W) goes through a colour model as three equal channels, and their luminance comes back.
     """
-    shape = image.shape
     as_colour = image.ndim == 2 and engine.model.channels == 3
-    outputs = engine.run(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)[None] if as_colour
-                         else image.reshape(1, *shape[:2], -1))
-    restored = outputs["restored"][0]
-    return (luminance(restored) if as_colour else restored.reshape(shape)), outputs["mask"][0]
+    given = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if as_colour else image.reshape(*image.shape[:2], -1)
+    restored, masks = run_restorer(engine, given[None])
+    mask = (masks[0] > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
+    return (luminance(restored[0]) if as_colour else restored[0].reshape(image.shape)), mask
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
@@ -126,17 +134,16 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> float:
 def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
     """The figures of one restored image, of the pair's shape, with the mask (H, W) uint8 that was found."""
     both = similarity(pair.wet, pair.clean) + similarity(restored, pair.clean)
-    luma = both
-    if pair.clean.ndim == 3:
-        wet, clean, out = (luminance(image) for image in (pair.wet, pair.clean, restored))
-        luma = similarity(wet, clean) + similarity(out, clean)
+    wet, clean, out = (luminance(image) for image in (pair.wet, pair.clean, restored))
+    luma = both if pair.clean.ndim == 2 else similarity(wet, clean) + similarity(out, clean)
     if pair.mask is None:
         return Score(pair.name, *both, *luma)
     ours, true = found > 0, pair.mask > 0
     elsewhere_perfect = pair.clean.copy()
     elsewhere_perfect[true] = restored[true]
     return Score(pair.name, *both, *luma, int(np.count_nonzero(ours & true)), int(np.count_nonzero(ours | true)),
-                 float(np.mean(true)), _psnr(elsewhere_perfect, pair.clean))
+                 float(np.mean(true)), _psnr(elsewhere_perfect, pair.clean), *grid(out, clean, ours),
+                 *corners(out, clean, ours))
 
 
 def evaluate(engine: Engine, pairs: Iterable[Pair]) -> list[Score]:
@@ -179,7 +186,7 @@ class Column:
 def columns(scores: Sequence[Score], protocol: str) -> list[Column]:
     """The figures of `scores` in the protocol "rgb" or "luma"; gains are missing of images that were clean already.
 
-    `mask_iou` is intersection over union of all images' masks together: the mean of theirs, weighted by the union.
+    Those of MASKED are of all images together: the mean of theirs, weighted by what they are a share of.
     """
     end = "_luma" if protocol == "luma" else ""
     table = {key: np.array([getattr(s, key + end) for s in scores])
@@ -194,6 +201,12 @@ def columns(scores: Sequence[Score], protocol: str) -> list[Column]:
     shared, joined = (np.array([getattr(s, key) for s in scores], float) for key in ("mask_shared", "mask_joined"))
     if joined.any():
         found.append(Column("mask_iou", 3, shared / np.maximum(joined, 1), joined))
+    added, energy, ours, true = (np.array([getattr(s, key) for s in scores], float) for key in (
+        "grid_added", "grid_clean", "corners", "corners_clean"))
+    if energy.any():
+        found.append(Column("grid", 2, 1 + added / np.maximum(energy, 1e-9), energy))
+    if true.any():
+        found.append(Column("corners", 2, ours / np.maximum(true, 1), np.maximum(true, 1)))
     return found
 
 
@@ -211,8 +224,8 @@ def summary(scores: Sequence[Score]) -> dict[str, float]:
     for protocol, end in (("rgb", ""), ("luma", "_luma"))[:1 if is_grey(scores) else 2]:
         for column in columns(scores, protocol):
             mean, low, high = column.mean_and_interval()
-            if column.name == "mask_iou":
-                figures.setdefault("mask_iou", mean)
+            if column.name in MASKED:
+                figures.setdefault(column.name, mean)
                 continue
             figures[column.name + end] = mean
             if column.name.endswith("_gain"):
@@ -221,14 +234,22 @@ def summary(scores: Sequence[Score]) -> dict[str, float]:
 
 
 HEADER = {"input_psnr": "input PSNR, dB", "input_ssim": "input SSIM", "psnr": "PSNR, dB", "ssim": "SSIM",
-          "psnr_gain": "gain, dB", "ssim_gain": "gain in SSIM", "mask_iou": "IoU of the mask"}
+          "psnr_gain": "gain, dB", "ssim_gain": "gain in SSIM", "mask_iou": "IoU of the mask",
+          "grid": "grid", "corners": "corners"}
+MASKED = {"mask_iou": "Mask: intersection over union with the true one.",
+          "grid": "Grid: energy at the frequencies of the network's grid (periods of 16, 8 and 4 pixels) within the "
+                  "found mask, restored / clean; dots and checkerboards show as more than 1.",
+          "corners": f"Corners: those that FAST, threshold {THRESHOLD}, finds there, restored / clean."}
+"""Figures of masks and of what was filled in there, the same in both protocols, and what they are."""
 PROTOCOLS = {"rgb": "RGB: squared error over all three channels, SSIM the mean of the channels'",
              "luma": "Luminance: 0.299 R + 0.587 G + 0.114 B, full range, in 8 bits; grey images are taken as they are"}
 
 
 def markdown(rows: Sequence[tuple[str, str, Sequence[Score]]]) -> str:
     """Two Markdown tables, one per protocol, of rows (images, model, scores): means with their bootstrap intervals."""
-    parts = []
+    known = {column.name for _, _, scores in rows for column in columns(scores, "rgb")}
+    notes = [what for name, what in MASKED.items() if name in known]
+    parts = [" ".join(notes)] if notes else []
     for protocol, what in PROTOCOLS.items():
         chosen = [row for row in rows if protocol == "luma" or not is_grey(row[2])]
         if not chosen:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
-from derain_ros.runtime.dispatch import Choice
+from derain_ros.runtime.input.encoding import from_network
 from derain_ros.runtime.judge.decision import Decision
+from derain_ros.runtime.stages import RECONSTRUCTED, Images
+from derain_ros.runtime.stages.fill import smooth
 
 
 class Run:
@@ -23,8 +26,13 @@ class Run:
         self.stage_ms: dict[str, float] = {}
         self.left_ms = float("nan")
         self._decision, self._clock = decision, clock
-        self._started_ns = clock()
-        self.received_ns = frames.received_ns or self._started_ns
+        self.started_ns = clock()
+        self.received_ns = frames.received_ns or self.started_ns
+
+    @property
+    def age_ms(self) -> float:
+        """How long ago the frame set arrived."""
+        return (self._clock() - self.received_ns) / 1e6
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -41,7 +49,7 @@ class Run:
         started = self._clock()
         yield
         spent = self._clock() - started
-        self._started_ns += spent
+        self.started_ns += spent
         self.received_ns += spent
 
     def passed(self, action: Action, detail: str = "") -> Result:
@@ -56,15 +64,22 @@ class Run:
             cameras[name] = CameraResult(frame, action, mask, anomaly, self._decision.alarm(name))
         return self._result(cameras, "passthrough", detail)
 
-    def restored(self, restored: list[tuple[Frame, np.ndarray]], choice: Choice, detail: str = "") -> Result:
-        """Every camera's restored frame with the restorer's mask, which is finer than the detector's cells."""
+    def restored(self, images: Images, plan: str, fill: str, detail: str = "") -> Result:
+        """Every camera's restored frame, under the mask shown as `fill` says, with the restorers' mask, which is finer
+        than the detector's cells: coverage is that of what is published."""
+        assert images.restored is not None and images.masks is not None
         cameras = {}
-        for name, (frame, mask) in zip(self.frames, restored, strict=True):
-            cameras[name] = CameraResult(frame, Action.RESTORED, mask, self.anomalies[name], self._decision.alarm(name))
-        return self._result(cameras, choice.name, detail, choice.models)
+        for name, frame, image, probability in zip(self.frames, images.frames, images.restored, images.masks,
+                                                   strict=True):
+            mask = (probability > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
+            image = smooth(image, mask) if fill == "smooth" else image
+            anomaly = replace(self.anomalies[name], coverage=float(np.count_nonzero(mask) / mask.size))
+            cameras[name] = CameraResult(from_network(image, frame), Action.RESTORED, mask, anomaly,
+                                         self._decision.alarm(name))
+        return self._result(cameras, plan, detail, ", ".join(images.models))
 
     def _result(self, cameras: dict[str, CameraResult], plan: str, detail: str, models: str = "") -> Result:
-        self.stage_ms["total"] = (self._clock() - self._started_ns) / 1e6
+        self.stage_ms["total"] = (self._clock() - self.started_ns) / 1e6
         return Result(cameras, plan, self._decision.affected, self.stage_ms, detail, models, self.left_ms)
 
 

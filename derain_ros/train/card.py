@@ -98,11 +98,13 @@ def empty_block(key: str) -> str:
 def interface(net: FastRestorer | PrintedRestorer) -> str:
     """What goes in and out, and how large the network is."""
     with torch.device("meta"):
-        image = torch.empty(1, net.channels, 544, 736)
+        scale = net.scale if isinstance(net, FastRestorer) else 1
+        image = torch.empty(1, net.channels, *(-(-side // (scale * STRIDE)) * STRIDE for side in (540, 720)))
     cost = macs(_on_meta(net).eval(), image)
     if isinstance(net, FastRestorer):
         what = ("`derain_ros/nets/fast.py`: generator and enhancer with edges on the quarter grid, "
-                f"{net.blocks} residual blocks of {net.width} filters at an eighth")
+                f"{net.blocks} residual blocks of {net.width} filters at an eighth"
+                + (f" of the image reduced by {net.scale}" if net.scale > 1 else ""))
     else:
         parts = "G" + "+E" * (net.enhancer is not None) + "+A" * net.generator.aggregation
         what = f"`derain_ros/nets/printed.py`: {parts} of paper 1, its normalisation folded into the convolutions"
@@ -110,7 +112,7 @@ def interface(net: FastRestorer | PrintedRestorer) -> str:
     return f"""| | |
 | --- | --- |
 | input | `image` uint8 [N, H, W, {net.channels}], {kind}; height and width multiples of {STRIDE} |
-| output | `restored` uint8 of the same form; `mask` uint8 [N, H, W], 255 where a pixel was reconstructed |
+| output | `restored` uint8 of the same form; `mask` uint8 [N, H, W], how probably a pixel was made up, in 255th |
 | size | {parameters(net) / 1e6:.2f} M parameters; {cost / 1e9:.1f} GMAC an image of 720x540 |
 | network | {what} |"""
 

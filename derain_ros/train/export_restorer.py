@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
-from derain_ros.nets.fast import RECONSTRUCTED, STRIDE, FastRestorer
+from derain_ros.nets.fast import STRIDE, FastRestorer
 from derain_ros.nets.printed import PrintedRestorer
 from derain_ros.train import checkpoint as checkpoints
 from derain_ros.train.data import DataError
 from derain_ros.train.export import ExportError, export_onnx
+from derain_ros.train.exported import SCALE
 
 Restorer = FastRestorer | PrintedRestorer
 
@@ -21,7 +23,8 @@ Restorer = FastRestorer | PrintedRestorer
 class RestorerGraph(nn.Module):
     """A restorer as the robot runs it: `image` (N, H, W, C) uint8 to `restored` of that form, `mask` (N, H, W).
 
-    Of the printed network each normalisation is folded into its convolution.
+    A network that works on reduced images gets such; the robot reduces, and brings back what was changed. Of the
+    printed network each normalisation is folded into its convolution.
     """
 
     def __init__(self, net: Restorer) -> None:
@@ -29,10 +32,11 @@ class RestorerGraph(nn.Module):
         self.net = net.folded() if isinstance(net, PrintedRestorer) else net
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale to 0..1, restore, clamp and round; the mask is 255 from a logit of RECONSTRUCTED on."""
-        out = self.net(image.permute(0, 3, 1, 2).float() * (1 / 255))
+        """Scale to 0..1, restore, clamp and round; the mask holds probabilities in 255th."""
+        scaled = image.permute(0, 3, 1, 2).float() * (1 / 255)
+        out = self.net.restore(scaled) if isinstance(self.net, FastRestorer) else self.net(scaled)
         restored = (out.restored.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
-        return restored, (out.mask[:, 0] > RECONSTRUCTED).to(torch.uint8) * 255
+        return restored, (out.mask[:, 0].sigmoid() * 255 + 0.5).to(torch.uint8)
 
 
 def load_restorer(checkpoint: Path) -> tuple[Restorer, dict[str, Any]]:
@@ -55,7 +59,7 @@ def to_grey(net: Restorer) -> Restorer:
 
 
 def _fast_to_grey(net: FastRestorer) -> FastRestorer:
-    grey = FastRestorer(1, net.width, net.blocks)
+    grey = FastRestorer(1, net.width, net.blocks, net.scale)
     edge = net.width // 2
     state = dict(net.state_dict())
 
@@ -107,3 +111,7 @@ def export_restorer(net: Restorer, path: Path) -> None:
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, 3 * STRIDE, 4 * STRIDE, net.channels), dtype=np.uint8))
     export_onnx(RestorerGraph(net), example, ["restored", "mask"], {0: "batch", 1: "height", 2: "width"}, path)
+    if isinstance(net, FastRestorer):
+        model = onnx.load(path)
+        onnx.helper.set_model_props(model, {SCALE: str(net.scale)})
+        onnx.save(model, path)

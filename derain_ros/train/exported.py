@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from derain_ros.manifest import Manifest, ManifestError
 from derain_ros.train.data import DataError
 
+SCALE = "scale"
+"""Under this name an exported restorer says by how much images are reduced for it."""
 PREFIX = "net."
 """Before the names of weights in an exported graph."""
 
@@ -37,8 +39,11 @@ def read_exported(path: Path) -> dict[str, Any]:
     """What a checkpoint would hold of an exported restorer: the weights, `net`, and what its `recipe` says of the
     network; `exported` names the file. DataError where it is no restorer for colour in floating point.
     """
-    weights = _weights(path)
+    graph = _model(path)
+    weights = _weights(graph, path)
     recipe = _network(weights)
+    if recipe is not None and recipe["network"] == "fast":
+        recipe["scale"] = int({prop.key: prop.value for prop in graph.metadata_props}.get(SCALE, "1"))
     if recipe is None:
         raise DataError(f"{path}: not a restorer that `derain export` has written")
     if recipe.pop("channels") != 3:
@@ -57,7 +62,7 @@ def load_detector(net: nn.Module, path: Path) -> None:
 
     Export has folded each normalisation into the convolution before it: those of `net` change nothing but the bias.
     """
-    weights = _weights(path)
+    weights = _weights(_model(path), path)
     state: dict[str, Tensor] = {}
     for name, module in net.named_modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -74,7 +79,7 @@ def load_detector(net: nn.Module, path: Path) -> None:
 def load_temporal(net: nn.Module, path: Path) -> None:
     """Give a temporal filter the weights of an exported one, `path`; DataError where it is none in floating point."""
     try:
-        net.load_state_dict(_weights(path))
+        net.load_state_dict(_weights(_model(path), path))
     except RuntimeError as error:
         raise DataError(f"{path}: not a temporal filter of these sizes that `derain export` has written") from error
 
@@ -105,14 +110,20 @@ def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
     net.train()
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
-    """The weights and biases of the layers of an exported model, as training names them."""
+def _model(path: Path) -> Any:
+    """The ONNX model in a file; DataError where it is none."""
     import onnx
     try:
-        graph = onnx.load_model_from_string(path.read_bytes()).graph
+        return onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
         what = str(error).split("\n", 1)[0]
         raise DataError(f"{path}: not an ONNX model: {what}") from error
+
+
+def _weights(model: Any, path: Path) -> dict[str, Tensor]:
+    """The weights and biases of the layers of an exported model, as training names them."""
+    import onnx
+    graph = model.graph
     if any(node.op_type == "QuantizeLinear" for node in graph.node):
         raise DataError(f"{path}: its weights have eight bits; take the model in floating point that it was made of")
     tensors = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}

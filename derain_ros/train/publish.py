@@ -13,7 +13,7 @@ from rich.progress import track
 from derain_ros.engine import load
 from derain_ros.evaluate.held_out import KINDS, held_out
 from derain_ros.evaluate.restoration import EvaluationError, Score, evaluate, markdown, summary
-from derain_ros.manifest import MANIFEST_NAME, Manifest, Model
+from derain_ros.manifest import MANIFEST_NAME, PLANS, Manifest, Model
 from derain_ros.nets.fast import STRIDE, FastRestorer
 from derain_ros.train.card import write_block, write_card
 from derain_ros.train.data import DataError, anomaly_of
@@ -39,7 +39,7 @@ def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, d
     """Export a restorer as `directory`/`name`.onnx, enter it and write its card; returns figures, none without `data`.
 
     `grey` folds the colour network into one that takes grey images. `serves` names the anomalies it is made for, none
-    a general one. Its plan is `plan`, or else the one that the name says: `_quality` or `_fast` in it, else balanced.
+    a general one. Its rung is `plan`, or else the one that the name says: `_quality` or `_light` in it, else balanced.
     """
     net, state = load_restorer(checkpoint)
     if grey:
@@ -48,10 +48,13 @@ def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, d
     export_restorer(net, path)
     what = (f"Fast generator and enhancer, {net.width} filters, {net.blocks} residual blocks"
             if isinstance(net, FastRestorer) else "Generator, enhancer and aggregation as printed")
+    scale = net.scale if isinstance(net, FastRestorer) else 1
+    what += f" at 1/{scale} of the size" if scale > 1 else ""
     entry: dict[str, Any] = {
-        "name": name, "task": "restore", "file": path.name, "channels": net.channels, "stride": STRIDE,
+        "name": name, "task": "restore", "network": network_of(name), "file": path.name,
+        "channels": net.channels, "stride": STRIDE,
         "description": f"{what}, {'grey' if net.channels == 1 else 'RGB'}", "plan": plan or plan_of(name),
-        "precision": "float32", "figures": {}, "card": f"{name}.md"}
+        "scale": scale, "precision": "float32", "figures": {}, "card": f"{name}.md"}
     if serves:
         entry["serves"] = list(serves)
     enter(directory, entry)
@@ -60,9 +63,15 @@ def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, d
 
 
 def plan_of(name: str) -> str:
-    """The plan that a restorer's name says: the part `quality` or `fast`, else `balanced`."""
+    """The rung that a restorer's name says: the part `quality` or `light`, else `balanced`."""
     parts = name.split("_")
-    return next((plan for plan in ("quality", "fast") if plan in parts), "balanced")
+    return next((plan for plan in PLANS if plan in parts), "balanced")
+
+
+def network_of(name: str) -> str:
+    """The network that a restorer's name says, for grey and for colour: what follows `restore_mono` or `restore_rgb`,
+    else its rung."""
+    return "_".join(name.split("_")[2:]) or plan_of(name)
 
 
 def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:

@@ -15,6 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from derain_ros.evaluate.restoration import luminance
 from derain_ros.manifest import Manifest, Model
+from derain_ros.runtime.stages.scale import reduce
 from derain_ros.train.data import anomaly_of, read_rgb
 from derain_ros.train.datasets import TrainingFolders
 from derain_ros.train.equalise import equalise
@@ -118,16 +119,18 @@ def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float
         entry = {key: value for key, value in _entry(model, path).items() if key != "plan"}
         enter(directory, entry)
         return publish_temporal_figures(path.stem, directory, entry, data)
-    quantize_onnx(model.file, path, calibration_images(data, model.channels, anomaly_of(model.serves)))
+    images = calibration_images(data, model.channels, anomaly_of(model.serves))
+    quantize_onnx(model.file, path, [reduce(image[None], model.scale)[0] for image in images])
     entry = _entry(model, path)
     enter(directory, entry)
     return publish_figures(entry["name"], directory, entry, data)
 
 
 def _entry(model: Model, path: Path) -> dict[str, Any]:
-    entry = {"name": path.stem, "task": model.task, "file": path.name, "channels": model.channels,
-             "stride": model.stride, "description": f"{model.description}, 8 bit", "plan": model.plan,
-             "precision": "int8", "figures": {}, "card": model.card}
+    entry = {"name": path.stem, "task": model.task, "network": model.network, "file": path.name,
+             "channels": model.channels, "stride": model.stride, "description": f"{model.description}, 8 bit",
+             "plan": model.plan, "precision": "int8", "figures": {}, "card": model.card}
+    entry |= {"scale": model.scale} if model.task == "restore" else {}
     return entry | ({"serves": list(model.serves)} if model.serves else {})
 
 

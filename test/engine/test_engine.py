@@ -11,7 +11,7 @@ from derain_ros.manifest import Manifest
 
 def test_an_engine_that_is_missing_says_how_to_get_it(manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(EngineError, match=r"pip install 'derain_ros\[openvino\]'"):
+    with pytest.raises(EngineError, match=r"pip install 'derain_ros\[cpu\]'"):
         load(manifest.get("restore_mono"), "openvino")
     engine = load(manifest.get("restore_mono"))
     assert engine.name == "onnxruntime"

@@ -83,5 +83,5 @@ def test_a_missing_device_or_library_is_told_with_its_remedy(manifest: Manifest,
         with pytest.raises(EngineError, match="finds no GPU here, only CPU"):
             load(manifest.get("detect"), "openvino-gpu")
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(EngineError, match=r"pip install 'derain_ros\[openvino\]'"):
+    with pytest.raises(EngineError, match=r"pip install 'derain_ros\[cpu\]'"):
         load(manifest.get("detect"), "openvino")

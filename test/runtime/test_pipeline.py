@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from derain_ros.runtime.dispatch import Choice
 from tiny_models import STRIDE, restorer, write_manifest, write_model, write_models
 
 from derain_ros import Action, Config, ConfigError, Frame, FrameSet, Pipeline, Result
@@ -20,7 +21,6 @@ from derain_ros.engine import EngineError
 from derain_ros.frame import Alarm
 from derain_ros.manifest import Manifest, ManifestError, Model
 from derain_ros.runtime import pipeline as pipeline_module
-from derain_ros.runtime.dispatch import Choice
 from derain_ros.runtime.loading import models as models_module
 from derain_ros.runtime.loading import networks as networks_module
 from derain_ros.runtime.loading.lane import Lane, Late

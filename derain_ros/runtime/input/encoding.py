@@ -36,7 +36,9 @@ def check(frame: Frame) -> None:
         raise FrameError(f"a frame's image is an array, not {image!r}; was the file read?")
     if image.dtype != dtype or image.ndim != 2 + len(tail) or image.shape[2:] != tail or image.size == 0:
         what = "(height, width" + (", 3)" if tail else ")")
-        raise FrameError(f"a {frame.encoding} image is {dtype} {what}, not {image.dtype} {image.shape}")
+        hint = ("; a colour image is bgr8, as OpenCV reads it, or rgb8"
+                if not tail and image.ndim == 3 and image.shape[2] == 3 else "")
+        raise FrameError(f"a {frame.encoding} image is {dtype} {what}, not {image.dtype} {image.shape}{hint}")
 
 
 def to_grey(frame: Frame) -> np.ndarray:

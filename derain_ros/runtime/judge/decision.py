@@ -39,19 +39,24 @@ class Flag:
 
 
 class Decision:
-    """The alarms of all cameras, and the kind of anomaly that both eyes are restored for."""
+    """The alarms of all cameras, and the kinds of anomaly that both eyes are restored for."""
 
     def __init__(self) -> None:
-        self.kind = "clean"
         self._affected: defaultdict[str, Flag] = defaultdict(Flag)
         self._severe: defaultdict[str, Flag] = defaultdict(Flag)
-        self._other = Flag()
-        self._candidate = self.kind
+        self._kinds: defaultdict[str, Flag] = defaultdict(Flag)
+        self._worst = "clean"
 
     @property
     def affected(self) -> bool:
         """Whether any camera is affected."""
         return any(flag.raised for flag in self._affected.values())
+
+    @property
+    def kinds(self) -> set[str]:
+        """The kinds of anomaly that are at work, settled over time; the strongest of this instant where none is
+        settled."""
+        return {kind for kind, flag in self._kinds.items() if flag.raised} or {self._worst}
 
     def alarm(self, camera: str) -> Alarm:
         """The alarm of a camera; clear for one that was never seen."""
@@ -61,21 +66,18 @@ class Decision:
 
     def update(self, anomalies: Mapping[str, Anomaly], stamp_ns: int, config: Config) -> None:
         """Take in what was found in the frames of one instant; thresholds and hold times are the config's."""
+        scores: defaultdict[str, float] = defaultdict(float)
         for camera, anomaly in anomalies.items():
             self._affected[camera].update(anomaly.score, stamp_ns, config.on_score, config.off_score,
                                           config.on_hold_s, config.off_hold_s)
             self._severe[camera].update(anomaly.severity, stamp_ns, config.severe, STAYS_SEVERE * config.severe,
                                         config.severe_hold_s, config.off_hold_s)
+            for kind, probability in {anomaly.kind: anomaly.score, **anomaly.probabilities}.items():
+                scores[kind] = max(scores[kind], probability if anomaly.affected else 0.0)
+        scores.pop("clean", None)
+        for kind in {*scores, *self._kinds}:
+            self._kinds[kind].update(scores[kind], stamp_ns, config.on_score, config.off_score, config.on_hold_s,
+                                     config.off_hold_s)
         worst = max(anomalies.values(), key=lambda anomaly: anomaly.score, default=None)
         if worst is not None and worst.affected:
-            self._settle_kind(worst.kind, stamp_ns, config)
-
-    def _settle_kind(self, kind: str, stamp_ns: int, config: Config) -> None:
-        """Change the kind once another has been the strongest for as long as an anomaly must be there to count."""
-        if not self.affected:
-            # Nothing has been restored for yet, or no more: there is nothing that could flap.
-            self.kind = kind
-        if kind != self._candidate or kind == self.kind:
-            self._candidate, self._other = kind, Flag()
-        if kind != self.kind and self._other.update(1.0, stamp_ns, 0.5, 0.5, config.on_hold_s, 0.0):
-            self.kind = kind
+            self._worst = worst.kind

@@ -44,10 +44,11 @@ class Work(Generic[T]):
         self.done = True
         self._ended.put(None)
 
-    def result(self, timeout_ms: float) -> T:
-        """What it gives, or raises; to be asked for once. Late where it has not ended after `timeout_ms`."""
+    def result(self, timeout_ms: float | None) -> T:
+        """What it gives, or raises; to be asked for once. Late where it has not ended after `timeout_ms`, if that is
+        given."""
         try:
-            self._ended.get(timeout=max(0.0, timeout_ms) / 1e3)
+            self._ended.get(timeout=None if timeout_ms is None else max(0.0, timeout_ms) / 1e3)
         except queue.Empty:
             if not self.done:  # else it ended at the last moment
                 raise Late("") from None

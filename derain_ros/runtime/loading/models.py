@@ -1,8 +1,9 @@
-"""Which models the settings ask for, and the detector among them, loaded."""
+"""Which networks the settings ask for."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from derain_ros.config import Config
 from derain_ros.engine import Engine, EngineError, load
@@ -15,41 +16,62 @@ DOES = {"temporal": "join frames"}
 """What models do, in words, where that is not the name of their task."""
 
 
+@dataclass(frozen=True, eq=False)
+class Network:
+    """One trained network for images of one number of channels: its models differ in precision, the finest first."""
+
+    name: str
+    models: tuple[Model, ...]
+
+    @property
+    def plan(self) -> str:
+        """Its rung on the ladder."""
+        return self.models[0].plan
+
+    @property
+    def serves(self) -> tuple[str, ...]:
+        """The kinds of anomaly that it is made for; none where it serves all."""
+        return self.models[0].serves
+
+    @property
+    def scale(self) -> int:
+        """By how much it wants images reduced."""
+        return self.models[0].scale
+
+    @property
+    def channels(self) -> int:
+        """Of the images that it takes."""
+        return self.models[0].channels
+
+
 def find_detector(config: Config, manifest: Manifest) -> Model:
     """The detector, verified; ManifestError or EngineError where it cannot be used."""
-    return _find(config.detector, "detect", manifest)
+    model = _of_task(config.detector, "detect", manifest)
+    manifest.verify(model)
+    return model
 
 
-def find_restorers(config: Config, manifest: Manifest) -> list[Model]:
-    """The restorers to choose from, verified; ManifestError or EngineError where they cannot be used."""
+def find_restorers(config: Config, manifest: Manifest) -> list[Network]:
+    """The restorers to choose from; each is verified as it is loaded. ManifestError or EngineError where the one that
+    is named cannot be used, or there is none at all."""
     if config.restorer != "auto":
-        return [_find(config.restorer, "restore", manifest)]
-    restorers = [model for model in manifest.models.values() if model.task == "restore"]
-    for channels, images in ((1, "grey"), (3, "colour")):
-        if not any(model.channels == channels and not model.serves for model in restorers):
-            raise ManifestError(f"{manifest.directory}: there is no restorer for {images} images that serves every "
-                                "anomaly; name the one to use, or restore its entry")
-    return [_find(model.name, "restore", manifest) for model in restorers]
+        model = _of_task(config.restorer, "restore", manifest)
+        manifest.verify(model)
+        return [Network(model.network, (model,))]
+    found = _networks(manifest, "restore")
+    if all(network.serves for network in found):
+        raise ManifestError(f"{manifest.directory}: there is no restorer that serves every anomaly; name the one to "
+                            "use, or restore its entry")
+    return found
 
 
-def find_temporal(config: Config, manifest: Manifest) -> tuple[Model, ...]:
-    """The temporal filter in its precisions, the finest first, verified; none where none is wanted, or none is there.
-
-    Frames are restored without it where its file cannot be used, which is logged. ManifestError or EngineError where
-    there are others, but not the one that the settings name.
-    """
-    if not config.temporal or not any(model.task == "temporal" for model in manifest.models.values()):
-        return ()
-    name = config.temporal_model
-    names = [each for each in (name, f"{name}_int8") if each in manifest.models] or [name]
-    found = [_of_task(each, "temporal", manifest) for each in names]
-    try:
-        for model in found:
-            manifest.verify(model)
-    except ManifestError as error:
-        logger.error("each frame is restored by itself: %s", error)
-        return ()
-    return tuple(sorted(found, key=lambda model: PRECISIONS.index(model.precision)))
+def find_temporal(config: Config, manifest: Manifest) -> Network | None:
+    """The temporal filter that the settings name; None where none is wanted. ManifestError or EngineError where there
+    is no such model."""
+    if not config.temporal:
+        return None
+    model = _of_task(config.temporal_model, "temporal", manifest)
+    return next(network for network in _networks(manifest, "temporal") if model in network.models)
 
 
 def load_detector(model: Model, config: Config) -> Engine:
@@ -72,10 +94,13 @@ def load_detector(model: Model, config: Config) -> Engine:
         return load(model, "onnxruntime", config.threads)
 
 
-def _find(name: str, task: str, manifest: Manifest) -> Model:
-    model = _of_task(name, task, manifest)
-    manifest.verify(model)
-    return model
+def _networks(manifest: Manifest, task: str) -> list[Network]:
+    groups: dict[tuple[str, int], list[Model]] = {}
+    for model in manifest.models.values():
+        if model.task == task:
+            groups.setdefault((model.network, model.channels), []).append(model)
+    return [Network(name, tuple(sorted(group, key=lambda model: PRECISIONS.index(model.precision))))
+            for (name, _), group in groups.items()]
 
 
 def _of_task(name: str, task: str, manifest: Manifest) -> Model:

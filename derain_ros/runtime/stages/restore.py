@@ -2,67 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from derain_ros.engine import Engine, EngineError
-from derain_ros.frame import Frame
-from derain_ros.runtime.input.encoding import CHANNELS, check, from_network, to_network
+from derain_ros.manifest import Model
+from derain_ros.runtime.loading.loader import Loader, Wanted
+from derain_ros.runtime.loading.models import Network
+from derain_ros.runtime.stages import Batch, Images, NetworkStage
+from derain_ros.runtime.stages.scale import compose, fitting_scale, reduce, small_size
 
-Batch = tuple[int, int, int, int]
-"""Shape of what goes through a network at once: frames, height, width, channels."""
+
+class Restore(NetworkStage):
+    """One restorer: the network for grey images, and the one for colour."""
+
+    def __init__(self, networks: Mapping[int, Network], loader: Loader, serves: frozenset[str] | None = None) -> None:
+        network = next(iter(networks.values()))
+        self.rung = network.plan
+        self.serves = frozenset(network.serves) if serves is None else serves
+        """The kinds of anomaly that it is made for; empty for one that serves all."""
+        super().__init__(network.name if self.serves else self.rung, networks, loader)
+
+    def wanted(self, batch: Batch) -> Wanted:
+        """The network for a batch, and the shape of what it gets."""
+        network = self.networks[batch[3]]
+        return Wanted(network, (batch[0], *small_size(*batch[1:3], fitting_scale(network.scale, *batch[1:3]))))
+
+    def run(self, images: Images) -> None:
+        """Restore what was restored before, or else what was seen; masks are joined."""
+        before = images.restored or images.seen
+        restored, masks = list(before), list(images.masks or before)
+        names = []
+        for batch, indices in images.batches.items():
+            engine = self.engine_for(batch)
+            names.append(engine.model.name)
+            outputs = restore(engine, np.stack([before[index] for index in indices]))
+            for index, image, mask in zip(indices, *outputs, strict=True):
+                restored[index] = image
+                masks[index] = mask if images.masks is None else np.maximum(images.masks[index], mask)
+        images.restored, images.masks = restored, masks
+        images.models += dict.fromkeys(names)
 
 
-def batches(frames: Sequence[Frame]) -> dict[Batch, list[int]]:
-    """Indices of the frames that go through a network together, those of one size and colour, by the batch's shape.
+def restore(engine: Engine, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A batch (N, H, W, C) uint8 through a restorer: the restored images of that form, and masks (N, H, W) uint8.
 
-    FrameError for a frame that is malformed.
+    Masks are probabilities in 255th. A network that works at a fraction of the size gets the reduced images, and what
+    it changed is brought back. EngineError where it fails; `batch` is never altered.
     """
-    found: dict[tuple[int, int, int], list[int]] = {}
-    for index, frame in enumerate(frames):
-        check(frame)
-        found.setdefault((*frame.image.shape[:2], CHANNELS[frame.encoding]), []).append(index)
-    return {(len(indices), *shape): indices for shape, indices in found.items()}
+    model: Model = engine.model
+    scale = fitting_scale(model.scale, *batch.shape[1:3])
+    small = reduce(batch, scale)
+    outputs = engine.run(small)
+    restored, masks = outputs["restored"], outputs["mask"]
+    if restored.shape != small.shape or masks.shape != small.shape[:3]:
+        raise EngineError(f"{model.name}: gave images {restored.shape} and masks {masks.shape} for images "
+                          f"{small.shape}")
+    return (restored, masks) if scale == 1 else compose(batch, small, restored, masks)
 
 
-class Restored(NamedTuple):
-    """A batch: the `indices` of its frames, what the network got and gave: `frames`, `images` (N, H, W, C), `masks`
-    (N, H, W), all uint8."""
-
-    indices: Sequence[int]
-    frames: np.ndarray
-    images: np.ndarray
-    masks: np.ndarray
-
-
-Join = Callable[[Sequence[Restored]], Sequence[Iterable[tuple[np.ndarray, np.ndarray]]]]
-"""Makes the final images and masks of each of some restored batches."""
-
-
-def restore(frames: Sequence[Frame], engines: Mapping[Batch, Engine],
-            join: Join | None = None) -> list[tuple[Frame, np.ndarray]]:
-    """Each frame restored, with its mask: (H, W) uint8, 255 where pixels were reconstructed.
-
-    `engines` has the network for each of the frames' `batches`; `join`, where it is given, what comes after it.
-    EngineError where it fails; frames are never altered.
-    """
-    done = []
-    for shape, indices in batches(frames).items():
-        batch = np.empty(shape, np.uint8)
-        for slot, index in zip(batch, indices, strict=True):
-            slot[...] = to_network(frames[index])
-        engine = engines[shape]
-        outputs = engine.run(batch)
-        images, masks = outputs["restored"], outputs["mask"]
-        if images.shape != shape or masks.shape != shape[:3]:
-            raise EngineError(f"{engine.model.name}: gave images {images.shape} and masks {masks.shape} for images "
-                              f"{shape}")
-        done.append(Restored(indices, batch, images, masks))
-    joined = [zip(part.images, part.masks, strict=True) for part in done] if join is None else join(done)
-    restored: dict[int, tuple[Frame, np.ndarray]] = {}
-    for part, pairs in zip(done, joined, strict=True):
-        for (image, mask), index in zip(pairs, part.indices, strict=True):
-            restored[index] = from_network(image, frames[index]), mask
-    return [restored[index] for index in range(len(frames))]
+def restorers(networks: Sequence[Network], loader: Loader) -> list[Restore]:
+    """The stages that can be made of `networks`: those of one name for grey and for colour are one stage. A single
+    network serves whatever comes."""
+    alone = len(networks) == 1
+    groups: dict[str, dict[int, Network]] = {}
+    for network in networks:
+        groups.setdefault(network.name, {})[network.channels] = network
+    return [Restore(group, loader, frozenset() if alone else None) for group in groups.values()]

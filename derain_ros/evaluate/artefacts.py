@@ -1,0 +1,61 @@
+"""What a network leaves in the areas that it filled in: a pattern on its own grid, and corners that are not there."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+PERIOD = 16
+"""Pixels after which the grid of every network of ours repeats: those of 4 and 8 pixels are harmonics of it."""
+BETWEEN = (11, 21)
+"""Periods of which no multiple of the grid's frequencies is one: they show what repeats by chance."""
+WINDOW = 128
+"""Side in pixels of the window whose resolution tells the grid's frequencies from those beside them."""
+LIMIT = 4.0
+"""Grey levels to which fine detail is clipped: edges would drown dots, which show on smooth surfaces."""
+THRESHOLD = 20
+"""Of FAST, in grey levels."""
+
+
+def grid(restored: np.ndarray, clean: np.ndarray, filled: np.ndarray) -> tuple[float, float]:
+    """Energies at the frequencies of the network's grid within `filled` (H, W) bool: what `restored` has more than
+    `clean`, (H, W) uint8 both, and what `clean` has there; in squared grey levels, summed over the pixels.
+
+    1 + first / second is the ratio of their energies: 1 as the clean image, more where there are dots or a
+    checkerboard. Where the restored image is smoother than the clean one, its pattern counts all the same: the energy
+    of a pattern is that of the means of all pixels at one place of the grid, less that of chance.
+    """
+    fine = [_fine(image) for image in (restored, clean)]
+    own = [_pattern(detail, filled) for detail in fine]
+    return own[0] - own[1], float(np.square(fine[1][filled]).sum()) * (PERIOD / WINDOW) ** 2
+
+
+def corners(restored: np.ndarray, clean: np.ndarray, filled: np.ndarray) -> tuple[int, int]:
+    """How many corners FAST finds within `filled` (H, W) bool, in `restored` and in `clean`, (H, W) uint8 both."""
+    fast, where = cv2.FastFeatureDetector.create(THRESHOLD), filled.astype(np.uint8)
+    return len(fast.detect(restored, where)), len(fast.detect(clean, where))
+
+
+def _fine(image: np.ndarray) -> np.ndarray:
+    """The fine detail of an image, (H, W) float32."""
+    grey = image.astype(np.float32)
+    return np.clip(grey - cv2.GaussianBlur(grey, (0, 0), 2.0), -LIMIT, LIMIT)
+
+
+def _pattern(fine: np.ndarray, filled: np.ndarray) -> float:
+    """Energy of what repeats with the grid's period, beyond what repeats with those between; summed over pixels."""
+    row, column = np.nonzero(filled)
+    if not len(row):
+        return 0.0
+    values = fine[filled] - fine[filled].mean()
+
+    def spread(period: int) -> tuple[float, int]:
+        """Variance of a pixel as the means of the period's places tell it, and how many places there are."""
+        place = row % period * period + column % period
+        count, total = np.bincount(place), np.bincount(place, values)
+        places = int((count > 0).sum())
+        return float((total ** 2 / np.maximum(count, 1)).sum()) / max(places - 1, 1), places
+
+    chance = np.mean([spread(period)[0] for period in BETWEEN])
+    variance, places = spread(PERIOD)
+    return float((variance - chance) * places)

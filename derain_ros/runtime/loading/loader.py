@@ -1,0 +1,280 @@
+"""Engines of networks, loaded one at a time in a thread beside the stream."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from weakref import WeakSet
+
+import numpy as np
+
+from derain_ros.config import Config
+from derain_ros.engine import Engine, EngineError, Shape, load
+from derain_ros.engine.auto import Choice, choose, forget, label
+from derain_ros.engine.machine import physical_cores
+from derain_ros.manifest import ManifestError, Model
+from derain_ros.runtime.loading.models import Network
+
+FAILURES = 3
+"""How often a network may fail, or hang, until it is out."""
+MEMORY_PER_BYTE, MEMORY_PER_PIXEL = 8, 100
+"""What an engine is taken to hold for each byte of its file, and for each pixel that its network gets."""
+ENDS_S = 20.0
+"""How long the end of the program waits for what is being loaded."""
+
+logger = logging.getLogger(__name__)
+
+Verify = Callable[[Model], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A network for batches (images, height, width) of what it gets."""
+
+    network: Network
+    shape: Shape
+
+
+class Loader:
+    """Loads what is wanted, the most urgent first, and holds it within the setting `memory_mb`.
+
+    Every network is loaded by ONNX Runtime first, in its last precision, which takes a moment and serves images of any
+    size; then the fastest engine for the wanted shape is chosen, or built, one network at a time, while the former
+    serves. `verify` raises ManifestError for a damaged model: that is left out. In the `background` of a stream
+    measuring rests as long as it works: the stream goes first. Elsewhere nothing is measured: a network is run by ONNX
+    Runtime unless the settings name another engine. Thread-safe.
+    """
+
+    def __init__(self, verify: Verify, config: Config, background: bool) -> None:
+        self._verify, self._engine, self._threads = verify, config.engine, config.threads
+        self._streams = max(1, min(len(config.cameras), config.threads or len(physical_cores())))
+        self._memory_mb, self._background = config.memory_mb, background
+        self._chooses = background or config.engine not in ("auto", "onnxruntime")
+        self._changed = threading.Condition()
+        self._wanted: list[Wanted] = []
+        self._first: dict[Network, Engine | None] = {}  # By ONNX Runtime; None where it cannot be.
+        self._pace: dict[Network, float] = {}  # Milliseconds a pixel by that one.
+        self._models: dict[Network, tuple[Model, ...]] = {}  # Those that are whole.
+        self._chosen: dict[Wanted, Choice | None] = {}  # The longest unused first; None where there is none.
+        self._failures: Counter[Network] = Counter()
+        self._out: dict[Network, str] = {}  # Why it is not used.
+        self._doing = ""
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def want(self, wanted: Sequence[Wanted]) -> None:
+        """Load these, in this order, and nothing else; what is loaded stays while there is room."""
+        with self._changed:
+            if self._wanted == list(wanted):
+                return
+            self._wanted = list(wanted)
+            for each in wanted:
+                if each in self._chosen:
+                    self._chosen[each] = self._chosen.pop(each)
+            self._begin()
+
+    def engine(self, wanted: Wanted) -> Engine | None:
+        """What the network can be run on just now for such a batch; None where it is not loaded, or out."""
+        choice = self._chosen.get(wanted)
+        return choice.engine if choice is not None else self._first.get(wanted.network)
+
+    def measured_ms(self, wanted: Wanted) -> float:
+        """What a run took as the engine was loaded; 0 where that is not known."""
+        choice = self._chosen.get(wanted)
+        if choice is None:
+            return self._pace.get(wanted.network, 0.0) * math.prod(wanted.shape)
+        return next((ms for text, ms in choice.times if text == label(choice.engine)), 0.0)
+
+    def is_out(self, network: Network) -> bool:
+        """Whether a network is damaged, or has failed too often."""
+        return network in self._out
+
+    @property
+    def engines(self) -> list[Engine]:
+        """Those that frames may be run on."""
+        with self._changed:
+            engines = [choice.engine for choice in self._chosen.values() if choice is not None]
+            served = {wanted.network for wanted, choice in self._chosen.items() if choice is not None}
+            return engines + [e for network, e in self._first.items() if e is not None and network not in served]
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being loaded or measured."""
+        return bool(self._doing)
+
+    @property
+    def state(self) -> str:
+        """What is being loaded, and what could not be, in words; empty where there is nothing to tell."""
+        with self._changed:
+            out = [f"{network.name} is not used: {why}" for network, why in self._out.items()]
+            return "; ".join(([self._doing] if self._doing else []) + out)
+
+    def wait(self, wanted: Sequence[Wanted]) -> None:
+        """Wait until these are loaded as well as they can be."""
+        self.want(wanted)
+        with self._changed:
+            self._changed.wait_for(lambda: self._next() is None or self._closing or self._wanted != list(wanted))
+
+    def retire(self, wanted: Wanted, engine: Engine, error: EngineError) -> None:
+        """Run a network by ONNX Runtime from now on, for `engine` fails; where it is that, load it anew."""
+        network = wanted.network
+        logger.error("%s fails: %s", label(engine), error)
+        with self._changed:
+            self._failures[network] += 1
+            choice = self._chosen.get(wanted)
+            if choice is not None and choice.engine is engine:
+                forget(network.models, wanted.shape, self._engine, self._threads)
+                self._chosen[wanted] = None
+            if self._first.get(network) is engine:
+                del self._first[network]
+            if self._failures[network] >= FAILURES:
+                self._out[network] = str(error)
+            self._begin()
+
+    def close(self, timeout_s: float) -> bool:
+        """Load nothing more and wait for what is being loaded; whether that has ended in time."""
+        with self._changed:
+            self._closing = True
+            self._changed.wait_for(lambda: self._thread is None, timeout_s)
+        if ended := self._thread is None:
+            with self._changed:
+                self._chosen, self._first = {}, {}
+        return ended
+
+    def _begin(self) -> None:
+        """Have a thread load what lacks, where there is such; called with the lock held."""
+        if self._thread is None and self._next() is not None and not self._closing:
+            # A daemon: a build of minutes must not keep a program from ending.
+            self._thread = threading.Thread(target=self._work, name="derain loader", daemon=True)
+            self._doing = "loading"
+            _at_work.add(self)
+            self._thread.start()
+
+    def _work(self) -> None:
+        """Load until nothing lacks: a thread that waited on would keep this object, and all engines, alive."""
+        while True:
+            with self._changed:
+                job = self._next()
+                if self._closing or job is None:
+                    self._thread, self._doing = None, ""
+                    self._changed.notify_all()
+                    return
+                self._doing = f"loading {job.network.name}"
+            try:
+                if job.network not in self._first:
+                    self._load_first(job)
+                else:
+                    self._choose(job)
+            except Exception as error:
+                # Libraries of devices fail in ways nobody lists; the other networks go on.
+                if not self._closing:
+                    logger.error("%s cannot be loaded", job.network.name, exc_info=not isinstance(error, EngineError))
+                with self._changed:
+                    self._out[job.network] = str(error) or type(error).__name__
+
+    def _next(self) -> Wanted | None:
+        """What is to be loaded next: all that is wanted in the quick way, then in the best."""
+        usable = [wanted for wanted in self._wanted if not self.is_out(wanted.network)]
+        quick = next((wanted for wanted in usable if wanted.network not in self._first), None)
+        if quick is not None or not self._chooses:
+            return quick
+        return next((wanted for wanted in usable if wanted not in self._chosen), None)
+
+    def _load_first(self, job: Wanted) -> None:
+        network, whole, reasons = job.network, [], []
+        for model in network.models:
+            try:
+                self._verify(model)
+                whole.append(model)
+            except ManifestError as error:
+                reasons.append(str(error))
+        engine: Engine | None = None
+        for model in reversed(whole):
+            try:
+                engine = load(model, "onnxruntime", self._threads, self._streams)
+                _warm_up(engine, job.shape)
+                self._pace[network] = _warm_up(engine, job.shape) / math.prod(job.shape)
+                break
+            except EngineError as error:
+                reasons.append(str(error))
+        for reason in reasons:
+            logger.error("left out: %s", reason)
+        with self._changed:
+            self._models[network], self._first[network] = tuple(whole), engine
+            if not whole:
+                self._out[network] = reasons[-1]
+
+    def _choose(self, job: Wanted) -> None:
+        choice = None
+        if self._make_room(job):
+            engine = "onnxruntime" if self._failures[job.network] else self._engine
+            try:
+                choice = choose(self._models[job.network], job.shape, engine, self._threads, self._tell,
+                                rests=self._background)
+            except EngineError as error:
+                if self._first[job.network] is None or self._closing:
+                    raise
+                logger.error("%s: %s; ONNX Runtime runs it", job.network.name, error)
+        if choice is not None:
+            _warm_up(choice.engine, job.shape)
+        with self._changed:
+            self._chosen[job] = choice
+        if choice is not None:
+            logger.info("%s", choice.why)
+            for failure in choice.failures:
+                logger.debug("not used: %s", failure)
+
+    def _make_room(self, job: Wanted) -> bool:
+        """Let go of what was not used for longest, so that all fits into the memory; whether there is room."""
+        with self._changed:
+            held = [wanted for wanted, choice in self._chosen.items() if choice is not None]
+            spare = [wanted for wanted in held if wanted not in self._wanted]
+            while sum(map(_needs_mb, held)) + _needs_mb(job) > self._memory_mb and spare:
+                held.remove(spare[0])
+                del self._chosen[spare.pop(0)]
+            if sum(map(_needs_mb, held)) + _needs_mb(job) <= self._memory_mb:
+                return True
+        logger.warning("%s is run by ONNX Runtime: another engine takes %.0f MB, and memory_mb is %g for all",
+                       job.network.name, _needs_mb(job), self._memory_mb)
+        return False
+
+    def _tell(self, text: str) -> None:
+        if self._closing:
+            raise EngineError("the program ends")
+        self._doing = text
+
+
+def _warm_up(engine: Engine, shape: Shape) -> float:
+    """Run an engine once, so that no real frame meets it cold; how many milliseconds that took."""
+    started = time.perf_counter()
+    engine.run(np.zeros((*shape, engine.model.channels), np.uint8))
+    return (time.perf_counter() - started) * 1e3
+
+
+def _needs_mb(wanted: Wanted) -> float:
+    """What an engine for a network is taken to hold."""
+    images, height, width = wanted.shape
+    with suppress(OSError):
+        size = max(model.file.stat().st_size for model in wanted.network.models)
+        return (MEMORY_PER_BYTE * size + MEMORY_PER_PIXEL * images * height * width) / 1e6
+    return 0.0
+
+
+_at_work: WeakSet[Loader] = WeakSet()
+
+
+def _end() -> None:
+    """Wait for the step that each loader is at: libraries abort a program that ends while they compile."""
+    until = time.monotonic() + ENDS_S
+    for loader in list(_at_work):
+        loader.close(max(0.0, until - time.monotonic()))
+
+
+atexit.register(_end)

@@ -1,0 +1,73 @@
+"""The plans for a frame set, from best to cheapest."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+
+from derain_ros.manifest import PLANS
+from derain_ros.runtime.loading.loader import Wanted
+from derain_ros.runtime.stages import Batch, Stage
+from derain_ros.runtime.stages.restore import Restore
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages that are run one after another."""
+
+    steps: tuple[Stage, ...]
+
+    @property
+    def name(self) -> str:
+        """The names of its stages, such as `balanced + temporal`."""
+        return " + ".join(step.name for step in self.steps)
+
+    def key(self, batches: Collection[Batch]) -> Hashable:
+        """What it is known by, on such images."""
+        return self.name, tuple(batches)
+
+    def cost_ms(self, batches: Collection[Batch]) -> float:
+        """What it takes: the sum over its stages, where one of which nothing is known counts as nothing."""
+        return sum(step.cost_ms(batches) for step in self.steps)
+
+    def ready(self, batches: Collection[Batch]) -> bool:
+        """Whether all of its stages can run just now."""
+        return all(step.ready(batches) for step in self.steps)
+
+
+class Ladder:
+    """The plans that can be made of `restorers` and of the stages that may come `after` them.
+
+    Restorers made for some kinds of anomaly go before a general one, on their rung of PLANS and those above. Of two
+    general ones on a rung the first is taken that can be.
+    """
+
+    def __init__(self, restorers: Sequence[Restore], after: Sequence[Stage] = ()) -> None:
+        self._general = [stage for stage in restorers if not stage.serves]
+        self._special = [stage for stage in restorers if stage.serves]
+        self._after = after
+        self._stages: list[Stage] = [*restorers, *after]
+
+    def wanted(self, plans: Sequence[Plan], batches: Collection[Batch]) -> list[Wanted]:
+        """What must be loaded for these plans, the cheapest first, and then for all others that such images may want.
+        """
+        stages = [step for plan in reversed(plans) for step in plan.steps]
+        stages += [stage for stage in self._stages if stage.can(batches)]
+        return list(dict.fromkeys(wanted for stage in stages for wanted in stage.load(batches)))
+
+    def plans(self, batches: Collection[Batch], kinds: Collection[str], best: str = "auto") -> list[Plan]:
+        """All plans for such images of which these kinds of anomaly are to be taken away, the best first, loaded or
+        not; where there are others, none better than the rung `best`. Empty where no restorer takes such images.
+        """
+        found: dict[str, Plan] = {}
+        rungs = {stage.rung: stage for stage in reversed(self._general) if stage.can(batches)}
+        allowed = PLANS[PLANS.index(best):] if best in PLANS else PLANS
+        for rung in [rung for rung in allowed if rung in rungs] or list(rungs)[:1]:
+            special = [stage for stage in self._special if stage.serves & set(kinds) and stage.can(batches)
+                       and PLANS.index(rung) <= PLANS.index(stage.rung)]
+            served = {kind for stage in special for kind in stage.serves}
+            general = () if special and set(kinds) <= served else (rungs[rung],)
+            joined = () if special else tuple(stage for stage in self._after if stage.can(batches))
+            for steps in ((*special, *general, *joined), (*special, *general)):
+                found.setdefault(Plan(steps).name, Plan(steps))
+        return list(found.values())
