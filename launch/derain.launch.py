@@ -12,9 +12,11 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 ARGUMENTS = [
     ("namespace", "", "Namespace of the node and of its topics."),
     ("params_file", "", "File with parameters; empty for the defaults."),
-    ("cameras", "", "Names of the cameras, with commas between; empty for those of the parameters."),
+    ("cameras", "", "Names of the cameras, as in [left] or left,right; empty for those of the parameters."),
     ("inputs", "", "Topics of the images where they are not <camera>/image_raw, as in "
      "left=/cam0/image_raw,right=/cam1/image_raw; camera_info is beside each image. thermal may be among them."),
+    ("transport", "", "raw or compressed, as the images come; empty for what the parameters say."),
+    ("pair_tolerance_ms", "", "Largest difference of stamps within a pair; empty for that of the parameters."),
     ("thermal", "", "true or false: whether there is a thermal camera; empty for what the parameters say."),
     ("engine", "", "Runtime of the networks; empty for that of the parameters."),
     ("autostart", "", "true or false: false leaves the life cycle to a manager; empty for what the parameters say."),
@@ -47,10 +49,12 @@ def parameters(given: dict[str, str]) -> dict[str, object]:
     """The parameters that were given as arguments; those left empty are left to the file."""
     found: dict[str, object] = {name: truth(name, given[name]) for name in ("autostart", "use_sim_time", "thermal")
                                 if given[name]}
-    if given["engine"]:
-        found["engine"] = given["engine"]
+    found |= {name: given[name] for name in ("engine", "transport") if given[name]}
+    if given["pair_tolerance_ms"]:
+        found["pair_tolerance_ms"] = float(given["pair_tolerance_ms"])
     if given["cameras"]:
-        found["cameras"] = [camera.strip() for camera in given["cameras"].split(",")]
+        # As the parameter is written, or without its brackets and quotes.
+        found["cameras"] = [camera.strip(" '\"") for camera in given["cameras"].strip(" []").split(",")]
     return found
 
 

@@ -1,4 +1,4 @@
-"""What all tests share: no ROS traffic leaves the process, and what a machine lacks is said."""
+"""What all tests share: no ROS traffic leaves the process, output fits no terminal, what a machine lacks is said."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ os.environ["DERAIN_CACHE"] = _cache_directory
 # Tiny networks are fastest on one thread; on a busy machine, several would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+SETS_LAYOUT = ("DERAIN_DEBUG", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TERMINAL_WIDTH", "TTY_COMPATIBLE",
+               "TTY_INTERACTIVE")
+"""What a machine may have set that changes what commands print: of ours, of rich and of typer."""
+COLUMNS = 10_000
+"""Wider than any path may be long: what tests look for is not broken into lines."""
+
 # `make test` installs all of these. On a robot, `colcon test` runs the tests of what is there.
 NEEDS = {
     "bench": ("onnx", "onnxruntime"),
@@ -42,6 +48,18 @@ NEEDS = {
     "test_readme.py": ("onnx", "onnxruntime"),
 }
 _lacking = {place: [name for name in names if find_spec(name) is None] for place, names in NEEDS.items()}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Let commands print the same on every machine, here and in other processes; pytest keeps what it has found."""
+    if config.pluginmanager.has_plugin("terminalreporter"):
+        terminal = config.get_terminal_writer()
+        terminal.fullwidth = terminal.fullwidth
+    for name in SETS_LAYOUT:
+        os.environ.pop(name, None)
+    # Read by some libraries once, as they are imported.
+    os.environ["COLUMNS"] = str(COLUMNS)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

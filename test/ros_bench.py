@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import array
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -19,24 +17,14 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Bool, Header
+from waiting import wait_for
 
+from derain_ros.frame import Frame, FrameSet
 from derain_ros.ros.node import DerainNode
 
-TIMEOUT_S = 20.0
 RELIABLE = QoSProfile(depth=200, reliability=QoSReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=200, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-
-
-def wait_for(condition: Callable[[], Any], what: str) -> Any:
-    """The first true value of `condition`; fails, naming `what`, where none comes."""
-    until = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < until:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.002)
-    return pytest.fail(f"waited {TIMEOUT_S:g} s for {what}")
 
 
 def stamp(ms: float) -> Time:
@@ -95,22 +83,25 @@ class Spinning:
 
 
 class Bench:
-    """One DerainNode and a node around it that sends images and keeps what comes back, by topic."""
+    """One DerainNode and a node around it that sends images and keeps what comes back, by topic.
+
+    `arguments` are those behind --ros-args.
+    """
 
     def __init__(self, context: Any, models: Path, parameters: dict[str, Any], reliable: bool = True,
-                 remaps: tuple[str, ...] = ()) -> None:
+                 arguments: tuple[str, ...] = ()) -> None:
         parameters = {"models": str(models), "engine": "onnxruntime", "budget_ms": 10000.0, "on_hold_s": 0.0,
                       "off_hold_s": 0.0} | parameters
-        self.cameras = parameters.get("cameras", ["left", "right"])
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
-        cli_args = ["--ros-args", *(word for remap in remaps for word in ("-r", remap))] if remaps else None
+        self.derain = DerainNode(context=context, parameter_overrides=overrides, cli_args=["--ros-args", *arguments])
+        config = self.derain._config
+        self.cameras = list(config.cameras)
         self.got: dict[str, list[Any]] = {}
         self.node = rclpy.create_node("bench", context=context)
         self._matched: list[Callable[[], int]] = []
-        self.images = {c: self._publisher(CompressedImage if parameters.get("transport") == "compressed" else Image,
-                                          f"{c}/image_raw" + "/compressed" * (parameters.get("transport")
-                                                                              == "compressed"))
-                       for c in self.cameras + ["thermal"] * parameters.get("thermal", False)}
+        kind, suffix = (CompressedImage, "/compressed") if config.transport == "compressed" else (Image, "")
+        self.images = {c: self._publisher(kind, f"{c}/image_raw{suffix}")
+                       for c in self.cameras + ["thermal"] * config.thermal}
         self.infos = {c: self._publisher(CameraInfo, f"{c}/camera_info") for c in self.cameras}
         qos = RELIABLE if reliable else BEST_EFFORT
         for camera in self.cameras:
@@ -120,7 +111,6 @@ class Bench:
         self._subscribe(DiagnosticArray, "/derain/status", RELIABLE)
         self._subscribe(Bool, "/derain/anomaly", LATCHED)
         self._subscribe(DiagnosticArray, "/diagnostics", RELIABLE)
-        self.derain = DerainNode(context=context, parameter_overrides=overrides, cli_args=cli_args)
         self._spinning = [Spinning(self.node, context), Spinning(self.derain, context)]
 
     def _publisher(self, kind: Any, topic: str) -> Any:
@@ -133,11 +123,22 @@ class Bench:
         subscription = self.node.create_subscription(kind, topic, self.got[topic].append, qos)
         self._matched.append(subscription.get_publisher_count)
 
-    def ready(self, engine: str = "ready") -> Bench:
-        """Wait until everything is matched and the models are loaded."""
+    def ready(self, engine: str = "ready", *sizes: tuple[int, ...]) -> Bench:
+        """Wait until everything is matched and the models are loaded, restorers for images of these sizes too."""
         wait_for(lambda: all(count() == 1 for count in self._matched), "matched topics")
         wait_for(lambda: self.derain.engine.startswith(engine), f"engine {engine}")
+        if engine == "ready":
+            self.warm_up(*sizes or ((24, 36), (24, 36, 3)))
         return self
+
+    def warm_up(self, *sizes: tuple[int, ...]) -> None:
+        """Have restorers loaded for images of these sizes, as the first frames of a stream do."""
+        assert self.derain._worker is not None
+        pipeline = self.derain._worker._pipeline
+        for size in sizes:
+            frame = Frame(np.zeros(size, np.uint8), "rgb8" if size[2:] else "mono8")
+            pipeline.process(FrameSet(dict.fromkeys(self.cameras, frame)))
+            wait_for(lambda: pipeline._loader is not None and not pipeline._loader.busy, "restorers")
 
     @property
     def derain_errors(self) -> list[Exception]:

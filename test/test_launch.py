@@ -121,10 +121,20 @@ def test_an_argument_left_empty_leaves_the_parameter_to_the_file(launch_file: di
 
 def test_arguments_become_parameters(launch_file: dict[str, Any]) -> None:
     found = launch_file["parameters"](given(launch_file, cameras="front, rear", thermal="true", autostart="False",
-                                            engine="onnxruntime", use_sim_time="true"))
+                                            engine="onnxruntime", use_sim_time="true", transport="compressed",
+                                            pair_tolerance_ms="25"))
     assert found == {"cameras": ["front", "rear"], "thermal": True, "autostart": False, "engine": "onnxruntime",
-                     "use_sim_time": True}
+                     "use_sim_time": True, "transport": "compressed", "pair_tolerance_ms": 25.0}
     assert found.keys() - {"use_sim_time"} <= {field.name for field in fields(Config)}
+
+
+@pytest.mark.parametrize(("written", "cameras"), [
+    ("left", ["left"]), ("[left]", ["left"]), ("['left', \"right\"]", ["left", "right"]),
+    ("left,right", ["left", "right"]), ("[left, right]", ["left", "right"])])
+def test_cameras_are_written_as_the_parameter_is_or_plainly(launch_file: dict[str, Any], written: str,
+                                                            cameras: list[str]) -> None:
+    found = launch_file["parameters"](given(launch_file, cameras=written))
+    assert found == {"cameras": cameras} and Config(**found)
 
 
 def test_neither_true_nor_false_is_refused(launch_file: dict[str, Any]) -> None:

@@ -24,12 +24,12 @@ def test_entries_are_read(tmp_path: Path) -> None:
 
 def test_what_a_restorer_is_made_for_is_read_and_has_defaults(tmp_path: Path) -> None:
     entries = _entries(tmp_path)
-    entries[1] |= {"plan": "fast", "precision": "int8", "serves": ["streak", "night_rain"]}
+    entries[1] |= {"plan": "light", "precision": "int8", "serves": ["streak", "night_rain"]}
     entries[2] |= {"multi_label": True}
     write_manifest(tmp_path, entries)
     plain, made, detect = Manifest.load(tmp_path).models.values()
     assert (plain.plan, plain.precision, plain.serves, plain.multi_label) == ("balanced", "float32", (), False)
-    assert (made.plan, made.precision, made.serves) == ("fast", "int8", ("streak", "night_rain"))
+    assert (made.plan, made.precision, made.serves) == ("light", "int8", ("streak", "night_rain"))
     assert detect.multi_label
 
 
@@ -96,7 +96,7 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     ({"classes": ["raindrop", "clean"]}, "classes is"),
     ({"classes": ["clean"]}, "classes is"),
     ({"multi_label": 1}, "multi_label is 1, which is not of type bool"),
-    ({"plan": "best"}, "plan is 'best'; it must be one of quality, balanced, fast"),
+    ({"plan": "best"}, "plan is 'best'; it must be one of quality, balanced, light"),
     ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, int8"),
     ({"serves": "dirt"}, "serves is 'dirt', which is not of type list"),
     ({"serves": ["clean"]}, r"serves is \['clean'\]; it must be a list of raindrop, dirt, streak, night_rain"),

@@ -23,15 +23,15 @@ WET_ABOVE = 100
 def write_models(directory: Path, with_temporal: bool = False) -> Path:
     """Write restore_mono, restore_rgb, detect and their models.yaml into `directory`, made where needed; returns it.
 
-    The restorers add BRIGHTER_BY (saturating) and mask pixels with a channel above MASKED_ABOVE. The detector says
-    raindrop with 0.95 where the mean of the grey image is above WET_ABOVE, clean with 0.95 otherwise; its mask is 1 in
-    cells of 8x8 pixels whose mean is above WET_ABOVE, 0 elsewhere. `with_temporal` adds a filter that recalls
-    everything: what is seen first stays.
+    The restorers are one network, on the rung `balanced`. They add BRIGHTER_BY (saturating) and mask pixels with a
+    channel above MASKED_ABOVE. The detector says raindrop with 0.95 where the mean of the grey image is above
+    WET_ABOVE, clean with 0.95 otherwise; its mask is 1 in cells of 8x8 pixels whose mean is above WET_ABOVE, 0
+    elsewhere. `with_temporal` adds a filter that recalls everything: what is seen first stays.
     """
     directory.mkdir(parents=True, exist_ok=True)
     entries = [
-        write_model(directory, restorer(1), name="restore_mono", task="restore", channels=1, stride=STRIDE),
-        write_model(directory, restorer(3), name="restore_rgb", task="restore", channels=3, stride=STRIDE),
+        write_restorer(directory, "restore_mono", network="balanced"),
+        write_restorer(directory, "restore_rgb", 3, network="balanced"),
         write_model(directory, detector(), name="detect", task="detect", channels=1, stride=STRIDE,
                     classes=list(CLASSES), size=list(DETECTOR_SIZE)),
     ]
@@ -40,6 +40,12 @@ def write_models(directory: Path, with_temporal: bool = False) -> Path:
                                    stride=2))
     write_manifest(directory, entries)
     return directory
+
+
+def write_restorer(directory: Path, name: str, channels: int = 1, **keys: object) -> dict[str, object]:
+    """Write a restorer and return its manifest entry with these further keys, such as `plan` or `scale`."""
+    return write_model(directory, restorer(channels), name=name, task="restore", channels=channels, stride=STRIDE,
+                       **keys)
 
 
 def write_manifest(directory: Path, entries: list[dict[str, object]]) -> Path:

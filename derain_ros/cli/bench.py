@@ -59,7 +59,7 @@ def bench(
     engines, batches = engine or list(ENGINES[1:]), batch or [2]
 
     def tell(text: str) -> None:
-        console.print(text, markup=False, highlight=False)
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     with steps(console) as step:
         if networks:

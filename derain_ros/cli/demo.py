@@ -16,8 +16,11 @@ def command(
     """Record a rainy drive, play it through the node in real time, and tell how it went.
 
     A procedural street is seen by a stereo pair and a thermal camera: dry at first, then with drops on the left lens,
-    on both, and dry again. The node runs in another process and gets the images over DDS at 20 Hz. In the end there are
-    tables, a cleaned bag (MCAP, for ros2 bag and Foxglove) and a report (HTML) with pictures.
+    on both, and dry again. The node runs in another process and gets the images over DDS at 20 Hz, or at what this
+    machine can restore. In the end there are tables, a cleaned bag (MCAP, for ros2 bag and Foxglove) and a report
+    (HTML) with pictures.
+
+    Exit code 1 says that less than half of the wet frames were restored, and the last line why.
 
     Examples:
 
@@ -32,6 +35,7 @@ def command(
     from derain_ros.replay.child import join_own_domain
     from derain_ros.replay.demo import demonstrate
     from derain_ros.replay.drive import Drive
+    from derain_ros.replay.records import ReplayError
 
     join_own_domain()
     console = progress.output_console()
@@ -39,7 +43,9 @@ def command(
         Manifest.load(models)  # a mistake is told before the work, not after it
         made = demonstrate(output, Drive(seconds=seconds), models, step)
     progress.show(console, made.tables)
-    for note in made.account.notes:
+    for note in (note for note in made.account.notes if note != made.failure):
         console.print(note, style="yellow", markup=False, soft_wrap=True)
     for what, path in (("recorded", made.drive), ("cleaned", made.cleaned), ("report", made.page)):
         console.print(f"{what + ':':<10}{path.resolve()}", soft_wrap=True, highlight=False, markup=False)
+    if made.failure:
+        raise ReplayError(made.failure)

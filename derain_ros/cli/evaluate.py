@@ -88,7 +88,7 @@ def sequence(
     and within the drops, and recall of the mask, the share of the covered pixels that it holds; over all frames and in
     the worst five in a row; of the restorer alone, with the temporal filter, and the difference.
 
-    Example: derain evaluate sequence restore_mono restore_mono_fast --temporal temporal --kitti
+    Example: derain evaluate sequence restore_mono restore_mono_light --temporal temporal --kitti
     data/kitti_stereo/sequence_1
     """
     from rich.progress import track

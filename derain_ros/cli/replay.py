@@ -77,9 +77,10 @@ def command(
     with BagReader(bag) as reader, progress.steps(console) as step:
         cameras = topics.choose(reader.topics, named, thermal)
         chosen = ", ".join(f"{name} {topic.name}" for name, topic in cameras.images.items())
-        console.print(f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""), markup=False)
+        console.print(f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""), markup=False,
+                      soft_wrap=True)
         if cameras.unused:
-            console.print(f"other images, kept as they are: {', '.join(cameras.unused)}")
+            console.print(f"other images, kept as they are: {', '.join(cameras.unused)}", soft_wrap=True)
         known |= {"cameras": list(cameras.images), "thermal": bool(cameras.thermal)}
         known |= ({"gating": False} if all_frames else {}) | ({"plan": plan} if plan else {})
         if live:
@@ -97,7 +98,7 @@ def command(
             pipeline = Pipeline(Config.from_mapping({"engine": fast, **known}), Manifest.load(folder))
             pipeline.load()
             account = replay(reader, output, cameras, pipeline, step("Restoring"),
-                             lambda text: console.print(text, markup=False, highlight=False))
+                             lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
     how = "Latency, from camera to receiver" if live else "Time of the pipeline"
     progress.show(console, [report.frames_table(account), report.actions_table(account),
                             report.latency_table(account, how)])

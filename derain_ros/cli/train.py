@@ -72,7 +72,7 @@ def _fitting(recipe: type, path: Path, values: dict[str, Any]) -> dict[str, Any]
 def restore(
     data: Folders, output: Output,
     config: Annotated[Optional[Path], typer.Option(
-        help="YAML file of what differs from the defaults, or a shipped one: balanced, fast, quality, paper, "
+        help="YAML file of what differs from the defaults, or a shipped one: quality, balanced, light, paper, "
              "rain, and tune, which is taken with --start-from.")] = None,
     start_from: Annotated[str, typer.Option(help="Begin with a trained network: a shipped restorer for colour, such as "
                                             "restore_rgb, an exported model, or a checkpoint.")] = "",
@@ -109,8 +109,10 @@ def _name(recipe: Any) -> str:
     """What an export calls a restorer of this recipe, and what it must be told."""
     if recipe.anomaly == "rain":
         return "restore_rgb_rain --serves streak --serves night_rain"
-    small = recipe.network == "fast" and recipe.width < type(recipe).width
-    return "restore_rgb" + ("_quality" if recipe.network == "printed" else "_fast" if small else "")
+    if recipe.network == "printed":
+        return "restore_rgb_printed"
+    usual = type(recipe).width
+    return "restore_rgb" + ("_light" if recipe.width < usual else "_quality" if recipe.width > usual else "")
 
 
 @app.command()
@@ -131,7 +133,7 @@ def temporal(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from derain_ros.cli.figures import model_named
     from derain_ros.train.temporal import TemporalRecipe, train
-    chosen = [model_named(name, models) for name in restorer or ("restore_mono_int8", "restore_mono_fast_int8")]
+    chosen = [model_named(name, models) for name in restorer or ("restore_mono_int8", "restore_mono_light_int8")]
     checkpoint = train(data, output, read_recipe(TemporalRecipe, config), chosen)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} temporal --data {data[0]}")
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
 from derain_ros.config import Config
-from derain_ros.frame import Frame, FrameSet
-from derain_ros.manifest import Manifest
+from derain_ros.frame import Action, Frame, FrameSet
+from derain_ros.manifest import PLANS, Manifest
 from derain_ros.replay import report
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
@@ -23,6 +25,26 @@ from derain_ros.replay.topics import choose
 from derain_ros.runtime.pipeline import Pipeline
 
 DRIVE, TRUTH, CLEANED, REPORT = "drive", "truth", "cleaned", "report.html"
+RATES = (20.0, 15.0, 10.0, 5.0, 2.0)
+"""Pairs a second at which a drive may be played."""
+SHARE = 0.5
+"""Share of the time from pair to pair that restoring may take: the camera and the recorder are on this machine too."""
+PERIODS = 2
+"""Pairs whose time a pair has until it must be published, where that is more than the default."""
+RUNS = 5
+"""Pairs that each plan is measured on."""
+IMAGES = 10
+"""Images that are written for each pair, about: recorded, dry, published, masks, thermal."""
+TOO_SLOW = "this machine is too slow or too busy: end what else runs, and see what `derain doctor` says of engines"
+REASONS = {
+    "dropped": TOO_SLOW,
+    Action.PASSED_BUDGET.value: TOO_SLOW,
+    Action.PASSED_CLEAN.value: "the detector took them for clean",
+    Action.PASSED_DISABLED.value: "the models were not ready: see `derain doctor`",
+    Action.PASSED_UNPAIRED.value: "images of the other camera got lost on the way",
+    Action.PASSED_ERROR.value: "restoring failed: /derain/status in the cleaned bag says why",
+}
+"""Why a wet frame was not restored, by what was done with it."""
 
 Step = Callable[[str], Callable[[int, int], None]]
 """Announces a step of the work; what it returns is told how much is done, of how much."""
@@ -30,49 +52,120 @@ Step = Callable[[str], Callable[[int, int], None]]
 
 @dataclass(frozen=True)
 class Demonstration:
-    """Where the results lie, what happened, and the tables that tell it."""
+    """Where the results lie, what happened, the tables that tell it, and why it failed; empty where it did not."""
 
     drive: Path
     cleaned: Path
     page: Path
     account: Account
     tables: list[report.Table]
+    failure: str
 
 
 def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) -> Demonstration:
     """Make all of it in `directory`; results of an earlier demonstration there are replaced.
 
-    ReplayError where the directory holds anything else.
+    The drive is played at its rate, or at what the machine can restore. ReplayError where the directory holds anything
+    else, or the disk has no room.
     """
     _clear(directory)
     bag, truth, cleaned, page = (directory / name for name in (DRIVE, TRUTH, CLEANED, REPORT))
+    rate, plan = measure(Config(), drive, models, step("Measuring engines, once"))
+    notes = [f"played at {rate:g} Hz, which this machine can restore"] if rate < drive.rate else []
+    drive = replace(drive, rate=rate)
+    check_room(directory, drive)
     record(drive, bag, truth, step("Recording the drive"))
     with BagReader(bag) as reader:
         cameras = choose(reader.topics)
-        config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal))
-        measure_engines(config, drive, models, step("Measuring engines, once"))
+        config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal), plan=plan,
+                        budget_ms=max(Config().budget_ms, PERIODS * 1e3 / rate))
         account = play(reader, cleaned, cameras, config, models, progress=step("Playing through the node"))
+    account.notes += notes
     told = step("Comparing with the truth")
     wet = {camera: drive.truth(camera) for camera in cameras.images}
     quality = compare(cleaned, truth, wet)
     told(1, 2)
-    tables = [report.frames_table(account), report.actions_table(account),
+    tables = [report.frames_table(account), report.actions_table(account), report.plans_table(*_told(cleaned)),
               report.latency_table(account, "Latency, from camera to receiver"), report.decisions_table(account, wet),
               report.quality_table(quality)]
-    report.write(page, f"derain: a rainy drive of {drive.seconds:g} s", tables, account, quality, wet)
+    failure = failure_of(account, wet)
+    account.notes += [failure] if failure else []
+    report.write(page, f"derain: a rainy drive of {drive.seconds:g} s at {rate:g} Hz", tables, account, quality, wet)
     told(2, 2)
-    return Demonstration(bag, cleaned, page, account, tables)
+    return Demonstration(bag, cleaned, page, account, tables, failure)
 
 
-def measure_engines(config: Config, drive: Drive, models: Path | None, told: Callable[[int, int], None]) -> None:
-    """Choose the engines for frames of the drive's size, which is remembered: a node that must do so at its start
-    passes the first seconds on."""
-    pipeline = Pipeline(replace(config, gating=False), Manifest.load(models))
+def measure(config: Config, drive: Drive, models: Path | None, told: Callable[[int, int], None]) -> tuple[float, str]:
+    """The rate of RATES, up to that of the drive, which the cheapest plan keeps up with here, and the best plan of
+    those that do so at that rate.
+
+    The engines that are chosen for it are remembered: a node that must choose them passes the first seconds on.
+    ReplayError where nothing can be restored.
+    """
+    config = replace(config, gating=False, plan=PLANS[-1])
+    pipeline = Pipeline(config, Manifest.load(models))
     pipeline.load()
-    told(1, 2)
     frame = Frame(np.zeros((drive.height, drive.width), np.uint8), "mono8")
-    pipeline.process(FrameSet(dict.fromkeys(config.cameras, frame)))
-    told(2, 2)
+    frames = FrameSet(dict.fromkeys(config.cameras, frame))
+    rate, best = 0.0, PLANS[-1]
+    for done, plan in enumerate(reversed(PLANS)):
+        told(done, len(PLANS))
+        pipeline.apply(replace(config, plan=plan))
+        results = [pipeline.process(frames) for _ in range(1 + RUNS)]
+        if not results[-1].models:
+            raise ReplayError(f"nothing can be restored: {results[-1].detail}; see `derain doctor`")
+        ms = median(result.stage_ms["total"] for result in results[1:])
+        rate = rate or rate_for(ms, drive.rate)
+        if ms > SHARE * 1e3 / rate:
+            break
+        best = plan
+    told(len(PLANS), len(PLANS))
+    return rate, best
+
+
+def rate_for(ms: float, highest: float) -> float:
+    """The highest rate at which a pair that takes so many milliseconds can be restored; the lowest of RATES where
+    none is low enough."""
+    return next((rate for rate in (highest, *RATES) if rate <= highest and ms <= SHARE * 1e3 / rate),
+                min(highest, RATES[-1]))
+
+
+def check_room(directory: Path, drive: Drive) -> None:
+    """ReplayError where the disk has no room for the bags of a drive."""
+    needed, free = IMAGES * drive.frames * drive.width * drive.height, shutil.disk_usage(directory).free
+    if needed > free:
+        raise ReplayError(f"{directory}: the bags take about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
+                          "name another --output, or fewer --seconds")
+
+
+def failure_of(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> str:
+    """In words, that less than half of the wet frames were restored, and why; empty where it was more."""
+    actions = {(output.camera, output.stamp_ns): output.action for output in account.outputs}
+    done = Counter(actions.get((camera, stamp), "dropped") for camera, truth in wet.items()
+                   for stamp, is_wet in truth.items() if is_wet)
+    whole, restored = sum(done.values()), done.pop(Action.RESTORED.value, 0)
+    if 2 * restored >= whole:
+        return ""
+    [(what, number)] = done.most_common(1)
+    why = REASONS.get(what, "the node did not say why")
+    return (f"less than half of the wet frames were restored, {restored} of {whole}; {number} were "
+            f"{what.replace('_', ' ')}: {why}")
+
+
+def _told(cleaned: Path) -> tuple[Counter[tuple[str, str]], str]:
+    """What the node told in a cleaned bag: by plan and models the number of frame sets restored, and its engines."""
+    plans, engines = Counter[tuple[str, str]](), ""
+    with BagReader(cleaned) as reader:
+        for message in reader.messages():
+            if message.topic not in ("/derain/status", "/diagnostics"):
+                continue
+            status = reader.decode(message).status[0]
+            values = {value.key: value.value for value in status.values}
+            if values.get("action") == Action.RESTORED.value:
+                plans[values["plan"], values["models"]] += 1
+            elif status.name.strip("/") == "derain":
+                engines = values["models"]
+    return plans, engines
 
 
 def _clear(directory: Path) -> None:

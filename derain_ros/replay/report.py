@@ -48,6 +48,12 @@ def actions_table(account: Account) -> Table:
     return Table("What was done", ["action", "frames"], rows)
 
 
+def plans_table(plans: Mapping[tuple[str, str], int], engines: str) -> Table:
+    """By which plans and models frame sets were restored, how often, and the engines that the node had loaded."""
+    rows = [[plan, models, str(count)] for (plan, models), count in sorted(plans.items(), key=lambda item: -item[1])]
+    return Table("Restored by", ["plan", "models", "frame sets"], [*rows, ["engines", engines or "-", ""]])
+
+
 def latency_table(account: Account, title: str) -> Table:
     """Percentiles of the latency, of all frames and of the restored ones, in milliseconds."""
     restored = percentiles(o.latency_ms for o in account.outputs if o.action == Action.RESTORED.value)

@@ -26,7 +26,8 @@ reports."""
 
 @dataclass(frozen=True)
 class Health:
-    """What /diagnostics tells of the node apart from counts: `engine` is loading, ready or failed: and why."""
+    """What /diagnostics tells of the node apart from counts: `engine` is loading, ready or failed: and why; `hints` are
+    what its user should change."""
 
     state: str
     engine: str
@@ -34,6 +35,7 @@ class Health:
     enabled: bool
     affected: bool
     budget_ms: float
+    hints: Sequence[str] = ()
 
 
 class Statistics:
@@ -127,7 +129,7 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
         level, message = ERROR, f"engine {health.engine}; frames are passed on untouched"
     elif not health.engine.startswith("ready"):
         level, message = WARN, f"engine {health.engine}; frames are passed on untouched"
-    elif "failed" in health.engine:
+    elif "is not used" in health.engine:
         level, message = WARN, f"engine {health.engine}"
     elif not health.enabled:
         message = "switched off; frames are passed on untouched"
@@ -139,12 +141,14 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
         level, message = WARN, f"{message}; {amiss}"
     elif recent_misses:
         level, message = WARN, f"{recent_misses} frame sets missed the budget of {health.budget_ms:g} ms"
+    if health.hints:
+        level, message = max(level, WARN), "; ".join((message, *health.hints))
     p50, p95, p99 = np.percentile(latency_ms, (50, 95, 99)) if latency_ms else (np.nan,) * 3
     return DiagnosticStatus(name=name, level=level, message=message, hardware_id=name, values=_values({
         "state": health.state, "engine": health.engine, "models": health.models, "enabled": health.enabled,
         "affected": health.affected, "latency_p50_ms": f"{p50:.2f}", "latency_p95_ms": f"{p95:.2f}",
         "latency_p99_ms": f"{p99:.2f}", "budget_ms": health.budget_ms, "budget_misses": misses,
-        "plans": ", ".join(f"{plan} {n}" for plan, n in plans.most_common())}))
+        "plans": ", ".join(f"{plan} {n}" for plan, n in plans.most_common()), "hints": "; ".join(health.hints)}))
 
 
 def _source_status(name: str, health: Health, counts: Counter[str], recent: Counter[str], seconds: float,

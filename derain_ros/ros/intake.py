@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,16 +18,20 @@ from derain_ros.runtime.input.messages import ImageError, Received, frame_of, fr
 from derain_ros.runtime.input.synchronize import Synchronizer
 from derain_ros.runtime.plan.budget import Cadence
 
+ARRIVALS = 64
+"""The last frames whose stamps are compared where cameras do not pair."""
+
 
 class Intake:
     """Makes jobs of the messages of all cameras and hands them to `put`; for one thread at a time.
 
-    `now_ns` gives the time of the clock that stamps are of.
+    `now_ns` gives the time of the clock that stamps are of; `arrivals` are camera and stamp of the last frames.
     """
 
     def __init__(self, config: Config, statistics: Statistics, put: Callable[[Job], None], now_ns: Callable[[], int],
                  logger: RcutilsLogger) -> None:
         self._statistics, self._put, self._now_ns, self._logger = statistics, put, now_ns, logger
+        self.arrivals: deque[tuple[str, int]] = deque(maxlen=ARRIVALS)
         self._cadence = Cadence()
         self.synchronizer = Synchronizer(config.cameras, 0, 0, self._on_unpaired)
         self.apply(config)
@@ -52,6 +57,7 @@ class Intake:
         if isinstance(message, RawImage) and message.is_bigendian:
             # Bytes have no order, so the image is good; its driver should be looked at.
             self._statistics.count(camera, "bad_big_endian")
+        self.arrivals.append((camera, frame.stamp_ns))
         frames = self.synchronizer.add(camera, frame)
         if frames is not None:
             stamp_ns = next(iter(frames.frames.values())).stamp_ns

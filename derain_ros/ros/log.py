@@ -22,5 +22,7 @@ class RosLogHandler(logging.Handler):
             self._logger.error(message)
         elif record.levelno >= logging.WARNING:
             self._logger.warning(message)
-        else:
+        elif record.levelno >= logging.INFO:
             self._logger.info(message)
+        else:
+            self._logger.debug(message)

@@ -29,6 +29,7 @@ from derain_ros.config import ConfigError
 from derain_ros.frame import Action, FrameSet, Result
 from derain_ros.ros import parameters
 from derain_ros.ros.diagnostics import Health, Statistics
+from derain_ros.ros.hints import Hints
 from derain_ros.ros.intake import Intake
 from derain_ros.ros.log import RosLogHandler
 from derain_ros.ros.mailbox import Job
@@ -65,6 +66,7 @@ class DerainNode(LifecycleNode):
         self.at_rest = True
         """Whether the networks of all that was taken down have ended."""
         self._topics: dict[str, CameraTopics] = {}
+        self._thermal: ImageSubscription | None = None
         self._receiver: Receiver | None = None
         self._taking = threading.Lock()
         try:
@@ -75,9 +77,10 @@ class DerainNode(LifecycleNode):
         self.statistics = Statistics(self._config.cameras, self._config.thermal)
         self._intake = Intake(self._config, self.statistics, self._put, lambda: self.get_clock().now().nanoseconds,
                               self.get_logger())
+        self._hints = Hints(self)
         library = logging.getLogger("derain_ros")
         library.addHandler(self._log_handler)
-        library.setLevel(logging.INFO)  # else Python keeps to itself which engine was taken, and why
+        library.setLevel(logging.DEBUG)  # the log level of ROS says what is shown of it
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._anomaly = self.create_lifecycle_publisher(Bool, "~/anomaly", LATCHED,
@@ -105,7 +108,7 @@ class DerainNode(LifecycleNode):
             for camera in config.cameras:
                 self._topics[camera] = CameraTopics(self, self._receiver, camera, config.transport, self._on_image)
             if config.thermal:
-                ImageSubscription(self._receiver, THERMAL, config.transport, self._on_thermal)
+                self._thermal = ImageSubscription(self._receiver, THERMAL, config.transport, self._on_thermal)
             self._worker = Worker(config, self.get_parameter(parameters.MODELS).value, self._publish, self._drop,
                                   self.get_logger())
             self._receiver.start()
@@ -171,7 +174,7 @@ class DerainNode(LifecycleNode):
             self.at_rest = self._worker.close() and self.at_rest
         for topics in self._topics.values():
             topics.destroy()
-        self._worker, self._topics, self._receiver = None, {}, None
+        self._worker, self._topics, self._thermal, self._receiver = None, {}, None, None
 
     def _on_image(self, camera: str, message: bytes, lost: int) -> None:
         with self._taking:
@@ -197,7 +200,8 @@ class DerainNode(LifecycleNode):
             try:
                 self._topics[camera].publish(frames.frames[camera], done)
             except Exception as error:
-                self.get_logger().error(f"{camera}: a frame was lost: {error!r}", throttle_duration_sec=5.0)
+                self.get_logger().error(f"{camera}: a frame could not be published: {error!r}",
+                                        throttle_duration_sec=5.0)
                 self.statistics.count(camera, "dropped")
             else:
                 self.statistics.count(camera, "published", done.action.value)
@@ -240,11 +244,23 @@ class DerainNode(LifecycleNode):
         now_s = time.monotonic()
         seconds, self._reported_s = max(now_s - self._reported_s, 1e-3), now_s
         health = Health(self._state, self.engine, self._worker.models if self._worker else "none", self._config.enabled,
-                        self._affected, self._config.budget_ms)
+                        self._affected, self._config.budget_ms, self._find_hints(now_s))
         report = DiagnosticArray(status=self.statistics.report(
             self.get_fully_qualified_name().lstrip("/"), health, seconds))
         report.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(report)
+
+    def _find_hints(self, now_s: float) -> list[str]:
+        if self._state != "active":
+            return []
+        inputs = {camera: topics.images.name for camera, topics in self._topics.items()}
+        if self._thermal is not None:
+            inputs[THERMAL] = self._thermal.name
+        with self._taking:
+            arrivals = list(self._intake.arrivals)
+        return self._hints.look(now_s, {name: self.statistics.counts(name) for name in inputs}, arrivals,
+                                self._config.pair_tolerance_ms, inputs,
+                                [name for topics in self._topics.values() for name in topics.outputs])
 
 
 def tune_process() -> None:

@@ -13,7 +13,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from derain_ros.config import Config
+from derain_ros.config import Config, ConfigError
 
 OF_RCLPY = ("qos_overrides./clock.", "qos_overrides./parameter_events.")
 """How the parameters begin that rclpy declares by itself, when it wants them."""
@@ -28,6 +28,9 @@ def declare(node: Node) -> Config:
     """
     node.declare_parameter(MODELS, "", ParameterDescriptor(description=MODELS_HELP, read_only=True))
     for field in fields(Config):
+        given = node._parameter_overrides.get(field.name)
+        if field.type == "list[str]" and given is not None and given.type_ == Parameter.Type.STRING:
+            raise ConfigError(f'{field.name}: it is a list: write {field.name}:="[{given.value}]"')
         node.declare_parameter(field.name, _default(field), descriptor(field))
     for name in node._parameter_overrides:
         # ROS 2 says nothing of a name that is written wrongly.

@@ -77,7 +77,8 @@ class Receiver:
             except Exception as error:
                 # The context may end while it is waited for; whatever else it was must not end the stream.
                 if context.ok():
-                    self._node.get_logger().error(f"images were not waited for: {error!r}", throttle_duration_sec=5.0)
+                    self._node.get_logger().error(f"waiting for images failed, it is tried again: {error!r}",
+                                                  throttle_duration_sec=5.0)
                     time.sleep(AGAIN_S)
                 continue
             for subscription in self._subscriptions:
@@ -100,5 +101,5 @@ class Receiver:
                 subscription.callback(*taken)
         except Exception as error:
             # Nothing that one message does may end the stream.
-            self._node.get_logger().error(f"{subscription.topic_name}: a message was not taken: {error!r}",
+            self._node.get_logger().error(f"{subscription.topic_name}: a message could not be read: {error!r}",
                                           throttle_duration_sec=5.0)

@@ -46,6 +46,11 @@ class ImageSubscription:
             CompressedImage if compressed else Image, f"{camera}/image_raw{'/compressed' if compressed else ''}",
             self._on_message, IMAGE_IN, event_callbacks=NO_EVENTS_IN, raw=True)
 
+    @property
+    def name(self) -> str:
+        """The topic's name, with namespace and remappings."""
+        return str(self._subscription.topic_name)
+
     def _on_message(self, message: bytes, info: dict[str, Any]) -> None:
         # None where the middleware does not number messages; numbers of several publishers cannot be told apart.
         number = info["publication_sequence_number"] or 0
@@ -69,9 +74,14 @@ class CameraTopics:
         self._image = publisher(Image, "image_raw", IMAGE_OUT)
         self._info = publisher(CameraInfo, "camera_info", INFO_OUT)
         self._mask = publisher(Image, "anomaly_mask", IMAGE_OUT)
-        ImageSubscription(receiver, camera, transport, callback)
+        self.images = ImageSubscription(receiver, camera, transport, callback)
         receiver.subscribe(CameraInfo, f"{camera}/camera_info", self._on_info, INFO_IN, event_callbacks=NO_EVENTS_IN,
                            raw=True)
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of the topics it publishes."""
+        return [publisher.topic_name for publisher in (self._image, self._info, self._mask)]
 
     def publish(self, frame: Frame, result: CameraResult) -> None:
         """Publish one frame and its camera_info; a frame that was passed on goes out in the message it came in."""

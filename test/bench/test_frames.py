@@ -30,7 +30,7 @@ def test_there_are_drops_on_the_lens() -> None:
 def test_models_that_differ_in_precision_only_are_one_group(manifest: Manifest) -> None:
     mono, rgb, detector = (manifest.get(name) for name in ("restore_mono", "restore_rgb", "detect"))
     small = replace(mono, name="restore_mono_int8", precision="int8")
-    quick = replace(mono, name="quick", plan="fast")
+    quick = replace(mono, name="quick", plan="light")
     filters = [replace(mono, name=name, task="temporal", precision=precision) for name, precision in (
         ("temporal", "float32"), ("temporal_steady_int8", "int8"), ("temporal_int8", "int8"))]
     assert [[model.name for model in group] for group in precisions(filters)] == [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
@@ -46,7 +47,7 @@ def status(stamp: int, *actions: str) -> bytes:
     stamped = make["std_msgs/msg/Header"](stamp=make["builtin_interfaces/msg/Time"](
         sec=stamp // 1_000_000_000, nanosec=stamp % 1_000_000_000), frame_id="")
     entries = [make["diagnostic_msgs/msg/DiagnosticStatus"](level=0, name="left", message="", hardware_id="", values=[
-        value(key="action", value=action), value(key="plan", value="fast"), value(key="restore_ms", value="7.5")])
+        value(key="action", value=action), value(key="plan", value="light"), value(key="restore_ms", value="7.5")])
         for action in actions]
     array = make["diagnostic_msgs/msg/DiagnosticArray"](header=stamped, status=entries)
     return bytes(types.serialize_cdr(array, "diagnostic_msgs/msg/DiagnosticArray"))
@@ -67,7 +68,7 @@ def test_pairs_are_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
         link.on_output("/derain/status", status(stamp, *actions))
     assert receiver.restored() == 2
     found = receiver.account(500, 1.0, stamps, 8.9)
-    assert (found.sent, found.came, found.restored, found.plans) == (4, 3, 2, {"fast": 2})
+    assert (found.sent, found.came, found.restored, found.plans) == (4, 3, 2, {"light": 2})
     assert found.sent_rate == pytest.approx(500) and found.networks(0.5) == 7.5
     # The right eye of each came at 10.001, 10.003 and 10.005 s.
     assert found.latency_ms == pytest.approx([9.0, 9.0, 9.0])
@@ -81,14 +82,14 @@ def test_the_camera_sends_at_its_rate_until_it_is_ended() -> None:
             "from derain_ros.bench.camera import CameraProcess\n"
             "from derain_ros.replay.link import Link\n"
             "with CameraProcess(50, 24, 32) as camera:\n"
-            "    camera.await_sending(); time.sleep(0.5); print(json.dumps(camera.end()))")
+            "    camera.await_sending(); time.sleep(2); print(json.dumps(camera.end()))")
     environment = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
     environment |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(random.randint(1, 101)),
                     "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
-                          timeout=120)
+                          timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     stamps = json.loads(done.stdout.splitlines()[-1])
     assert len(stamps) > 2 and sorted(set(stamps)) == stamps
-    # Never faster than it should; how much slower depends on the machine.
-    assert (len(stamps) - 1) / (stamps[-1] - stamps[0]) * 1e9 <= 51
+    # Never faster than it should; how much slower depends on the machine. The first pair may have been late.
+    assert (len(stamps) - 2) / (stamps[-1] - stamps[0]) * 1e9 <= 51

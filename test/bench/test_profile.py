@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE_S
 
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
@@ -15,7 +16,8 @@ pytest.importorskip("rosbags")
 from derain_ros.bench.frames import lenses  # noqa: E402
 from derain_ros.bench.profile import CELL, Idle, Stopwatch, _idle_networks  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
-from derain_ros.runtime.loading import networks  # noqa: E402
+from derain_ros.runtime.judge import judge  # noqa: E402
+from derain_ros.runtime.loading import loader  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +27,7 @@ def test_the_node_is_measured_over_dds(tmp_path: Path) -> None:
     environment |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "DERAIN_CACHE": str(tmp_path),
                     "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
     done = subprocess.run([sys.executable, "-m", "derain_ros.bench.profile", "--size", "72x54", "--rate", "50",
-                           "--seconds", "1"], env=environment, capture_output=True, text=True, timeout=120)
+                           "--seconds", "1"], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
     spent = dict(re.findall(r"^([\w, ]+?) +([\d.-]+) ms of CPU a pair$", done.stdout, re.MULTILINE))
     stages = {"take", "convert, pair", "pipeline", "publish", "middleware"}
@@ -36,10 +38,13 @@ def test_the_node_is_measured_over_dds(tmp_path: Path) -> None:
 
 
 def test_idle_networks_find_drops_and_are_taken_back(manifest: Manifest) -> None:
-    before = networks.load_detector, networks.Preparation
+    def loads() -> list[object]:
+        return [judge.load_detector, loader.load, loader.choose]
+
+    before = loads()
     with _idle_networks([]):
-        assert (networks.load_detector, networks.Preparation) != before
-    assert (networks.load_detector, networks.Preparation) == before
+        assert not any(now is then for now, then in zip(loads(), before, strict=True))
+    assert loads() == before
     model = manifest.get("detect")
     assert model.size is not None
     found = Idle(model, lenses(540, 720)).run(np.zeros((2, *model.size, 1), np.uint8))

@@ -19,8 +19,8 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def bench(*arguments: str) -> Result:
-    """Run `derain bench` on a wide terminal."""
-    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "220"})
+    """Run `derain bench`."""
+    return CliRunner().invoke(app, list(arguments))
 
 
 def test_measures_writes_and_compares(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

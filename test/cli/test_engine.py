@@ -21,8 +21,8 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def engine(*arguments: str) -> Result:
-    """Run `derain engine` on a wide terminal."""
-    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "220"})
+    """Run `derain engine`."""
+    return CliRunner().invoke(app, list(arguments))
 
 
 def test_builds_lists_and_clears(directory: Path) -> None:

@@ -35,7 +35,7 @@ def bag(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> tuple[int, str]:
-    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["frames", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["frames", *map(str, arguments)])
     return result.exit_code, result.output
 
 

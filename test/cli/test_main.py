@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 from typer.testing import CliRunner
+from waiting import PATIENCE_S
 
 import derain_ros
 from derain_ros.cli.main import EXTRA_OF_MODULE, Commands, app, explain
@@ -27,7 +28,7 @@ def derain(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     """Run `derain` in a process of its own."""
     # Away from the tree, so that what is found there by chance does not help.
     return subprocess.run([*DERAIN, *arguments], env=os.environ | environment, capture_output=True, text=True,
-                          timeout=120)
+                          timeout=PATIENCE_S)
 
 
 def command_that_raises(error: BaseException) -> typer.Typer:
@@ -46,15 +47,17 @@ def command_that_raises(error: BaseException) -> typer.Typer:
 
 
 def test_sigterm_unwinds_what_is_under_way(tmp_path: Path) -> None:
-    # As a context manager that ends the processes it has started.
+    # As a context manager that ends the processes it has started. It sleeps in short naps: Python sees a signal that
+    # comes just before a sleep only after it.
     code = ("import time, typer; from derain_ros.cli.main import Commands; app = typer.Typer(cls=Commands)\n"
             "@app.callback()\ndef group(): pass\n@app.command()\ndef work():\n"
-            "    try:\n        print('ready', flush=True); time.sleep(60)\n    finally:\n        print('ended')\n"
+            "    try:\n        print('ready', flush=True)\n        while True: time.sleep(0.01)\n"
+            "    finally:\n        print('ended')\n"
             "app(['work'])")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         process.terminate()
-        assert process.communicate(timeout=30)[0] == "ended\n"
+        assert process.communicate(timeout=PATIENCE_S)[0] == "ended\n"
     assert process.returncode == 143
 
 

@@ -16,8 +16,8 @@ def directory(tmp_path: Path) -> Path:
 
 
 def models(*arguments: str) -> Result:
-    """Run `derain models` on a wide terminal."""
-    return CliRunner().invoke(app, ["models", *arguments], env={"COLUMNS": "200"})
+    """Run `derain models`."""
+    return CliRunner().invoke(app, ["models", *arguments])
 
 
 def row(result: Result, name: str) -> list[str]:

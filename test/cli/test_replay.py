@@ -20,7 +20,7 @@ from derain_ros.replay.account import Account  # noqa: E402
 from derain_ros.replay.bag import BagReader, BagWriter  # noqa: E402
 from derain_ros.replay.images import image_of  # noqa: E402
 
-runner = CliRunner(env={"COLUMNS": "200"})
+runner = CliRunner()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from derain_ros.manifest import Manifest, Model
 
 
 class Played(OnnxRuntimeEngine):
-    """A real engine under another name that takes as long as is said."""
+    """A real engine under another name; a run takes as long as is said, by the `clock`."""
+
+    now_s = 0.0
 
     def __init__(self, model: Model, name: str, seconds: float, streams: int = 1, wrong: bool = False) -> None:
         super().__init__(model, 1)
@@ -25,13 +28,20 @@ class Played(OnnxRuntimeEngine):
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         self.runs += 1
-        time.sleep(self.seconds)
+        Played.now_s += self.seconds
         outputs = super().run(image)
         return {key: value // 2 if self.wrong else value for key, value in outputs.items()}
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time goes by in runs of `Played` only, however busy this machine is."""
+    monkeypatch.setattr(auto, "time", SimpleNamespace(perf_counter=lambda: Played.now_s, monotonic=lambda: Played.now_s,
+                                                      time=time.time))
+
+
+@pytest.fixture
+def machine(clock: None, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What `load` gives by engine's name; an exception is raised. `loads` lists what was asked for."""
     held: dict[str, Any] = {"loads": []}
 
@@ -56,12 +66,11 @@ def test_the_fastest_is_chosen_told_and_remembered(manifest: Manifest, machine: 
     machine |= {"onnxruntime": makes("onnxruntime", 0.02), "openvino": makes("openvino", 0.001),
                 "tensorrt": EngineError("no device")}
     said: list[str] = []
-    measuring: list[str] = []
-    choice = choose([model], (1, 16, 16), tell=said.append, before_measuring=measuring.append)
+    choice = choose([model], (1, 16, 16), tell=said.append)
     assert choice.engine.name == "openvino"
     assert choice.why.startswith("restore_mono by openvino on cpu in fp32 ")
     assert "next: restore_mono by onnxruntime" in choice.why
-    assert said[-1] == f"chosen: {choice.why}" and measuring == ["measuring 2 engines"]
+    assert said[-2:] == ["measuring 2 engines", f"chosen: {choice.why}"]
     assert "tensorrt: no device" in choice.failures and len(choice.times) == 2
     machine["loads"].clear()
     again = choose([model], (1, 16, 16))
@@ -118,7 +127,7 @@ def test_whatever_one_engine_fails_with_the_others_are_chosen_from(manifest: Man
     assert ("remembered" in again) == isinstance(made, Exception)
 
 
-def test_one_that_failed_is_no_measure_for_the_others(manifest: Manifest) -> None:
+def test_one_that_failed_is_no_measure_for_the_others(manifest: Manifest, clock: None) -> None:
     model = manifest.get("restore_mono")
     faulty, sound = Candidate(Faulty(model, "faulty", 1)), Candidate(Played(model, "sound", 0.01))
     measure([faulty, sound], np.zeros((1, 16, 16, 1), np.uint8))
@@ -171,11 +180,34 @@ def test_better_quality_wins_where_it_costs_little(manifest: Manifest) -> None:
     assert pick([coarse, fine], [best, small]) is coarse
 
 
-def test_hopeless_ones_are_given_up_and_the_others_take_turns(manifest: Manifest) -> None:
+def test_hopeless_ones_are_given_up_and_the_others_take_turns(manifest: Manifest, clock: None) -> None:
     model = manifest.get("restore_mono")
     slow, fast = Played(model, "slow", 0.03), Played(model, "fast", 0.0)
     measure([Candidate(slow), Candidate(fast)], np.zeros((1, 16, 16, 1), np.uint8))
     assert (slow.runs, fast.runs) == (3, auto.REPEATS)
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_beside_a_stream_it_rests_as_long_as_it_works(manifest: Manifest, monkeypatch: pytest.MonkeyPatch,
+                                                      rests: bool) -> None:
+    now, slept = [0.0], []
+
+    class Timed(Played):
+        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            now[0] += self.seconds
+            return {}
+
+    monkeypatch.setattr(auto, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0],
+                                                      sleep=slept.append))
+    model = manifest.get("restore_mono")
+    candidates = [Candidate(Timed(model, name, seconds)) for name, seconds in (("a", 0.05), ("b", 0.06), ("c", 0.9))]
+    measure(candidates, np.zeros((1, 16, 16, 1), np.uint8), rests)
+    assert [len(candidate.ms) for candidate in candidates] == [auto.REPEATS, auto.REPEATS, 3]
+    assert [candidate.median_ms for candidate in candidates] == pytest.approx([50, 60, 900])
+    assert bool(slept) is rests
+    if rests:
+        # No longer than is good for a stream that waits for the result.
+        assert slept[:3] == pytest.approx([0.05, 0.06, auto.LONGEST_REST_S]) and len(slept) == 2 * auto.REPEATS + 3
 
 
 def test_the_real_engines_of_this_machine(manifest: Manifest) -> None:

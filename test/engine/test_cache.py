@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S
 
 import derain_ros
 from derain_ros.engine import EngineError
@@ -87,7 +88,7 @@ assert obtain(key, build, lambda data: data, lambda text: None) == b"compiled"
 def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
     log = tmp_path / "log"
     workers = [subprocess.Popen([sys.executable, "-c", SLOW_BUILD, str(log)], cwd=ROOT) for _ in range(3)]
-    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    assert [worker.wait(PATIENCE_S) for worker in workers] == [0, 0, 0]
     assert log.read_text() == "built\n"
 
 

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -175,7 +176,7 @@ def test_launch_starts_every_program(path: Path, tmp_path: Path) -> None:
     stays = str(name in ("orb_slam3", "isaac_visual_slam"))
     code = ("import sys, launch; from launch.launch_description_sources import PythonLaunchDescriptionSource as S\n"
             "from launch.actions import TimerAction, Shutdown, IncludeLaunchDescription as I\n"
-            "ends = [TimerAction(period=3.0, actions=[Shutdown()])] if sys.argv[2] == 'True' else []\n"
+            "ends = [TimerAction(period=10.0, actions=[Shutdown()])] if sys.argv[2] == 'True' else []\n"
             "service = launch.LaunchService(); service.include_launch_description(launch.LaunchDescription([\n"
             " I(S(sys.argv[1]), launch_arguments=[word.split(':=') for word in sys.argv[3:]]), *ends]))\n"
             "sys.exit(service.run())")
@@ -184,10 +185,10 @@ def test_launch_starts_every_program(path: Path, tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, str(path), stays, *arguments], env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=20)
+            output, _ = process.communicate(timeout=PATIENCE_S)
     called = "\n".join(file.read_text() for file in calls.iterdir())
     for package, program in programs:
         assert f"{package}/{program} " in called, output

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from derain_ros.nets.fast import STRIDE, FastRestorer  # noqa: E402
+from derain_ros.nets.fast import STRIDE, FastRestorer, Restoration, compose  # noqa: E402
+from derain_ros.runtime.stages import scale  # noqa: E402
 
 
 @pytest.mark.parametrize(("channels", "width", "blocks", "millions"), [(1, 64, 9, 0.966), (3, 64, 9, 1.040),
@@ -22,6 +25,33 @@ def test_shapes_and_parameters(channels: int, width: int, blocks: int, millions:
 def test_starts_close_to_the_identity() -> None:
     image = torch.rand(1, 3, STRIDE, STRIDE)
     assert (FastRestorer(3)(image).restored - image).abs().mean() < 0.02
+
+
+def test_at_half_the_size_it_takes_and_gives_the_full_image() -> None:
+    net = FastRestorer(3, 16, 2, scale=2)
+    image = torch.rand(2, 3, 2 * STRIDE, 4 * STRIDE)
+    out = net(image)
+    assert out.restored.shape == image.shape and out.mask.shape == (2, 1, 2 * STRIDE, 4 * STRIDE)
+    assert net.restore(torch.rand(2, 3, STRIDE, 2 * STRIDE)).restored.shape == (2, 3, STRIDE, 2 * STRIDE)
+    assert (out.restored - image).abs().mean() < 0.3, "untrained it blurs half at the most"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_training_and_the_robot_bring_changes_back_alike(channels: int) -> None:
+    random = np.random.default_rng(0)
+    batch = cv2.GaussianBlur(random.integers(0, 256, (96, 128, channels), dtype=np.uint8), (0, 0), 2.0)
+    batch = batch.reshape(1, 96, 128, channels)
+    small = scale.reduce(batch, 2)
+    restored = np.clip(small.astype(int) + random.integers(-40, 40, small.shape), 0, 255).astype(np.uint8)
+    masks = random.integers(0, 256, small.shape[:3], dtype=np.uint8)
+
+    def tensor(images: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
+
+    out = Restoration(tensor(restored), tensor(restored), torch.logit(tensor(masks[..., None]), 1e-6))
+    ours = compose(tensor(batch), tensor(small), out, 2).restored.clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
+    theirs = scale.compose(batch, small, restored, masks)[0]
+    assert np.abs(ours - theirs).max() < 2 and np.abs(theirs.astype(int) - batch).max() > 10
 
 
 def test_every_parameter_learns() -> None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 def environment() -> dict[str, str]:
     """Discovery within this machine and in a domain of its own."""
     ours = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(random.randint(1, 101)),
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))), "COLUMNS": "200"}
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
     return {**{k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}, **ours}
 
 
@@ -28,7 +28,7 @@ def derain(*arguments: object) -> tuple[int, str, str]:
     """Exit code, output and errors of `derain` with these arguments."""
     process = start(*arguments)
     try:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=600)
     except BaseException:
         process.kill()
         raise

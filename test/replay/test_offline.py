@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 from tiny_models import BRIGHTER_BY, write_models
+from waiting import PATIENCE_S
 
 from derain_ros.config import Config
-from derain_ros.engine.background import Preparation
 from derain_ros.frame import Frame
 from derain_ros.manifest import Manifest
 from derain_ros.replay import offline
@@ -25,6 +25,7 @@ from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.images import image_of
 from derain_ros.replay.topics import choose
 from derain_ros.runtime.input.messages import frame_of
+from derain_ros.runtime.loading import loader
 from derain_ros.runtime.pipeline import Pipeline
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
@@ -193,8 +194,8 @@ def test_a_cleaned_bag_can_be_replayed_again(write_bag: Write, tmp_path: Path, m
     assert {t: len(m) for t, m in once.items()} == {t: len(m) for t, m in twice.items()}
 
 
-def test_engines_that_are_made_ready_are_told_of(write_bag: Write, tmp_path: Path, manifest: Manifest,
-                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_that_are_loaded_are_told_of(write_bag: Write, tmp_path: Path, manifest: Manifest,
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     heard = threading.Event()
 
@@ -202,18 +203,17 @@ def test_engines_that_are_made_ready_are_told_of(write_bag: Write, tmp_path: Pat
         told.append(text)
         heard.set()
 
-    wait = Preparation.wait
+    load = loader.load
 
-    def slow(self: Preparation, seconds: float | None = None) -> bool:
-        # The first pair waits here, until what is done has been told.
-        assert heard.wait(20)
-        return wait(self, seconds)
+    def slow(*given: Any) -> Any:
+        # The first pair waits for this, which waits until it has been told.
+        assert heard.wait(PATIENCE_S)
+        return load(*given)
 
-    monkeypatch.setattr(Preparation, "wait", slow)
-    monkeypatch.setattr(Preparation, "ready", property(lambda self: heard.is_set() and self.choice is not None))
+    monkeypatch.setattr(loader, "load", slow)
     with BagReader(write_bag(wet=range(4, 7))) as reader:
         cameras = choose(reader.topics)
-        pipeline = Pipeline(Config(cameras=list(cameras.images), budget_ms=10000.0, engine="onnxruntime"), manifest)
+        pipeline = Pipeline(Config(cameras=list(cameras.images)), manifest)
         pipeline.load()
-        offline.replay(reader, tmp_path / "out", cameras, pipeline, tell=tell)
-    assert told and told[0].startswith("restore_mono: ")
+        account = offline.replay(reader, tmp_path / "out", cameras, pipeline, tell=tell)
+    assert told and told[0].startswith("loading") and account.total()["restored"] == 6

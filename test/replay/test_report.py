@@ -29,6 +29,9 @@ def test_tables() -> None:
                                                ["all", "9", "8", "1", "2", "6", "0"]]
     assert report.actions_table(books).rows == [["passed clean", "6"], ["restored", "2"]]
     assert report.latency_table(books, "t").rows[1] == ["restored", "30.0", "30.0", "30.0"]
+    assert report.plans_table({("light", "a"): 3, ("balanced", "b"): 40}, "a on cpu, b on cpu").rows == [
+        ["balanced", "b", "40"], ["light", "a", "3"], ["engines", "a on cpu, b on cpu", ""]]
+    assert report.plans_table({}, "").rows == [["engines", "-", ""]]
     assert report.decisions_table(books, WET).rows == [
         ["left", "2", "1 (50.0 %)", "2", "0 (0.0 %)", "1.00 s"], ["right", "0", "-", "4", "0 (0.0 %)", "-"]]
     quality = Quality(psnr=[(20.0, 25.0), (22.0, 23.0)], clean=4, untouched=3)

@@ -32,12 +32,12 @@ def context() -> Iterator[Any]:
 
 @pytest.fixture
 def start(context: Any, models: Path) -> Iterator[Callable[..., Any]]:
-    """Start a node with these parameters and the bench around it."""
+    """Start a node with these parameters, and arguments behind --ros-args, and the bench around it."""
     from ros_bench import Bench
     benches: list[Bench] = []
 
-    def start(reliable: bool = True, remaps: tuple[str, ...] = (), **parameters: Any) -> Bench:
-        benches.append(Bench(context, models, parameters, reliable, remaps))
+    def start(reliable: bool = True, arguments: tuple[str, ...] = (), **parameters: Any) -> Bench:
+        benches.append(Bench(context, models, parameters, reliable, arguments))
         return benches[-1]
 
     yield start

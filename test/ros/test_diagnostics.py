@@ -93,7 +93,8 @@ def test_latencies_are_percentiles(statistics: Statistics) -> None:
 @pytest.mark.parametrize(("health", "level", "word"), [
     ({}, OK, "clean"), ({"affected": True}, OK, "restoring"), ({"enabled": False}, OK, "switched off"),
     ({"engine": "ready (restore_fast: measuring)"}, OK, "clean"),
-    ({"engine": "ready (dirt: failed: no memory)"}, WARN, "no memory"),
+    ({"engine": "ready (dirt is not used: no memory)"}, WARN, "no memory"),
+    ({"hints": ["set cameras:=[left]"]}, WARN, "clean; set cameras:=[left]"),
     ({"engine": "loading"}, WARN, "loading"), ({"engine": "failed: no models.yaml"}, ERROR, "no models.yaml"),
     ({"state": "inactive", "engine": "failed: x"}, OK, "inactive")])
 def test_the_node_says_how_it_is(statistics: Statistics, health: dict[str, object], level: bytes, word: str) -> None:

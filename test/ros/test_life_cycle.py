@@ -177,7 +177,7 @@ def test_parameters_apply_at_once_and_bad_ones_are_refused_with_the_reason(start
 
 
 def test_subscribers_of_either_reliability_match_and_remaps_hold(start: Start) -> None:
-    bench = start(remaps=("left/image_raw:=/camera/first",), reliable=False)
+    bench = start(arguments=("-r", "left/image_raw:=/camera/first"), reliable=False)
     bench.images["left"] = bench.node.create_publisher(Image, "/camera/first", RELIABLE)
     wait_for(lambda: bench.images["left"].get_subscription_count() == 1, "the remapped topic")
     wait_for(lambda: bench.derain.engine == "ready", "models")

@@ -40,7 +40,8 @@ def test_every_setting_is_a_parameter_with_its_default_and_meaning(context: Any)
 
 @pytest.mark.parametrize(("values", "reason"), [
     ({"budget_ms": 0.5}, "budget_ms"), ({"budget_ms": 20000}, "budget_ms"), ({"engine": "magic"}, "onnxruntime"),
-    ({"cameras": ["left", "left"]}, "cameras"), ({"on_score": 0.1}, "off_score"), ({"enabled": "yes"}, "enabled")])
+    ({"cameras": ["left", "left"]}, "cameras"), ({"cameras": "left"}, r'write cameras:="\[left\]"'),
+    ({"on_score": 0.1}, "off_score"), ({"enabled": "yes"}, "enabled")])
 def test_a_node_does_not_start_with_a_bad_value(context: Any, values: dict[str, Any], reason: str) -> None:
     with pytest.raises((ConfigError, ParameterException), match=reason):
         declared(context, **values)

@@ -107,18 +107,78 @@ def test_an_alarm_is_severe_once_much_was_covered_for_long_and_not_after_a_momen
     assert decision.alarm("left") is Alarm.AFFECTED
 
 
-def test_what_is_restored_for_is_the_kind_of_the_worst_camera_and_does_not_flap() -> None:
+def told(**probabilities: float) -> Anomaly:
+    """An anomaly of which several kinds may be at work, each with a probability of its own."""
+    worst = max(probabilities, key=probabilities.__getitem__)
+    score = probabilities[worst]
+    return Anomaly(worst if score >= CONFIG.on_score else "clean", score, 0.05, MASK,
+                   {"clean": 1 - score, "raindrop": 0.0, "dirt": 0.0, "streak": 0.0} | probabilities)
+
+
+def test_before_anything_is_settled_it_is_restored_for_the_strongest_of_the_instant() -> None:
     decision = Decision()
-    assert decision.kind == "clean"
-    decide(decision, 0, 1, left=seen(0.7, kind="dirt"), right=seen(0.9, kind="raindrop"))
-    assert decision.kind == "raindrop"
-    for n in range(20):
-        decide(decision, 1 + n / 10, 0.05, left=seen(0.9, kind=("streak", "dirt")[n % 2]))
-        assert decision.kind == "raindrop"
-    decide(decision, 3, 0.15, left=seen(0.9, kind="streak"))
-    assert decision.kind == "raindrop"
-    decide(decision, 3.2, 0.1, left=seen(0.9, kind="streak"))
-    assert decision.kind == "streak"
-    # Clean frames in between change nothing.
-    decide(decision, 3.3, 0.5, left=seen(0.1))
-    assert decision.kind == "streak" and decision.affected
+    assert decision.kinds == {"clean"}
+    decide(decision, 0, 0, left=told(dirt=0.7), right=told(raindrop=0.9))
+    assert decision.kinds == {"raindrop"} and not decision.affected
+
+
+def test_all_kinds_that_are_settled_are_restored_for() -> None:
+    decision = Decision()
+    decide(decision, 0, 1, left=told(raindrop=0.9, streak=0.3), right=told(streak=0.8))
+    assert decision.kinds == {"raindrop", "streak"}
+    decide(decision, 1, 1, left=told(raindrop=0.9, streak=0.8, dirt=0.7))
+    assert decision.kinds == {"raindrop", "streak", "dirt"}
+
+
+def test_a_kind_comes_and_goes_with_hold_times_of_its_own() -> None:
+    decision = Decision()
+    decide(decision, 0, 1, left=told(raindrop=0.9))
+    decide(decision, 1.05, 0.1, left=told(raindrop=0.9, streak=0.9))
+    assert decision.kinds == {"raindrop"}
+    decide(decision, 1.2, 0.1, left=told(raindrop=0.9, streak=0.9))
+    assert decision.kinds == {"raindrop", "streak"}
+    # Between both thresholds it stays; under the lower one it goes after the hold time.
+    decide(decision, 1.35, 5, left=told(raindrop=0.9, streak=0.5))
+    decide(decision, 6.4, 0.9, left=told(raindrop=0.9, streak=0.1))
+    assert decision.kinds == {"raindrop", "streak"}
+    decide(decision, 7.35, 0.1, left=told(raindrop=0.9, streak=0.1))
+    assert decision.kinds == {"raindrop"}
+
+
+def test_kinds_that_take_turns_do_not_flap() -> None:
+    decision, seen_kinds = Decision(), set()
+    decide(decision, 0, 1, left=told(raindrop=0.9))
+    for n in range(60):
+        decide(decision, 1.05 + n / 20, 0, left=told(**{("streak", "raindrop")[n % 2]: 0.9}))
+        seen_kinds.add(frozenset(decision.kinds))
+    assert seen_kinds == {frozenset({"raindrop"})}
+
+
+def test_kinds_of_which_none_is_sure_do_not_flap_either() -> None:
+    # A detector of exclusive classes: something is there for sure, be it this or that.
+    decision, seen_kinds = Decision(), set()
+    for n in range(60):
+        drops = 0.47 if n % 2 else 0.44
+        anomaly = Anomaly("raindrop" if n % 2 else "dirt", 0.91, 0.05, MASK,
+                          {"clean": 0.09, "raindrop": drops, "dirt": 0.91 - drops})
+        decide(decision, n / 20, 0, left=anomaly)
+        if decision.affected:
+            seen_kinds.add(frozenset(decision.kinds))
+    assert len(seen_kinds) == 1
+
+
+def test_what_the_other_eye_took_back_is_not_restored_for() -> None:
+    decision = Decision()
+    decide(decision, 0, 1, left=Anomaly("clean", 0.1, 0.0, MASK, {"clean": 0.1, "raindrop": 0.9}))
+    assert decision.kinds == {"clean"}
+
+
+def test_once_it_is_clean_again_the_last_kind_stays_for_the_frames_that_are_still_restored() -> None:
+    decision = Decision()
+    decide(decision, 0, 1, left=told(streak=0.9))
+    decide(decision, 1.05, 0.5, left=told(streak=0.1))
+    assert decision.kinds == {"streak"} and decision.affected
+    decide(decision, 1.6, 2, left=told(streak=0.1))
+    assert not decision.affected
+    decide(decision, 4, 0, left=told(dirt=0.9))
+    assert decision.kinds == {"dirt"}

@@ -1,17 +1,81 @@
-"""Which engine the detector gets."""
+"""Which models the settings ask for, and which engine the detector gets."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
 
 import pytest
+from fake_networks import BALANCED, DETECT, LIGHT, QUALITY, RAIN, TEMPORAL, manifest_of, model
+from tiny_models import write_models
 
 from derain_ros.config import Config
 from derain_ros.engine import EngineError
-from derain_ros.manifest import Model
+from derain_ros.manifest import Manifest, ManifestError, Model
 from derain_ros.runtime.loading import models
+from derain_ros.runtime.loading.models import find_detector, find_restorers, find_temporal
 
-DETECT = Model("detect", "detect", Path("detect.onnx"), "", 1, 2)
+INT8 = model("small", network="balanced", precision="int8")
+RGB = model("colour", network="balanced", channels=3)
+STEADY = dataclasses.replace(TEMPORAL, name="steady", network="steady")
+STEADY_INT8 = dataclasses.replace(STEADY, name="steady_int8", precision="int8")
+
+
+def test_models_of_one_network_and_its_channels_differ_in_precision_the_finest_first() -> None:
+    networks = find_restorers(Config(), manifest_of(INT8, LIGHT, BALANCED, RGB, TEMPORAL, RAIN))
+    assert [(network.name, network.models) for network in networks] \
+        == [("balanced", (BALANCED, INT8)), ("light", (LIGHT,)), ("balanced", (RGB,)), ("rain", (RAIN,))]
+    assert [(network.plan, network.channels, network.serves) for network in networks[1:]] \
+        == [("light", 1, ()), ("balanced", 3, ()), ("balanced", 1, ("streak", "night_rain"))]
+
+
+def test_a_named_restorer_is_the_only_one_in_its_precision() -> None:
+    [network] = find_restorers(Config(restorer="small"), manifest_of(BALANCED, INT8, RAIN))
+    assert (network.name, network.models) == ("balanced", (INT8,))
+    [network] = find_restorers(Config(restorer="rain"), manifest_of(BALANCED, RAIN))
+    assert network.models == (RAIN,), "one that is made for some anomalies may be named for all"
+
+
+@pytest.mark.parametrize(("restorer", "given", "message"), [
+    ("auto", (RAIN,), "no restorer that serves every anomaly"), ("auto", (), "no restorer that serves every anomaly"),
+    ("best", (QUALITY,), "best: no such model")])
+def test_without_a_restorer_for_all_anomalies_there_is_nothing_to_load(restorer: str, given: tuple[Model, ...],
+                                                                       message: str) -> None:
+    with pytest.raises(ManifestError, match=message):
+        find_restorers(Config(restorer=restorer), manifest_of(*given))
+
+
+def test_the_filter_is_the_one_that_is_named_in_all_its_precisions() -> None:
+    manifest = manifest_of(BALANCED, TEMPORAL, STEADY_INT8, STEADY)
+    assert find_temporal(Config(), manifest) is None
+    for name, found in (("temporal", (TEMPORAL,)), ("steady", (STEADY, STEADY_INT8)),
+                        ("steady_int8", (STEADY, STEADY_INT8))):
+        network = find_temporal(Config(temporal=True, temporal_model=name), manifest)
+        assert network is not None and network.models == found
+    with pytest.raises(ManifestError, match="stedy: no such model"):
+        find_temporal(Config(temporal=True, temporal_model="stedy"), manifest)
+
+
+def test_a_model_of_another_task_is_refused() -> None:
+    manifest = manifest_of(BALANCED, TEMPORAL)
+    for find, settings, message in (
+            (find_detector, {"detector": "balanced"}, "balanced: its task is to restore, not to detect"),
+            (find_restorers, {"restorer": "detect"}, "detect: its task is to detect, not to restore"),
+            (find_temporal, {"temporal": True, "temporal_model": "detect"},
+             "detect: its task is to detect, not to join frames; name another model")):
+        with pytest.raises(EngineError, match=message):
+            find(Config(**settings), manifest)  # type: ignore[operator]
+
+
+def test_what_is_named_must_be_whole_and_the_others_are_looked_at_as_they_are_loaded(
+        tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = write_models(tmp_path_factory.mktemp("damaged"))
+    for name in ("restore_mono", "detect"):
+        (directory / f"{name}.onnx").write_bytes(b"")
+    manifest = Manifest.load(directory)
+    assert find_restorers(Config(), manifest)
+    for find, settings in ((find_restorers, {"restorer": "restore_mono"}), (find_detector, {})):
+        with pytest.raises(ManifestError, match=r"onnx: sha256 is"):
+            find(Config(**settings), manifest)  # type: ignore[operator]
 
 
 @pytest.fixture

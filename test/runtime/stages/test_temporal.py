@@ -1,4 +1,4 @@
-"""The temporal filter around its network: what is remembered, moved along, forgotten, and blended."""
+"""The temporal filter around its network: what is remembered, moved along, forgotten, and blended; and its stage."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from derain_ros.engine import EngineError
+from derain_ros.frame import Frame
 from derain_ros.manifest import TEMPORAL_PLANES
-from derain_ros.runtime.stages.temporal import MEMORY, SEEN, TemporalFilter, half_size
+from derain_ros.runtime.stages import Images
+from derain_ros.runtime.stages.temporal import MEMORY, SEEN, Temporal, TemporalFilter, half_size
 
 MS = 1_000_000
 
@@ -203,3 +205,79 @@ def test_where_one_eye_has_no_past_neither_has_the_other(scene: np.ndarray) -> N
     for stamps in ([0, 0], [100, 100], [550, 610]):
         temporal.apply(network, ["left", "right"], [t * MS for t in stamps], both, both, mask)  # type: ignore[arg-type]
     assert network.got[1][..., MEMORY:].all() and not network.got[2][..., SEEN:].any() and not temporal.had_past
+
+
+class Stage:
+    """The filter as a stage, with a loader that has loaded `network`."""
+
+    def __init__(self, network: Network) -> None:
+        self.retired: list[tuple[tuple[int, ...], object]] = []
+        loader = SimpleNamespace(engine=lambda wanted: network, is_out=lambda network: False,
+                                 retire=lambda wanted, engine, error: self.retired.append((wanted.shape, engine)))
+        self.stage = Temporal(SimpleNamespace(name="temporal"), loader)  # type: ignore[arg-type]
+
+    def join(self, at_ms: int, value: int, *sizes: tuple[int, ...], encoding: str = "mono8", bits: int = 0) -> Images:
+        """Frames of these sizes, of 99, that were restored to `value` and have masks on their upper half."""
+        images = Images([f"camera_{n}" for n in range(len(sizes))],
+                        [Frame(np.full(size, 99, np.uint8), encoding, at_ms * MS, bits=bits) for size in sizes])
+        images.restored = [np.full_like(seen, value) for seen in images.seen]
+        images.masks = [np.where(np.arange(len(seen))[:, None] < len(seen) // 2, 80, 70).astype(np.uint8)
+                        * np.ones(seen.shape[:2], np.uint8) for seen in images.seen]
+        images.models = ["restorer"]
+        self.stage.run(images)
+        return images
+
+
+def values(images: Images) -> list[int]:
+    return [int(image[5, 5, 0]) for image in images.restored or []]
+
+
+def test_the_stage_joins_what_was_restored_batch_by_batch() -> None:
+    network = Network()
+    stage, sizes = Stage(network), ((40, 48), (33, 50), (40, 48))
+    assert [wanted.shape for wanted in stage.stage.load([(2, 40, 48, 1), (1, 33, 50, 3)])] == [(2, 20, 24), (1, 18, 26)]
+    assert values(stage.join(0, 50, *sizes)) == [50] * 3
+    images = stage.join(100, 80, *sizes)
+    assert values(images) == [50] * 3 and images.models == ["restorer", "temporal"]
+    assert [planes.shape[:3] for planes in network.got[:2]] == [(2, 20, 24), (1, 18, 26)]
+    # Pixels that the restorer holds for affected, from a probability of 0.3 on.
+    assert network.got[0][0, :, 5, 3].tolist() == [255] * 10 + [0] * 10
+    assert [image.shape[:2] for image in images.restored or []] == [mask.shape for mask in images.masks or []] \
+        == list(sizes)
+
+
+@pytest.mark.parametrize("change", [{"encoding": "8UC1"}, {"bits": 12}])
+def test_a_frame_of_another_kind_is_joined_with_none_before(change: dict[str, object]) -> None:
+    stage = Stage(Network())
+    stage.join(0, 50, (40, 48))
+    assert values(stage.join(100, 80, (40, 48), **change)) == [80]  # type: ignore[arg-type]
+
+
+def test_colour_goes_through_the_same_network() -> None:
+    stage = Stage(Network())
+    images = stage.join(0, 50, (40, 48, 3), (40, 48, 3), encoding="rgb8")
+    assert stage.stage.can(images.batches) and (images.restored or [])[0].shape == (40, 48, 3)
+    assert values(stage.join(100, 80, (40, 48, 3), (40, 48, 3), encoding="rgb8")) == [50, 50]
+
+
+def test_where_the_network_fails_nothing_is_changed_and_the_past_is_forgotten() -> None:
+    class Failing(Network):
+        error: Exception | None = None
+
+        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+            if self.error is not None:
+                raise self.error
+            return super().run(image)
+
+    network = Failing()
+    stage = Stage(network)
+    stage.join(0, 50, (40, 48))
+    network.error = EngineError("temporal: broken")
+    with pytest.raises(EngineError) as caught:
+        stage.join(100, 80, (40, 48))
+    stage.stage.fail(caught.value)
+    assert stage.retired == [((1, 20, 24), network)]
+    network.error = None
+    assert values(stage.join(200, 70, (40, 48))) == [70] and values(stage.join(300, 80, (40, 48))) == [70]
+    stage.stage.close()
+    assert values(stage.join(400, 60, (40, 48))) == [60]

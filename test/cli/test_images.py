@@ -1,0 +1,78 @@
+"""`derain images`: files in, files out, each by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_models import BRIGHTER_BY, write_models
+from typer.testing import CliRunner
+
+from derain_ros.cli.main import app
+
+WET, CLEAN = 150, 50
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A clean picture between wet ones: grey, colour, and 16 bits of which 12 are used."""
+    folder = tmp_path / "wet"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.full((40, 56), WET, np.uint8))
+    cv2.imwrite(str(folder / "b.png"), np.full((40, 56), CLEAN, np.uint8))
+    cv2.imwrite(str(folder / "c.png"), np.full((30, 50, 3), WET, np.uint8))
+    cv2.imwrite(str(folder / "d.png"), np.full((40, 56), WET << 4, np.uint16))
+    return folder
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["images", *map(str, arguments)])
+    return result.exit_code, result.output
+
+
+def read(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert image is not None, path
+    return image
+
+
+def test_what_is_wet_is_restored_and_what_is_clean_stays(source: Path, models: Path, tmp_path: Path) -> None:
+    code, output = run(source, tmp_path / "out", "--models", models, "--masks")
+    assert code == 0 and "3 of 4 images restored, 1 found clean" in output
+    restored = {name: read(tmp_path / f"out/{name}.png") for name in "abcd"}
+    assert (restored["a"] == WET + BRIGHTER_BY).all() and (restored["b"] == CLEAN).all()
+    assert restored["c"].shape == (30, 50, 3) and (restored["c"] == WET + BRIGHTER_BY).all()
+    assert restored["d"].dtype == np.uint16 and (restored["d"] == (WET + BRIGHTER_BY) << 4).all()
+    assert read(tmp_path / "out/b_mask.png").shape == (40, 56)
+
+
+def test_one_file_gives_what_it_gives_among_others(source: Path, models: Path, tmp_path: Path) -> None:
+    assert run(source / "b.png", tmp_path / "one", "--models", models, "--all")[0] == 0
+    assert (read(tmp_path / "one/b.png") == CLEAN + BRIGHTER_BY).all(), "restored though clean, as was asked for"
+    assert not (tmp_path / "one/b_mask.png").exists()
+
+
+def test_a_file_that_is_no_image_is_told_and_the_others_are_restored(source: Path, models: Path, tmp_path: Path
+                                                                     ) -> None:
+    (source / "broken.png").write_text("no image")
+    code, output = run(source, tmp_path / "out", "--models", models)
+    assert code == 1 and "broken.png: cannot be read as an image" in output and "3 of 5 images restored" in output
+
+
+@pytest.mark.parametrize(("given", "told"), [("missing", "there is no such file"), ("empty", "holds no images")])
+def test_what_cannot_be_done_is_told(tmp_path: Path, models: Path, given: str, told: str) -> None:
+    (tmp_path / "empty").mkdir()
+    code, output = run(tmp_path / given, tmp_path / "out", "--models", models)
+    assert code == 1 and told in output
+
+
+def test_nothing_is_written_onto_itself(source: Path, models: Path) -> None:
+    code, output = run(source, source, "--models", models)
+    assert code == 1 and "would be overwritten" in output and (read(source / "a.png") == WET).all()

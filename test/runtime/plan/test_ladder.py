@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fake_networks import BALANCED, LIGHT, QUALITY, RAIN, TEMPORAL, model
+
+from derain_ros.manifest import Model
+from derain_ros.runtime.loading.models import Network
+from derain_ros.runtime.plan.ladder import Ladder
+from derain_ros.runtime.stages.restore import restorers
+from derain_ros.runtime.stages.temporal import Temporal
+
+GREY, COLOUR = (2, 54, 72, 1), (2, 54, 72, 3)
+GENERAL = (BALANCED, LIGHT, QUALITY)
+"""In any order: that of the ladder is that of the rungs."""
+
+
+class Shelf:
+    """A loader of which the test says what is on it."""
+
+    def __init__(self) -> None:
+        self.out: set[str] = set()
+        self.ready: set[str] = set()
+        self.ms: dict[str, float] = {}
+
+    def is_out(self, network: Network) -> bool:
+        return network.name in self.out
+
+    def engine(self, wanted: Any) -> Any:
+        name = wanted.network.name
+        return SimpleNamespace(name="fake", device="nowhere", streams=1, model=wanted.network.models[0]
+                               ) if name in self.ready else None
+
+    def measured_ms(self, wanted: Any) -> float:
+        return self.ms.get(wanted.network.name, 0.0)
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+def ladder(shelf: Any, *models: Model, temporal: bool = False) -> Ladder:
+    networks = [Network(each.network, (each,)) for each in models]
+    after = [Temporal(Network("temporal", (TEMPORAL,)), shelf)] if temporal else []
+    return Ladder(restorers(networks, shelf), after)
+
+
+def names(ladder: Ladder, *kinds: str, best: str = "auto") -> list[str]:
+    return [plan.name for plan in ladder.plans([GREY], kinds, best)]
+
+
+@pytest.mark.parametrize("kinds", [("raindrop",), ("clean",), ("dirt", "raindrop")])
+def test_the_best_comes_first(shelf: Shelf, kinds: tuple[str, ...]) -> None:
+    assert names(ladder(shelf, *GENERAL, RAIN), *kinds) == ["quality", "balanced", "light"]
+
+
+def test_joining_with_the_past_comes_before_going_without(shelf: Shelf) -> None:
+    assert names(ladder(shelf, BALANCED, LIGHT, temporal=True), "raindrop") \
+        == ["balanced + temporal", "balanced", "light + temporal", "light"]
+
+
+def test_what_is_made_for_rain_takes_away_rain_and_goes_before_what_takes_away_the_rest(shelf: Shelf) -> None:
+    made = ladder(shelf, *GENERAL, RAIN, temporal=True)
+    assert names(made, "streak") == names(made, "streak", "night_rain") == ["rain", "light + temporal", "light"]
+    assert names(made, "raindrop", "streak")[:2] == ["rain + quality", "rain + balanced"]
+    # It knows nothing of the glass: nothing is joined with what was seen behind other streaks.
+    assert not any("rain" in name and "temporal" in name for name in names(made, "raindrop", "streak"))
+
+
+def test_a_light_one_that_is_made_for_rain_serves_all_rungs(shelf: Shelf) -> None:
+    made = ladder(shelf, *GENERAL, model("rain", plan="light", serves=("streak",)))
+    assert names(made, "streak") == ["rain"]
+    assert names(made, "streak", "dirt") == ["rain + quality", "rain + balanced", "rain + light"]
+
+
+@pytest.mark.parametrize(("best", "expected"), [
+    ("auto", ["quality", "balanced", "light"]), ("quality", ["quality", "balanced", "light"]),
+    ("balanced", ["balanced", "light"]), ("light", ["light"])])
+def test_the_setting_caps_the_ladder(shelf: Shelf, best: str, expected: list[str]) -> None:
+    assert names(ladder(shelf, *GENERAL, RAIN), "raindrop", best=best) == expected
+    assert ("rain" in names(ladder(shelf, *GENERAL, RAIN), "streak", best=best)) == (best != "light")
+
+
+@pytest.mark.parametrize("models", [(QUALITY, BALANCED), (BALANCED, QUALITY)])
+def test_where_there_is_none_under_the_cap_the_cheapest_is_taken(shelf: Shelf, models: tuple[Model, ...]) -> None:
+    assert names(ladder(shelf, *models), "raindrop", best="light") == ["balanced"]
+
+
+def test_a_network_that_is_out_takes_its_plans_along_and_no_others(shelf: Shelf) -> None:
+    made = ladder(shelf, *GENERAL, RAIN, temporal=True)
+    shelf.out = {"balanced", "rain", "temporal"}
+    assert names(made, "streak") == ["quality", "light"]
+    shelf.out |= {"quality", "light"}
+    assert names(made, "streak") == []
+
+
+def test_of_two_on_a_rung_the_first_is_taken_that_can_be(shelf: Shelf) -> None:
+    made = ladder(shelf, BALANCED, model("another"))
+    def ran() -> str:
+        [plan] = made.plans([GREY], ["dirt"])
+        return plan.steps[0].load([GREY])[0].network.name  # type: ignore[attr-defined]
+    assert ran() == "balanced"
+    shelf.out = {"balanced"}
+    assert ran() == "another"
+
+
+def test_images_of_both_kinds_need_networks_for_both(shelf: Shelf) -> None:
+    made = ladder(shelf, LIGHT, BALANCED, model("rgb", network="light", channels=3, plan="light"))
+    assert [plan.name for plan in made.plans([GREY, COLOUR], ["dirt"])] == ["light"]
+    assert [plan.name for plan in made.plans([COLOUR], ["dirt"])] == ["light"]
+    assert [wanted.network.models[0].name for wanted in made.wanted(made.plans([GREY, COLOUR], ["dirt"]),
+                                                                    [GREY, COLOUR])] == ["light", "rgb"]
+
+
+def test_a_single_network_serves_whatever_comes(shelf: Shelf) -> None:
+    assert names(ladder(shelf, RAIN), "raindrop") == ["balanced"]
+
+
+def test_the_cheapest_is_loaded_first_and_then_what_may_be_wanted(shelf: Shelf) -> None:
+    made = ladder(shelf, *GENERAL, RAIN, temporal=True)
+    wanted = made.wanted(made.plans([GREY], ["raindrop"]), [GREY])
+    assert [each.network.name for each in wanted] == ["light", "temporal", "balanced", "quality", "rain"]
+    assert {each.network.name: each.shape for each in wanted}["temporal"] == (2, 28, 36)
+    first = made.wanted(made.plans([GREY], ["raindrop"])[:1], [GREY])
+    assert [each.network.name for each in first[:2]] == ["quality", "temporal"] and set(first) == set(wanted)
+    shelf.out = {"quality"}
+    assert "quality" not in {each.network.name for each in made.wanted(made.plans([GREY], ["dirt"]), [GREY])}
+
+
+def test_a_plan_takes_what_its_stages_take_and_is_ready_with_them(shelf: Shelf) -> None:
+    shelf.ms = {"balanced": 30.0, "temporal": 5.0}
+    joined, alone = ladder(shelf, BALANCED, temporal=True).plans([GREY], ["dirt"])
+    assert (joined.cost_ms([GREY]), alone.cost_ms([GREY])) == (35.0, 30.0)
+    assert not joined.ready([GREY]) and not alone.ready([GREY])
+    shelf.ready = {"balanced"}
+    assert not joined.ready([GREY]) and alone.ready([GREY])
+    alone.steps[0].learn([GREY], 50.0)
+    assert (joined.cost_ms([GREY]), joined.cost_ms([GREY, COLOUR][:1])) == (55.0, 55.0)
+    assert joined.key([GREY]) != joined.key([COLOUR]) and joined.key([GREY]) != alone.key([GREY])
