@@ -32,7 +32,8 @@ CLEAN, WET = 50, 150
 
 def model(name: str, **keys: Any) -> Model:
     """An entry of a manifest, by default a restorer of grey images whose network has its name."""
-    plain: dict[str, Any] = {"task": "restore", "file": Path(f"{name}.onnx"), "sha256": "", "channels": 1, "stride": 8, "network": name}
+    plain: dict[str, Any] = {"task": "restore", "file": Path(f"{name}.onnx"), "sha256": "", "channels": 1, "stride": 8,
+                             "network": name}
     return Model(name, **plain | keys)
 
 

@@ -111,8 +111,7 @@ def _name(recipe: Any) -> str:
         return "restore_rgb_rain --serves streak --serves night_rain"
     if recipe.network == "printed":
         return "restore_rgb_printed"
-    usual = type(recipe).width
-    return "restore_rgb" + ("_light" if recipe.width < usual else "_quality" if recipe.width > usual else "")
+    return "restore_rgb" + ("_light" if recipe.scale > 1 else "" if recipe.width < type(recipe).width else "_quality")
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from derain_ros.config import Config
+from derain_ros.engine.auto import label
 from derain_ros.frame import FrameSet, Result
 from derain_ros.ros.mailbox import Job, Mailbox
 from derain_ros.runtime.pipeline import Pipeline
@@ -42,8 +43,8 @@ class Worker:
 
     @property
     def models(self) -> str:
-        """The loaded models and their devices, in words."""
-        return ", ".join(f"{engine.model.name} on {engine.device}" for engine in self._pipeline.engines) or "none"
+        """The loaded models and their engines, in words."""
+        return ", ".join(map(label, self._pipeline.engines)) or "none"
 
     @property
     def affected(self) -> bool:
@@ -102,7 +103,7 @@ class Worker:
                     self._publish(job.frames, self._pipeline.process(job.frames))
             except Exception as error:
                 # Whatever went wrong with one frame set must not end the stream.
-                self._logger.error(f"a frame set was not told of: {error!r}", throttle_duration_sec=5.0)
+                self._logger.error(f"a frame set failed: {error!r}", throttle_duration_sec=5.0)
 
     def _dropped(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

@@ -21,6 +21,13 @@ class Status:
     values: dict[str, str]
 
 
+def _times(result: Result) -> dict[str, float]:
+    """Milliseconds in all, of detecting, and of all stages after that."""
+    stages = {stage: ms for stage, ms in result.stage_ms.items() if stage not in ("total", "detect")}
+    return {"total": result.stage_ms.get("total", 0.0), "detect": result.stage_ms.get("detect", 0.0),
+            "restore": sum(stages.values())}
+
+
 def statuses_of(result: Result) -> list[Status]:
     """What was done with each camera's frame: OK where it was restored or clean, WARN otherwise."""
     statuses = []
@@ -36,7 +43,7 @@ def statuses_of(result: Result) -> list[Status]:
             "action": done.action.value,
             "plan": result.plan,
             "models": result.models,
-            **{f"{stage}_ms": f"{result.stage_ms.get(stage, 0.0):.2f}" for stage in ("total", "detect", "restore")},
+            **{f"{stage}_ms": f"{ms:.2f}" for stage, ms in _times(result).items()},
             "left_ms": f"{result.left_ms:.2f}",
             "detail": result.detail,
             **{f"p_{kind}": f"{p:.3f}" for kind, p in (anomaly.probabilities if anomaly else {}).items()}}))

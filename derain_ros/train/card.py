@@ -104,6 +104,7 @@ def interface(net: FastRestorer | PrintedRestorer) -> str:
     if isinstance(net, FastRestorer):
         what = ("`derain_ros/nets/fast.py`: generator and enhancer with edges on the quarter grid, "
                 f"{net.blocks} residual blocks of {net.width} filters at an eighth"
+                + (f" and {net.deep} of {2 * net.width} at a sixteenth" if net.deep else "")
                 + (f" of the image reduced by {net.scale}" if net.scale > 1 else ""))
     else:
         parts = "G" + "+E" * (net.enhancer is not None) + "+A" * net.generator.aggregation
@@ -158,7 +159,7 @@ def _on_meta(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedResto
     """The network without its weights, of which only shapes are asked."""
     with torch.device("meta"):
         if isinstance(net, FastRestorer):
-            return FastRestorer(net.channels, net.width, net.blocks)
+            return FastRestorer(net.channels, net.width, net.blocks, deep=net.deep)
         return PrintedRestorer(net.channels, net.enhancer is not None, net.generator.aggregation)
 
 

@@ -13,12 +13,11 @@ from torch import nn
 
 from derain_ros.nets.fast import FastRestorer
 from derain_ros.nets.printed import PrintedRestorer
-from derain_ros.nets.widen import widen
 from derain_ros.train.data import DataError
 from derain_ros.train.exported import read_exported, shipped
 from derain_ros.train.recipe import RestoreRecipe
 
-NETWORK = ("network", "width", "blocks", "scale", "enhancer", "aggregation")
+NETWORK = ("network", "width", "blocks", "scale", "deep", "enhancer", "aggregation")
 """What a recipe says of the network."""
 
 log = logging.getLogger(__name__)
@@ -29,7 +28,8 @@ def build(recipe: Mapping[str, Any]) -> nn.Module:
     # Recipes from before there was one for both families name no network.
     if recipe.get("network", "printed" if "enhancer" in recipe else "fast") == "printed":
         return PrintedRestorer(3, recipe["enhancer"], recipe["aggregation"])
-    return FastRestorer(3, recipe["width"], recipe["blocks"], recipe.get("scale", 1))
+    return FastRestorer(3, recipe["width"], recipe["blocks"], recipe.get("scale", 1),
+                        recipe.get("deep", 0))
 
 
 def with_network_of(recipe: RestoreRecipe, start_from: str) -> RestoreRecipe:
@@ -88,18 +88,15 @@ def load_network(path: Path) -> nn.Module:
 def begin_with(net: nn.Module, path: Path) -> None:
     """Give `net` the averaged weights of a checkpoint; DataError where it is another network's.
 
-    Those of an exported model hold its normalisation, so that the printed network trains on without. A wider fast
-    network begins as a narrower one.
+    Those of an exported model hold its normalisation, so that the printed network trains on without. What a deep fast
+    network has beside one that is not starts without effect.
     """
     state = read(path)
     weights = state.get("average", state["net"])
-    if isinstance(net, FastRestorer) and "stem.weight" in weights and 2 * len(weights["stem.weight"]) < net.width:
-        try:
-            return widen(net, weights)
-        except ValueError as error:
-            raise DataError(f"{path}: {error}") from error
     if isinstance(net, PrintedRestorer) and "generator.down_half.conv.bias" in weights:
         net.fold()
+    if isinstance(net, FastRestorer) and "from_sixteenth.weight" not in weights:
+        weights = {name: value for name, value in net.state_dict().items() if "sixteenth" in name} | dict(weights)
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:

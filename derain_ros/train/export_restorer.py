@@ -59,7 +59,7 @@ def to_grey(net: Restorer) -> Restorer:
 
 
 def _fast_to_grey(net: FastRestorer) -> FastRestorer:
-    grey = FastRestorer(1, net.width, net.blocks, net.scale)
+    grey = FastRestorer(1, net.width, net.blocks, net.scale, net.deep)
     edge = net.width // 2
     state = dict(net.state_dict())
 

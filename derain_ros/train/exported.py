@@ -146,7 +146,9 @@ def _network(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
     if "stem.weight" in weights:
         edge, pixels = weights["stem.weight"].shape[:2]
         blocks = {name.split(".")[1] for name in weights if name.startswith("trunk.")}
-        return {"network": "fast", "width": 2 * edge, "blocks": len(blocks), "channels": pixels // 16}
+        deep = {name.split(".")[1] for name in weights if name.startswith("sixteenth.") and ".first." in name}
+        return {"network": "fast", "width": 2 * edge, "blocks": len(blocks), "deep": len(deep),
+                "channels": pixels // 16}
     first = weights.get("generator.down_half.conv.weight")
     if first is None:
         return None

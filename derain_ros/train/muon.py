@@ -11,8 +11,8 @@ from torch import Tensor, nn
 BIAS_RATE = 0.2
 """Rate of Adam for what is no matrix (biases, normalisations), as a share of Muon's."""
 WIDE = 96
-"""Rows, or columns, from which on the iteration is done in bfloat16, as by Jordan et al., where the device multiplies in
-it: a matrix of 128 x 1152 takes a seventh of the time then."""
+"""Rows, or columns, from which on the iteration is done in bfloat16, as by Jordan et al., where the device multiplies
+in it: a matrix of 128 x 1152 takes a seventh of the time then."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration that drives singular values towards 1, of Jordan et al."""
 

@@ -28,6 +28,8 @@ class RestoreRecipe:
     """Residual blocks of the fast network's trunk."""
     scale: int = 1
     """The fast network works on the image reduced by this: 1, or 2 for half the size."""
+    deep: int = 0
+    """Residual blocks of the fast network at a sixteenth of the size, of twice the width."""
     enhancer: bool = True
     """Whether the printed network has its enhancer (E)."""
     aggregation: bool = True

@@ -190,7 +190,8 @@ def test_hopeless_ones_are_given_up_and_the_others_take_turns(manifest: Manifest
 @pytest.mark.parametrize("rests", [True, False])
 def test_beside_a_stream_it_rests_as_long_as_it_works(manifest: Manifest, monkeypatch: pytest.MonkeyPatch,
                                                       rests: bool) -> None:
-    now, slept = [0.0], []
+    now = [0.0]
+    slept: list[float] = []
 
     class Timed(Played):
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from ros_bench import Bench, at_ms, image_message, pixels_of, wait_for
 
-from derain_ros.config import Config
-from derain_ros.frame import Frame, FrameSet
+from derain_ros.frame import Frame
 from derain_ros.manifest import Manifest, ManifestError
 from derain_ros.rain.drops import LensDrops
-from derain_ros.runtime.pipeline import Pipeline
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 KITTI = DATA / "kitti_stereo" / "sequence_1"
@@ -55,15 +53,6 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
     return cv2.PSNR(np.ascontiguousarray(image), np.ascontiguousarray(truth))
 
 
-def measure_engines(*frames: Frame) -> None:
-    """Have the engines for frame sets of this kind chosen, which is remembered: a node passes frames on meanwhile."""
-    named = {f"camera_{n}": frame for n, frame in enumerate(frames)}
-    pipeline = Pipeline(Config(engine="onnxruntime", cameras=list(named), gating=False))
-    pipeline.load()
-    pipeline.process(FrameSet(named))
-    pipeline.close(20.0)
-
-
 def judged(bench: Bench, camera: str, kinds: Callable[[str], bool]) -> float:
     """The share of a camera's frames whose kind of anomaly satisfies `kinds`."""
     found = [value.value for message in bench.got["/derain/status"] for status in message.status
@@ -88,7 +77,6 @@ def test_a_stereo_drive_with_drops_on_the_left_lens(start: Start, tmp_path: Path
     wet = [drops.apply(image)[0] for image in dry["left"]]
     bag = write_bag(tmp_path / "kitti", {"left": wet, "right": dry["right"]})
 
-    measure_engines(Frame(wet[0]), Frame(wet[0]))
     bench = start(**AS_SHIPPED).ready()
     infos = play(bench, bag)
 
@@ -116,7 +104,6 @@ def held_out(folder: str) -> list[np.ndarray]:
 @needs(REAL)
 def test_real_drops_are_seen_and_restored(start: Start) -> None:
     wet, dry = held_out("rain"), held_out("clean")
-    measure_engines(Frame(wet[0], "bgr8"))
     bench = start(cameras=["front"], **AS_SHIPPED).ready()
     stream(bench, wet)
     assert_accounted_for(bench, "front", len(wet))

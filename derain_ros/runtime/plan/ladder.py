@@ -46,13 +46,11 @@ class Ladder:
         self._general = [stage for stage in restorers if not stage.serves]
         self._special = [stage for stage in restorers if stage.serves]
         self._after = after
-        self._stages: list[Stage] = [*restorers, *after]
 
     def wanted(self, plans: Sequence[Plan], batches: Collection[Batch]) -> list[Wanted]:
-        """What must be loaded for these plans, the cheapest first, and then for all others that such images may want.
-        """
+        """What must be loaded for these plans, the cheapest first, and then for anomalies that may come."""
         stages = [step for plan in reversed(plans) for step in plan.steps]
-        stages += [stage for stage in self._stages if stage.can(batches)]
+        stages += [stage for stage in self._special if stage.can(batches)]
         return list(dict.fromkeys(wanted for stage in stages for wanted in stage.load(batches)))
 
     def plans(self, batches: Collection[Batch], kinds: Collection[str], best: str = "auto") -> list[Plan]:
