@@ -119,15 +119,19 @@ def test_a_single_network_serves_whatever_comes(shelf: Shelf) -> None:
     assert names(ladder(shelf, RAIN), "raindrop") == ["balanced"]
 
 
-def test_the_cheapest_is_loaded_first_and_then_what_may_be_wanted(shelf: Shelf) -> None:
+def test_the_cheapest_is_loaded_first_and_last_what_is_made_for_anomalies_that_may_come(shelf: Shelf) -> None:
     made = ladder(shelf, *GENERAL, RAIN, temporal=True)
-    wanted = made.wanted(made.plans([GREY], ["raindrop"]), [GREY])
-    assert [each.network.name for each in wanted] == ["light", "temporal", "balanced", "quality", "rain"]
-    assert {each.network.name: each.shape for each in wanted}["temporal"] == (2, 28, 36)
-    first = made.wanted(made.plans([GREY], ["raindrop"])[:1], [GREY])
-    assert [each.network.name for each in first[:2]] == ["quality", "temporal"] and set(first) == set(wanted)
+
+    def wanted(*kinds: str, best: str = "auto") -> list[str]:
+        return [each.network.name for each in made.wanted(made.plans([GREY], kinds, best), [GREY])]
+
+    assert wanted("raindrop") == ["light", "temporal", "balanced", "quality", "rain"]
+    assert wanted("raindrop", best="light") == ["light", "temporal", "rain"]
+    assert wanted("streak") == ["light", "temporal", "rain"]
     shelf.out = {"quality"}
-    assert "quality" not in {each.network.name for each in made.wanted(made.plans([GREY], ["dirt"]), [GREY])}
+    assert "quality" not in wanted("dirt")
+    shapes = {each.network.name: each.shape for each in made.wanted(made.plans([GREY], ["dirt"]), [GREY])}
+    assert (shapes["light"], shapes["temporal"]) == ((2, 54, 72), (2, 28, 36))
 
 
 def test_a_plan_takes_what_its_stages_take_and_is_ready_with_them(shelf: Shelf) -> None:
