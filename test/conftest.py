@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from importlib.util import find_spec
@@ -24,6 +25,10 @@ _cache_directory = tempfile.mkdtemp(prefix="derain_test_cache_")
 os.environ["DERAIN_CACHE"] = _cache_directory
 # Tiny networks are fastest on one thread; on a busy machine, several would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# In the background of a script Ctrl-C is ignored, also by the processes that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SETS_LAYOUT = ("DERAIN_DEBUG", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TERMINAL_WIDTH", "TTY_COMPATIBLE",
                "TTY_INTERACTIVE")

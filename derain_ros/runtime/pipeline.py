@@ -115,7 +115,10 @@ class Pipeline:
         try:
             self._watch()
             patience_ms = self._stall_ms(run) - run.age_ms if self._background else None
-            return self._lane.begin(partial(self._restore, run)).result(patience_ms)
+            result = self._lane.begin(partial(self._restore, run)).result(patience_ms)
+            # Of a run that was waited for, and of no other that ends beside it.
+            self._stages_ms = run.plan_ms
+            return result
         except Late as late:
             return run.passed(Action.PASSED_BUDGET, str(late) or f"restoring has not ended after {run.age_ms:.0f} ms")
         except Exception as error:
@@ -156,6 +159,8 @@ class Pipeline:
         if judge is None or loader is None:
             return run.passed(Action.PASSED_DISABLED, f"models: {self.state}")
 
+        if not run.frames:
+            raise FrameError("there are no frames")
         images = Images(list(run.frames), [self._depths[name].apply(frame) for name, frame in run.frames.items()])
         with run.stage("detect"):
             self._at_work = judge
@@ -172,9 +177,10 @@ class Pipeline:
             return run.passed(Action.PASSED_CLEAN)
         if not plans:
             raise FrameError(f"there is no restorer for such images; {loader.state or 'set restorer to auto'}")
-        if not self._background:
+        while not self._background and plans and not plans[0].ready(images.batches):
             with run.excluded():
                 loader.wait([wanted for stage in plans[0].steps for wanted in stage.load(images.batches)])
+            plans = plans if plans[0].ready(images.batches) else plans[1:]
         ready = [plan for plan in plans if plan.ready(images.batches)]
         if not ready:
             return run.passed(Action.PASSED_DISABLED, f"models: {loader.state or 'loading'}")
@@ -191,7 +197,7 @@ class Pipeline:
         budget_ms = self.config.budget_ms
         run.left_ms = budget_ms - run.age_ms
         limit_ms = min(budget_ms, run.period_ms or budget_ms) - self._overhead.usual(None)
-        return self._choice.choose(ready, images.batches, limit_ms, self._stall_ms(run), self._clock())
+        return self._choice.choose(ready, images.batches, limit_ms, self._stall_ms(run) - run.age_ms, self._clock())
 
     def _run(self, plan: Plan, images: Images, run: Run, loader: Loader) -> str:
         """Run the stages of a plan; in words, where one failed and what was restored before it is taken."""
@@ -206,7 +212,7 @@ class Pipeline:
                     raise
                 return f"without {stage.name}: {error}"
             ms = run.stage_ms[stage.name]
-            self._stages_ms += ms
+            run.plan_ms += ms
             # What loading slows down says nothing, but for the first time.
             if undisturbed and not loader.busy or not stage.cost_ms(images.batches):
                 stage.learn(images.batches, ms)
@@ -227,7 +233,8 @@ class Pipeline:
         if len(self._hung) > HANGS:
             self._judge, self.state = None, f"failed: {what}, nor did it {HANGS} times before"
         elif self._at_work is not None:
-            self._at_work.fail(EngineError(what))
+            # Not here: what takes over may hang as well.
+            self._lane.begin(partial(self._at_work.fail, EngineError(what)))
 
     def _log(self, what: str, error: BaseException | None = None) -> None:
         """Log why frames are passed on, each reason once, with where an unexpected `error` came from."""

@@ -25,6 +25,7 @@ class Run:
         self.anomalies: dict[str, Anomaly] = {}
         self.stage_ms: dict[str, float] = {}
         self.left_ms = float("nan")
+        self.plan_ms = 0.0  # What the stages of the plan took.
         self._decision, self._clock = decision, clock
         self.started_ns = clock()
         self.received_ns = frames.received_ns or self.started_ns
@@ -80,7 +81,7 @@ class Run:
 
     def _result(self, cameras: dict[str, CameraResult], plan: str, detail: str, models: str = "") -> Result:
         self.stage_ms["total"] = (self._clock() - self.started_ns) / 1e6
-        return Result(cameras, plan, self._decision.affected, self.stage_ms, detail, models, self.left_ms)
+        return Result(cameras, plan, self._decision.affected, dict(self.stage_ms), detail, models, self.left_ms)
 
 
 def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:

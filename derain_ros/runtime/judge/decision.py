@@ -45,7 +45,7 @@ class Decision:
         self._affected: defaultdict[str, Flag] = defaultdict(Flag)
         self._severe: defaultdict[str, Flag] = defaultdict(Flag)
         self._kinds: defaultdict[str, Flag] = defaultdict(Flag)
-        self._worst = "clean"
+        self._worst, self._other = "clean", Flag()
 
     @property
     def affected(self) -> bool:
@@ -79,5 +79,9 @@ class Decision:
             self._kinds[kind].update(scores[kind], stamp_ns, config.on_score, config.off_score, config.on_hold_s,
                                      config.off_hold_s)
         worst = max(anomalies.values(), key=lambda anomaly: anomaly.score, default=None)
-        if worst is not None and worst.affected:
+        # Settled for as long as something must be there to count, lest it flaps.
+        if worst is not None and worst.affected and worst.kind != self._worst and (
+                not self.affected or self._other.update(1.0, stamp_ns, 0.5, 0.5, config.on_hold_s, 0.0)):
             self._worst = worst.kind
+        if worst is None or worst.kind in ("clean", self._worst):
+            self._other = Flag()

@@ -208,7 +208,7 @@ class Loader:
             logger.error("left out: %s", reason)
         with self._changed:
             self._models[network], self._first[network] = tuple(whole), engine
-            if not whole:
+            if not whole or engine is None and not self._chooses:
                 self._out[network] = reasons[-1]
 
     def _choose(self, job: Wanted) -> None:
@@ -218,12 +218,13 @@ class Loader:
             try:
                 choice = choose(self._models[job.network], job.shape, engine, self._threads, self._tell,
                                 rests=self._background)
-            except EngineError as error:
+                _warm_up(choice.engine, job.shape)
+            except Exception as error:  # libraries of devices fail in ways nobody lists
                 if self._first[job.network] is None or self._closing:
                     raise
                 logger.error("%s: %s; ONNX Runtime runs it", job.network.name, error)
-        if choice is not None:
-            _warm_up(choice.engine, job.shape)
+                forget(self._models[job.network], job.shape, engine, self._threads)
+                choice = None
         with self._changed:
             self._chosen[job] = choice
         if choice is not None:

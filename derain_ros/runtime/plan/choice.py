@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from derain_ros.runtime.plan.ladder import Plan
 from derain_ros.runtime.stages import Batch
@@ -18,10 +18,12 @@ HOPELESS = 3.0
 
 @dataclass(frozen=True)
 class _Wait:
-    """Until when a plan that was given up is not tried again, and how long that is."""
+    """Until when a plan that was given up is not tried again, and how long that is; since when it has fitted after its
+    last trial, None where it has not."""
 
     until_ns: int
     ns: int
+    fits_since_ns: int | None = None
 
 
 class Choice:
@@ -50,6 +52,7 @@ class Choice:
             elif now_ns < self._stalled_until_ns:
                 return None
             else:
+                self._stalled_until_ns = now_ns + RETRY_NS
                 self._forget(last, batches)
             chosen = last
         self._current = chosen
@@ -61,6 +64,8 @@ class Choice:
         wait = self._waits.get(key)
         if self._current is not None and self._current.key(batches) == key:
             fits = plan.cost_ms(batches) <= limit_ms
+            if fits and wait is not None and wait.fits_since_ns is None:
+                self._waits[key] = replace(wait, fits_since_ns=now_ns)
         elif wait is None:
             fits = plan.cost_ms(batches) <= MARGIN * limit_ms
         elif now_ns < wait.until_ns:
@@ -69,15 +74,17 @@ class Choice:
             # What it took before speaks of another load of the machine.
             self._forget(plan, batches)
             fits = plan.cost_ms(batches) <= HOPELESS * limit_ms
+            self._waits[key] = wait = replace(wait, fits_since_ns=None)
         if not fits:
-            lasted = wait is None or now_ns - wait.until_ns >= wait.ns
+            # How long the trial itself took is no time that it lasted.
+            lasted = wait is None or wait.fits_since_ns is not None and now_ns - wait.fits_since_ns >= wait.ns
             ns = RETRY_NS if wait is None or lasted else min(2 * wait.ns, LONGEST_RETRY_NS)
             self._waits[key] = _Wait(now_ns + ns, ns)
         return fits
 
     def _forget(self, plan: Plan, batches: Collection[Batch]) -> None:
         """Forget what a plan took, but for the stages that it shares with the one at work."""
-        at_work = self._current.steps if self._current is not None and self._current is not plan else ()
+        at_work = self._current.steps if self._current is not None and self._current != plan else ()
         for step in plan.steps:
             if step not in at_work:
                 step.forget(batches)

@@ -142,7 +142,7 @@ class NetworkStage:
         engine = self._loader.engine(wanted)
         if engine is None:
             raise EngineError(f"{wanted.network.name}: not loaded")
-        self._ran = [(w, e) for w, e in self._ran if w.shape == wanted.shape and e is not engine] + [(wanted, engine)]
+        self._ran = [(wanted, engine)]
         return engine
 
     def _key(self, batches: Collection[Batch]) -> object:

@@ -137,15 +137,18 @@ def test_eyes_that_differ_go_one_by_one_and_come_back_in_order(stages: dict[str,
         assert np.array_equal(restored.squeeze(), brighter(frame.image)) and mask.shape == frame.image.shape[:2]
 
 
-def test_what_comes_second_restores_what_the_first_restored_and_masks_are_joined(stages: dict[str, Restore]) -> None:
-    # The first makes 195 brighter than what is masked, the second makes it 215.
+def test_what_comes_second_restores_what_the_first_restored_and_masks_are_joined(stages: dict[str, Restore],
+                                                                                 shelf: Shelf) -> None:
+    # The first makes 195 bright enough for the second to mask it, which leaves the last column to the first.
+    stages["balanced"].run(images_of(Frame(noise(8, 8))))
+    shelf.engines["mono"].change = lambda outputs: outputs | {"mask": outputs["mask"] * np.uint8([1] * 23 + [0])}
     image = np.array([[100, 195, 210] * 8] * 8, np.uint8)
     images = images_of(Frame(image))
     for name in ("rain", "balanced"):
         stages[name].run(images)
     assert images.restored is not None and images.masks is not None
     assert np.array_equal(images.restored[0][..., 0], image + 2 * BRIGHTER_BY)
-    assert images.masks[0][0, :3].tolist() == [0, 255, 255] and images.models == ["rain", "mono"]
+    assert images.masks[0][0].tolist() == [0, 255, 255] * 8 and images.models == ["rain", "mono"]
 
 
 def test_a_network_of_half_the_size_gets_reduced_images_and_changes_the_whole_ones(stages: dict[str, Restore],
