@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from derain_ros.manifest import PLANS
+PLANS = ("quality", "balanced", "light")
+"""The rungs of the ladder that restorers are made for, the best and slowest first."""
 
 
 class ConfigError(ValueError):

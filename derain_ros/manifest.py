@@ -10,13 +10,12 @@ from typing import Any
 
 import yaml
 
+from derain_ros.config import PLANS
 from derain_ros.frame import ANOMALY_KINDS
 from derain_ros.resources import model_dir
 
 MANIFEST_NAME = "models.yaml"
 TASKS = ("restore", "detect", "temporal")
-PLANS = ("quality", "balanced", "light")
-"""The rungs of the ladder that restorers are made for, the best and slowest first."""
 TEMPORAL_PLANES = 9
 """Images in one input of a temporal filter: see `runtime.stages.temporal`."""
 PRECISIONS = ("float32", "int8")

@@ -137,6 +137,9 @@ def shipped(directory: Path | None) -> Check:
             manifest.verify(model)
     except ManifestError as error:
         return Check("models", str(error), remedy, needed=True)
+    general = {model.channels for model in manifest.models.values() if model.task == "restore" and not model.serves}
+    if lacks := [images for channels, images in ((1, "grey"), (3, "colour")) if channels not in general]:
+        return Check("models", f"there is no restorer for {' and '.join(lacks)} images", remedy, needed=True)
     try:
         Pipeline(Config(), manifest).load()
         for model in manifest.models.values():

@@ -31,7 +31,7 @@ def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None
                        "--config", recipe, "--accelerator", "cpu")
     assert code == 0 and (tmp_path / "run/1/last.pt").is_file()
     told = "".join(output.split("\n"))
-    assert f"derain export {tmp_path}/run/2/last.pt restore_rgb_fast --data {data_folder}" in told
+    assert f"derain export {tmp_path}/run/2/last.pt restore_rgb --data {data_folder}" in told
     for told in ("restore_mono.onnx; measure it with", "restore_mono.onnx in place of the former one; measure it with"):
         code, output = run("export", tmp_path / "run/2/last.pt", "restore_mono", "--grey", "--models", models)
         assert code == 0 and (models / "restore_mono.onnx").is_file()
@@ -46,20 +46,20 @@ def test_a_trained_network_is_tuned_to_images_of_ones_own(data_folder: Path, tmp
     recipe.write_text("{width: 64, steps: 1, batch: 2, crop: 64, synthetic: 2, learning_rate: 0.0, average: 0.0, "
                       "phases: [{}, {seed: 2}]}")
     code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path / "run", "--accelerator", "cpu",
-                       "--config", recipe, "--start-from", "restore_rgb_fast")
+                       "--config", recipe, "--start-from", "restore_rgb")
     assert code == 0, output
     first, second = (read(tmp_path / f"run/{number}/last.pt") for number in (1, 2))
-    assert (first["recipe"]["width"], first["recipe"]["start_from"]) == (32, "restore_rgb_fast")
+    assert (first["recipe"]["width"], first["recipe"]["start_from"]) == (32, "restore_rgb")
     assert second["recipe"]["start_from"] == str(tmp_path / "run/1/last.pt")
     # At a rate of nothing it stays what it was.
-    shipped = read(Path("restore_rgb_fast"))["net"]
+    shipped = read(Path("restore_rgb"))["net"]
     assert all(np.array_equal(weights, shipped[name]) for name, weights in second["net"].items())
     before = second["origin"], first["origin"]
-    assert before[0] == "" and before[1].startswith("restore_rgb_fast (sha256 ")
+    assert before[0] == "" and before[1].startswith("restore_rgb (sha256 ")
     monkeypatch.setattr(exported, "shipped", lambda name, task: None)  # replaced meanwhile
-    code, output = run("export", tmp_path / "run/2/last.pt", "restore_rgb_fast", "--models", models)
+    code, output = run("export", tmp_path / "run/2/last.pt", "restore_rgb", "--models", models)
     assert code == 0, output
-    assert f"begins with the weights of {before[1]}, whose card" in (models / "restore_rgb_fast.md").read_text()
+    assert f"begins with the weights of {before[1]}, whose card" in (models / "restore_rgb.md").read_text()
 
 
 def test_without_a_recipe_it_is_tuned_at_a_low_rate(data_folder: Path, tmp_path: Path,
@@ -68,7 +68,7 @@ def test_without_a_recipe_it_is_tuned_at_a_low_rate(data_folder: Path, tmp_path:
     asked: list[Any] = []
     monkeypatch.setattr(restore, "train_phases", lambda data, output, recipes, machine: asked.extend(recipes))
     run("train", "restore", "--data", data_folder, "--output", tmp_path, "--start-from", "restore_rgb_quality")
-    assert (asked[0].network, asked[0].start_from) == ("printed", "restore_rgb_quality")
+    assert (asked[0].network, asked[0].start_from) == ("fast", "restore_rgb_quality")
     assert asked[0].learning_rate < type(asked[0]).learning_rate and asked[0].steps < type(asked[0]).steps
     code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path, "--start-from", "restored")
     assert code == 1 and "nor a shipped restorer of that name" in output
@@ -130,8 +130,11 @@ def test_a_recipe_that_cannot_be_trained_with_is_told(text: str, told: str, data
 
 def test_shipped_recipes() -> None:
     recipes = {path.stem: read_phases(Path(path.stem)) for path in RECIPES.glob("*.yaml")}
-    assert recipes.keys() == {"balanced", "fast", "quality", "paper", "rain", "tune"}
-    assert (recipes["fast"][0].width, recipes["fast"][0].blocks) == (32, 6) and recipes["fast"][0].teacher
+    assert recipes.keys() == {"quality", "balanced", "light", "paper", "rain", "tune"}
+    sizes = {name: (recipe.width, recipe.blocks, recipe.deep, recipe.scale, bool(recipe.teacher))
+             for name, (recipe, *_) in recipes.items()}
+    assert sizes["quality"] == (64, 9, 6, 1, False) and sizes["balanced"] == (32, 6, 0, 1, True)
+    assert sizes["light"] == (32, 6, 0, 2, True)
     assert (recipes["rain"][0].anomaly, recipes["rain"][0].width, recipes["rain"][0].blocks) == ("rain", 32, 6)
     synthetic, real = recipes["paper"]
     assert (synthetic.real_share, real.real_share, real.patience, real.learning_rate, real.batch) == (0, 1, 10, 2e-4, 8)

@@ -283,7 +283,7 @@ def test_memory_is_given_back(manifest: Manifest, gpu: Any) -> None:
 
 @pytest.mark.parametrize(("name", "flags"), [("detect_float", ["no tf32"]), ("detect", ["no tf32", "int8"]),
                                              ("temporal_int8", ["no tf32", "int8"]),
-                                             ("restore_mono_fast_int8", ["fp16", "int8"])])
+                                             ("restore_mono_int8", ["fp16", "int8"])])
 def test_the_shipped_models_fit(gpu: Any, name: str, flags: list[str]) -> None:
     model = Manifest.load().get(name)
     image = np.random.default_rng(0).integers(0, 256, (1, *(model.size or (64, 96)), model.channels), np.uint8)

@@ -77,7 +77,7 @@ def test_published_layouts_and_empty_folders(tmp_path: Path, data_folder: Path) 
 
 
 @needs_data
-@pytest.mark.parametrize(("name", "special"), [("restore_mono_fast_int8", False), ("restore_mono_rain_int8", True),
+@pytest.mark.parametrize(("name", "special"), [("restore_mono_int8", False), ("restore_mono_rain_int8", True),
                                                ("restore_rgb_rain_int8", True)])
 def test_the_shipped_restorers_of_rain(name: str, special: bool) -> None:
     model = Manifest.load().get(name)
@@ -97,6 +97,6 @@ def test_rain_is_restored_by_its_own_restorer_in_the_pipeline() -> None:
     by_day, *_, by_night, _ = held_out(DATA, 1, count=2, anomaly="rain")["real_rain"]
     for pair in (by_day, by_night):
         result = pipeline.process(FrameSet({"left": Frame(pair.wet, "mono8")}))
-        assert result.models.startswith("restore_mono_rain") and result.plan == "fast"
+        assert result.models.startswith("restore_mono_rain") and result.plan == "rain"
         restored = result.cameras["left"].frame.image
         assert similarity(restored, pair.clean)[0] > similarity(pair.wet, pair.clean)[0] + 3.0

@@ -74,7 +74,7 @@ def test_without_discovery_it_says_so(write_bag: Write, tmp_path: Path, monkeypa
         play(reader, tmp_path / "out", choose(reader.topics), Config())
 
 
-@pytest.mark.parametrize("broken", ["models.yaml", "restore_mono.onnx"])
+@pytest.mark.parametrize("broken", ["models.yaml", "detect.onnx"])
 def test_models_that_cannot_be_loaded_end_it(write_bag: Write, tmp_path: Path, broken: str) -> None:
     models, output = write_models(tmp_path / "models"), tmp_path / "out"
     (models / broken).write_text("broken")

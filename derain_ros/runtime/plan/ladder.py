@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
-from derain_ros.manifest import PLANS
+from derain_ros.config import PLANS
 from derain_ros.runtime.loading.loader import Wanted
 from derain_ros.runtime.stages import Batch, Stage
 from derain_ros.runtime.stages.restore import Restore
