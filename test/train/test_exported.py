@@ -27,8 +27,8 @@ def trained(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedRestor
     return net.eval()
 
 
-@pytest.mark.parametrize("net", [FastRestorer(3, 16, 2), PrintedRestorer(), PrintedRestorer(enhancer=False),
-                                 PrintedRestorer(aggregation=False)], ids=["fast", "G+E+A", "G+A", "G+E"])
+@pytest.mark.parametrize("net", [FastRestorer(3, 16, 2), FastRestorer(3, 16, 2, deep=2), PrintedRestorer(),
+                                 PrintedRestorer(enhancer=False), PrintedRestorer(aggregation=False)], ids=["fast", "deep", "G+E+A", "G+A", "G+E"])
 def test_an_exported_network_comes_back_as_it_was(net: FastRestorer | PrintedRestorer, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     export_restorer(trained(net), path)
@@ -46,9 +46,9 @@ def test_an_exported_network_comes_back_as_it_was(net: FastRestorer | PrintedRes
 
 
 @pytest.mark.parametrize(("name", "network"), [
-    ("restore_rgb", {"network": "fast", "width": 64, "blocks": 9}),
-    ("restore_rgb_fast", {"network": "fast", "width": 32, "blocks": 6}),
-    ("restore_rgb_quality", {"network": "printed", "enhancer": True, "aggregation": True})])
+    ("restore_rgb", {"network": "fast", "width": 32, "blocks": 6, "deep": 0, "scale": 1}),
+    ("restore_rgb_light", {"network": "fast", "width": 32, "blocks": 6, "deep": 0, "scale": 2}),
+    ("restore_rgb_quality", {"network": "fast", "width": 64, "blocks": 9, "deep": 6, "scale": 1})])
 def test_the_shipped_restorers_are_known_by_their_names(name: str, network: dict[str, object]) -> None:
     recipe = checkpoint.with_network_of(RestoreRecipe(width=16, steps=7), name)
     assert (recipe.start_from, recipe.steps) == (name, 7)
@@ -91,7 +91,7 @@ def test_an_exported_detector_comes_back_with_its_normalisations(tmp_path: Path)
 
 
 def test_what_is_no_exported_detector_is_told(tmp_path: Path) -> None:
-    for name, told in (("detect", "eight bits"), ("restore_mono_fast", "not a detector that `derain export` has")):
+    for name, told in (("detect", "eight bits"), ("restore_mono", "not a detector that `derain export` has")):
         with pytest.raises(DataError, match=told):
             exported.begin_detector(Detector(), model_dir() / f"{name}.onnx", torch.zeros(1, 1, *SIZE))
     assert checkpoint.find(Path("detect_float"), "detect") == model_dir() / "detect_float.onnx"
@@ -100,11 +100,11 @@ def test_what_is_no_exported_detector_is_told(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("models.yaml", "restore_rgb_fast.onnx"):
+    for name in ("models.yaml", "restore_rgb.onnx"):
         (tmp_path / name).write_bytes((model_dir() / name).read_bytes())
     manifest = exported.Manifest.load(tmp_path)
     monkeypatch.setattr(exported.Manifest, "load", lambda: manifest)
-    assert exported.shipped("restore_rgb_fast") == tmp_path / "restore_rgb_fast.onnx"
-    (tmp_path / "restore_rgb_fast.onnx").write_bytes(b"cut")
-    with pytest.raises(DataError, match="restore_rgb_fast.onnx"):
-        exported.shipped("restore_rgb_fast")
+    assert exported.shipped("restore_rgb") == tmp_path / "restore_rgb.onnx"
+    (tmp_path / "restore_rgb.onnx").write_bytes(b"cut")
+    with pytest.raises(DataError, match="restore_rgb.onnx"):
+        exported.shipped("restore_rgb")

@@ -4,6 +4,7 @@ replaces it there."""
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 MOST_PIXELS = 2_500_000
 """Pixels that a network gets at the most: larger images are reduced further. Drops on them are no smaller for it than
 those that networks learnt on."""
+_pool = ThreadPoolExecutor(2, "derain compose")
 
 
 def fitting_scale(scale: int, height: int, width: int) -> int:
@@ -43,14 +45,23 @@ def compose(batch: np.ndarray, small: np.ndarray, restored: np.ndarray, masks: n
     """
     done = np.empty_like(batch)
     full_masks = np.empty(batch.shape[:3], np.uint8)
-    size = batch.shape[2], batch.shape[1]
-    for image, before, after, mask, target, full in zip(batch, small, restored, masks, done, full_masks, strict=True):
-        cv2.resize(mask, size, dst=full, interpolation=cv2.INTER_LINEAR)
-        changed = _added(image, cv2.subtract(after, before, dtype=cv2.CV_16S), size)
-        filled = cv2.resize(after, size, interpolation=cv2.INTER_LINEAR)
-        share = full.astype(np.float32) * np.float32(1 / 255)
-        target[...] = cv2.blendLinear(filled, changed, share, 1 - share).reshape(target.shape)
+    # Both eyes side by side: OpenCV lets go of Python's lock.
+    list(_pool.map(_compose, batch, small, restored, masks, done, full_masks))
     return done, full_masks
+
+
+def _compose(image: np.ndarray, before: np.ndarray, after: np.ndarray, mask: np.ndarray, target: np.ndarray,
+             full_mask: np.ndarray) -> None:
+    """Write one image and its mask into `target` and `full_mask`."""
+    size = image.shape[1], image.shape[0]
+    cv2.resize(mask, size, dst=full_mask, interpolation=cv2.INTER_LINEAR)
+    changed = _added(image, cv2.subtract(after, before, dtype=cv2.CV_16S), size)
+    if not mask.any():
+        target[...] = changed.reshape(target.shape)
+        return
+    filled = cv2.resize(after, size, interpolation=cv2.INTER_LINEAR)
+    share = full_mask.astype(np.float32) * np.float32(1 / 255)
+    target[...] = cv2.blendLinear(filled, changed, share, 1 - share).reshape(target.shape)
 
 
 def _added(image: np.ndarray, change: np.ndarray, size: tuple[int, int]) -> np.ndarray:
