@@ -43,8 +43,8 @@ class Config:
                             "encoding, anomaly and budget.", read_only=True)
     plan: str = setting("auto", "The best plan to restore with: auto takes the best that keeps up with the cameras, "
                         "offline the best there is.", choices=("auto", *PLANS))
-    fill: str = setting("restored", "What is shown under the mask: what the restorer made of it, or, for trackers that "
-                        "take no mask, that without any detail.", choices=("restored", "smooth"))
+    fill: str = setting("restored", "What is shown under the mask: what the restorer made of it, or that without any "
+                        "detail, so that nothing there can be tracked.", choices=("restored", "smooth"))
     temporal: bool = setting(False, "Join restored frames with what those before showed of the same scene, where there "
                              "is time: steadier behind drops that stay on the lens of a moving camera.",
                              read_only=True)

@@ -27,8 +27,9 @@ def trained(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedRestor
     return net.eval()
 
 
-@pytest.mark.parametrize("net", [FastRestorer(3, 16, 2), FastRestorer(3, 16, 2, deep=2), PrintedRestorer(),
-                                 PrintedRestorer(enhancer=False), PrintedRestorer(aggregation=False)], ids=["fast", "deep", "G+E+A", "G+A", "G+E"])
+@pytest.mark.parametrize("net", [
+    FastRestorer(3, 16, 2), FastRestorer(3, 16, 2, deep=2), PrintedRestorer(), PrintedRestorer(enhancer=False),
+    PrintedRestorer(aggregation=False)], ids=["fast", "deep", "G+E+A", "G+A", "G+E"])
 def test_an_exported_network_comes_back_as_it_was(net: FastRestorer | PrintedRestorer, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     export_restorer(trained(net), path)
