@@ -105,7 +105,7 @@ def node(
     engine: Annotated[str, typer.Option(help="Engine of the node.")] = "auto",
     restorer: Annotated[str, typer.Option(help="Model of the node; auto as it would by itself.")] = "auto",
     temporal: Annotated[bool, typer.Option(help="Join restored frames with those before them where there is "
-                                           "time.")] = True,
+                                           "time.")] = False,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")] = 0,
     output: Annotated[Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md.")] = None,
     models: MODELS = None,
