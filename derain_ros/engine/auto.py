@@ -26,6 +26,7 @@ REPEATS = 15
 ENOUGH_S = 6.0
 """Measuring ends after this many seconds, once each candidate has run three times."""
 LONGEST_REST_S = 0.2
+"""How long measuring rests after a run at the most."""
 HOPELESS = 2.0
 """A candidate is left out after three runs that took this many times as long as another one's."""
 DAY_S = 24 * 3600.0

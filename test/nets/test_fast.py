@@ -74,3 +74,26 @@ def test_sees_far_enough_to_fill_a_large_drop() -> None:
     assert image.grad is not None
     columns = torch.nonzero(image.grad[0, 0].abs().sum(0)).flatten()
     assert columns.max() - columns.min() > 300
+
+
+def test_the_deeper_part_starts_without_effect_and_sees_farther_once_it_has_one() -> None:
+    torch.manual_seed(0)
+    image, far = torch.rand(1, 1, 4 * STRIDE, 4 * STRIDE), []
+    for deep in (0, 2):
+        net = FastRestorer(1, 16, 1, deep=deep)
+        if deep:
+            before = net(image).restored
+            torch.nn.init.normal_(net.from_sixteenth.weight, std=0.1)
+            assert not torch.equal(net(image).restored, before)
+            torch.nn.init.zeros_(net.from_sixteenth.weight)
+            plain = FastRestorer(1, 16, 1)
+            plain.load_state_dict({name: value for name, value in net.state_dict().items() if "sixteenth" not in name})
+            torch.testing.assert_close(plain(image).restored, before)
+        for parameter in net.parameters():
+            torch.nn.init.constant_(parameter, 0.01)
+        wide = torch.zeros(1, 1, 512, 512, requires_grad=True)
+        net(wide).mask[0, 0, 256, 256].backward()
+        assert wide.grad is not None
+        columns = torch.nonzero(wide.grad[0, 0].abs().sum(0)).flatten()
+        far.append(int(columns.max() - columns.min()))
+    assert far[1] > far[0] + 64

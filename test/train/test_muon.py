@@ -59,3 +59,13 @@ def test_a_saved_state_goes_on_alike() -> None:
     step(0)
     step(1)
     assert torch.equal(nets[0].weight, nets[1].weight) and torch.equal(nets[0].bias, nets[1].bias)
+
+
+def test_wide_matrices_get_the_same_step_in_half_the_precision() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(128, 288)
+    found = orthogonalised(matrix)
+    assert found.dtype == torch.float32
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    inside = (left.T @ found @ right.T).diagonal()
+    assert float(inside.min()) > 0.5 and float(inside.max()) < 1.3

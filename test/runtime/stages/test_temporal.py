@@ -281,3 +281,26 @@ def test_where_the_network_fails_nothing_is_changed_and_the_past_is_forgotten() 
     assert values(stage.join(200, 70, (40, 48))) == [70] and values(stage.join(300, 80, (40, 48))) == [70]
     stage.stage.close()
     assert values(stage.join(400, 60, (40, 48))) == [60]
+
+
+def test_what_the_restorer_finds_is_restored_though_the_memory_would_keep_it(scene: np.ndarray) -> None:
+    temporal, network = TemporalFilter(), Network(keep=255)
+    for n in range(2):
+        step(temporal, network, 100 * n, view(scene, 20 + n))
+    frame, mask = view(scene, 22), np.zeros((1, 96, 128), np.uint8)
+    restored = 255 - frame
+    mask[:, 30:60, 40:80] = 255  # a drop lands
+    image, found = step(temporal, network, 200, frame, restored, mask)
+    inner = np.s_[34:56, 44:76]
+    assert (found[inner] == 255).all() and not np.array_equal(image[inner], frame[0][inner])
+    assert np.array_equal(image[:20], frame[0][:20]), "elsewhere the frame is kept"
+
+
+def test_the_past_is_forgotten_at_a_cut() -> None:
+    random = np.random.default_rng(5)
+    one, other = (cv2.GaussianBlur(random.integers(0, 256, (96, 128), np.uint8), (0, 0), 2.0) for _ in range(2))
+    temporal, network = TemporalFilter(), Network()
+    for n, image in enumerate((one, one, other)):
+        stretched = cv2.normalize(image, None, 0, 255, cv2.NORM_MINMAX)  # type: ignore[call-overload]
+        step(temporal, network, 100 * n, stretched[None, ..., None])
+        assert network.got[-1][..., SEEN:].any() == (n == 1)
