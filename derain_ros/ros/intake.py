@@ -12,6 +12,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from derain_ros.config import Config
 from derain_ros.frame import Action, Frame, FrameSet
 from derain_ros.ros.diagnostics import Statistics
+from derain_ros.ros.log import CameraLog
 from derain_ros.ros.mailbox import Job
 from derain_ros.ros.messages import CompressedImage, RawImage, read_compressed, read_image
 from derain_ros.runtime.input.messages import ImageError, Received, frame_of, frame_unread
@@ -30,7 +31,7 @@ class Intake:
 
     def __init__(self, config: Config, statistics: Statistics, put: Callable[[Job], None], now_ns: Callable[[], int],
                  logger: RcutilsLogger) -> None:
-        self._statistics, self._put, self._now_ns, self._logger = statistics, put, now_ns, logger
+        self._statistics, self._put, self._now_ns, self._log = statistics, put, now_ns, CameraLog(logger)
         self.arrivals: deque[tuple[str, int]] = deque(maxlen=ARRIVALS)
         self._cadence = Cadence()
         self.synchronizer = Synchronizer(config.cameras, 0, 0, self._on_unpaired)
@@ -71,7 +72,7 @@ class Intake:
         try:
             self.synchronizer.add_thermal(frame_of(self._read(cdr), time.monotonic_ns()))
         except ImageError as error:
-            self._logger.warning(f"{camera}: {error}", throttle_duration_sec=5.0)
+            self._log.warning(camera, str(error))
             self._statistics.count(camera, f"bad_{error.reason}", "unusable")
 
     def _begun_ns(self, frames: FrameSet, received_ns: int) -> int:
@@ -86,7 +87,7 @@ class Intake:
     def _refuse(self, camera: str, message: RawImage | CompressedImage | None, error: ImageError,
                 received_ns: int) -> None:
         """Count an image that cannot be processed, and pass it on if it is one that others may understand."""
-        self._logger.warning(f"{camera}: {error}", throttle_duration_sec=5.0)
+        self._log.warning(camera, str(error))
         if error.usable and message is not None:
             self._statistics.count(camera, f"bad_{error.reason}")
             frames = FrameSet({camera: frame_unread(message, received_ns)}, None, received_ns)

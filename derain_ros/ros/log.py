@@ -1,10 +1,15 @@
-"""Messages of the library to the log of ROS."""
+"""What goes to the log of ROS: messages of the library, and what befalls each camera."""
 
 from __future__ import annotations
 
 import logging
+import math
+import time
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
+
+REPEATED_S = 5.0
+"""How often the same may be logged of a camera."""
 
 
 class RosLogHandler(logging.Handler):
@@ -26,3 +31,31 @@ class RosLogHandler(logging.Handler):
             self._logger.info(message)
         else:
             self._logger.debug(message)
+
+
+class CameraLog:
+    """Warns of what befalls a camera, or a topic: of each of them every REPEATED_S, however the others fare.
+
+    rclpy's own throttle counts by the line of code that logs, which all cameras share.
+    """
+
+    def __init__(self, logger: RcutilsLogger) -> None:
+        self._logger = logger
+        self._logged_s: dict[tuple[str, str], float] = {}
+
+    def warning(self, camera: str, text: str) -> None:
+        """Log a warning about a camera."""
+        if self._due("warning", camera):
+            self._logger.warning(f"{camera}: {text}")
+
+    def error(self, camera: str, text: str) -> None:
+        """Log an error of a camera; warnings do not hold it back."""
+        if self._due("error", camera):
+            self._logger.error(f"{camera}: {text}")
+
+    def _due(self, severity: str, camera: str) -> bool:
+        now_s = time.monotonic()
+        due = now_s - self._logged_s.get((severity, camera), -math.inf) >= REPEATED_S
+        if due:
+            self._logged_s[severity, camera] = now_s
+        return due

@@ -12,6 +12,8 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
 
+from derain_ros.ros.log import CameraLog
+
 CHECKED_NS = 500_000_000
 """How often at the least it is looked whether the context is still there."""
 AGAIN_S = 0.01
@@ -42,6 +44,7 @@ class Receiver:
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node = node
+        self._log = CameraLog(node.get_logger())
         self._group = Apart()
         self._subscriptions: list[Subscription] = []
         self._wake = GuardCondition(None, None, context=node.context)
@@ -101,5 +104,4 @@ class Receiver:
                 subscription.callback(*taken)
         except Exception as error:
             # Nothing that one message does may end the stream.
-            self._node.get_logger().error(f"{subscription.topic_name}: a message could not be read: {error!r}",
-                                          throttle_duration_sec=5.0)
+            self._log.error(subscription.topic_name, f"a message could not be read: {error!r}")

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 
-from derain_ros.ros.log import RosLogHandler
+from derain_ros.ros import log
+from derain_ros.ros.log import CameraLog, RosLogHandler
 
 
 class Logger:
@@ -24,3 +25,18 @@ def test_a_record_keeps_its_severity(severity: str) -> None:
     library.addHandler(RosLogHandler(logger))  # type: ignore[arg-type]
     getattr(library, severity)("%d engines", 2)
     assert logger.lines == [(severity, "2 engines")]
+
+
+def test_each_camera_is_told_of_however_the_others_fare(monkeypatch: pytest.MonkeyPatch) -> None:
+    logger, now_s = Logger(), 1000.0
+    monkeypatch.setattr(log.time, "monotonic", lambda: now_s)
+    cameras = CameraLog(logger)  # type: ignore[arg-type]
+    for _ in range(3):
+        cameras.warning("left", "no image")
+        cameras.warning("right", "no image either")
+        cameras.error("left", "not published")
+    first = [("warning", "left: no image"), ("warning", "right: no image either"), ("error", "left: not published")]
+    assert logger.lines == first
+    now_s += log.REPEATED_S
+    cameras.warning("right", "still none")
+    assert logger.lines == [*first, ("warning", "right: still none")]
