@@ -1,11 +1,16 @@
-"""Dirt on a lens: dust, dried mud, greasy smears, fingerprints, scratches; out of focus as all on the glass."""
+"""Dirt on a lens: dust, mud, smears, fingerprints, scratches, thick soil, dried spots, films; all out of focus."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-KINDS = ("dust", "mud", "smear", "fingerprint", "scratch")
+KINDS = {"dust": 0.14, "mud": 0.18, "smear": 0.11, "fingerprint": 0.1, "scratch": 0.08, "soil": 0.15, "spots": 0.16,
+         "film": 0.08}
+"""Kinds of dirt and how often each is drawn where none is asked for."""
+
+THICK = ("soil", "spots", "film")
+"""Those that lie so near to the lens, or so thick, that their own texture is out of focus, too."""
 
 
 class LensDirt:
@@ -23,8 +28,8 @@ class LensDirt:
             raise ValueError(f"lens dirt: coverage {coverage} is outside 0 to 1")
         if kind is not None and kind not in KINDS:
             raise ValueError(f"lens dirt: no kind is called {kind!r}; there are {', '.join(KINDS)}")
-        self.kind = kind if kind is not None else str(rng.choice(KINDS, p=[0.22, 0.3, 0.2, 0.16, 0.12]))
-        self._scatter, tint, veil, grain = 0.0, 0.08, 0.0, 0.12
+        self.kind = kind if kind is not None else str(rng.choice(list(KINDS), p=list(KINDS.values())))
+        self._scatter, tint, veil, grain, relief, uneven = 0.0, 0.08, 0.0, 0.12, 0.0, 0.0
         if self.kind == "dust":
             field = _specks(height, width, rng)
             opacity, shade, sigma = rng.uniform(0.4, 0.85), rng.uniform(0.4, 1.3), rng.uniform(0.001, 0.006)
@@ -41,18 +46,34 @@ class LensDirt:
             field = _prints(height, width, rng, coverage)
             opacity, shade, sigma = rng.uniform(0.5, 0.8), rng.uniform(0.9, 1.5), rng.uniform(0.001, 0.006)
             self._scatter, tint = rng.uniform(0.3, 0.7), 0.0
-        else:
+        elif self.kind == "scratch":
             field = _scratches(height, width, rng, coverage)
             opacity, shade, sigma = rng.uniform(0.55, 0.85), rng.uniform(1.0, 2.0), rng.uniform(0.0005, 0.003)
             self._scatter, tint = 0.4, 0.0
-        cover = _cover(field, coverage, sigma * height)
+        elif self.kind == "soil":
+            field = _masses(height, width, rng)
+            opacity, shade, sigma = rng.uniform(0.85, 1.0), rng.uniform(0.02, 0.7), rng.uniform(0.01, 0.05)
+            grain, relief, uneven = rng.uniform(0.0, 0.5), rng.uniform(0.0, 0.5), rng.uniform(0.0, 0.3)
+        elif self.kind == "spots":
+            field = _spots(height, width, rng, coverage)
+            opacity, shade, sigma = rng.uniform(0.5, 1.0), rng.uniform(0.25, 1.3), rng.uniform(0.003, 0.03)
+            self._scatter = rng.uniform(0.1, 0.9) if rng.random() < 0.6 else 0.0
+            grain, relief, uneven = 0.06, rng.uniform(0.0, 0.6), rng.uniform(0.0, 0.4)
+        else:
+            field = _strokes(height, width, rng) * 0.4 + _masses(height, width, rng)
+            opacity, shade, sigma = rng.uniform(0.5, 0.85), rng.uniform(0.6, 1.4), rng.uniform(0.03, 0.08)
+            self._scatter, veil, uneven = rng.uniform(0.4, 0.9), rng.uniform(0.0, 0.4), rng.uniform(0.0, 0.4)
+        cover = _cover(field, coverage, sigma * height) * (1 - uneven * np.clip(_noise(height, width, rng, 7), 0, 1))
         if coverage > 0:
             cover = np.maximum(cover, veil * np.clip(0.5 + 0.4 * _noise(height, width, rng, 3), 0, 1))
         self.alpha = (cover * opacity).astype(np.float32)
         # Earth is warm; the image is RGB.
         self._colour = (shade * np.array([1 + tint, 1.0, 1 - 1.6 * tint])).astype(np.float32)
         cells = max(12, min(120, height // 4))
-        self._texture = 1.0 + grain * (0.6 * _noise(height, width, rng, 12) + 0.6 * _noise(height, width, rng, cells))
+        texture: np.ndarray = 0.6 * _noise(height, width, rng, 12) + 0.6 * _noise(height, width, rng, cells)
+        if self.kind in THICK:
+            texture = cv2.GaussianBlur(texture, (0, 0), 0.6 * sigma * height + 0.3)
+        self._texture = (1.0 + grain * texture + relief * _relief(cover, rng)).astype(np.float32)
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The image through the dirty glass, and how much of each pixel the dirt covers.
@@ -68,11 +89,11 @@ class LensDirt:
             cover, texture = cover[..., None], texture[..., None]
         lit = texture * (self._colour if image.ndim == 3 else self._colour.mean())
         # Dirt is lit by the scene as a whole; grease lets light through, but scattered.
-        haze = _haze(image)
+        around = haze(image)
         own = 1.0 - self._scatter
         layer = lit * np.float32(0.4 * own)
         layer += np.float32(self._scatter)
-        layer *= haze
+        layer *= around
         lit *= np.float32(0.6 * own * image.mean())
         layer += lit
         layer -= image
@@ -81,8 +102,8 @@ class LensDirt:
         return cv2.convertScaleAbs(layer), self.alpha
 
 
-def _haze(image: np.ndarray) -> np.ndarray:
-    """The image float32 out of all focus; what is so blurred needs few pixels."""
+def haze(image: np.ndarray) -> np.ndarray:
+    """The image float32 out of all focus, as dirt scatters it; what is so blurred needs few pixels."""
     step = max(1, image.shape[0] // 60)
     small = cv2.resize(image, (-(-image.shape[1] // step), -(-image.shape[0] // step)), interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.06 * image.shape[0] / step)
@@ -175,7 +196,41 @@ def _scratches(height: int, width: int, rng: np.random.Generator, coverage: floa
     return layer.astype(np.float32) / 255 + 0.01 * _noise(height, width, rng, 60)
 
 
-def _ellipse(layer: np.ndarray, centre: tuple[float, float], axes: np.ndarray, turn: float, value: int) -> None:
+def _masses(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    """A field that is high where soil lies thick: a few ragged masses, which mostly come from one side."""
+    angle, y, x = rng.uniform(0, 2 * np.pi), np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
+    field = rng.uniform(0, 2) * (np.cos(angle) * x + np.sin(angle) * y) + 0.8 * _noise(height, width, rng, 2)
+    for cells in (4, 8, 16, 32):
+        field = field + rng.uniform(0.4, 1.6) / cells * _noise(height, width, rng, cells)
+    return field.astype(np.float32)
+
+
+def _spots(height: int, width: int, rng: np.random.Generator, coverage: float) -> np.ndarray:
+    """A field that is high in the round and oval spots that drops of dirty water leave when they dry."""
+    layer, largest = np.zeros((height, width), np.uint8), float(np.exp(rng.uniform(np.log(0.015), np.log(0.2))))
+    clump, spread, wanted = rng.uniform(0.1, 0.9, 2), rng.uniform(0.2, 0.8), 1.2 * coverage * height * width
+    for _ in range(300):
+        radius = height * largest * rng.uniform(0.25, 1.0)
+        place = (clump + rng.normal(0, spread, 2)) % 1.0 * (width, height)
+        for part in range(int(rng.integers(1, 4))):  # some have run together
+            near = place + rng.normal(0, 0.7 * radius, 2) * (part > 0)
+            _ellipse(layer, near, radius * rng.uniform(0.6, 1.15, 2), rng.uniform(0, 180), int(rng.uniform(170, 255)))
+        if np.count_nonzero(layer) > wanted:
+            break
+    field = cv2.GaussianBlur(layer, (0, 0), 0.004 * height + 0.3).astype(np.float32) / 255
+    return field + 0.03 * _noise(height, width, rng, 12) * (field > 0.1) + 0.01 * _noise(height, width, rng, 25)
+
+
+def _relief(cover: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Light from one side on what stands out of the glass, (H, W) float32 in [-1, 1]."""
+    small: np.ndarray = cv2.GaussianBlur(cover, (0, 0), 0.006 * cover.shape[0] + 0.5).astype(np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = np.cos(angle) * cv2.Sobel(small, cv2.CV_32F, 1, 0) + np.sin(angle) * cv2.Sobel(small, cv2.CV_32F, 0, 1)
+    return (slope / (np.abs(slope).max() + 1e-6)).astype(np.float32)
+
+
+def _ellipse(layer: np.ndarray, centre: tuple[float, float] | np.ndarray, axes: np.ndarray, turn: float,
+             value: int) -> None:
     """A filled ellipse at a place between pixels; `turn` in degrees."""
     cv2.ellipse(layer, np.rint(np.multiply(centre, 16)).astype(int).tolist(),
                 np.rint(np.maximum(axes, 0.4) * 16).astype(int).tolist(), turn, 0, 360, value, -1, cv2.LINE_AA, 4)
