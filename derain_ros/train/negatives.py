@@ -12,17 +12,18 @@ def spoil_scene(image: np.ndarray, other: np.ndarray, rng: np.random.Generator) 
     """A grey (H, W) uint8 picture with one fault of light or focus, as the glass would then be looked through.
 
     Defocus of the whole camera (with street lamps that become discs), motion blur, veiling glare with ghosts of the
-    lens, low sun, haze, a vignette, a textured wall, a night with street lamps, or the reflection of `other`, a picture
-    of any size.
+    lens, low sun, haze, a vignette, a textured wall, froth, the round rim of a housing, a night with street lamps, or
+    the reflection of `other`, a picture of any size.
     """
-    choice = int(rng.integers(10))
-    if choice >= 8:
+    choice = int(rng.integers(13))
+    if choice >= 11:
         height, width = image.shape
         return NightLight(height, width, rng, wet=float(rng.uniform(0.0, 0.8))).apply(image)
     linear = (image.astype(np.float32) / 255.0) ** GAMMA  # blur and glare add up light, not grey values
-    if choice == 7:
+    if choice == 10:
         return to_picture(_reflection(linear, other, rng))
-    return to_picture((_defocus, _motion, _flare, _low_sun, _haze, _vignette, _wall)[choice](linear, rng))
+    faults = (_defocus, _motion, _flare, _low_sun, _haze, _vignette, _wall, _froth, _froth, _housing)
+    return to_picture(faults[choice](linear, rng))
 
 
 def exposure_table(rng: np.random.Generator, strong: bool) -> np.ndarray:
@@ -128,6 +129,51 @@ def _wall(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:
         where[:] = 1.0
     return linear * (1.0 - where * rng.uniform(0.3, 0.9) * (1.0 - texture))
+
+
+def _froth(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Froth over a part of the picture or all of it: bubbles of many sizes, each with its rim and the lamp in it."""
+    height, width = linear.shape
+    surface: np.ndarray = np.full(linear.shape, rng.uniform(0.02, 0.2), np.float32)
+    smallest, largest = rng.uniform(0.006, 0.015), float(np.exp(rng.uniform(np.log(0.02), np.log(0.2))))
+    turn, stretch = rng.uniform(0, 180), rng.uniform(1.0, 1.0 + rng.choice([0.3, 1.5]))
+    lamp, glint = rng.uniform(-0.5, 0.5, 2), rng.uniform(0.1, 0.3)
+    body, bright = rng.uniform(0.05, 0.35), rng.uniform(0.4, 1.5)
+    count = int(min(1200, rng.uniform(1.0, 3.0) * width / height / (2 * smallest * largest)))
+    radii = np.sort(height * smallest * (largest / smallest) ** rng.beta(1.0, rng.uniform(1.5, 5.0), count))[::-1]
+    for radius in radii:  # small ones fill the gaps between large ones
+        x, y = rng.uniform(0, 1, 2) * (width, height)
+        for reach, shade in ((1.0, 0.4 * body), (0.88, body * rng.uniform(0.6, 1.3))):
+            _disc(surface, x, y, radius * reach * np.array([stretch, 1.0]), turn, shade)
+        for _ in range(1 if rng.random() < 0.8 else 2):
+            at = (x, y) + radius * (lamp + rng.normal(0, 0.12, 2))
+            axes = radius * glint * np.array([stretch, 1.0])
+            _disc(surface, at[0], at[1], axes, turn, bright * rng.uniform(0.5, 1.2))
+    surface = cv2.GaussianBlur(surface, (0, 0), float(rng.uniform(0.4, 2.0)))
+    where = np.ones(linear.shape, np.float32)
+    if rng.random() < 0.5:
+        where[:] = 0.0
+        corners = (rng.uniform(-0.3, 1.3, (6, 2)) * (width, height)).astype(np.int32)
+        cv2.fillConvexPoly(where, cv2.convexHull(corners), 1.0)
+        cv2.GaussianBlur(where, (0, 0), float(rng.uniform(0.5, 3.0)), dst=where)
+    return linear + where * (surface * rng.uniform(0.5, 1.5) - linear)
+
+
+def _housing(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The view through a round port, or of a lens so wide that the corners stay dark: a rim of one shade around it."""
+    height, width = linear.shape
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
+    middle = np.array([width / height / 2, 0.5]) + rng.normal(0, 0.08, 2)
+    distance = np.hypot((x - middle[0]) / rng.uniform(1.0, 1.3), y - middle[1])
+    rim = np.clip((distance - rng.uniform(0.48, 0.65)) / rng.uniform(0.005, 0.12), 0.0, 1.0)
+    shade = rng.uniform(0.0, 0.02) if rng.random() < 0.5 else rng.uniform(0.02, 0.6) * (1 + rng.uniform(-0.5, 0.5) * y)
+    return linear + rim * (shade - linear)
+
+
+def _disc(picture: np.ndarray, x: float, y: float, axes: np.ndarray, turn: float, value: float) -> None:
+    """A filled ellipse of one value at a place between pixels; `turn` in degrees."""
+    cv2.ellipse(picture, (round(16 * x), round(16 * y)), np.rint(16 * np.maximum(axes, 0.3)).astype(int).tolist(),
+                turn, 0, 360, float(value), -1, cv2.LINE_8, 4)
 
 
 def _haze(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from derain_ros.train.negatives import exposure_table, spoil_scene, spoil_signal
+from derain_ros.train.negatives import _froth, _housing, exposure_table, spoil_scene, spoil_signal
 
 
 def _image() -> np.ndarray:
@@ -48,3 +49,15 @@ def test_signals_are_noisier_when_strong() -> None:
     noise = {strong: np.mean([spoil_signal(image, np.random.default_rng(seed), strong).std() for seed in range(30)])
              for strong in (False, True)}
     assert noise[True] > 2 * noise[False] > 0
+
+
+def test_froth_is_full_of_bubbles_with_a_lamp_in_each_and_a_housing_hides_the_corners() -> None:
+    grey = np.full((120, 160), 0.2, np.float32)
+    for seed in range(12):
+        froth = _froth(grey, np.random.default_rng(seed))
+        changed = np.abs(froth - grey) > 0.02
+        assert changed.mean() > 0.05 and froth.max() > 1.5 * np.median(froth[changed])
+        housing = _housing(grey, np.random.default_rng(seed))
+        assert housing[50:70, 70:90] == pytest.approx(0.2), "the middle is seen"
+        corners = np.abs(housing - grey)[[0, 0, -1, -1], [0, -1, 0, -1]]
+        assert corners.max() > 1e-3
