@@ -9,9 +9,14 @@ import cv2
 import numpy as np
 from tiny_data import write_data
 
+SOILED = ("0003_FV", "0005_FV", "0040_RV", "0059_RV", "0090_FV")
+SOILED_HELD_OUT = ("0040_RV", "0059_RV")
+"""Photographs of dirt of three drives, and those of the second, which is held out."""
+
 
 def write_pictures(data: Path) -> Path:
-    """Fill `data`, which is returned: `write_data`, more photographs, pairs for calibration, and masks of drops."""
+    """Fill `data`, which is returned: `write_data`, more photographs, pairs for calibration, masks of drops, real dirt
+    of three drives, and froth."""
     write_data(data)
     for folder in ("camvid/train/image", "bsds500/train"):
         for number in range(2, 10):
@@ -26,6 +31,17 @@ def write_pictures(data: Path) -> Path:
             path = data / f"droplet_masks/{part}/{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             assert cv2.imwrite(str(path), mask), path
+    for name in ("soiling/woodscape/image", "soiling/woodscape/mask", "soiling/froth_clean"):
+        (data / name).mkdir(parents=True)
+    for number, name in enumerate(SOILED):
+        picture = cv2.imread(str(data / f"camvid/{'val' if name in SOILED_HELD_OUT else 'train'}/image/0.png"))
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        cv2.ellipse(mask, (130 + 20 * number, 140), (90, 60), 0, 0, 360, 255, -1)
+        picture[cv2.GaussianBlur(mask, (0, 0), 8) > 90] = 20
+        assert cv2.imwrite(str(data / f"soiling/woodscape/image/{name}.png"), picture)
+        assert cv2.imwrite(str(data / f"soiling/woodscape/mask/{name}.png"), mask)
+    for cell in range(1, 5):
+        shutil.copy(data / f"camvid/train/image/{cell % 2}.png", data / f"soiling/froth_clean/F1_1_{cell}_1_f_500.png")
     return data
 
 

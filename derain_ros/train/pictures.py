@@ -22,12 +22,20 @@ CALIBRATION_FRAMES = ("5600_", "9600_")
 NIGHT = {24, 25, 26, *range(65, 84), *range(103, 140), *range(145, 181)}
 """Numbers of the road scenes that were taken at night, told by eye."""
 
+SAME_DRIVE = 20
+"""Photographs of dirt whose numbers are nearer to each other than this are of one drive. Every second drive is held out
+for evaluation: neighbours show the same dirt."""
+HELD_OUT_FROTH = ("F1_1_2_", "F1_1_4_")
+"""Beginnings of the names of the froth, by plant cell, that is held out for evaluation."""
+
 FOLDERS = ("raindrop_real/train/rain", "raindrop_real/train/clean", "roadscene_rain/train/rain",
            "roadscene_rain/train/clean", "msrs/train/visible")
 """Folders below the data folder that every split takes a part of."""
-OWN_FOLDERS = {"train": ("camvid/train/image", "bsds500/train", "droplet_masks/train", "llvip/train/visible"),
+SOILING = ("soiling/woodscape/image", "soiling/woodscape/mask", "soiling/froth_clean")
+"""Photographs through dirty lenses, masks of the dirt, and clean views of froth, which look like drops."""
+OWN_FOLDERS = {"train": ("camvid/train/image", "bsds500/train", "droplet_masks/train", "llvip/train/visible", *SOILING),
                "calibration": ("camvid/train/image", "bsds500/train", "droplet_masks/train"),
-               "evaluation": ("camvid/val/image", "bsds500/val", "droplet_masks/val")}
+               "evaluation": ("camvid/val/image", "bsds500/val", "droplet_masks/val", *SOILING)}
 """The others that a split takes."""
 
 RUN = 5
@@ -42,8 +50,9 @@ LARGEST = 1600
 
 @dataclass(frozen=True)
 class Pictures:
-    """What one split holds: paths of clean pictures by source, pairs (affected, clean), outlines of real drops, and
-    pictures `labelled` with what is wrong with them, a class of the detector.
+    """What one split holds: paths of clean pictures by source, pairs (affected, clean), outlines of real drops,
+    pictures `labelled` with what is wrong with them, a class of the detector, and photographs of real dirt, `soil`, as
+    pairs (photograph, mask).
 
     Outlines are as `read_outlines` gives them.
     """
@@ -53,13 +62,15 @@ class Pictures:
     streaks: list[tuple[Path, Path]]
     outlines: list[np.ndarray]
     labelled: dict[str, list[Path]] = field(default_factory=dict)
+    soil: list[tuple[Path, Path]] = field(default_factory=list)
 
     def described(self) -> list[str]:
         """What there is, for a person: how many pictures of each kind."""
         given: list[tuple[str, Sized]] = [
             *((f"clean pictures of {source}", paths) for source, paths in self.clean.items()),
             *((f"pictures in {kind}", paths) for kind, paths in self.labelled.items()),
-            ("pairs of real drops", self.drops), ("pairs of rain", self.streaks), ("outlines", self.outlines)]
+            ("pairs of real drops", self.drops), ("pairs of rain", self.streaks), ("outlines", self.outlines),
+            ("photographs of real dirt", self.soil)]
         return [f"{len(paths)} {what}" for what, paths in given if len(paths)]
 
 
@@ -68,7 +79,9 @@ def find_pictures(data: Path, split: str) -> Pictures:
 
     Evaluation has the validation folders of CamVid and BSDS500, the HELD_OUT_FRAMES of the real drops, and every ninth
     run of neighbours of the other folders; calibration has CALIBRATION_FRAMES and every ninth run of all others;
-    training has the rest. LLVIP shows one place only: it is for training alone.
+    training has the rest. LLVIP shows one place only: it is for training alone. Of real dirt and of froth there is too
+    little for three parts: every second drive (see SAME_DRIVE) and HELD_OUT_FROTH are for evaluation, none for
+    calibration.
 
     Pictures of one's own lie in folders named by the detector's classes, of which only `clean` must be there; of each,
     every ninth run is for evaluation, another one for calibration. A class with fewer than FEWEST is for training.
@@ -96,10 +109,35 @@ def find_pictures(data: Path, split: str) -> Pictures:
              "msrs": runs("msrs/train/visible"), "roadscene": [c for _, c in streaks], "real": [c for _, c in drops]}
     if split == "train":
         clean["llvip"] = image_files(data / "llvip/train/visible")
+    soil: list[tuple[Path, Path]] = []
+    if split != "calibration":
+        photographs, masks, froth = (data / folder for folder in SOILING)
+        soil = [(p, masks / f"{p.stem}.png") for i, drive in enumerate(drives(image_files(photographs))) for p in drive
+                if i % 2 == (split == "evaluation")]
+        clean["froth"] = [p for p in image_files(froth)
+                          if p.name.startswith(HELD_OUT_FROTH) == (split == "evaluation")]
     outlines = read_outlines(data / f"droplet_masks/{'val' if split == 'evaluation' else 'train'}", most=400)
     if split != "evaluation":
         outlines = outlines[0::2] if split == "train" else outlines[1::2]
-    return Pictures(clean, drops, streaks, outlines)
+    return Pictures(clean, drops, streaks, outlines, soil=soil)
+
+
+def drives(photographs: list[Path]) -> list[list[Path]]:
+    """The photographs of real dirt by drive, see SAME_DRIVE; their names begin with their numbers."""
+    found: list[list[Path]] = []
+    for path in sorted(photographs):
+        if found and _number(path) - _number(found[-1][-1]) < SAME_DRIVE:
+            found[-1].append(path)
+        else:
+            found.append([path])
+    return found
+
+
+def _number(path: Path) -> int:
+    number = path.stem.split("_")[0]
+    if not number.isdigit():
+        raise DataError(f"{path}: the names of photographs of dirt are to begin with a number, which tells their drive")
+    return int(number)
 
 
 def _own_pictures(data: Path, split: str) -> Pictures:

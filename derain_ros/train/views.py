@@ -11,6 +11,7 @@ from derain_ros.nets.detector import CELL, CELLS, CLASSES, SIZE
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.night import NightLight, NightRain
+from derain_ros.rain.soiled import SoiledLens, read_soil
 from derain_ros.rain.streaks import RainStreaks
 from derain_ros.train.negatives import exposure_table, spoil_scene, spoil_signal
 from derain_ros.train.pictures import Pictures, is_night, read_grey
@@ -24,8 +25,8 @@ IGNORED = 255
 WHOLE = 254
 """Value of a cell that is affected as a whole, and of a severity of 1."""
 
-MIX = {"clean": 0.28, "spoiled": 0.14, "raindrop": 0.24, "dirt": 0.11, "streak": 0.05, "night_rain": 0.05,
-       "several": 0.06, "real drops": 0.04, "real rain": 0.03}
+MIX = {"clean": 0.26, "spoiled": 0.14, "raindrop": 0.23, "dirt": 0.17, "streak": 0.04, "night_rain": 0.04,
+       "several": 0.06, "real drops": 0.04, "real rain": 0.02}
 """Share of each kind of view in training; `spoiled` is clean glass with a hard negative of `negatives`."""
 
 LABELLED = 0.2
@@ -35,13 +36,16 @@ SPOILED = 0.3
 """Share of the rendered anomalies on a spoiled scene, and of those in a strong exposure: as of the clean views. With
 fewer, the network takes a sharp picture for a sign of drops."""
 
+SOILED = 0.5
+"""Share of the dirt that is cut out of photographs, where there are some; the rest is drawn."""
+
 FALLING = ("streak", "night_rain")
 """What is in the scene, not on the glass."""
 
 VISIBLE, FAINT = 0.25, 0.1
 """Share of the local structure that is lost from where on something is seen, and up to where nothing is."""
 
-SOURCES = {"camvid": 0.24, "bsds500": 0.27, "msrs": 0.20, "llvip": 0.04, "roadscene": 0.12, "real": 0.13}
+SOURCES = {"camvid": 0.22, "bsds500": 0.26, "msrs": 0.18, "llvip": 0.04, "roadscene": 0.11, "real": 0.12, "froth": 0.07}
 """Share of each source among the clean pictures; pictures of one's own have no other beside them."""
 
 SEVERAL = (("raindrop", "streak"), ("raindrop", "night_rain"), ("raindrop", "dirt"), ("dirt", "streak"))
@@ -117,11 +121,12 @@ def draw_view(pictures: Pictures, rng: np.random.Generator, kind: str | None = N
         labels = np.array([int(name == "clean") for name in CLASSES], np.int8)
         return View(spoil_signal(image, rng, strong), labels, np.zeros(CELLS, np.uint8), 0, 0.0)
     added = SEVERAL[int(rng.integers(len(SEVERAL)))] if kind == "several" else (kind,)
-    return _finish(_render(clean, added, pictures.outlines, rng), rng, strong)
+    return _finish(_render(clean, added, pictures, rng), rng, strong)
 
 
-def _render(clean: np.ndarray, added: tuple[str, ...], outlines: list[np.ndarray], rng: np.random.Generator) -> _Scene:
+def _render(clean: np.ndarray, added: tuple[str, ...], pictures: Pictures, rng: np.random.Generator) -> _Scene:
     """Rain of day or night in the scene first, then dirt and drops on the glass before it."""
+    outlines = pictures.outlines
     height, width = clean.shape
     scene = _Scene(clean, clean, np.zeros(clean.shape, np.float32), {})
     if "night_rain" in added:
@@ -134,7 +139,11 @@ def _render(clean: np.ndarray, added: tuple[str, ...], outlines: list[np.ndarray
         streaks = RainStreaks(height, width, rng, float(np.exp(rng.uniform(np.log(0.1), 0.0))))
         _lay(scene, "streak", *streaks.apply(scene.affected))
     if "dirt" in added:
-        dirt = LensDirt(height, width, rng, float(np.exp(rng.uniform(np.log(0.015), np.log(0.6)))))
+        dirt: LensDirt | SoiledLens
+        if pictures.soil and rng.random() < SOILED:
+            dirt = SoiledLens(height, width, rng, [read_soil(*paths) for paths in pictures.soil])
+        else:
+            dirt = LensDirt(height, width, rng, float(np.exp(rng.uniform(np.log(0.015), np.log(0.8)))))
         _lay(scene, "dirt", *dirt.apply(scene.affected))
     if "raindrop" in added:
         outlined = rng.random() < 0.4 and outlines
@@ -233,8 +242,10 @@ def per_cell(share: np.ndarray) -> np.ndarray:
 
 def _clean_picture(pictures: Pictures, rng: np.random.Generator) -> np.ndarray:
     shares = np.array([SOURCES.get(name, 1.0) for name in pictures.clean])
-    files = pictures.clean[str(rng.choice(list(pictures.clean), p=shares / shares.sum()))]
-    return read_grey(files[int(rng.integers(len(files)))])
+    source = str(rng.choice(list(pictures.clean), p=shares / shares.sum()))
+    image = read_grey(pictures.clean[source][int(rng.integers(len(pictures.clean[source])))])
+    # Froth has neither top nor bottom.
+    return np.rot90(image, int(rng.integers(4))) if source == "froth" else image
 
 
 def _crop(images: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from itertools import combinations
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_pictures import write_own_pictures, write_pictures
+from tiny_pictures import SOILED, SOILED_HELD_OUT, write_own_pictures, write_pictures
 
 pytest.importorskip("torch")
 
 from derain_ros.train.data import DataError  # noqa: E402
-from derain_ros.train.pictures import RUN, SPLITS, find_pictures, is_night, read_grey  # noqa: E402
+from derain_ros.train.pictures import RUN, SPLITS, drives, find_pictures, is_night, read_grey  # noqa: E402
+
+DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,34 @@ def test_no_picture_is_in_two_splits(pictures_folder: Path) -> None:
     assert train == {"0_0_0", "800_26_1"} and calibration == {"5600_1_1"}
     assert evaluation == {"2400_80_1", "7200_240_3"}
     assert all(wet.name == dry.name and wet != dry for wet, dry in splits[0].drops + splits[0].streaks)
+
+
+def test_whole_drives_of_dirt_and_cells_of_froth_are_held_out(pictures_folder: Path) -> None:
+    train, calibration, evaluation = (find_pictures(pictures_folder, split) for split in SPLITS)
+    assert [photograph.stem for photograph, _ in evaluation.soil] == list(SOILED_HELD_OUT)
+    assert [photograph.stem for photograph, _ in train.soil] == [n for n in SOILED if n not in SOILED_HELD_OUT]
+    assert all(mask.is_file() and mask.stem == photograph.stem for photograph, mask in train.soil + evaluation.soil)
+    assert [path.name[5] for path in train.clean["froth"]] == ["1", "3"]
+    assert [path.name[5] for path in evaluation.clean["froth"]] == ["2", "4"]
+    assert not calibration.soil and "froth" not in calibration.clean
+
+
+def test_numbers_tell_the_drives() -> None:
+    names = ["0100_FV.jpg", "0119_RV.jpg", "0139_FV.jpg", "0020_FV.jpg"]
+    assert [[p.name[:4] for p in drive] for drive in drives([Path(n) for n in names])] == [["0020"], ["0100", "0119"],
+                                                                                           ["0139"]]
+    with pytest.raises(DataError, match=r"mud.jpg: the names .* begin with a number"):
+        drives([Path("0100_FV.jpg"), Path("mud.jpg")])
+
+
+@pytest.mark.skipif(not (DATA / "soiling").is_dir(), reason=f"no real dirt at {DATA}; set DERAIN_DATA")
+def test_no_drive_of_the_real_dirt_is_trained_on_and_measured() -> None:
+    train, evaluation = (find_pictures(DATA, split) for split in ("train", "evaluation"))
+    numbers = [sorted(int(p.stem[:4]) for p, _ in split.soil) for split in (train, evaluation)]
+    assert min(abs(a - b) for a in numbers[0] for b in numbers[1]) >= 20
+    assert len(numbers[0]) >= 4 and len(numbers[1]) >= 4
+    cells = [{path.name[:7] for path in split.clean["froth"]} for split in (train, evaluation)]
+    assert all(cells) and not cells[0] & cells[1]
 
 
 def test_neighbours_stay_together(pictures_folder: Path, tmp_path: Path) -> None:
