@@ -18,6 +18,7 @@ from derain_ros.frame import Anomaly, Frame
 from derain_ros.nets.detector import CLASSES, SIZE
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.soiled import SoiledLens, read_soil
 from derain_ros.runtime.judge.detect import Detector
 from derain_ros.train.data import image_files
 from derain_ros.train.pictures import Pictures, find_pictures, read_grey
@@ -38,6 +39,12 @@ from derain_ros.train.views import (
 RECALL = 0.98
 """Of frames with more than COVERED of the view covered: there the false alarms are counted."""
 COVERED = 0.02
+LOOK_ALIKES = "froth"
+"""Source of clean pictures that look like drops: told by itself, harsher than what most robots meet."""
+ON_FROTH = 4
+"""Dirty glasses laid before each picture of it."""
+DRAWS = 20
+"""Dirty glasses that are drawn for one picture at the most, until one can be seen."""
 COVERAGES = (0.03, 0.1, 0.3)
 """Shares of one lens under synthetic drops in the test on stereo frames."""
 EVEN = 0.5
@@ -109,6 +116,9 @@ def evaluate(engine: Engine, data: Path, on_score: float = Config.on_score, view
     """Run a detector through the runtime's own stage on the pictures below `data`; a view counts as affected from
     `on_score`. Raises DataError where data is missing, EvaluationError for a detector of other classes or size.
 
+    `soiled`: photographs through dirty lenses. `pasted`: their dirt on every third of the clean photographs;
+    `pasted_on_froth`: on froth. `froth`: froth behind clean glass.
+
     `real_wet`, `real_dry`: crops of three whole frames of a wet lens and of the dry one beside it. `camvid`, `bsds500`,
     `msrs`, `roadscene`, `kitti`: clean photographs, whole. `wet`, `dirty`: the same photographs, each behind drops and
     every third behind dirt, over 2 to 50 % of the view, of which counts what can be seen. `rain`: road scenes in rain.
@@ -120,7 +130,8 @@ def evaluate(engine: Engine, data: Path, on_score: float = Config.on_score, view
     share of right answers about each class by itself. `false_alarms_at_98_recall`: of all clean photographs, at the
     score that 98 % of `wet`, `dirty`, `real_wet` and labelled drops and dirt reach; `false_alarms_at_98_real_recall`:
     at that of `real_wet` alone. The calibration error is over all answers about views, `_of_score` over their scores
-    alone.
+    alone. `..._called_dirt`: of those that reach `on_score`, the share taken for dirt. Froth and real dirt are told by
+    themselves: they are not among all clean photographs, nor among all covered ones.
     """
     if (engine.model.classes, engine.model.size) != (CLASSES, SIZE):
         raise EvaluationError(f"{engine.model.name}: tells {', '.join(engine.model.classes)} on {engine.model.size}; "
@@ -137,8 +148,13 @@ def evaluate(engine: Engine, data: Path, on_score: float = Config.on_score, view
                for p in (image_files(photographs) if photographs.is_dir() else [])]
     images += [_judge(detector, p, f"labelled {kind}", kind, 1.0, on_score)
                for kind, paths in pictures.labelled.items() for p in paths]
-    covered = [p for name, paths in pictures.clean.items() if name != "real" for p in paths] + stereo["l"]
+    covered = [p for name, paths in pictures.clean.items() if name not in ("real", LOOK_ALIKES) for p in paths]
+    covered += stereo["l"]
     images += _covered(detector, covered, pictures, on_score, seed)
+    if pictures.soil:
+        images += [_judge(detector, p, "soiled", "dirt", 1.0, on_score) for p, _ in pictures.soil]
+        images += _pasted(detector, covered[::3], "pasted", pictures, on_score, seed)
+        images += _pasted(detector, pictures.clean[LOOK_ALIKES] * ON_FROTH, "pasted_on_froth", pictures, on_score, seed)
     images += _kitti(detector, stereo["l"][::2], on_score, seed)
     rendered = list(_views(detector, replace(pictures, labelled={}), views, seed))
     figures, threshold = _figures(images, on_score)
@@ -193,6 +209,21 @@ def _truth(image: np.ndarray, affected: np.ndarray, alpha: np.ndarray) -> tuple[
     return float(np.mean((cover > 0.3) & (gone > FAINT))), cells_of(cover, gone)
 
 
+def _pasted(detector: Detector, paths: list[Path], group: str, pictures: Pictures, on_score: float,
+            seed: int) -> Iterator[Judged]:
+    """Every photograph behind real dirt, of which more than COVERED of the view is to be seen."""
+    soils = [read_soil(*soil) for soil in pictures.soil]
+    for number, path in enumerate(track(paths, group)):
+        rng = np.random.default_rng((seed, number))
+        image = read_grey(path)
+        for _ in range(DRAWS):
+            affected, alpha = SoiledLens(image.shape[0], image.shape[1], rng, soils).apply(image)
+            covered, truth = _truth(image, affected, alpha)
+            if covered > COVERED:
+                yield _judge(detector, affected, group, "dirt", covered, on_score, path.name, truth)
+                break
+
+
 def _kitti(detector: Detector, paths: list[Path], on_score: float, seed: int) -> Iterator[Judged]:
     for coverage in COVERAGES:
         for number, path in enumerate(paths):
@@ -220,7 +251,7 @@ def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], 
     def scores(*groups: str) -> np.ndarray:
         return np.array([i.score for i in images if i.group in groups])
 
-    clean = tuple(dict.fromkeys(i.group for i in images if i.true == "clean"))
+    clean = tuple(dict.fromkeys(i.group for i in images if i.true == "clean" and i.group != LOOK_ALIKES))
     on_lens = ("wet", "dirty", "real_wet", "labelled raindrop", "labelled dirt")
     wet = np.array([i.score for i in images if i.group in on_lens and i.covered > COVERED])
     at_recall, threshold = alarms_at_recall(wet, scores(*clean), RECALL)
@@ -230,8 +261,12 @@ def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], 
                "real_recall": share(scores("real_wet") >= on_score),
                "false_alarms_at_98_recall": at_recall, "auroc": area(wet, scores(*clean)),
                "recall": share(wet >= on_score), "clean_false_alarms": share(scores(*clean) >= on_score)}
-    figures |= {f"{name}_false_alarms": share(scores(name) >= on_score) for name in clean}
-    figures |= {f"{name}_recall": share(scores(name) >= on_score) for name in ("wet", "dirty", "rain", "photograph")}
+    figures |= {f"{name}_false_alarms": share(scores(name) >= on_score) for name in (*clean, LOOK_ALIKES)}
+    figures |= {f"{name}_recall": share(scores(name) >= on_score) for name in ("wet", "rain", "photograph")}
+    for name in ("dirty", "soiled", "pasted", "pasted_on_froth"):
+        figures[f"{name}_recall"] = share(scores(name) >= on_score)
+        figures[f"{name}_called_dirt"] = share(np.array([i.found == "dirt" for i in images
+                                                         if i.group == name and i.score >= on_score]))
     labelled = dict.fromkeys(i.group for i in images if i.group.startswith("labelled"))
     figures |= {f"{name.replace(' ', '_')}_recall": share(scores(name) >= on_score) for name in labelled}
     figures |= {f"kitti_recall_{round(100 * c)}": share(scores(f"kitti {round(100 * c)}") >= on_score)

@@ -62,12 +62,16 @@ def pictures_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_detector_that_always_cries_wolf_and_one_that_never_does(pictures_folder: Path, score: float) -> None:
     report = evaluate(Constant(score), pictures_folder, on_score=0.6, views=40)
     figures, affected = report.figures, float(score > 0.6)
-    for name in ("real_recall", "wet_recall", "dirty_recall", "rain_recall", "photograph_recall", "kitti_recall_3",
+    for name in ("real_recall", "wet_recall", "dirty_recall", "soiled_recall", "pasted_recall",
+                 "pasted_on_froth_recall", "froth_false_alarms", "rain_recall", "photograph_recall", "kitti_recall_3",
                  "recall", "clean_false_alarms", "kitti_false_alarms", "real_dry_false_alarms", "camvid_false_alarms"):
         assert figures[name] == affected, name
     assert figures["real_auroc"] == figures["auroc"] == 0.5
     assert figures["false_alarms_at_98_recall"] == figures["false_alarms_at_98_real_recall"] == 1.0
     assert report.threshold == pytest.approx(score)
+    assert figures.get("soiled_called_dirt") == (0.0 if affected else None), "it calls all raindrops"
+    groups = [image.group for image in report.images]
+    assert [groups.count(name) for name in ("soiled", "pasted", "pasted_on_froth", "froth")] == [2, 4, 8, 2]
     column = 1 if affected else 0
     assert report.confusion.sum() == report.confusion[:, column].sum() > 15
     right = report.confusion[column, column] / report.confusion.sum()
@@ -127,6 +131,18 @@ def test_the_shipped_detector_tells_wet_from_dry() -> None:
     assert np.mean(scores(image_files(DATA / "kitti_stereo/sequence_1/image_l")) >= Config.on_score) < 0.03
     assert np.mean(scores(pictures.clean["camvid"]) >= Config.on_score) < 0.03
     assert np.mean(scores([rainy for rainy, _ in pictures.streaks]) >= Config.on_score) > 0.9
+
+
+def test_dirt_is_counted_as_dirt_where_it_is_flagged_and_called_so_and_froth_by_itself() -> None:
+    def judged(group: str, true: str, found: str, score: float) -> Judged:
+        return Judged(group, "", true, found, score, "", 1.0, 0.0, 0, 1)
+
+    images = [judged("soiled", "dirt", "dirt", 0.9), judged("soiled", "dirt", "raindrop", 0.8),
+              judged("soiled", "dirt", "clean", 0.3), judged("froth", "clean", "raindrop", 0.9),
+              judged("froth", "clean", "clean", 0.1), judged("camvid", "clean", "clean", 0.1)]
+    figures, _ = _figures(images, on_score=0.75)
+    assert figures["soiled_recall"].value == pytest.approx(2 / 3) and figures["soiled_called_dirt"].value == 0.5
+    assert figures["froth_false_alarms"].value == 0.5 and figures["clean_false_alarms"].value == 0.0
 
 
 def test_false_alarms_are_told_at_the_recall_of_real_drops_alone_too() -> None:
