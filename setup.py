@@ -46,10 +46,11 @@ EXTRAS = {
         "ros-jazzy-std-srvs==5.3.6",
     ],
     "replay": [
-        "backports.zstd; python_version < '3.14'",  # what can be read of a damaged bag, compressed with Zstandard
-        "lz4",  # the same with LZ4
+        "lz4",  # what can be read of a damaged bag, compressed with LZ4
         "matplotlib>=3.6",  # the latency plot of the report
-        "rosbags>=0.11",  # reads and writes bags without ROS
+        "mcap>=1.2",  # reads and writes MCAP, the format of bags
+        "rosbags>=0.11",  # the types of messages and the QoS of bags without ROS
+        "zstandard",  # compressed bags and messages, and what can be read of damaged ones
     ],
     "train": [
         "lightning-fabric>=2.5",  # mixed precision, graphics cards and several of them in one loop

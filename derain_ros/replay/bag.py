@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any
 
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+import yaml
+import zstandard
+from mcap.writer import CompressionType, Writer
+from rosbags.interfaces.typing import Typesdict
+from rosbags.rosbag2.metadata import dump_qos_v9
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from derain_ros.replay import salvage
+from derain_ros import __version__
+from derain_ros.replay import files, mcap_file, sqlite_file
 from derain_ros.replay.records import Message, ReplayError, Topic
-
-SUFFIXES = (".mcap", ".db3")
-UNKNOWN_DIGEST = "RIHS01_" + 64 * "0"
-"""Stands for the hash of a message type whose definition is not known."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,58 +31,72 @@ logger = logging.getLogger(__name__)
 class BagReader:
     """A ROS 2 bag, opened: its topics by name, and its messages.
 
-    `path` is a bag's directory or one .mcap or .db3 file. What is damaged is read as far as it goes; `damage` then says
-    what is wrong, and after `messages` was read to its end also where that was. ReplayError where nothing can be read.
+    `path` is a bag's directory or one of its files. What is damaged or missing is read as far as it goes; `damage` then
+    says what is wrong, where that was, and how to mend it, after `messages` was read to its end. `left_out` are topics
+    that are not encoded as ROS 2 does it (CDR), by name with their encoding. ReplayError where nothing can be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage = ""
-        self._reader: Reader | None = None
-        self._files = _files(path)
+        self._unpacked = ExitStack()
+        self._stores: dict[str, Typestore] = {}
+        self._files: list[Path] = []
+        found = files.find(path)
+        self._trouble = [f"{name}, which metadata.yaml names, is missing" for name in found.missing]
+        topics: list[Topic] = []
         try:
-            self._reader = Reader(path)
-            self._reader.open()
-            topics = _merged(_topic(c) for c in self._reader.connections)
-        except Exception as error:
-            # Every storage fails in its own way; whatever it was, the files may still hold messages.
-            self._reader = None
-            self.damage = f"{path} is damaged ({str(error).rstrip('.') or type(error).__name__})"
-            topics = self._salvaged_topics()
-        self._opening = self.damage
-        self.topics = {t.name: t for t in topics}
-        self.types = _types(topics)
+            for file in found.files:
+                try:
+                    topics += self._add(file)
+                except ReplayError as error:
+                    self._trouble.append(str(error))
+        except BaseException:
+            self.close()
+            raise
+        merged = _merged(replace(t, qos=found.qos.get(t.name) or t.qos) for t in topics)
+        self.topics = {t.name: t for t in merged if t.serialization in ("cdr", "")}
+        self.left_out = {t.name: t.serialization for t in merged if t.name not in self.topics}
+        if not merged:
+            for _ in self.messages():
+                pass
+        if not self._files or (self.damage and not merged):
+            self.close()
+            raise ReplayError(f"{path} cannot be read: {self.damage or '; '.join(self._trouble)}")
 
     def messages(self) -> Iterator[Message]:
-        """Every message, in the order of recording; a damaged bag ends where it can be read no further."""
+        """Every message: the files one after the other, each in the order of its recording, damaged ones to the end of
+        what can be read."""
         first, last, count = 0, 0, 0
-        self.damage = self._opening
-        try:
-            for message in self._salvaged() if self._reader is None else self._whole(self._reader):
-                first, last, count = first or message.stamp_ns, message.stamp_ns, count + 1
-                yield message
-        except Exception as error:  # as above: the messages read so far are good
-            self.damage = self.damage or f"{self.path} is damaged ({str(error).rstrip('.') or type(error).__name__})"
-        expected = 0 if self._reader is None else sum(t.count for t in self.topics.values())
-        if count < expected and not self.damage:
-            self.damage = f"{self.path} is damaged: of {expected} messages {expected - count} cannot be found"
-        if self.damage:
-            self.damage += (f"; {count} messages were read, the last one {(last - first) / 1e9:.2f} s after the first"
-                            if count else "; no message could be read")
+        trouble = list(self._trouble)
+        for file in self._files:
+            try:
+                for message in _storage(file).messages(file):
+                    if message.topic not in self.topics:
+                        continue
+                    first, last, count = first or message.stamp_ns, message.stamp_ns, count + 1
+                    yield replace(message, data=_decompressed(message.data))
+            except ReplayError as error:
+                trouble.append(str(error))
+        if trouble:
+            self.damage = f"{self.path}: {'; '.join(trouble)}; " + (
+                f"{count} messages were read, the last one {(last - first) / 1e9:.2f} s after the first" if count
+                else "no message could be read")
 
     def decode(self, message: Message) -> Any:
-        """The message as an object with the fields of its type."""
+        """The message as an object with the fields of its type, by the definition in the bag where there is one."""
+        topic = self.topics[message.topic]
+        if topic.name not in self._stores:
+            self._stores[topic.name] = _types(topic)
         try:
-            return self.types.deserialize_cdr(message.data, self.topics[message.topic].msgtype)
+            return self._stores[topic.name].deserialize_cdr(message.data, topic.msgtype)
         except Exception as error:  # the decoder raises whatever a wrong byte makes it raise
             raise ReplayError(f"{self.path}: a message on {message.topic} at {message.stamp_ns / 1e9:.3f} s cannot be "
                               f"decoded ({error})") from error
 
     def close(self) -> None:
-        """Close the files."""
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        """Remove what was unpacked."""
+        self._unpacked.close()
 
     def __enter__(self) -> BagReader:
         return self
@@ -88,26 +105,13 @@ class BagReader:
                  trace: TracebackType | None) -> None:
         self.close()
 
-    def _whole(self, reader: Reader) -> Iterator[Message]:
-        for connection, stamp, data in reader.messages():
-            yield Message(connection.topic, stamp, bytes(data))
-
-    def _salvaged(self) -> Iterator[Message]:
-        trouble = []
-        for file in self._files:
-            try:
-                yield from salvage.messages(file)
-            except ReplayError as error:
-                trouble.append(str(error))
-        if trouble:
-            self.damage = f"{self.path} is damaged: {'; '.join(trouble)}"
-
-    def _salvaged_topics(self) -> list[Topic]:
-        merged = _merged(t for file in self._files for t in salvage.topics(file))
-        if not merged:
-            raise ReplayError(f"{self.damage}, and no message is left in {', '.join(f.name for f in self._files)}; "
-                              "was it copied completely?")
-        return merged
+    def _add(self, file: Path) -> list[Topic]:
+        """Take a file in, unpacked where it is compressed, and return its topics."""
+        if files.is_packed(file):
+            file = files.unpack(file, Path(self._unpacked.enter_context(TemporaryDirectory(prefix="derain"))))
+        topics = _storage(file).topics(file)
+        self._files.append(file)
+        return topics
 
 
 class BagWriter:
@@ -118,44 +122,58 @@ class BagWriter:
             raise ReplayError(f"{path} exists already; name another output or remove it")
         self.path = path
         self.types = get_typestore(Stores.ROS2_JAZZY)
-        self._connections: dict[str, Connection] = {}
-        self._writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+        self._topics: dict[str, Topic] = {}
+        self._channels: dict[str, int] = {}
+        self._schemas: dict[tuple[str, str, str], int] = {}
+        self._counts: Counter[str] = Counter()
+        self._span_ns: tuple[int, int] | None = None
         try:
-            self._writer.open()
+            path.mkdir(parents=True)
+            self._file = (path / f"{path.name}.mcap").open("xb")
+            self._writer = Writer(self._file, compression=CompressionType.NONE)
+            self._writer.start("ros2", f"derain_ros {__version__}")
         except OSError as error:
             raise ReplayError(f"{path} cannot be written: {error.strerror}") from error
 
-    def add(self, topic: Topic, types: Typestore | None = None) -> None:
-        """Make a topic known; `types` knows its message type where that is none of ROS 2 Jazzy."""
-        if topic.name in self._connections:
+    def add(self, topic: Topic) -> None:
+        """Make a topic known. It keeps its definition; without one it gets that of ROS 2 Jazzy, if its hash allows."""
+        if topic.name in self._topics:
             return
-        definition: str | None = topic.definition or None
-        digest = UNKNOWN_DIGEST
-        for store in (self.types, types):
-            if store is not None and topic.msgtype in store.fielddefs:
-                definition, _ = store.generate_msgdef(topic.msgtype, ros_version=2)
-                digest = store.hash_rihs01(topic.msgtype)
-                break
-        self._connections[topic.name] = self._writer.add_connection(
-            topic.name, topic.msgtype, msgdef=definition or "", rihs01=digest, offered_qos_profiles=topic.qos)
+        if not topic.definition and topic.msgtype in self.types.fielddefs:
+            digest = self.types.hash_rihs01(topic.msgtype)
+            if topic.digest in ("", digest):
+                text, _ = self.types.generate_msgdef(topic.msgtype, ros_version=2)
+                topic = replace(topic, definition=text, encoding="ros2msg", digest=digest)
+        schema = topic.msgtype, topic.encoding if topic.definition else "", topic.definition
+        if schema not in self._schemas:
+            self._schemas[schema] = self._writer.register_schema(*schema[:2], topic.definition.encode())
+        self._topics[topic.name] = topic
+        self._channels[topic.name] = self._writer.register_channel(
+            topic.name, topic.serialization, self._schemas[schema],
+            {"offered_qos_profiles": yaml.safe_dump(dump_qos_v9(list(topic.qos))), "topic_type_hash": topic.digest})
 
     def write(self, message: Message) -> None:
         """Write one message; its topic was added before."""
         try:
-            self._writer.write(self._connections[message.topic], message.stamp_ns, message.data)
+            self._writer.add_message(self._channels[message.topic], message.stamp_ns, message.data, message.stamp_ns)
         except OSError as error:
             raise ReplayError(f"{self.path} cannot be written: {error.strerror}") from error
+        self._counts[message.topic] += 1
+        first, last = self._span_ns or (message.stamp_ns, message.stamp_ns)
+        self._span_ns = min(first, message.stamp_ns), max(last, message.stamp_ns)
 
     def put(self, topic: str, stamp_ns: int, value: Any) -> None:
         """Serialize and write one message of a type of ROS 2 Jazzy; its topic is added where it is new."""
-        if topic not in self._connections:
+        if topic not in self._topics:
             self.add(Topic(topic, value.__msgtype__, 0))
         self.write(Message(topic, stamp_ns, bytes(self.types.serialize_cdr(value, value.__msgtype__))))
 
     def close(self) -> None:
         """Write index and metadata; without it the bag is a damaged one."""
         try:
-            self._writer.close()
+            with self._file:
+                self._writer.finish()
+            (self.path / "metadata.yaml").write_text(self._metadata(), encoding="utf-8")
         except OSError as error:
             raise ReplayError(f"{self.path} cannot be written: {error.strerror}") from error
 
@@ -167,48 +185,62 @@ class BagWriter:
         # Also after an error or Ctrl-C: what was written so far is a good bag.
         self.close()
 
+    def _metadata(self) -> str:
+        """metadata.yaml, in the form of ROS 2 Jazzy."""
+        name, count = f"{self.path.name}.mcap", sum(self._counts.values())
+        first, last = self._span_ns or (0, 0)
+        span = {"duration": {"nanoseconds": last - first}, "starting_time": {"nanoseconds_since_epoch": first},
+                "message_count": count}
+        topics = [{"topic_metadata": {
+            "name": t.name, "type": t.msgtype, "serialization_format": t.serialization,
+            "offered_qos_profiles": dump_qos_v9(list(t.qos)), "type_description_hash": t.digest},
+            "message_count": self._counts[t.name]} for t in self._topics.values()]
+        return yaml.safe_dump({"rosbag2_bagfile_information": {
+            "version": 9, "storage_identifier": "mcap", **span, "topics_with_message_count": topics,
+            "compression_format": "", "compression_mode": "", "relative_file_paths": [name],
+            "files": [{"path": name, **span}], "custom_data": None, "ros_distro": "jazzy"}}, sort_keys=False,
+            allow_unicode=True)
 
-def _files(path: Path) -> list[Path]:
-    """The storage files of a bag in order."""
-    if not path.exists():
-        raise ReplayError(f"{path} does not exist; name a bag's directory or one of its .mcap or .db3 files")
-    if path.is_file() and path.suffix in SUFFIXES:
-        return [path]
-    if path.is_file():
-        raise ReplayError(f"{path} is no ROS 2 bag: its name ends in none of {', '.join(SUFFIXES)}"
-                          + ("; convert it with rosbags-convert" if path.suffix == ".bag" else ""))
-    files = [f for f in path.iterdir() if f.suffix in SUFFIXES]
-    if not files and not (path / "metadata.yaml").exists():
-        raise ReplayError(f"{path} is no ROS 2 bag: it holds neither a metadata.yaml nor a .mcap or .db3 file")
-    return sorted(files, key=lambda f: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", f.name)])
 
-
-def _topic(connection: Connection) -> Topic:
-    definition = connection.msgdef
-    qos = connection.ext.offered_qos_profiles if isinstance(connection.ext, ConnectionExtRosbag2) else []
-    return Topic(connection.topic, connection.msgtype, connection.msgcount, definition.data,
-                 definition.format == MessageDefinitionFormat.IDL, tuple(qos))
+def _storage(file: Path) -> Any:
+    """The module that reads this file."""
+    return mcap_file if files.is_mcap(file) else sqlite_file
 
 
 def _merged(topics: Iterable[Topic]) -> list[Topic]:
     """Each topic once, with all its messages: it may lie in several files, or have a channel for each publisher."""
     merged: dict[str, Topic] = {}
     for t in topics:
-        before = merged[t.name].count if t.name in merged else 0
-        merged[t.name] = replace(t, count=t.count + before)
+        known = merged.get(t.name, replace(t, count=0))
+        merged[t.name] = replace(known if known.definition else t, count=known.count + t.count)
     return list(merged.values())
 
 
-def _types(topics: list[Topic]) -> Typestore:
-    """The types of ROS 2 Jazzy and those that only the bag defines."""
-    store = get_typestore(Stores.ROS2_JAZZY)
-    for topic in topics:
-        if topic.definition and topic.msgtype not in store.fielddefs:
-            try:
-                found = (get_types_from_idl(topic.definition) if topic.idl
-                         else get_types_from_msg(topic.definition, topic.msgtype))
-                store.register({name: fields for name, fields in found.items() if name not in store.fielddefs})
-            except Exception:
-                # An odd definition only means that this topic is kept as bytes, which needs no definition.
-                logger.debug("%s: the definition of %s cannot be parsed", topic.name, topic.msgtype)
+def _decompressed(data: bytes) -> bytes:
+    """A message without the compression that rosbag2 may give each one; CDR never begins as Zstandard does."""
+    if not data.startswith(files.ZSTD_MAGIC):
+        return data
+    try:
+        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+    except zstandard.ZstdError:
+        return data  # whoever decodes it finds it broken
+
+
+def _types(topic: Topic) -> Typestore:
+    """The types of ROS 2 Jazzy, and before these those that the topic defines."""
+    jazzy = get_typestore(Stores.ROS2_JAZZY)
+    found: Typesdict = {}
+    try:
+        if topic.encoding.endswith("idl"):
+            # rosbag2 joins the files of a type and of those that it holds.
+            for text in re.split(r"^=+\nIDL: .*\n", topic.definition, flags=re.MULTILINE):
+                found |= get_types_from_idl(text) if text else {}
+        elif topic.definition:
+            found = get_types_from_msg(topic.definition, topic.msgtype)
+    except Exception as error:  # an odd definition only matters where nothing else is known of the type
+        logger.debug("%s: the definition of %s cannot be parsed: %r", topic.name, topic.msgtype, error)
+    if all(jazzy.fielddefs.get(name) == fields for name, fields in found.items()):
+        return jazzy
+    store = get_typestore(Stores.EMPTY)
+    store.register({**jazzy.fielddefs, **found})
     return store

@@ -85,7 +85,7 @@ def keep(reader: BagReader, writer: BagWriter, account: Account) -> set[str]:
         account.notes.append(f"topics of an earlier replay are replaced: {', '.join(sorted(made))}")
     for name, topic in reader.topics.items():
         if name not in made:
-            writer.add(topic, reader.types)
+            writer.add(topic)
     return set(reader.topics) - made
 
 

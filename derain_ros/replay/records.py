@@ -12,16 +12,20 @@ class ReplayError(RuntimeError):
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic of a bag: `definition` is the text of its message type where the bag holds it, `idl` its language.
+    """One topic of a bag, `count` its messages.
 
-    `qos` are the profiles with which it was published, in the form of rosbags; `ros2 bag play` offers them again.
+    `definition` is the text of its message type where the bag holds it, `encoding` the language of that text
+    (`ros2msg`, `ros2idl`), `digest` the hash of the type. `serialization` is how the messages are encoded. `qos` are
+    the profiles with which it was published, in the form of rosbags; `ros2 bag play` offers them again.
     """
 
     name: str
     msgtype: str
     count: int
     definition: str = ""
-    idl: bool = False
+    encoding: str = ""
+    digest: str = ""
+    serialization: str = "cdr"
     qos: tuple[Any, ...] = ()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -10,7 +11,13 @@ from itertools import combinations
 from derain_ros.replay.records import ReplayError, Topic
 
 IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
-THERMAL_WORDS = {"thermal", "ir", "lwir", "flir", "boson", "lepton"}
+NONE = "none"
+"""Said in place of a topic: there is no such camera."""
+THERMAL_WORDS = {"thermal", "lwir", "boson", "lepton"}
+THERMAL_WORDS_ALONE = {"ir": {"left", "right"},
+                       "flir": {"left", "right", "camera", "cam", "blackfly", "spinnaker"}}
+"""Words that mean a thermal camera unless one of these stands beside them: the eyes of an infrared stereo camera, and a
+maker of all kinds of cameras."""
 OTHER_WORDS = {"depth", "disparity", "mask", "derained", "anomaly", "confidence", "theora", "compresseddepth"}
 
 
@@ -28,35 +35,59 @@ class Cameras:
 
 
 def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, thermal: str = "") -> Cameras:
-    """The cameras of a bag, `named` as camera name to topic or, without names, found by type.
+    """The cameras of a bag, `named` as camera name to topic or, without names, found by type; NONE for no such camera.
 
     Found by type: of the image topics that are neither thermal nor depth nor masks, the pair whose names differ in
     "left" and "right" becomes cameras `left` and `right`; without such a pair one whose names differ in one digit
     only, the lower of them `left`; without that the first two by name, or the only one as `left`. Raw is preferred to
-    compressed, `image_raw` to what was made of it. ReplayError where there is no camera or a named topic is missing
-    or no image.
+    compressed, `image_raw` to what was made of it. What has been named is nothing else besides, whatever its name is.
+    ReplayError where there is no camera, or a named topic is missing, no image, empty or named twice.
     """
     images = {t.name: t for t in topics.values() if t.msgtype in (IMAGE, COMPRESSED) and t.count}
-    for topic in [*(named or {}).values(), *([thermal] if thermal else [])]:
-        if topic not in images:
-            what = f"is of type {topics[topic].msgtype}" if topic in topics else "is not in the bag"
-            raise ReplayError(f"{topic} {what}; image topics there: {', '.join(sorted(images)) or 'none'}")
-    if named:
-        chosen = {camera: images[topic] for camera, topic in named.items()}
-    else:
-        open_to_us = [n for n in images if n != thermal and not _words(n) & (THERMAL_WORDS | OTHER_WORDS)]
-        chosen = _found({n: images[n] for n in _one_a_camera(open_to_us)})
+    named = named or {}
+    by_user = [topic for topic in (*named.values(), thermal) if topic not in ("", NONE)]
+    _check(by_user, topics, images)
+    chosen = {camera: images[topic] for camera, topic in named.items() if topic != NONE}
+    if not chosen:
+        taken = {_camera_of(topic) for topic in by_user}
+        open_to_us = [n for n in images if _camera_of(n) not in taken and not _is_thermal(n) and not _is_other(n)]
+        found = _found({n: images[n] for n in _one_a_camera(open_to_us)})
+        chosen = {camera: topic for camera, topic in found.items() if camera not in named}
     if not chosen:
         raise ReplayError("no camera found: the bag has no image topic that is neither thermal, depth nor a mask; its "
-                          f"topics are {', '.join(sorted(topics)) or 'none'}")
+                          f"topics are {', '.join(sorted(topics)) or 'none'}; name one with --camera")
     if not thermal:  # of the cameras' kind: the node takes all of them raw, or all compressed
         kinds = {t.msgtype for t in chosen.values()}
-        found = (n for n in sorted(images, key=_rank) if _words(n) & THERMAL_WORDS and images[n].msgtype in kinds)
-        thermal = next(found, "")
+        taken = {_camera_of(t.name) for t in chosen.values()}
+        thermal = next((n for n in sorted(images, key=_rank) if _is_thermal(n) and not _is_other(n)
+                        and images[n].msgtype in kinds and _camera_of(n) not in taken), "")
+    thermal = "" if thermal == NONE else thermal
     used = {t.name for t in chosen.values()} | {thermal}
-    info = {camera: f"{_camera_of(t.name)}/camera_info" for camera, t in chosen.items()}
-    return Cameras(chosen, {c: n for c, n in info.items() if n in topics and topics[n].msgtype == INFO}, thermal,
-                   sorted(set(images) - used))
+    return Cameras(chosen, _infos(chosen, topics), thermal, sorted(set(images) - used))
+
+
+def _check(by_user: Iterable[str], topics: Mapping[str, Topic], images: Mapping[str, Topic]) -> None:
+    """ReplayError for a topic that cannot be used as the user says."""
+    for topic, times in Counter(by_user).items():
+        if topic not in images:
+            what = ("is not in the bag" if topic not in topics else "has no messages"
+                    if topics[topic].msgtype in (IMAGE, COMPRESSED) else f"is of type {topics[topic].msgtype}")
+            raise ReplayError(f"{topic} {what}; image topics there: {', '.join(sorted(images)) or 'none'}")
+        if times > 1:
+            raise ReplayError(f"{topic} is named for more than one camera; name another topic, or {NONE}")
+
+
+def _infos(chosen: Mapping[str, Topic], topics: Mapping[str, Topic]) -> dict[str, str]:
+    """By camera its camera_info: in the camera's namespace or, as of image_transport, beside the image; not one that
+    lies beside the images of two cameras."""
+    found = {}
+    for camera, topic in chosen.items():
+        beside = topic.name.removesuffix("/compressed").rpartition("/")[0]
+        for name in (f"{beside}/camera_info", f"{_camera_of(topic.name)}/camera_info"):
+            if name in topics and topics[name].msgtype == INFO:
+                found[camera] = name
+    shared = Counter(found.values())
+    return {camera: name for camera, name in found.items() if shared[name] == 1}
 
 
 def _found(images: dict[str, Topic]) -> dict[str, Topic]:
@@ -91,11 +122,24 @@ def _rank(name: str) -> tuple[bool, bool, str]:
 
 
 def _camera_of(name: str) -> str:
-    """The namespace of a camera: /stereo/left for /stereo/left/image_raw and /stereo/left/image_raw/compressed."""
+    """The namespace of a camera: /stereo/left for /stereo/left/image_raw and /stereo/left/image_raw/compressed.
+
+    /stereo/image_left and /stereo/image_1 are cameras by themselves.
+    """
     name = name.removesuffix("/compressed")
     parent, _, last = name.rpartition("/")
-    return parent if last.startswith("image") and parent else name
+    first, *others = last.lower().split("_")
+    return parent if first == "image" and not any(o in ("left", "right") or o.isdecimal() for o in others) else name
 
 
-def _words(name: str) -> set[str]:
-    return set(re.split(r"[/_\d]+", name.lower()))
+def _is_thermal(name: str) -> bool:
+    for part in name.lower().split("/"):
+        words = set(re.split(r"[_\d]+", part))
+        if words & THERMAL_WORDS or any(word in words and not words & beside
+                                        for word, beside in THERMAL_WORDS_ALONE.items()):
+            return True
+    return False
+
+
+def _is_other(name: str) -> bool:
+    return bool(set(re.split(r"[/_\d]+", name.lower())) & OTHER_WORDS)

@@ -81,8 +81,7 @@ def test_a_bag_without_metadata_is_read_whole(write_bag: Write, storage: str) ->
     whole = contents(bag)[0]
     (bag / "metadata.yaml").unlink()
     read, damage = contents(bag)
-    assert read == whole
-    assert "metadata file" in damage and "50 messages were read" in damage
+    assert (read, damage) == (whole, "")
 
 
 def test_a_broken_byte_in_the_middle_ends_the_reading(write_bag: Write) -> None:
@@ -140,7 +139,7 @@ def test_compressed_chunks_cut_short(tmp_path: Path, write_bag: Write) -> None:
 
 @pytest.mark.parametrize(("make", "says"), [
     (lambda p: p / "nowhere", "does not exist"),
-    (lambda p: (p / "empty").mkdir() or p / "empty", "neither a metadata.yaml"),
+    (lambda p: (p / "empty").mkdir() or p / "empty", "neither .mcap nor .db3 files"),
     (lambda p: (p / "a.bag").write_bytes(b"#ROSBAG") and p / "a.bag", "rosbags-convert"),
     (lambda p: (p / "a.mcap").write_bytes(b"no bag at all") and p / "a.mcap", "copied completely"),
     (lambda p: (p / "a.db3").write_bytes(b"no bag at all") and p / "a.db3", "copied completely"),
@@ -169,7 +168,7 @@ def test_a_type_unknown_to_ros_is_kept(tmp_path: Path) -> None:
         writer.add(Topic("/odd", "kitchen_msgs/msg/Soup", 0, definition))
         writer.write(Message("/odd", 1, b"\0\1\0\0\7"))
     with BagReader(path) as reader, BagWriter(copy) as writer:
-        writer.add(reader.topics["/odd"], reader.types)
+        writer.add(reader.topics["/odd"])
         for message in reader.messages():
             assert reader.decode(message).taste == 7
             writer.write(message)
@@ -194,10 +193,9 @@ def test_a_full_disk_is_told_at_the_end_too(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     writer = BagWriter(tmp_path / "bag")
-    close, writer._writer.close = writer._writer.close, full
+    writer._writer.finish = full
     with pytest.raises(ReplayError, match="bag cannot be written: No space left on device"):
         writer.close()
-    close()
 
 
 def test_a_latched_topic_stays_latched(tmp_path: Path) -> None:
@@ -205,7 +203,7 @@ def test_a_latched_topic_stays_latched(tmp_path: Path) -> None:
     with BagWriter(path) as writer:
         writer.add(Topic("/tf_static", "tf2_msgs/msg/TFMessage", 0, qos=(LATCHED,)))
     with BagReader(path) as reader, BagWriter(copy) as writer:
-        writer.add(reader.topics["/tf_static"], reader.types)
+        writer.add(reader.topics["/tf_static"])
     with Reader(copy) as reader:
         assert reader.connections[0].ext.offered_qos_profiles == [LATCHED]
 

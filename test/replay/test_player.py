@@ -146,7 +146,7 @@ def test_what_could_not_be_recorded_is_told_at_the_latest_at_the_end(tmp_path: P
 
     with pytest.raises((ReplayError, ValueError), match="No space left|anything"), _Recorder(tmp_path / "out") as made:
         made.writer.add(Topic("/flag", "std_msgs/msg/Bool", 0))
-        made.writer._writer.write = write
+        made.writer._writer.add_message = write
         for _ in range(3):
             made.put(Message("/flag", 1, b"\0\1\0\0\1"))
 

@@ -1,0 +1,151 @@
+"""The files of a bag: which they are, in which order, unpacked where they are compressed; the QoS beside them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+import zstandard
+from rosbags.rosbag2.metadata import parse_qos
+
+from derain_ros.replay.records import ReplayError
+
+SUFFIXES = (".mcap", ".db3")
+PACKED = (".zstd", ".zst")
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+MCAP_MAGIC, SQLITE_MAGIC = b"\x89MCAP0\r\n", b"SQLite format 3\0"
+NO_RECORDING = {
+    b"version https://git-lfs": "is a pointer of git-lfs, not the recording; `git lfs pull` in its folder fetches that",
+    b"#ROSBAG": "is a bag of ROS 1; convert it with rosbags-convert",
+    b"\x1f\x8b": "is compressed; unpack it with `gzip -d`",
+    b"\xfd7zXZ": "is compressed; unpack it with `xz -d`",
+    b"BZh": "is compressed; unpack it with `bzip2 -d`",
+    b"\x04\x22\x4d\x18": "is compressed; unpack it with `lz4 -d`",
+    b"PK\x03\x04": "is an archive; unpack it with `unzip`",
+}
+"""By its first bytes what a file is instead of a recording."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BagFiles:
+    """`files` in the order of recording; `missing` are names in metadata.yaml without a file; `qos` what it says of
+    topics, in the form of rosbags."""
+
+    files: list[Path]
+    missing: list[str]
+    qos: Mapping[str, tuple[Any, ...]]
+
+
+def find(path: Path) -> BagFiles:
+    """The files of a bag, `path` its directory or one of its files. ReplayError where there is none.
+
+    Of metadata.yaml only the order of the files and the QoS are taken, where it has them: it may be missing, of any
+    version, edited by hand, or older than the names of the files.
+    """
+    if not path.exists():
+        raise ReplayError(f"{path} does not exist; name a bag's directory or one of its .mcap or .db3 files")
+    information = _information((path if path.is_dir() else path.parent) / "metadata.yaml")
+    listed = information.get("relative_file_paths")
+    named = [_plain(re.split(r"[\\/]", str(name))[-1]) for name in listed] if isinstance(listed, list) else []
+    qos = _qos_by_topic(information)
+    if path.is_file():
+        return BagFiles([path], [], qos if _plain(path.name) in named else {})
+    # Where a file lies there packed and unpacked, the unpacked one is taken.
+    there = {_plain(f.name): f for f in sorted(path.iterdir(), key=lambda f: not f.name.endswith(PACKED))
+             if _plain(f.name).endswith(SUFFIXES) and not f.name.startswith(".") and f.is_file()}
+    if named and set(named) <= set(there):
+        return BagFiles([there[name] for name in named], [], qos)
+    if not there:
+        raise ReplayError(f"{path} is no ROS 2 bag: it holds neither .mcap nor .db3 files"
+                          + (f", and its metadata.yaml names {', '.join(named)}" if named else ""))
+    # Without metadata, or renamed since; where files are missing, fewer are there than were recorded.
+    missing = [name for name in named if name not in there] if len(there) < len(named) else []
+    return BagFiles([there[name] for name in sorted(there, key=_natural)], missing, qos)
+
+
+def is_packed(file: Path) -> bool:
+    """Whether a file is compressed with Zstandard, whatever its name is."""
+    return _head(file).startswith(ZSTD_MAGIC)
+
+
+def unpack(file: Path, folder: Path) -> Path:
+    """Unpack a file that is compressed with Zstandard into `folder`, as far as it goes, and return what was made.
+
+    ReplayError where there is no room for it.
+    """
+    made = folder / _plain(file.name)
+    try:
+        with file.open("rb") as source, made.open("wb") as target:
+            try:
+                shutil.copyfileobj(zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True), target)
+            except zstandard.ZstdError as error:  # what is missing is told when the rest is read
+                logger.debug("%s: %s", file, error)
+    except OSError as error:
+        raise ReplayError(f"{file} cannot be unpacked into {folder} ({error.strerror}); unpack it with `zstd -d` where "
+                          "there is room, or set TMPDIR to such a place") from error
+    return made
+
+
+def is_mcap(file: Path) -> bool:
+    """Whether a file is MCAP, and sqlite3 otherwise, by its content; ReplayError where it is neither."""
+    head = _head(file)
+    if head.startswith((MCAP_MAGIC, SQLITE_MAGIC)):
+        return head.startswith(MCAP_MAGIC)
+    if not head:
+        raise ReplayError(f"{file.name} is empty; was it copied completely?")
+    for begin, what in NO_RECORDING.items():
+        if head.startswith(begin):
+            raise ReplayError(f"{file.name} {what}")
+    raise ReplayError(f"{file.name} is no recording: it begins neither as MCAP nor as sqlite3 does; was it copied "
+                      "completely?")
+
+
+def qos_of(profiles: Any) -> tuple[Any, ...]:
+    """QoS profiles, as text or as what YAML makes of it; none where they cannot be understood."""
+    try:
+        return tuple(parse_qos(profiles))
+    except Exception as error:  # edited by hand, it may be anything
+        logger.debug("QoS profiles cannot be understood: %s (%r)", profiles, error)
+        return ()
+
+
+def _information(file: Path) -> dict[str, Any]:
+    try:
+        return dict(yaml.safe_load(file.read_bytes())["rosbag2_bagfile_information"])
+    except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+        logger.debug("%s: %r", file, error)
+        return {}
+
+
+def _qos_by_topic(information: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    found = {}
+    for entry in information.get("topics_with_message_count") or []:
+        try:
+            topic = entry["topic_metadata"]
+            found[str(topic["name"])] = qos_of(topic["offered_qos_profiles"])
+        except (TypeError, KeyError) as error:
+            logger.debug("metadata.yaml has a topic without name or QoS: %r", error)
+    return found
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(64)
+
+
+def _plain(name: str) -> str:
+    """The name without that of a compression."""
+    return name.removesuffix(PACKED[0]).removesuffix(PACKED[1])
+
+
+def _natural(name: str) -> list[int | str]:
+    """Orders numbers in names by their value: bag_10 after bag_9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

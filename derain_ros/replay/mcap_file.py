@@ -1,0 +1,137 @@
+"""Reads one MCAP file: by its index where it has one, otherwise from its beginning to its end or to where it breaks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from io import BufferedReader, BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import zstandard
+from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import EndOfFile
+from mcap.opcode import Opcode
+from mcap.reader import SeekingReader
+from mcap.records import Channel, Chunk, McapRecord, Schema
+from mcap.records import Message as Record
+from mcap.stream_reader import StreamReader, breakup_chunk
+from mcap.summary import Summary
+
+from derain_ros.replay.files import MCAP_MAGIC, qos_of
+from derain_ros.replay.records import Message, ReplayError, Topic
+
+
+def topics(file: Path) -> list[Topic]:
+    """The topics, each with the number of its messages; of a damaged file those that can be read."""
+    with file.open("rb") as stream:
+        summary = _summary(stream)
+    if summary is not None and summary.statistics is not None:
+        counts = summary.statistics.channel_message_counts
+        return [_topic(c, summary.schemas.get(c.schema_id), counts.get(c.id, 0)) for c in summary.channels.values()]
+    schemas: dict[int, Schema] = {}
+    channels: dict[int, Channel] = {}
+    counted: Counter[int] = Counter()
+    with suppress(ReplayError):  # `messages` tells of it
+        for record in _records(file):
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+            elif isinstance(record, Channel):
+                channels[record.id] = record
+            elif isinstance(record, Record):
+                counted[record.channel_id] += 1
+    return [_topic(c, schemas.get(c.schema_id), counted[c.id]) for c in channels.values()]
+
+
+def messages(file: Path) -> Iterator[Message]:
+    """The messages in the order of their time, without an index in the order in which they were written.
+
+    ReplayError after the last one that can be read, where the file is damaged.
+    """
+    with file.open("rb") as stream:
+        summary = _summary(stream)
+        if summary is None or not summary.chunk_indexes:
+            yield from _messages_as_written(file)
+            return
+        count = 0
+        try:
+            for _, channel, record in SeekingReader(stream, validate_crcs=True).iter_messages():
+                count += 1
+                yield Message(channel.topic, record.log_time, record.data)
+        except Exception as error:  # the reader raises whatever a wrong byte makes it raise
+            raise ReplayError(f"{file.name} is damaged ({str(error) or type(error).__name__}); copy it again, or see "
+                              "what `mcap doctor` says") from error
+    expected = summary.statistics.message_count if summary.statistics else count
+    if count < expected:
+        raise ReplayError(f"{file.name} is damaged: of {expected} messages {expected - count} cannot be found")
+
+
+def _messages_as_written(file: Path) -> Iterator[Message]:
+    names: dict[int, str] = {}
+    for record in _records(file):
+        if isinstance(record, Channel):
+            names[record.id] = record.topic
+        elif isinstance(record, Record) and record.channel_id in names:
+            yield Message(names[record.channel_id], record.log_time, record.data)
+
+
+def _summary(stream: BinaryIO) -> Summary | None:
+    """What the file says of itself at its end, None where that is missing, broken or not all that is needed."""
+    try:
+        summary = SeekingReader(stream).get_summary()
+    except Exception:  # as above; whether the file is damaged, reading it shows
+        return None
+    if summary is None or summary.statistics is None:
+        return None
+    known = all(c.schema_id in {0, *summary.schemas} for c in summary.channels.values())
+    known = known and set(summary.statistics.channel_message_counts) <= set(summary.channels)
+    return summary if known and summary.statistics.chunk_count == len(summary.chunk_indexes) else None
+
+
+class _Exact(BufferedReader):
+    """A stream that gives all that is asked for or fails; mcap's reader takes half a message for a whole one."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if size is not None and len(data) < size:
+            raise EndOfFile
+        return data
+
+
+def _records(file: Path) -> Iterator[McapRecord]:
+    """What was written, one after the other, without the index at the end; ReplayError where it breaks."""
+    at = len(MCAP_MAGIC)
+    with file.open("rb", buffering=0) as raw, _Exact(raw) as stream:
+        try:
+            for record in StreamReader(stream, emit_chunks=True, validate_crcs=True).records:
+                yield from breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else (record,)
+                at = stream.tell()
+        except Exception as error:
+            with file.open("rb") as rest:
+                rest.seek(at)
+                yield from _whole_records_of_chunk(rest)
+            raise ReplayError(f"{file.name} is damaged: it is cut off or broken at byte {at} of {file.stat().st_size}; "
+                              "copy it again where there is more of it") from error
+
+
+def _whole_records_of_chunk(stream: BinaryIO) -> Iterator[McapRecord]:
+    """Of a chunk that is cut off the records before the cut."""
+    if stream.read(9)[:1] != bytes([Opcode.CHUNK]):
+        return
+    with suppress(Exception):  # there is always an end that fails
+        chunk = Chunk.read(ReadDataStream(stream))
+        data = chunk.data
+        if chunk.compression == "zstd":
+            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        elif chunk.compression == "lz4":
+            data = LZ4FrameDecompressor().decompress(data)
+        yield from StreamReader(_Exact(BytesIO(data)), skip_magic=True).records  # type: ignore[arg-type]
+
+
+def _topic(channel: Channel, schema: Schema | None, count: int) -> Topic:
+    name, encoding, text = (schema.name, schema.encoding, schema.data) if schema is not None else ("", "", b"")
+    return Topic(channel.topic, name, count, text.decode(errors="replace"), encoding,
+                 channel.metadata.get("topic_type_hash", ""), channel.message_encoding,
+                 qos_of(channel.metadata.get("offered_qos_profiles", "")))
