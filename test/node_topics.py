@@ -18,8 +18,8 @@ def topics_of_node(namespace: str = "/") -> tuple[dict[str, str], dict[str, str]
     context = rclpy.Context()
     rclpy.init(context=context)
     with tempfile.TemporaryDirectory() as folder:
-        models = Parameter("models", value=str(write_models(Path(folder))))
-        node = DerainNode(context=context, parameter_overrides=[models], namespace=namespace)
+        overrides = [Parameter("models", value=str(write_models(Path(folder)))), Parameter("lazy", value=False)]
+        node = DerainNode(context=context, parameter_overrides=overrides, namespace=namespace)
         published, subscribed = ({name: kind for name, (kind,) in found(node.get_name(), node.get_namespace())}
                                  for found in (node.get_publisher_names_and_types_by_node,
                                                node.get_subscriber_names_and_types_by_node))

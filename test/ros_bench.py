@@ -85,11 +85,11 @@ class Spinning:
 class Bench:
     """One DerainNode and a node around it that sends images and keeps what comes back, by topic.
 
-    `arguments` are those behind --ros-args.
+    `arguments` are those behind --ros-args. Without `outputs` only /diagnostics is subscribed to.
     """
 
     def __init__(self, context: Any, models: Path, parameters: dict[str, Any], reliable: bool = True,
-                 arguments: tuple[str, ...] = ()) -> None:
+                 arguments: tuple[str, ...] = (), outputs: bool = True) -> None:
         parameters = {"models": str(models), "engine": "onnxruntime", "budget_ms": 10000.0, "on_hold_s": 0.0,
                       "off_hold_s": 0.0} | parameters
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
@@ -98,34 +98,45 @@ class Bench:
         self.cameras = list(config.cameras)
         self.got: dict[str, list[Any]] = {}
         self.node = rclpy.create_node("bench", context=context)
-        self._matched: list[Callable[[], int]] = []
+        self._inputs: list[Any] = []
         kind, suffix = (CompressedImage, "/compressed") if config.transport == "compressed" else (Image, "")
         self.images = {c: self._publisher(kind, f"{c}/image_raw{suffix}")
                        for c in self.cameras + ["thermal"] * config.thermal}
         self.infos = {c: self._publisher(CameraInfo, f"{c}/camera_info") for c in self.cameras}
-        qos = RELIABLE if reliable else BEST_EFFORT
-        for camera in self.cameras:
-            self._subscribe(Image, f"derained/{camera}/image_raw", qos)
-            self._subscribe(CameraInfo, f"derained/{camera}/camera_info", qos)
-            self._subscribe(Image, f"derained/{camera}/anomaly_mask", qos)
-        self._subscribe(DiagnosticArray, "/derain/status", RELIABLE)
-        self._subscribe(Bool, "/derain/anomaly", LATCHED)
+        self._qos = RELIABLE if reliable else BEST_EFFORT
+        self._outputs: list[Any] = []
         self._subscribe(DiagnosticArray, "/diagnostics", RELIABLE)
+        if outputs:
+            self.take_outputs()
         self._spinning = [Spinning(self.node, context), Spinning(self.derain, context)]
 
     def _publisher(self, kind: Any, topic: str) -> Any:
         publisher = self.node.create_publisher(kind, topic, RELIABLE)
-        self._matched.append(publisher.get_subscription_count)
+        self._inputs.append(publisher)
         return publisher
 
-    def _subscribe(self, kind: Any, topic: str, qos: QoSProfile) -> None:
-        self.got[topic] = []
-        subscription = self.node.create_subscription(kind, topic, self.got[topic].append, qos)
-        self._matched.append(subscription.get_publisher_count)
+    def _subscribe(self, kind: Any, topic: str, qos: QoSProfile) -> Any:
+        self.got.setdefault(topic, [])
+        return self.node.create_subscription(kind, topic, self.got[topic].append, qos)
+
+    def take_outputs(self) -> None:
+        """Subscribe to all outputs."""
+        for camera in self.cameras:
+            self._outputs += [self._subscribe(kind, f"derained/{camera}/{name}", self._qos) for kind, name in (
+                (Image, "image_raw"), (CameraInfo, "camera_info"), (Image, "anomaly_mask"))]
+        self._outputs += [self._subscribe(DiagnosticArray, "/derain/status", RELIABLE),
+                          self._subscribe(Bool, "/derain/anomaly", LATCHED)]
+
+    def leave_outputs(self) -> None:
+        """Take the subscriptions to all outputs down."""
+        while self._outputs:
+            self.node.destroy_subscription(self._outputs.pop())
 
     def ready(self, engine: str = "ready", *sizes: tuple[int, ...]) -> Bench:
         """Wait until everything is matched and the models are loaded, restorers for images of these sizes too."""
-        wait_for(lambda: all(count() == 1 for count in self._matched), "matched topics")
+        counts = [publisher.get_subscription_count for publisher in self._inputs]
+        counts += [subscription.get_publisher_count for subscription in self._outputs]
+        wait_for(lambda: all(count() == 1 for count in counts), "matched topics")
         wait_for(lambda: self.derain.engine.startswith(engine), f"engine {engine}")
         if engine == "ready":
             self.warm_up(*sizes or ((24, 36), (24, 36, 3)))
@@ -144,6 +155,14 @@ class Bench:
     def derain_errors(self) -> list[Exception]:
         """What callbacks of the node raised."""
         return self._spinning[1].errors
+
+    def call(self, kind: Any, name: str, **fields: Any) -> Any:
+        """The response of a service of the node to a request with these fields."""
+        client = self.node.create_client(kind, f"/derain/{name}")
+        wait_for(client.service_is_ready, name)
+        future = client.call_async(kind.Request(**fields))
+        wait_for(future.done, f"the response of {name}")
+        return future.result()
 
     def send(self, camera: str, message: Any) -> None:
         """Publish an image and wait until the node has taken it, as a depth of one keeps no second."""

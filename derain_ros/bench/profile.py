@@ -112,7 +112,8 @@ def overhead(height: int, width: int, rate: float, seconds: float) -> dict[str, 
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.parameter import Parameter
 
-    from derain_ros.ros.node import DerainNode, tune_process
+    from derain_ros.ros.node import DerainNode
+    from derain_ros.ros.process import tune_process
     tune_process()
     with _idle_networks(lenses(height, width)), _receiver():
         rclpy.init()

@@ -27,7 +27,7 @@ reports."""
 @dataclass(frozen=True)
 class Health:
     """What /diagnostics tells of the node apart from counts: `engine` is loading, ready or failed: and why; `hints` are
-    what its user should change."""
+    what its user should change. The inputs are not `subscribed` to while nobody wants an output."""
 
     state: str
     engine: str
@@ -36,6 +36,12 @@ class Health:
     affected: bool
     budget_ms: float
     hints: Sequence[str] = ()
+    subscribed: bool = True
+
+    @property
+    def listens(self) -> bool:
+        """Whether frames should come."""
+        return self.state == "active" and self.subscribed
 
 
 class Statistics:
@@ -94,7 +100,8 @@ class Statistics:
             self._budget_misses_before = misses
         recents = {source: Counter({key: n - before[source][key] for key, n in counts[source].items()})
                    for source in self._sources}
-        stale = {source: self._is_silent(source, recents[source]["received"] > 0, seconds) for source in self._sources}
+        stale = {source: self._is_silent(source, recents[source]["received"] > 0, seconds if health.listens else 0.0)
+                 for source in self._sources}
         together = sum((recents[camera] for camera in self._cameras), Counter[str]())
         statuses = [_node_status(name, health, latency_ms, misses, recent_misses, plans, together,
                                  all(stale[camera] for camera in self._cameras))]
@@ -133,6 +140,8 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
         level, message = WARN, f"engine {health.engine}"
     elif not health.enabled:
         message = "switched off; frames are passed on untouched"
+    elif not health.subscribed:
+        message = "nobody subscribes to an output, so the cameras are not subscribed to"
     elif silent:
         level, message = STALE, "no frames"
     elif amiss and not any(recent[action.value] for action in LOOKED_AT):
@@ -146,8 +155,9 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
     p50, p95, p99 = np.percentile(latency_ms, (50, 95, 99)) if latency_ms else (np.nan,) * 3
     return DiagnosticStatus(name=name, level=level, message=message, hardware_id=name, values=_values({
         "state": health.state, "engine": health.engine, "models": health.models, "enabled": health.enabled,
-        "affected": health.affected, "latency_p50_ms": f"{p50:.2f}", "latency_p95_ms": f"{p95:.2f}",
-        "latency_p99_ms": f"{p99:.2f}", "budget_ms": health.budget_ms, "budget_misses": misses,
+        "affected": health.affected, "subscribed": health.subscribed, "latency_p50_ms": f"{p50:.2f}",
+        "latency_p95_ms": f"{p95:.2f}", "latency_p99_ms": f"{p99:.2f}", "budget_ms": health.budget_ms,
+        "budget_misses": misses,
         "plans": ", ".join(f"{plan} {n}" for plan, n in plans.most_common()), "hints": "; ".join(health.hints)}))
 
 
@@ -155,9 +165,9 @@ def _source_status(name: str, health: Health, counts: Counter[str], recent: Coun
                    last: CameraResult | None, silent: bool) -> DiagnosticStatus:
     rate_in, rate_out = (f"{recent[key] / seconds:.1f}" for key in ("received", "published"))
     level, message = OK, f"{rate_in} Hz"
-    if health.state == "active" and silent:
+    if health.state == "active" and (silent or not health.subscribed):
         # What was seen last says nothing of now.
-        level, message, last = STALE, "no frames", None
+        level, message, last = (STALE, "no frames", None) if health.subscribed else (OK, "not subscribed to", None)
     troubles = [f"{n} {key}" for key, n in sorted(recent.items())
                 if n and (key in ("lost", "dropped", "unpaired", Action.PASSED_ERROR.value) or key.startswith("bad_"))]
     if last is not None and last.alarm:

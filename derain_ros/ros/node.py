@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -20,7 +19,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rclpy.publisher import Publisher
 from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
@@ -30,21 +29,18 @@ from derain_ros.frame import Action, FrameSet, Result
 from derain_ros.ros import parameters
 from derain_ros.ros.diagnostics import Health, Statistics
 from derain_ros.ros.hints import Hints
+from derain_ros.ros.inputs import Inputs
 from derain_ros.ros.intake import Intake
-from derain_ros.ros.log import RosLogHandler
+from derain_ros.ros.log import CameraLog, RosLogHandler
 from derain_ros.ros.mailbox import Job
-from derain_ros.ros.memory import tune_malloc
 from derain_ros.ros.messages import write_status
-from derain_ros.ros.receiver import Receiver
-from derain_ros.ros.topics import NO_EVENTS_OUT, CameraTopics, ImageSubscription
-from derain_ros.ros.transport import use_profile
+from derain_ros.ros.process import tune_process
+from derain_ros.ros.qos import LATCHED_OUT, STATUS_OUT, overridden
+from derain_ros.ros.services import answer_always
+from derain_ros.ros.topics import CameraTopics, create_output
 from derain_ros.ros.worker import Worker
 from derain_ros.runtime.status import statuses_of
 
-LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-THERMAL = "thermal"
-SWITCH_S = 0.0005
-"""After how long a thread that computes lets another one go on."""
 SPIN_S = 0.5
 """How long the executor waits at the most, and so how soon a signal is looked at; to wait anew costs half a ms."""
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -53,8 +49,9 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 class DerainNode(LifecycleNode):
     """Restores the images of the configured cameras; configures and activates itself unless told not to.
 
-    The receiver's thread takes messages in and pairs them, the worker's runs the pipeline and publishes; all else is
-    done where the node is spun, in one thread. `arguments` are those of rclpy's Node. Raises ConfigError or rclpy's
+    The thread of the inputs takes messages in and pairs them, the worker's runs the pipeline and publishes; all else is
+    done where the node is spun, in one thread. Inputs are subscribed to while the node is active and, where it is lazy,
+    somebody subscribes to an output. `arguments` are those of rclpy's Node. Raises ConfigError or rclpy's
     ParameterException where a parameter cannot be used.
     """
 
@@ -66,11 +63,14 @@ class DerainNode(LifecycleNode):
         self.at_rest = True
         """Whether the networks of all that was taken down have ended."""
         self._topics: dict[str, CameraTopics] = {}
-        self._thermal: ImageSubscription | None = None
-        self._receiver: Receiver | None = None
+        self._inputs: Inputs | None = None
         self._taking = threading.Lock()
         try:
             self._config = parameters.declare(self)
+            self._anomaly = create_output(self, Bool, "~/anomaly", LATCHED_OUT, self._attend)
+            self._status = create_output(self, DiagnosticArray, "~/status", STATUS_OUT, self._attend)
+            self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", overridden(
+                self, Publisher, self.resolve_topic_name("/diagnostics"), STATUS_OUT))
         except (ConfigError, ParameterException):
             self.destroy_node()
             raise
@@ -78,20 +78,17 @@ class DerainNode(LifecycleNode):
         self._intake = Intake(self._config, self.statistics, self._put, lambda: self.get_clock().now().nanoseconds,
                               self.get_logger())
         self._hints = Hints(self)
+        self._log = CameraLog(self.get_logger())
         library = logging.getLogger("derain_ros")
         library.addHandler(self._log_handler)
         library.setLevel(logging.DEBUG)  # the log level of ROS says what is shown of it
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
-        self._anomaly = self.create_lifecycle_publisher(Bool, "~/anomaly", LATCHED,
-                                                        event_callbacks=NO_EVENTS_OUT)
-        self._status = self.create_lifecycle_publisher(DiagnosticArray, "~/status", 10,
-                                                       event_callbacks=NO_EVENTS_OUT)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10, event_callbacks=NO_EVENTS_OUT)
         self._enable = self.create_service(SetBool, "~/enable", self._on_enable)
         self._reported_s = time.monotonic()
         # Reports go on while a simulated clock stands still.
         self._timer = self.create_timer(1.0, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        answer_always(self)
         if self._config.autostart and self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
@@ -104,14 +101,12 @@ class DerainNode(LifecycleNode):
         """Create the topics and begin to load the models."""
         config = self._config
         try:
-            self._receiver = Receiver(self)
-            for camera in config.cameras:
-                self._topics[camera] = CameraTopics(self, self._receiver, camera, config.transport, self._on_image)
-            if config.thermal:
-                self._thermal = ImageSubscription(self._receiver, THERMAL, config.transport, self._on_thermal)
+            self._topics = {camera: CameraTopics(self, camera, self._attend) for camera in config.cameras}
+            self._inputs = Inputs(self, config, self._on_image, self._on_thermal,
+                                  {camera: topics.take_info for camera, topics in self._topics.items()})
+            parameters.warn_of_qos(self)
             self._worker = Worker(config, self.get_parameter(parameters.MODELS).value, self._publish, self._drop,
                                   self.get_logger())
-            self._receiver.start()
         except Exception as error:
             # rclpy would swallow it and leave the user without a word.
             self.get_logger().error(f"the node cannot be configured: {error}")
@@ -129,6 +124,7 @@ class DerainNode(LifecycleNode):
         self._anomaly.publish(Bool(data=self._affected))
         self._state = "active"
         self.get_logger().info(f"active for {', '.join(self._config.cameras)}; models: {self._worker.engine}")
+        self._attend()
         return SUCCESS
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -149,6 +145,13 @@ class DerainNode(LifecycleNode):
         self._state = "finalized"
         return super().on_shutdown(state)
 
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """A transition failed, of which rclpy says nothing: give up what there is, to be configured anew."""
+        self.get_logger().error(f"a change of the state {state.label} failed; the node is unconfigured")
+        self._take_down()
+        self._state = "unconfigured"
+        return super().on_error(state)
+
     def destroy_node(self) -> None:
         """Stop the threads, then destroy all that belongs to the node."""
         self._take_down()
@@ -159,32 +162,44 @@ class DerainNode(LifecycleNode):
         super().destroy_node()
 
     def _stop(self) -> None:
-        with self._taking:
-            if self._state == "active":
-                self._state = "stopping"
-                self._intake.synchronizer.clear()
+        self._state = "stopping" if self._state == "active" else self._state
+        if self._inputs is not None:
+            self._inputs.close()
+            self._forget()
         if self._worker is not None:
             self._worker.stop()
 
     def _take_down(self) -> None:
         self._stop()
-        if self._receiver is not None:
-            self._receiver.stop()
         if self._worker is not None:
             self.at_rest = self._worker.close() and self.at_rest
         for topics in self._topics.values():
             topics.destroy()
-        self._worker, self._topics, self._thermal, self._receiver = None, {}, None, None
+        self._worker, self._topics, self._inputs = None, {}, None
+
+    def _attend(self, _: object = None) -> None:
+        """Subscribe to the inputs, or unsubscribe, as outputs are wanted; called whenever that may have changed."""
+        if self._state != "active" or self._inputs is None:
+            return
+        outputs = [self._anomaly, self._status, *self._camera_publishers()]
+        wanted = not self._config.lazy or any(output.get_subscription_count() for output in outputs)
+        if self._inputs.attend(wanted, time.monotonic()):
+            self._forget()
+
+    def _forget(self) -> None:
+        """Nothing that comes has to do with what came before; what waits for its counterpart is given up."""
+        with self._taking:
+            self._intake.synchronizer.clear()
+            self._intake.arrivals.clear()
+        self._hints = Hints(self)
 
     def _on_image(self, camera: str, message: bytes, lost: int) -> None:
         with self._taking:
-            if self._state == "active":
-                self._intake.take(camera, message, lost)
+            self._intake.take(camera, message, lost)
 
     def _on_thermal(self, camera: str, message: bytes, lost: int) -> None:
         with self._taking:
-            if self._state == "active":
-                self._intake.take_thermal(camera, message, lost)
+            self._intake.take_thermal(camera, message, lost)
 
     def _put(self, job: Job) -> None:
         assert self._worker is not None
@@ -200,8 +215,7 @@ class DerainNode(LifecycleNode):
             try:
                 self._topics[camera].publish(frames.frames[camera], done)
             except Exception as error:
-                self.get_logger().error(f"{camera}: a frame could not be published: {error!r}",
-                                        throttle_duration_sec=5.0)
+                self._log.error(camera, f"a frame could not be published: {error!r}")
                 self.statistics.count(camera, "dropped")
             else:
                 self.statistics.count(camera, "published", done.action.value)
@@ -233,45 +247,39 @@ class DerainNode(LifecycleNode):
             self._intake.apply(self._config)
         if self._worker is not None:
             self._worker.apply(self._config)
+        self._attend()
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        self.set_parameters([Parameter("enabled", value=request.data)])
-        response.success = True
-        response.message = "restoring" if request.data else "passing every frame on untouched"
+        result, = self.set_parameters([Parameter("enabled", value=request.data)])
+        response.success = result.successful
+        done = "restoring" if request.data else "passing every frame on untouched"
+        response.message = done if result.successful else result.reason
         return response
 
     def _report(self) -> None:
         now_s = time.monotonic()
         seconds, self._reported_s = max(now_s - self._reported_s, 1e-3), now_s
+        self._attend()
         health = Health(self._state, self.engine, self._worker.models if self._worker else "none", self._config.enabled,
-                        self._affected, self._config.budget_ms, self._find_hints(now_s))
+                        self._affected, self._config.budget_ms, self._find_hints(now_s),
+                        self._inputs is not None and self._inputs.is_open)
         report = DiagnosticArray(status=self.statistics.report(
             self.get_fully_qualified_name().lstrip("/"), health, seconds))
         report.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(report)
 
     def _find_hints(self, now_s: float) -> list[str]:
-        if self._state != "active":
+        if self._inputs is None or not self._inputs.is_open:
             return []
-        inputs = {camera: topics.images.name for camera, topics in self._topics.items()}
-        if self._thermal is not None:
-            inputs[THERMAL] = self._thermal.name
+        inputs = self._inputs.names
         with self._taking:
             arrivals = list(self._intake.arrivals)
         return self._hints.look(now_s, {name: self.statistics.counts(name) for name in inputs}, arrivals,
                                 self._config.pair_tolerance_ms, inputs,
-                                [name for topics in self._topics.values() for name in topics.outputs])
+                                [publisher.topic_name for publisher in self._camera_publishers()])
 
-
-def tune_process() -> None:
-    """Set up a process that runs the node and nothing else; before the first image and the first ROS context."""
-    tune_malloc()
-    use_profile()
-    # Most of what OpenCV does here takes less than a millisecond: its threads would spend more on waiting for each
-    # other. What takes longer is done for both eyes side by side.
-    cv2.setNumThreads(1)
-    # The worker must not wait 5 ms for the executor's thread, nor that one for the worker.
-    sys.setswitchinterval(SWITCH_S)
+    def _camera_publishers(self) -> list[Publisher]:
+        return [publisher for topics in self._topics.values() for publisher in topics.publishers]
 
 
 def main(args: list[str] | None = None) -> int:

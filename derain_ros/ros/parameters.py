@@ -7,6 +7,7 @@ import json
 import textwrap
 from collections.abc import Iterable
 from dataclasses import Field, fields
+from difflib import get_close_matches
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -15,7 +16,8 @@ from rclpy.parameter import Parameter
 
 from derain_ros.config import Config, ConfigError
 
-OF_RCLPY = ("qos_overrides./clock.", "qos_overrides./parameter_events.")
+QOS = "qos_overrides."
+OF_RCLPY = (f"{QOS}/clock.", f"{QOS}/parameter_events.")
 """How the parameters begin that rclpy declares by itself, when it wants them."""
 MODELS = "models"
 MODELS_HELP = "Directory with the models and their models.yaml; empty takes the ones that came with the package."
@@ -32,11 +34,20 @@ def declare(node: Node) -> Config:
         if field.type == "list[str]" and given is not None and given.type_ == Parameter.Type.STRING:
             raise ConfigError(f'{field.name}: it is a list: write {field.name}:="[{given.value}]"')
         node.declare_parameter(field.name, _default(field), descriptor(field))
-    for name in node._parameter_overrides:
-        # ROS 2 says nothing of a name that is written wrongly.
-        if not node.has_parameter(name) and not name.startswith(OF_RCLPY):
+    # ROS 2 says nothing of a name that is written wrongly.
+    for name in _unknown(node):
+        if not name.startswith(QOS):
             node.get_logger().warning(f"{name}: there is no such parameter; it is ignored")
     return Config(**{field.name: _value(node.get_parameter(field.name)) for field in fields(Config)})
+
+
+def warn_of_qos(node: Node) -> None:
+    """Warn of parameters of the quality of service that the node was given in vain, once all its topics are there."""
+    for name in _unknown(node):
+        if name.startswith(QOS):
+            known = sorted(each for each in node._parameters if each.startswith(QOS))
+            near, = get_close_matches(name, known, 1, 0.0)
+            node.get_logger().warning(f"{name}: there is no such parameter, it is ignored; did you mean {near}?")
 
 
 def descriptor(field: Field[Any]) -> ParameterDescriptor:
@@ -72,6 +83,12 @@ def yaml_text() -> str:
                                break_on_hyphens=False)
         lines.append(f"    {name}: {json.dumps(default)}")
     return "\n".join(lines) + "\n"
+
+
+def _unknown(node: Node) -> list[str]:
+    """The names of what the node was given at start and does not know."""
+    return [name for name in node._parameter_overrides
+            if not node.has_parameter(name) and not name.startswith(OF_RCLPY)]
 
 
 def _describe(field: Field[Any]) -> str:

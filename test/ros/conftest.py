@@ -36,8 +36,9 @@ def start(context: Any, models: Path) -> Iterator[Callable[..., Any]]:
     from ros_bench import Bench
     benches: list[Bench] = []
 
-    def start(reliable: bool = True, arguments: tuple[str, ...] = (), **parameters: Any) -> Bench:
-        benches.append(Bench(context, models, parameters, reliable, arguments))
+    def start(reliable: bool = True, arguments: tuple[str, ...] = (), outputs: bool = True,
+              **parameters: Any) -> Bench:
+        benches.append(Bench(context, models, parameters, reliable, arguments, outputs))
         return benches[-1]
 
     yield start

@@ -16,57 +16,41 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
 from derain_ros.ros.node import DerainNode
+from derain_ros.ros.worker import Worker
 
 Start = Callable[..., Bench]
 WET = np.full((24, 36), 160, np.uint8)
 
 
-def call(bench: Bench, kind: Any, name: str, **fields: Any) -> Any:
-    """The response of a service of the node."""
-    client = bench.node.create_client(kind, f"/derain/{name}")
-    wait_for(client.service_is_ready, name)
-    future = client.call_async(kind.Request(**fields))
-    wait_for(future.done, f"the response of {name}")
-    return future.result()
-
-
 def change(bench: Bench, transition: int) -> bool:
-    return call(bench, ChangeState, "change_state", transition=Transition(id=transition)).success
+    return bench.call(ChangeState, "change_state", transition=Transition(id=transition)).success
 
 
 def state(bench: Bench) -> str:
-    return call(bench, GetState, "get_state").current_state.label
+    return bench.call(GetState, "get_state").current_state.label
 
 
 def test_the_node_starts_by_itself(start: Start) -> None:
     assert state(start().ready()) == "active"
 
 
-def test_the_life_cycle_by_hand(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrived, on_image = [], DerainNode._on_image
-
-    def note(node: DerainNode, camera: str, *message: Any) -> None:
-        on_image(node, camera, *message)
-        arrived.append(camera)
-
-    monkeypatch.setattr(DerainNode, "_on_image", note)
+def test_the_life_cycle_by_hand(start: Start) -> None:
     bench = start(autostart=False)
     assert state(bench) == "unconfigured" and bench.derain.engine == "not loaded"
     assert bench.derain.count_subscribers("left/image_raw") == 0
     for _ in range(2):
         assert change(bench, Transition.TRANSITION_CONFIGURE) and state(bench) == "inactive"
-        bench.ready()
-        # Inactive: what arrives is not looked at.
+        # Inactive: nothing is taken from the cameras, though there are subscribers.
+        wait_for(lambda: bench.node.count_publishers("derained/left/image_raw") == 1, "the outputs")
+        assert bench.derain.count_subscribers("left/image_raw") == 0
         seen, received = len(bench.restored("left")), bench.received("left")
-        arrived.clear()
-        for camera in bench.cameras:
-            bench.images[camera].publish(image_message(WET, ms=1))
-        wait_for(lambda: sorted(arrived) == sorted(bench.cameras), "what is sent to the inactive node")
         assert change(bench, Transition.TRANSITION_ACTIVATE) and state(bench) == "active"
+        bench.ready()
         bench.send_pair(100, WET, WET)
         images = wait_for(lambda seen=seen: bench.restored("left")[seen:], "an image")
         assert [at_ms(image) for image in images] == [100] and bench.received("left") == received + 1
         assert change(bench, Transition.TRANSITION_DEACTIVATE) and state(bench) == "inactive"
+        assert bench.derain.count_subscribers("left/image_raw") == 0
         assert change(bench, Transition.TRANSITION_CLEANUP) and state(bench) == "unconfigured"
         wait_for(lambda: bench.node.count_publishers("derained/left/image_raw") == 0, "the topics to go")
     assert change(bench, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN) and state(bench) == "finalized"
@@ -95,14 +79,20 @@ def test_what_waits_at_deactivation_is_accounted_for(start: Start) -> None:
     assert (counts["received"], counts["published"], counts["dropped"]) == (3, 1, 2)
 
 
-def test_an_impossible_transition_ends_nothing(start: Start) -> None:
-    bench = start().ready()
-    request = bench.node.create_client(ChangeState, "/derain/change_state")
-    wait_for(request.service_is_ready, "change_state")
-    request.call_async(ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE)))
-    assert wait_for(lambda: bench.derain_errors, "the refusal")
-    bench.send_pair(0, WET, WET)
-    bench.wait_images("right", 1)
+def test_a_transition_that_fails_leaves_a_node_to_be_configured_anew(start: Start,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(worker: Worker) -> None:
+        raise RuntimeError("no thread")
+
+    bench = start(autostart=False)
+    assert change(bench, Transition.TRANSITION_CONFIGURE)
+    with monkeypatch.context() as broken:
+        broken.setattr(Worker, "start", fail)
+        assert not change(bench, Transition.TRANSITION_ACTIVATE) and state(bench) == "unconfigured"
+    assert bench.derain.engine == "not loaded"
+    assert change(bench, Transition.TRANSITION_CONFIGURE) and change(bench, Transition.TRANSITION_ACTIVATE)
+    bench.ready().send_pair(0, WET, WET)
+    bench.wait_images("left", 1)
 
 
 def test_a_node_that_cannot_be_configured_says_why(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +132,7 @@ def test_frames_are_passed_on_while_models_load(start: Start, monkeypatch: pytes
 def test_enable_switches_restoration_and_its_parameter(start: Start) -> None:
     bench = start().ready()
     for ms, enabled in ((0, False), (50, True)):
-        response = call(bench, SetBool, "enable", data=enabled)
+        response = bench.call(SetBool, "enable", data=enabled)
         assert response.success and ("untouched" in response.message) is not enabled
         assert bench.derain.get_parameter("enabled").value is enabled
         bench.send_pair(ms, WET, WET)
@@ -156,7 +146,7 @@ def test_parameters_apply_at_once_and_bad_ones_are_refused_with_the_reason(start
     def set_parameters(kind: Any = SetParameters, **values: Any) -> Any:
         name = "set_parameters" if kind is SetParameters else "set_parameters_atomically"
         messages = [Parameter(key, value=value).to_parameter_msg() for key, value in values.items()]
-        return call(bench, kind, name, parameters=messages)
+        return bench.call(kind, name, parameters=messages)
 
     def refusal(**values: Any) -> str:
         result = set_parameters(**values).results[0]

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 from rclpy.exceptions import ParameterException
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from waiting import wait_for
 
 from derain_ros.config import Config, ConfigError
 from derain_ros.ros.node import DerainNode
@@ -48,12 +50,16 @@ def test_a_node_does_not_start_with_a_bad_value(context: Any, values: dict[str, 
 
 
 def test_a_parameter_that_is_not_there_is_warned_of(context: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    vain = "qos_overrides./left/image_raw.subscription.reliability"
-    node = declared(context, budget=100, **{"qos_overrides./clock.subscription.depth": 1, vain: "reliable"})
+    good, vain = (f"qos_overrides./left/{name}.subscription.reliability" for name in ("image_raw", "image"))
+    node = declared(context, budget=100, **{"qos_overrides./clock.subscription.depth": 1, vain: "reliable",
+                                            good: "reliable"})
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    wait_for(lambda: not node.engine.startswith("loading"), "the models")
     node.destroy_node()
     told = capfd.readouterr().err
-    assert "budget: there is no such parameter" in told and f"{vain}: there is no such parameter" in told
-    assert "/clock" not in told
+    assert "budget: there is no such parameter" in told
+    assert f"{vain}: there is no such parameter, it is ignored; did you mean {good}?" in told
+    assert "/clock" not in told and f"{good}:" not in told
 
 
 def test_a_whole_number_will_do_for_a_real_one(context: Any) -> None:
