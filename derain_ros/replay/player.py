@@ -7,7 +7,7 @@ import queue
 import struct
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -101,14 +101,19 @@ def _stamp(data: bytes) -> int:
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
+def _total(lists: Mapping[Any, list[int]]) -> int:
+    return sum(map(len, list(lists.values())))
+
+
 class _Session:
     """One bag on its way through the node."""
 
     def __init__(self, reader: BagReader, cameras: Cameras, link: Any, recorder: _Recorder, rate: float) -> None:
         self.reader, self.link, self.recorder, self.rate = reader, link, recorder, rate
         self._camera_of = {t.name: camera for camera, t in cameras.images.items()}
-        self._sent: dict[tuple[str, int], int] = {}
-        self._came: dict[tuple[str, int], int] = {}
+        # By camera and stamp, in order: a driver may give several frames the same stamp.
+        self._sent: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
+        self._came: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         self._statuses: list[bytes] = []
         self._in: Counter[str] = Counter()
         self._cut: Counter[str] = Counter()
@@ -135,34 +140,38 @@ class _Session:
             if done % 32 == 0:
                 node.check()
         quiet_since = time.monotonic()
-        before = -1
-        while len(self._came) < len(self._sent) and time.monotonic() - quiet_since < SILENCE_S:
+        before, sent = -1, _total(self._sent)
+        while (came := _total(self._came)) < sent and time.monotonic() - quiet_since < SILENCE_S:
             node.check()
-            if len(self._came) != before:
-                before, quiet_since = len(self._came), time.monotonic()
+            if came != before:
+                before, quiet_since = came, time.monotonic()
             time.sleep(0.02)
         time.sleep(0.2)  # the status follows its image
         self.link.on_output = None
 
     def fill(self, account: Account) -> None:
         """Put what happened into the books."""
-        said: dict[tuple[str, int], dict[str, str]] = {}
+        said: defaultdict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
         for data in self._statuses:
             array = self.recorder.writer.types.deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")
             for status in array.status:  # type: ignore[attr-defined]
-                said[status.name, _stamp(data)] = {v.key: v.value for v in status.values}
+                said[status.name, _stamp(data)].append({v.key: v.value for v in status.values})
         account.frames_in.update(self._in)
         for topic, number in self._cut.items():
             account.broken[self._camera_of.get(topic, topic)] += number
             account.notes.append(f"{topic}: not played, for they end within their header: {number}")
-        for (camera, stamp), came_ns in sorted(self._came.items(), key=lambda item: item[1]):
-            if (camera, stamp) in self._sent:
-                values = said.get((camera, stamp), {})
+        outputs = []
+        for (camera, stamp), came in self._came.items():
+            sent, told = self._sent.get((camera, stamp), []), said[camera, stamp]
+            for k, came_ns in enumerate(came[:len(sent)]):
+                values = told[k] if k < len(told) else {}
                 flagged = values.get("kind", "unknown") not in ("clean", "unknown")
-                account.outputs.append(Output(camera, stamp, values.get("action", "unknown"), flagged,
-                                              float(values.get("score", "nan")),
-                                              (came_ns - self._sent[camera, stamp]) / 1e6))
-        slow = [values.get("detail", "") for values in said.values()
+                # Where frames of one stamp were lost, it is not known which.
+                latency_ms = (came_ns - sent[k]) / 1e6 if len(came) == len(sent) else float("nan")
+                outputs.append((came_ns, Output(camera, stamp, values.get("action", "unknown"), flagged,
+                                                float(values.get("score", "nan")), latency_ms)))
+        account.outputs += [output for _, output in sorted(outputs, key=lambda timed: timed[0])]
+        slow = [values.get("detail", "") for several in said.values() for values in several
                 if values.get("action") == Action.PASSED_BUDGET.value]
         if len(slow) > SLOW_SHARE * len(account.outputs):
             account.notes.append(f"this machine is too slow or too busy: {len(slow)} frames were passed on, the last "
@@ -176,7 +185,7 @@ class _Session:
             self._cut[message.topic] += 1
             return
         if camera is not None:
-            self._sent[camera, _stamp(message.data)] = time.monotonic_ns()
+            self._sent[camera, _stamp(message.data)].append(time.monotonic_ns())
         self.link.send(message.topic, message.data)
 
     def _on_output(self, topic: str, data: bytes) -> None:
@@ -186,7 +195,7 @@ class _Session:
         if topic == "/derain/status":
             self._statuses.append(data)
         elif topic.endswith("/image_raw"):
-            self._came.setdefault((topic.split("/")[2], _stamp(data)), now)
+            self._came[topic.split("/")[2], _stamp(data)].append(now)
         self.recorder.put(Message(topic, stamp_ns, data))
 
 
