@@ -41,16 +41,18 @@ class Alarm(IntEnum):
 class Frame:
     """One image with its stamp, frame id and encoding.
 
-    `image` is (H, W) or (H, W, 3), uint8 or uint16, possibly a read-only view whose rows are padded.
-    `encoding` is ROS's name of it: mono8, 8UC1, rgb8, bgr8, mono16 or 16UC1. `bits` are those that a 16-bit camera
-    uses, as many give 10 or 12 in 16; 0 where that is not known.
+    `image` is (H, W) or (H, W, values of a pixel), uint8 or uint16, possibly a read-only view whose rows are padded;
+    (H * 3 / 2, W) in the encodings nv12 and nv21. `encoding` is ROS's name of it, one of `encoding.LAYOUTS`. `levels`
+    are the values of a 16-bit image that networks see as black and beyond white; judged by the image where they are
+    None. `received_ns` is when it arrived, by any steady clock; 0 where that is not known.
     """
 
     image: np.ndarray
     encoding: str = "mono8"
     stamp_ns: int = 0
     frame_id: str = ""
-    bits: int = 0
+    levels: tuple[int, int] | None = None
+    received_ns: int = 0
 
 
 @dataclass(frozen=True)

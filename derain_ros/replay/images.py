@@ -8,6 +8,7 @@ import numpy as np
 from rosbags.typesys.store import Typestore
 
 from derain_ros.frame import Frame
+from derain_ros.runtime.input.encoding import size_of
 
 
 def header_of(types: Typestore, stamp_ns: int, frame_id: str) -> Any:
@@ -19,8 +20,9 @@ def header_of(types: Typestore, stamp_ns: int, frame_id: str) -> Any:
 def image_of(types: Typestore, frame: Frame) -> Any:
     """The sensor_msgs/Image of a frame, rows without padding."""
     image = np.ascontiguousarray(frame.image)
+    height, width = size_of(frame)
     return types.types["sensor_msgs/msg/Image"](
-        header=header_of(types, frame.stamp_ns, frame.frame_id), height=image.shape[0], width=image.shape[1],
+        header=header_of(types, frame.stamp_ns, frame.frame_id), height=height, width=width,
         encoding=frame.encoding, is_bigendian=0, step=image.strides[0], data=image.view(np.uint8).reshape(-1))
 
 

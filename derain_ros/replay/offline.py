@@ -132,10 +132,11 @@ class _Run:
         image = None
         try:
             image = self.reader.decode(message)
-            return frame_of(image)
+            # Offline it is the recording that says when an image came.
+            return frame_of(image, message.stamp_ns)
         except (ImageError, ReplayError) as error:
             if camera in self.account.frames_in and isinstance(error, ImageError) and error.usable:
-                self._pass_on(camera, frame_unread(image), Action.PASSED_ERROR, str(error))
+                self._pass_on(camera, frame_unread(image, message.stamp_ns), Action.PASSED_ERROR, str(error))
                 self._note(camera, error.reason, f"{message.topic}: {error}; such images are passed on as they are")
             else:
                 self.account.broken[camera] += 1

@@ -12,7 +12,7 @@ from derain_ros.frame import Frame
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.records import ReplayError
 from derain_ros.replay.topics import Cameras
-from derain_ros.runtime.input.encoding import WIDE, to_grey
+from derain_ros.runtime.input.encoding import to_network
 from derain_ros.runtime.input.messages import ImageError, frame_of
 
 Progress = Callable[[int, int], None]
@@ -23,8 +23,9 @@ def write_pictures(reader: BagReader, cameras: Cameras, folder: Path, every_s: f
                    progress: Progress | None = None) -> tuple[int, int]:
     """Write an image of each camera as PNG into `folder`, made where needed, whenever `every_s` seconds have gone by.
 
-    Names are those of bag and camera and the stamp in nanoseconds. Images of 16 bits come in eight, as networks see
-    them. Returns how many were written, and how many could not be read; ReplayError where the folder cannot be written.
+    Names are those of bag and camera and the stamp in nanoseconds. Images come as networks see them: grey or colour, in
+    eight bits. Returns how many were written, and how many could not be read; ReplayError where the folder cannot be
+    written.
     """
     wanted = {topic.name: camera for camera, topic in cameras.images.items()}
     total = sum(topic.count for topic in reader.topics.values())
@@ -54,6 +55,5 @@ def write_pictures(reader: BagReader, cameras: Cameras, folder: Path, every_s: f
 
 def _picture(frame: Frame) -> np.ndarray:
     """The frame as OpenCV writes it: grey, or blue, green and red, in eight bits."""
-    if frame.encoding == "rgb8":
-        return cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
-    return to_grey(frame) if frame.encoding in WIDE else frame.image
+    seen = to_network(frame)
+    return seen[..., ::-1] if seen.shape[2] == 3 else seen

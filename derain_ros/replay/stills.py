@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from derain_ros.frame import Action, Frame, FrameSet
 from derain_ros.replay.records import ReplayError
+from derain_ros.runtime.input.messages import DECODED
 from derain_ros.runtime.pipeline import Pipeline
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-ENCODINGS = {(np.dtype(np.uint8), 1): "mono8", (np.dtype(np.uint16), 1): "mono16", (np.dtype(np.uint8), 3): "bgr8"}
-"""By type and channels, as OpenCV reads images."""
 
 
 @dataclass
@@ -77,8 +75,8 @@ def restore_files(pipeline: Pipeline, files: Sequence[Path], output: Path, masks
 
 def _read(path: Path) -> Frame | str:
     """The image in a file as a frame, or in words why it is none."""
-    image = cv2.imread(str(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         return "cannot be read as an image"
-    encoding = ENCODINGS.get((image.dtype, 1 if image.ndim == 2 else image.shape[2]))
+    encoding = DECODED.get((1 if image.ndim == 2 else image.shape[2], str(image.dtype)))
     return f"holds {image.dtype} of shape {image.shape}" if encoding is None else Frame(image, encoding)

@@ -1,4 +1,5 @@
-"""What a user should change, judged once a second: cameras that do not pair, images that get lost, topics in use twice.
+"""What a user should change, judged once a second: cameras that do not pair or whose stamps do not advance, images that
+get lost, topics in use twice.
 
 Each hint is a sentence that says what is wrong and which parameter, variable or node to look at.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import median
 
 import numpy as np
@@ -17,11 +18,14 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from derain_ros.resources import default_file
 from derain_ros.ros.transport import PROFILE
+from derain_ros.runtime.input.instants import STILL_NS
 
 WINDOW_S, FRAMES = 2.9, 6
 """Counts are judged over this time, and over as many frames of the fastest camera at the least."""
 MOST, LOST = 0.5, 0.05
 """Shares of a camera's frames above which it matters that they stay unpaired, and that they get lost."""
+STANDING = 0.1
+"""Share of a camera's frames whose stamps do not advance from which on that is told."""
 LOSSES = 3
 """Images that must be lost in that time: a single one may be an accident."""
 REPEATED_S = 60.0
@@ -70,6 +74,7 @@ class Hints:
             cameras = {camera: count for camera, count in recent.items() if camera != "thermal"}
             hint = unpaired(cameras, seconds, arrivals, tolerance_ms, inputs, bool(self._judged))
             self._judged |= {"unpaired": hint} if hint else {}
+            self._judged |= {f"stamps {camera}": hint for camera, hint in standing(arrivals, inputs).items()}
         self._before, self._since_s = counts, now_s
 
 
@@ -85,6 +90,18 @@ def _transport() -> str:
     if "fastrtps" in get_rmw_implementation_identifier():
         return f"start the camera driver with the transport profile, {PROFILE}={default_file('fastdds.xml')}"
     return "give the camera driver's middleware larger buffers"
+
+
+def standing(arrivals: Arrivals, topics: Mapping[str, str]) -> dict[str, str]:
+    """By camera, what to do where its stamps stand still, repeat or step back."""
+    hints = {}
+    for camera, topic in topics.items():
+        stamps = [stamp for name, stamp in arrivals if name == camera]
+        stood = sum(later - earlier < STILL_NS for earlier, later in pairwise(stamps))
+        if stood > max(1, STANDING * (len(stamps) - 1)):
+            hints[camera] = (f"stamps do not advance on {topic}, in {stood} of the last {len(stamps)} frames: these "
+                             "are timed by their arrival; let the driver stamp each frame when it is taken")
+    return hints
 
 
 def unpaired(counts: Mapping[str, Counter[str]], seconds: float, arrivals: Arrivals, tolerance_ms: float,

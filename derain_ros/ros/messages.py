@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from derain_ros.frame import Frame
+from derain_ros.runtime.input.encoding import size_of
 from derain_ros.runtime.input.messages import ImageError
 from derain_ros.runtime.status import Status
 
@@ -83,12 +84,12 @@ def read_stamp(cdr: bytes) -> int:
     return sec * 1_000_000_000 + nanosec
 
 
-def write_image(image: np.ndarray, encoding: str, frame: Frame) -> bytes:
-    """The serialized message of an image (H, W) or (H, W, 3), uint8 or uint16, with the stamp and id of `frame`."""
-    pixels = np.ascontiguousarray(image)
+def write_image(frame: Frame) -> bytes:
+    """The serialized sensor_msgs/Image of a frame, rows without padding."""
+    pixels = np.ascontiguousarray(frame.image)
     writer = _Writer(frame.stamp_ns, frame.frame_id)
-    writer.words(*image.shape[:2])
-    writer.text(encoding)
+    writer.words(*size_of(frame))
+    writer.text(frame.encoding)
     writer.byte(0)
     writer.words(pixels.nbytes // pixels.shape[0], pixels.nbytes)
     return b"".join((writer.out, pixels.data))

@@ -14,8 +14,9 @@ from derain_ros.config import Config, ConfigError
 from derain_ros.engine import Engine, EngineError
 from derain_ros.frame import Action, FrameSet, Result
 from derain_ros.manifest import Manifest
-from derain_ros.runtime.input.depth import Depth
-from derain_ros.runtime.input.encoding import FrameError
+from derain_ros.runtime.input.encoding import FrameError, leveled
+from derain_ros.runtime.input.instants import Instants
+from derain_ros.runtime.input.levels import LevelsOfCamera
 from derain_ros.runtime.judge.decision import Decision
 from derain_ros.runtime.judge.judge import Judge
 from derain_ros.runtime.loading.lane import Lane, Late
@@ -65,7 +66,8 @@ class Pipeline:
         self._overhead = Times()  # What is around the stages of a plan, from the mailbox to publication.
         self._started_ns = 0
         self._stages_ms = 0.0
-        self._depths: defaultdict[str, Depth] = defaultdict(Depth)
+        self._instants = Instants()
+        self._levels: defaultdict[str, LevelsOfCamera] = defaultdict(LevelsOfCamera)
         self._lane = Lane("networks")
         self._hung: list[Lane] = []
         self._at_work: Judge | Stage | None = None
@@ -161,12 +163,17 @@ class Pipeline:
 
         if not run.frames:
             raise FrameError("there are no frames")
-        images = Images(list(run.frames), [self._depths[name].apply(frame) for name, frame in run.frames.items()])
+        first = next(iter(run.frames.values()))
+        now_ns = self._instants.at(first.stamp_ns, first.received_ns)
+        # Images without a time have nothing to do with each other.
+        levels = self._levels if first.stamp_ns or first.received_ns else defaultdict(LevelsOfCamera)
+        images = Images(list(run.frames), [leveled(frame, levels[name], now_ns) for name, frame in run.frames.items()],
+                        now_ns)
         with run.stage("detect"):
             self._at_work = judge
-            found = judge.judge(images.frames, config.on_score, self.decision.affected)
+            found = judge.judge(images.frames, config.on_score, self.decision.affected, now_ns)
         run.anomalies = dict(zip(run.frames, found, strict=True))
-        self.decision.update(run.anomalies, images.frames[0].stamp_ns, config)
+        self.decision.update(run.anomalies, now_ns, config)
 
         plans = ladder.plans(images.batches, self.decision.kinds, config.plan)
         if self._background:

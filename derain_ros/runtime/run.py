@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
-from derain_ros.runtime.input.encoding import from_network
+from derain_ros.runtime.input.encoding import from_network, size_of
 from derain_ros.runtime.judge.decision import Decision
 from derain_ros.runtime.stages import RECONSTRUCTED, Images
 from derain_ros.runtime.stages.fill import smooth
@@ -61,7 +61,7 @@ class Run:
             if anomaly is not None and anomaly.affected:
                 mask = _at_size_of(frame, anomaly)
             else:
-                mask = np.zeros(getattr(frame.image, "shape", (0, 0))[:2], np.uint8)
+                mask = np.zeros(size_of(frame), np.uint8)
             cameras[name] = CameraResult(frame, action, mask, anomaly, self._decision.alarm(name))
         return self._result(cameras, "passthrough", detail)
 
@@ -86,7 +86,7 @@ class Run:
 
 def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:
     """The anomaly's mask at the size of the frame."""
-    height, width = frame.image.shape[:2]
+    height, width = size_of(frame)
     rows, columns = anomaly.mask.shape
     # Where cells are as high as they are wide, a part of the last row may be outside.
     square = rows * width >= height * columns > (rows - 1) * width

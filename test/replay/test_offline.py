@@ -123,7 +123,8 @@ def deep(image: Any, order: str) -> Any:
 
 
 @pytest.mark.parametrize(("change", "says"), [
-    (lambda image: replace(image, encoding="bayer_rggb8"), "'bayer_rggb8'"),
+    (lambda image: replace(image, encoding="h264"), "'h264'"),
+    (lambda image: replace(image, step=0), "step 0"),
     (lambda image: deep(image, ">u2"), "little-endian")])
 def test_what_cannot_be_processed_is_passed_on_as_it_is(write_bag: Write, tmp_path: Path, manifest: Manifest,
                                                         change: Change, says: str) -> None:

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from derain_ros.ros import hints
-from derain_ros.ros.hints import Hints, lost, unpaired
+from derain_ros.ros.hints import Hints, lost, standing, unpaired
 
 Start = Callable[..., Bench]
 WET = np.full((24, 36), 160, np.uint8)
@@ -269,3 +269,35 @@ def test_a_slow_camera_is_judged_by_enough_frames() -> None:
         counts = counted(left=(second, second if second > 4 else 0), right=(0, 0))
         judge.look(float(second), counts, [], 5.0, TOPICS, [])
         assert bool(node.warnings) == (second >= hints.FRAMES), second
+
+
+def arrivals_of(**stamps_ms: list[float]) -> list[tuple[str, int]]:
+    return [(camera, round(stamp * MS)) for camera, stamps in stamps_ms.items() for stamp in stamps]
+
+
+@pytest.mark.parametrize("stamps", [[0.0] * 20, [n / 1e6 for n in range(20)], [-50.0 * n for n in range(20)],
+                                    [50.0 * (n // 2) for n in range(20)],
+                                    [50.0 * n - (n % 6 == 5) * 80 for n in range(20)]],
+                         ids=["alike", "counted", "backwards", "twice", "every sixth back"])
+def test_stamps_that_do_not_advance_are_told(stamps: list[float]) -> None:
+    steady = [50.0 * n for n in range(20)]
+    told = standing(arrivals_of(left=steady, right=stamps), TOPICS)
+    assert set(told) == {"right"}
+    assert "stamps do not advance on /right/image_raw" in told["right"] and "let the driver" in told["right"]
+    assert not standing(arrivals_of(left=steady, right=[*steady[10:], *steady[:10]]), TOPICS), "a loop is no fault"
+    assert not standing([], TOPICS)
+
+
+def test_stamps_that_stand_still_are_told_and_the_flag_rises_all_the_same(start: Start) -> None:
+    bench = start().ready()
+
+    def told() -> str:
+        for camera in TOPICS:
+            bench.send(camera, image_message(WET, ms=77.0))
+        time.sleep(PERIOD_S)
+        return next((values.value for message in bench.got["/diagnostics"] for status in message.status
+                     for values in status.values if values.key == "hints" and "do not advance" in values.value), "")
+
+    hint = wait_for(told, "the hint")
+    assert "/left/image_raw" in hint and "/right/image_raw" in hint
+    assert [message.data for message in bench.got["/derain/anomaly"]] == [False, True]

@@ -130,9 +130,9 @@ def test_an_empty_set_is_no_failure_of_a_network(make: Make) -> None:
 
 
 def test_an_unknown_encoding_is_told(make: Make, world: World) -> None:
-    frames = FrameSet({"left": Frame(np.full(SIZE, WET, np.uint8), "bayer_rggb8")})
+    frames = FrameSet({"left": Frame(np.full(SIZE, WET, np.uint8), "nv24")})
     result = make().process(frames)
-    assert actions(result) == [Action.PASSED_ERROR] and "encoding 'bayer_rggb8' is not one of" in result.detail
+    assert actions(result) == [Action.PASSED_ERROR] and "encoding 'nv24' is not one of" in result.detail
     assert not world.runs
 
 

@@ -7,11 +7,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from derain_ros.frame import Frame, FrameSet
+from derain_ros.runtime.input.instants import STILL_NS
 
+THERMAL = "thermal"
+"""No name of another camera."""
 DEPTH = 4
 """Frames of one camera that wait for their counterparts at the most."""
 LATE = 1.5
 """Times what lay between a camera's last two frames after which the next one is late."""
+STILL = 2
+"""Frames in a row whose stamps do not advance, from which on frames are paired by when they arrived."""
+TOGETHER = 0.5
+"""Share of what lies between a camera's frames within which frames arrive together."""
 
 
 class Synchronizer:
@@ -20,7 +27,7 @@ class Synchronizer:
     Thermal frames are attached to a set where one is near enough; no set waits for them. A frame is given up, and
     handed to `given_up` with its camera's name, as soon as no counterpart can come any more: a camera's stamps only
     rise, and a camera that was silent for DEPTH frames of the others, and longer than between its own, is not waited
-    for until it sends again.
+    for until it sends again. Where the stamps of a camera stand still, frames are paired by their `received_ns`.
     """
 
     def __init__(self, cameras: Sequence[str], pair_tolerance_ns: int, thermal_tolerance_ns: int,
@@ -28,6 +35,8 @@ class Synchronizer:
         self.pair_tolerance_ns = pair_tolerance_ns
         self.thermal_tolerance_ns = thermal_tolerance_ns
         self._waiting: dict[str, deque[Frame]] = {camera: deque() for camera in cameras}
+        self._stamps = {camera: _Stamps() for camera in (*cameras, THERMAL)}
+        self._by_arrival = False
         self._last_ns: dict[str, int] = {}
         self._due_ns: dict[str, int] = {}
         self._silent_for = dict.fromkeys(cameras, 0)
@@ -41,28 +50,35 @@ class Synchronizer:
         """
         if camera not in self._waiting:
             raise ValueError(f"{camera}: no such camera; there are {', '.join(self._waiting)}")
-        if frame.stamp_ns < self._last_ns.get(camera, frame.stamp_ns):
+        self._stamps[camera].see(frame)
+        by_arrival = any(self._stamps[name].still for name in self._waiting)
+        if by_arrival is not self._by_arrival:
+            self.clear()
+            self._by_arrival = by_arrival
+        now_ns = self._time(frame)
+        if now_ns < self._last_ns.get(camera, now_ns):
             self.clear()
         if camera in self._last_ns:
-            self._due_ns[camera] = frame.stamp_ns + round(LATE * (frame.stamp_ns - self._last_ns[camera]))
-        self._last_ns[camera] = frame.stamp_ns
+            self._due_ns[camera] = now_ns + round(LATE * (now_ns - self._last_ns[camera]))
+        self._last_ns[camera] = now_ns
         self._silent_for = {name: frames + 1 for name, frames in self._silent_for.items()} | {camera: 0}
         self._waiting[camera].append(frame)
         # In the order of the cameras, this one's own frame in its place.
-        frames = {name: min(queue, key=lambda other: abs(other.stamp_ns - frame.stamp_ns))
+        frames = {name: min(queue, key=lambda other: abs(self._time(other) - now_ns))
                   for name, queue in self._waiting.items() if queue} | {camera: frame}
-        stamps = [f.stamp_ns for f in frames.values()]
-        if len(frames) < len(self._waiting) or max(stamps) - min(stamps) > self.pair_tolerance_ns:
+        times = [self._time(f) for f in frames.values()]
+        if len(frames) < len(self._waiting) or max(times) - min(times) > self._tolerance_ns:
             self._give_up_hopeless()
             return None
         for name, queue in self._waiting.items():
             while queue[0] is not frames[name]:
                 self._give_up(name)
             queue.popleft()
-        return FrameSet(frames, self._nearest_thermal(frame.stamp_ns), time.monotonic_ns())
+        return FrameSet(frames, self._nearest_thermal(frame), time.monotonic_ns())
 
     def add_thermal(self, frame: Frame) -> None:
         """Keep a thermal frame for the sets to come."""
+        self._stamps[THERMAL].see(frame)
         if self._thermal and frame.stamp_ns < self._thermal[-1].stamp_ns:
             self._thermal.clear()
         self._thermal.append(frame)
@@ -84,20 +100,51 @@ class Synchronizer:
 
     def _hopeless(self, frame: Frame, other: str) -> bool:
         """Whether `other` has no counterpart of `frame` and will send none."""
-        if any(abs(counterpart.stamp_ns - frame.stamp_ns) <= self.pair_tolerance_ns
-               for counterpart in self._waiting[other]):
+        time_ns, tolerance_ns = self._time(frame), self._tolerance_ns
+        if any(abs(self._time(counterpart) - time_ns) <= tolerance_ns for counterpart in self._waiting[other]):
             return False
         silent = (self._silent_for[other] > DEPTH * (len(self._waiting) - 1)
-                  and frame.stamp_ns > self._due_ns.get(other, 0))
-        return silent or self._last_ns.get(other, frame.stamp_ns) > frame.stamp_ns + self.pair_tolerance_ns
+                  and time_ns > self._due_ns.get(other, 0))
+        return silent or self._last_ns.get(other, time_ns) > time_ns + tolerance_ns
 
     def _give_up(self, camera: str) -> None:
         frame = self._waiting[camera].popleft()
         if self._given_up is not None:
             self._given_up(camera, frame)
 
-    def _nearest_thermal(self, stamp_ns: int) -> Frame | None:
-        nearest = min(self._thermal, key=lambda frame: abs(frame.stamp_ns - stamp_ns), default=None)
-        if nearest is None or abs(nearest.stamp_ns - stamp_ns) > self.thermal_tolerance_ns:
-            return None
-        return nearest
+    def _nearest_thermal(self, frame: Frame) -> Frame | None:
+        by_arrival = self._by_arrival or self._stamps[THERMAL].still
+
+        def apart_ns(thermal: Frame) -> int:
+            return abs(thermal.received_ns - frame.received_ns if by_arrival else thermal.stamp_ns - frame.stamp_ns)
+
+        nearest = min(self._thermal, key=apart_ns, default=None)
+        return None if nearest is None or apart_ns(nearest) > self.thermal_tolerance_ns else nearest
+
+    def _time(self, frame: Frame) -> int:
+        return frame.received_ns if self._by_arrival else frame.stamp_ns
+
+    @property
+    def _tolerance_ns(self) -> int:
+        if not self._by_arrival:
+            return self.pair_tolerance_ns
+        return max(self.pair_tolerance_ns, round(TOGETHER * min(self._stamps[name].gap_ns for name in self._waiting)))
+
+
+class _Stamps:
+    """Whether the stamps of one camera stand still, and how long after the one before its last frame came."""
+
+    def __init__(self) -> None:
+        self._last: Frame | None = None
+        self._repeated = 0
+        self.gap_ns = 0
+
+    @property
+    def still(self) -> bool:
+        return self._repeated >= STILL
+
+    def see(self, frame: Frame) -> None:
+        last, self._last = self._last, frame
+        if last is not None:
+            self._repeated = self._repeated + 1 if 0 <= frame.stamp_ns - last.stamp_ns < STILL_NS else 0
+            self.gap_ns = frame.received_ns - last.received_ns

@@ -42,23 +42,24 @@ AGAIN_NS = 500_000_000
 class CrossCheck:
     """`seen_by_one_eye` for one frame set after the other, left out where it would hardly change anything.
 
-    While the alarm is up, and what the last check found on the lens stayed there, views are checked every AGAIN_NS of
-    their stamps: soon enough for an alarm to fall. A clean camera's are all checked: no frame is restored for what is
+    While the alarm is up, and what the last check found on the lens stayed there, views are checked every AGAIN_NS:
+    soon enough for an alarm to fall. A clean camera's are all checked: no frame is restored for what is
     in the scene.
     """
 
     def __init__(self) -> None:
         self._stayed_ns: int | None = None  # When what a check found on the lens was left there, and has been since.
 
-    def check(self, views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float, stamp_ns: int,
+    def check(self, views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float, now_ns: int,
               alarm: bool) -> list[Anomaly]:
-        """The anomalies found at `stamp_ns` in both eyes' `views`, without what both see; see `seen_by_one_eye`."""
-        if alarm and self._stayed_ns is not None and 0 <= stamp_ns - self._stayed_ns < AGAIN_NS:
+        """The anomalies found in both eyes' `views`, without what both see, at a time that only rises;
+        see `seen_by_one_eye`."""
+        if alarm and self._stayed_ns is not None and now_ns - self._stayed_ns < AGAIN_NS:
             return list(anomalies)
         checked = seen_by_one_eye(views, anomalies, on_score)
         stays = all(new.coverage == old.coverage for new, old in zip(checked, anomalies, strict=True))
         found = any(anomaly.kind in ON_THE_LENS and anomaly.mask.any() for anomaly in checked)
-        self._stayed_ns = stamp_ns if stays and found else None
+        self._stayed_ns = now_ns if stays and found else None
         return checked
 
 

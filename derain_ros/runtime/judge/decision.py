@@ -7,9 +7,8 @@ from collections.abc import Mapping
 
 from derain_ros.config import Config
 from derain_ros.frame import Alarm, Anomaly
+from derain_ros.runtime.input.instants import GAP_NS
 
-GAP_NS = 10_000_000_000
-"""Time without frames that no hold time counts over."""
 AT_WORK, STAYS_AT_WORK = 0.35, 0.7
 """Probability from which a kind counts beside a stronger one, once a view is affected, and the share of that under
 which it does no more. On photographs behind drops in the rain both are found in 43 % so, in 9 % from 0.75 on; of those
@@ -19,24 +18,24 @@ STAYS_SEVERE = 0.8
 
 
 class Flag:
-    """Rises when a value stays high, falls when it stays low, each for its hold time; time is that of the stamps."""
+    """Rises when a value stays high, falls when it stays low, each for its hold time; time is such that only rises."""
 
     def __init__(self) -> None:
         self.raised = False
         self._since_ns: int | None = None  # Since when the value has spoken against the flag without a break.
         self._last_ns = 0
 
-    def update(self, value: float, stamp_ns: int, on: float, off: float, on_hold_s: float, off_hold_s: float) -> bool:
+    def update(self, value: float, now_ns: int, on: float, off: float, on_hold_s: float, off_hold_s: float) -> bool:
         """The flag after a frame: up after `on_hold_s` of values from `on` up, down after `off_hold_s` of less than
-        `off`. Where stamps jump back, or GAP_NS ahead, the flag stays as it is and the hold time starts again."""
+        `off`. Over GAP_NS without frames no hold time counts: it starts again."""
         contrary = value < off if self.raised else value >= on
         if not contrary:
             self._since_ns = None
-        elif self._since_ns is None or not 0 <= stamp_ns - self._last_ns <= GAP_NS:
-            self._since_ns = stamp_ns
-        self._last_ns = stamp_ns
+        elif self._since_ns is None or now_ns - self._last_ns > GAP_NS:
+            self._since_ns = now_ns
+        self._last_ns = now_ns
         hold_s = off_hold_s if self.raised else on_hold_s
-        if self._since_ns is not None and stamp_ns - self._since_ns >= hold_s * 1e9:
+        if self._since_ns is not None and now_ns - self._since_ns >= hold_s * 1e9:
             self.raised = not self.raised
             self._since_ns = None
         return self.raised
@@ -68,25 +67,26 @@ class Decision:
             return Alarm.CLEAR
         return Alarm.SEVERE if self._severe[camera].raised else Alarm.AFFECTED
 
-    def update(self, anomalies: Mapping[str, Anomaly], stamp_ns: int, config: Config) -> None:
-        """Take in what was found in the frames of one instant; thresholds and hold times are the config's."""
+    def update(self, anomalies: Mapping[str, Anomaly], now_ns: int, config: Config) -> None:
+        """Take in what was found in the frames of one instant, at a time that only rises; thresholds and hold times are
+        the config's."""
         scores: defaultdict[str, float] = defaultdict(float)
         for camera, anomaly in anomalies.items():
-            self._affected[camera].update(anomaly.score, stamp_ns, config.on_score, config.off_score,
+            self._affected[camera].update(anomaly.score, now_ns, config.on_score, config.off_score,
                                           config.on_hold_s, config.off_hold_s)
-            self._severe[camera].update(anomaly.severity, stamp_ns, config.severe, STAYS_SEVERE * config.severe,
+            self._severe[camera].update(anomaly.severity, now_ns, config.severe, STAYS_SEVERE * config.severe,
                                         config.severe_hold_s, config.off_hold_s)
             for kind, probability in {anomaly.kind: anomaly.score, **anomaly.probabilities}.items():
                 scores[kind] = max(scores[kind], probability if anomaly.affected else 0.0)
         scores.pop("clean", None)
         for kind in {*scores, *self._kinds}:
             on = min(config.on_score, AT_WORK)
-            self._kinds[kind].update(scores[kind], stamp_ns, on, STAYS_AT_WORK * on, config.on_hold_s,
+            self._kinds[kind].update(scores[kind], now_ns, on, STAYS_AT_WORK * on, config.on_hold_s,
                                      config.off_hold_s)
         worst = max(anomalies.values(), key=lambda anomaly: anomaly.score, default=None)
         # Settled for as long as something must be there to count, lest it flaps.
         if worst is not None and worst.affected and worst.kind != self._worst and (
-                not self.affected or self._other.update(1.0, stamp_ns, 0.5, 0.5, config.on_hold_s, 0.0)):
+                not self.affected or self._other.update(1.0, now_ns, 0.5, 0.5, config.on_hold_s, 0.0)):
             self._worst = worst.kind
         if worst is None or worst.kind in ("clean", self._worst):
             self._other = Flag()

@@ -34,8 +34,9 @@ class Judge:
         """The detector's."""
         return self._detector.engine
 
-    def judge(self, frames: Sequence[Frame], on_score: float, alarm: bool) -> list[Anomaly]:
-        """What is wrong with each frame of one instant; `alarm` says that the cameras are known to be affected.
+    def judge(self, frames: Sequence[Frame], on_score: float, alarm: bool, now_ns: int) -> list[Anomaly]:
+        """What is wrong with each frame of one instant, at a time that only rises; `alarm` says that the cameras are
+        known to be affected.
 
         EngineError where the detector fails; FrameError for a frame that is malformed.
         """
@@ -46,7 +47,7 @@ class Judge:
             self.fail(error)
             raise
         if len(anomalies) == 2:
-            anomalies = self._crosscheck.check(views, anomalies, on_score, frames[0].stamp_ns, alarm)
+            anomalies = self._crosscheck.check(views, anomalies, on_score, now_ns, alarm)
         return anomalies
 
     def fail(self, error: EngineError) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from derain_ros.engine import Engine, EngineError
 from derain_ros.frame import Frame
-from derain_ros.runtime.input.encoding import CHANNELS, check, to_network
+from derain_ros.runtime.input.encoding import LAYOUTS, check, size_of, to_network
 from derain_ros.runtime.loading.loader import Loader, Wanted
 from derain_ros.runtime.loading.models import Network
 from derain_ros.runtime.plan.budget import Times
@@ -30,14 +30,15 @@ Batch = tuple[int, int, int, int]
 class Images:
     """What the stages of one frame set work on.
 
-    `frames` are those of the cameras, in their order; `seen` are what they show as networks take it, (H, W, C) uint8.
-    A stage replaces `restored`, images of the same form, and `masks`, (H, W) uint8 with the probability in 255th that
-    a pixel is occluded or was reconstructed; both are None until a restorer has run. `models` are the names of those
-    that ran.
+    `frames` are those of the cameras, in their order, at a time that only rises; `seen` are what they show as networks
+    take it, (H, W, C) uint8. A stage replaces `restored`, images of the same form, and `masks`, (H, W) uint8 with the
+    probability in 255th that a pixel is occluded or was reconstructed; both are None until a restorer has run. `models`
+    are the names of those that ran.
     """
 
     cameras: Sequence[str]
     frames: Sequence[Frame]
+    now_ns: int = 0
     seen: list[np.ndarray] = field(init=False)
     batches: dict[Batch, list[int]] = field(init=False)
     """Indices of the images that go through a network together, those of one size and colour."""
@@ -50,7 +51,7 @@ class Images:
         sizes: dict[tuple[int, int, int], list[int]] = {}
         for index, frame in enumerate(self.frames):
             check(frame)
-            sizes.setdefault((*frame.image.shape[:2], CHANNELS[frame.encoding]), []).append(index)
+            sizes.setdefault((*size_of(frame), LAYOUTS[frame.encoding].channels), []).append(index)
         self.batches = {(len(indices), *size): indices for size, indices in sizes.items()}
         self.seen = [to_network(frame) for frame in self.frames]
 

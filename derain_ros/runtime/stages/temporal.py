@@ -74,10 +74,10 @@ class Temporal(NetworkStage):
         for batch, indices in images.batches.items():
             engine = self.engine_for(batch)
             names.append(engine.model.name)
-            # An eight-bit image of other bits is another image of the same scene.
-            keys = [(images.cameras[n], images.frames[n].encoding, images.frames[n].bits) for n in indices]
+            # What is seen at other levels is another image of the same scene.
+            keys = [(images.cameras[n], images.frames[n].encoding, images.frames[n].levels) for n in indices]
             found = (np.stack([masks[n] for n in indices]) > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
-            joined = self._filter.apply(engine, keys, [images.frames[n].stamp_ns for n in indices],
+            joined = self._filter.apply(engine, keys, [images.now_ns] * len(indices),
                                         np.stack([images.seen[n] for n in indices]),
                                         np.stack([restored[n] for n in indices]), found)
             for n, (image, mask) in zip(indices, joined, strict=True):

@@ -257,3 +257,54 @@ def test_a_slow_camera_that_falls_silent_is_not_waited_for(stereo: Counted) -> N
         stereo.add("left", frame(at))
         waited.append(len(stereo._waiting["left"]))
     assert max(waited[:10]) == DEPTH and waited[-1] == 0
+
+
+def arrived(stamp_ms: float, at_ms: float) -> Frame:
+    return Frame(IMAGE, stamp_ns=round(stamp_ms * MS), received_ns=round(at_ms * MS))
+
+
+@pytest.mark.parametrize("stamp", [lambda n: 0.0, lambda n: 77.0, lambda n: n / 1e6],
+                         ids=["zero", "alike", "counted"])
+@pytest.mark.parametrize("lost", ["left", "right"])
+def test_stamps_that_stand_still_leave_it_to_the_arrivals(stereo: Counted, stamp: Callable[[int], float],
+                                                          lost: str) -> None:
+    """A lost frame would otherwise shift all pairs after it by one."""
+    apart = []
+    for number in range(20):
+        for camera, delay in (("left", 0.0), ("right", 12.0)):
+            if (number, camera) != (6, lost):
+                frames = stereo.add(camera, arrived(stamp(number), 1000 + 50 * number + delay))
+                if frames is not None:
+                    times = [f.received_ns / MS for f in frames.frames.values()]
+                    apart.append(max(times) - min(times))
+    assert len(apart) == 19 and max(apart) == 12 and stereo.dropped == 1
+
+
+def test_one_camera_that_stands_still_is_paired_by_arrival_and_one_that_goes_on_by_stamp(stereo: Counted) -> None:
+    pairs = 0
+    for number in range(10):
+        stereo.add("left", arrived(5.0, 1000 + 50 * number))
+        pairs += stereo.add("right", arrived(1e6 + 50 * number, 1003 + 50 * number)) is not None
+    assert pairs == 8, "all but those that told it"
+    for number in range(10, 20):
+        stereo.add("left", arrived(2e6 + 50 * number, 1000 + 50 * number))
+        frames = stereo.add("right", arrived(2e6 + 50 * number, 1049 + 50 * number))
+        assert stamps(frames) == {"left": 2e6 + 50 * number, "right": 2e6 + 50 * number}
+
+
+def test_stamps_that_come_twice_are_stamps(stereo: Counted) -> None:
+    for number in range(20):
+        at_ms = 100.0 * (number // 2)
+        stereo.add("left", arrived(at_ms, 1000 + 50 * number))
+        assert stamps(stereo.add("right", arrived(at_ms, 1049 + 50 * number))) == {"left": at_ms, "right": at_ms}
+
+
+def test_a_thermal_camera_that_stands_still_is_attached_by_arrival() -> None:
+    stereo = Counted(["left"], 5 * MS, 100 * MS)
+    for number in range(10):
+        thermal = arrived(3.0, 1000 + 100 * number)
+        stereo.add_thermal(thermal)
+        frames = stereo.add("left", arrived(1e6 + 100 * number, 1020 + 100 * number))
+        assert frames is not None and (frames.thermal is thermal) is (number >= 2)
+    late = stereo.add("left", arrived(1e6 + 2000, 1020 + 2000))
+    assert late is not None and late.thermal is None

@@ -47,14 +47,14 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("alarm", [True, False])
 def test_two_eyes_are_compared(world: World, checked: list[tuple[Any, ...]], alarm: bool) -> None:
-    found = Judge(DETECT, Config()).judge([LEFT, RIGHT], 0.5, alarm)
+    found = Judge(DETECT, Config()).judge([LEFT, RIGHT], 0.5, alarm, 7)
     assert [anomaly.kind for anomaly in found] == ["raindrop", "clean"] and world.runs[-1] == ("detect", (2, 24, 32, 1))
-    assert checked == [((2, 24, 32, 1), ["raindrop", "clean"], 0.5, 5, alarm)]
+    assert checked == [((2, 24, 32, 1), ["raindrop", "clean"], 0.5, 7, alarm)]
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_one_eye_or_many_are_not(world: World, checked: list[tuple[Any, ...]], count: int) -> None:
-    assert len(Judge(DETECT, Config()).judge([LEFT] * count, 0.5, False)) == count and not checked
+    assert len(Judge(DETECT, Config()).judge([LEFT] * count, 0.5, False, 7)) == count and not checked
 
 
 def test_the_network_is_warm_for_as_many_cameras_as_there_are(world: World) -> None:
@@ -67,10 +67,10 @@ def test_where_the_engine_fails_onnx_runtime_takes_over(world: World, asked: lis
     judge = Judge(DETECT, Config(engine="tensorrt"))
     world.failure["detect by tensorrt"] = EngineError("CUDA fails")
     with pytest.raises(EngineError, match="CUDA fails"):
-        judge.judge([LEFT], 0.5, False)
+        judge.judge([LEFT], 0.5, False, 7)
     assert asked == ["tensorrt", "onnxruntime"] and judge.engine.name == "onnxruntime"
     assert "tensorrt: CUDA fails; ONNX Runtime on the processor takes over" in caplog.text
-    assert judge.judge([LEFT], 0.5, False)[0].kind == "raindrop"
+    assert judge.judge([LEFT], 0.5, False, 7)[0].kind == "raindrop"
 
 
 def test_what_fails_all_the_time_is_loaded_anew_so_many_times_and_comes_back_by_itself(
@@ -80,17 +80,17 @@ def test_what_fails_all_the_time_is_loaded_anew_so_many_times_and_comes_back_by_
     world.failure["detect"] = EngineError("out of memory")
     for _ in range(10):
         with pytest.raises(EngineError, match="out of memory"):
-            judge.judge([LEFT], 0.5, False)
+            judge.judge([LEFT], 0.5, False, 7)
     assert len(asked) == 1 + FAILURES
     world.failure.clear()
-    assert judge.judge([LEFT], 0.5, False)[0].kind == "raindrop"
+    assert judge.judge([LEFT], 0.5, False, 7)[0].kind == "raindrop"
 
 
 def test_a_malformed_frame_is_no_failure_of_the_engine(world: World, asked: list[str]) -> None:
     judge = Judge(DETECT, Config())
     for _ in range(FAILURES + 2):
         with pytest.raises(FrameError):
-            judge.judge([LEFT, Frame(np.zeros((4, 4), np.float32))], 0.5, False)
+            judge.judge([LEFT, Frame(np.zeros((4, 4), np.float32))], 0.5, False, 7)
     assert len(asked) == 1
 
 

@@ -216,10 +216,11 @@ class Stage:
                                  retire=lambda wanted, engine, error: self.retired.append((wanted.shape, engine)))
         self.stage = Temporal(SimpleNamespace(name="temporal"), loader)  # type: ignore[arg-type]
 
-    def join(self, at_ms: int, value: int, *sizes: tuple[int, ...], encoding: str = "mono8", bits: int = 0) -> Images:
+    def join(self, at_ms: int, value: int, *sizes: tuple[int, ...], encoding: str = "mono8",
+             levels: tuple[int, int] | None = None) -> Images:
         """Frames of these sizes, of 99, that were restored to `value` and have masks on their upper half."""
         images = Images([f"camera_{n}" for n in range(len(sizes))],
-                        [Frame(np.full(size, 99, np.uint8), encoding, at_ms * MS, bits=bits) for size in sizes])
+                        [Frame(np.full(size, 99, np.uint8), encoding, levels=levels) for size in sizes], at_ms * MS)
         images.restored = [np.full_like(seen, value) for seen in images.seen]
         images.masks = [np.where(np.arange(len(seen))[:, None] < len(seen) // 2, 80, 70).astype(np.uint8)
                         * np.ones(seen.shape[:2], np.uint8) for seen in images.seen]
@@ -246,7 +247,7 @@ def test_the_stage_joins_what_was_restored_batch_by_batch() -> None:
         == list(sizes)
 
 
-@pytest.mark.parametrize("change", [{"encoding": "8UC1"}, {"bits": 12}])
+@pytest.mark.parametrize("change", [{"encoding": "8UC1"}, {"levels": (0, 4096)}])
 def test_a_frame_of_another_kind_is_joined_with_none_before(change: dict[str, object]) -> None:
     stage = Stage(Network())
     stage.join(0, 50, (40, 48))
