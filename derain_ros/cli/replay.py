@@ -8,24 +8,29 @@ import typer
 
 
 def named_cameras(given: Optional[list[str]]) -> dict[str, str]:
-    """Topics by the names of cameras, of `NAME=/TOPIC` each."""
+    """Topics by the names of cameras, of `NAME=/TOPIC` or `NAME=none` each."""
     named = {}
     for entry in given or []:
         name, _, topic = entry.partition("=")
-        if not name.isidentifier() or not topic.startswith("/"):
-            raise typer.BadParameter(f"{entry}: write it as NAME=/TOPIC, for instance left=/cam0/image_raw")
+        if not name.isidentifier() or not (topic.startswith("/") or topic == "none"):
+            raise typer.BadParameter(f"{entry}: write it as NAME=/TOPIC, for instance left=/cam0/image_raw, or as "
+                                     "NAME=none")
+        if name in named:
+            raise typer.BadParameter(f"{entry}: {name} is named twice")
+        if name == "thermal":
+            raise typer.BadParameter(f"{entry}: the thermal camera is named with --thermal")
         named[name] = topic
     return named
 
 
 def command(
-    bag: Annotated[Path, typer.Argument(help="A ROS 2 bag: its directory, or one .mcap or .db3 file.")],
+    bag: Annotated[Path, typer.Argument(help="A ROS 2 bag: its directory, or one of its files.")],
     output: Annotated[Path, typer.Option(help="Directory of the bag to write; it must not exist.")],
     camera: Annotated[Optional[list[str]], typer.Option(
         metavar="NAME=TOPIC", help="A camera's image topic; once for each camera restored together. Found by type "
-        "without.")] = None,
+        "without; NAME=none where there is no such camera.")] = None,
     thermal: Annotated[str, typer.Option(metavar="TOPIC", help="The thermal image topic, found by its name "
-                                         "without.")] = "",
+                                         "without; none where there is none.")] = "",
     live: Annotated[bool, typer.Option("--live", help="Play through the node in another process, over DDS.")] = False,
     rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="With --live: times the recorded speed.")] = 1.0,
     models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
@@ -41,7 +46,8 @@ def command(
 
     Writes an MCAP bag with every topic of the input and, beside them, /derained/<camera>/image_raw, camera_info and
     anomaly_mask, /derain/status and /derain/anomaly. Cameras are found by type: the topics that differ in left and
-    right, else the first two by name, which become left and right. A damaged bag is read as far as it goes.
+    right, else the first two by name, which become left and right; a topic named for a camera is nothing else, whatever
+    its name is. A damaged bag is read as far as it goes, and the reason is told.
 
     Offline (the default) every frame that is found affected is restored by the best plan. With --live the node has to
     keep up as it would on the robot: frames may be passed on or dropped. That runs in a DDS domain of its own,
@@ -52,6 +58,8 @@ def command(
       derain replay drive --output cleaned
 
       derain replay drive.mcap --output cleaned --camera left=/cam0/image_raw --camera right=/cam1/image_raw
+
+      derain replay drive --output cleaned --camera right=none --thermal none
 
       derain replay drive --output cleaned --live --rate 0.5
     """
@@ -81,6 +89,9 @@ def command(
                       soft_wrap=True)
         if cameras.unused:
             console.print(f"other images, kept as they are: {', '.join(cameras.unused)}", soft_wrap=True)
+        if reader.left_out:
+            odd = ", ".join(f"{name} ({encoding})" for name, encoding in reader.left_out.items())
+            console.print(f"left out, for ROS 2 plays messages in CDR only: {odd}", markup=False, soft_wrap=True)
         known |= {"cameras": list(cameras.images), "thermal": bool(cameras.thermal)}
         known |= ({"gating": False} if all_frames else {}) | ({"plan": plan} if plan else {})
         if live:

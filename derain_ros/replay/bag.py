@@ -39,30 +39,22 @@ class BagReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage = ""
-        self._unpacked = ExitStack()
         self._stores: dict[str, Typestore] = {}
         self._files: list[Path] = []
         found = files.find(path)
         self._trouble = [f"{name}, which metadata.yaml names, is missing" for name in found.missing]
         topics: list[Topic] = []
-        try:
+        with ExitStack() as unpacked:
             for file in found.files:
                 try:
-                    topics += self._add(file)
+                    topics += self._add(file, unpacked)
                 except ReplayError as error:
                     self._trouble.append(str(error))
-        except BaseException:
-            self.close()
-            raise
-        merged = _merged(replace(t, qos=found.qos.get(t.name) or t.qos) for t in topics)
-        self.topics = {t.name: t for t in merged if t.serialization in ("cdr", "")}
-        self.left_out = {t.name: t.serialization for t in merged if t.name not in self.topics}
-        if not merged:
-            for _ in self.messages():
-                pass
-        if not self._files or (self.damage and not merged):
-            self.close()
-            raise ReplayError(f"{path} cannot be read: {self.damage or '; '.join(self._trouble)}")
+            merged = _merged(replace(t, qos=found.qos.get(t.name) or t.qos) for t in topics)
+            self.topics = {t.name: t for t in merged if t.serialization in ("cdr", "")}
+            self.left_out = {t.name: t.serialization for t in merged if t.name not in self.topics}
+            self._check()
+            self._unpacked = unpacked.pop_all()
 
     def messages(self) -> Iterator[Message]:
         """Every message: the files one after the other, each in the order of its recording, damaged ones to the end of
@@ -78,10 +70,9 @@ class BagReader:
                     yield replace(message, data=_decompressed(message.data))
             except ReplayError as error:
                 trouble.append(str(error))
-        if trouble:
-            self.damage = f"{self.path}: {'; '.join(trouble)}; " + (
-                f"{count} messages were read, the last one {(last - first) / 1e9:.2f} s after the first" if count
+        read = (f"{count} messages were read, the last one {(last - first) / 1e9:.2f} s after the first" if count
                 else "no message could be read")
+        self.damage = f"{self.path}: {'; '.join([*trouble, read])}" if trouble else ""
 
     def decode(self, message: Message) -> Any:
         """The message as an object with the fields of its type, by the definition in the bag where there is one."""
@@ -105,13 +96,25 @@ class BagReader:
                  trace: TracebackType | None) -> None:
         self.close()
 
-    def _add(self, file: Path) -> list[Topic]:
+    def _add(self, file: Path, unpacked: ExitStack) -> list[Topic]:
         """Take a file in, unpacked where it is compressed, and return its topics."""
         if files.is_packed(file):
-            file = files.unpack(file, Path(self._unpacked.enter_context(TemporaryDirectory(prefix="derain"))))
+            file = files.unpack(file, Path(unpacked.enter_context(TemporaryDirectory(prefix="derain"))))
         topics = _storage(file).topics(file)
         self._files.append(file)
         return topics
+
+    def _check(self) -> None:
+        """ReplayError where there is nothing to be read, and a reason for that."""
+        if self.left_out and not self.topics:
+            raise ReplayError(f"{self.path} is no ROS 2 bag: its messages are not in CDR but in "
+                              f"{', '.join(sorted(set(self.left_out.values())))}; convert it, one of ROS 1 with "
+                              "rosbags-convert")
+        if not self.topics:
+            for _ in self.messages():
+                pass
+            if self.damage:
+                raise ReplayError(self.damage)
 
 
 class BagWriter:

@@ -47,6 +47,8 @@ def messages(file: Path) -> Iterator[Message]:
     count = broken = 0
     with closing(database):
         try:
+            if len(database.execute("SELECT 1 FROM sqlite_master WHERE name IN ('topics', 'messages')").fetchall()) < 2:
+                raise ReplayError(f"{file.name} is no recording of rosbag2: it has no tables `topics` and `messages`")
             names = dict(database.execute("SELECT id, name FROM topics").fetchall())
             # sqlite3 reads a page that is cut off as if zeros followed: the last row before an error is not to be
             # trusted, and is held back for that.
