@@ -54,11 +54,12 @@ class RawImage(NamedTuple):
 
 
 class CompressedImage(NamedTuple):
-    """A sensor_msgs/CompressedImage whose `data` is a view into the message."""
+    """A sensor_msgs/CompressedImage whose `data` is a view into `cdr`, the whole message."""
 
     header: Header
     format: str
     data: memoryview
+    cdr: bytes
 
 
 def read_image(cdr: bytes) -> RawImage:
@@ -75,7 +76,7 @@ def read_compressed(cdr: bytes) -> CompressedImage:
     """The sensor_msgs/CompressedImage in a serialized message; ImageError (truncated) where that ends too early."""
     reader = _Reader(cdr, "compressed image")
     header, form = reader.header(), reader.text()
-    return CompressedImage(header, form, reader.data(*reader.words(1)))
+    return CompressedImage(header, form, reader.data(*reader.words(1)), cdr)
 
 
 def read_stamp(cdr: bytes) -> int:
@@ -93,6 +94,14 @@ def write_image(frame: Frame) -> bytes:
     writer.byte(0)
     writer.words(pixels.nbytes // pixels.shape[0], pixels.nbytes)
     return b"".join((writer.out, pixels.data))
+
+
+def write_compressed(frame: Frame, form: str, data: np.ndarray) -> bytes:
+    """The serialized sensor_msgs/CompressedImage with `data`, bytes of that `form`, and stamp and id of the frame."""
+    writer = _Writer(frame.stamp_ns, frame.frame_id)
+    writer.text(form)
+    writer.words(data.nbytes)
+    return b"".join((writer.out, data.data))
 
 
 def write_status(statuses: Sequence[Status], stamp_ns: int) -> bytes:

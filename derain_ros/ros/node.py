@@ -232,7 +232,7 @@ class DerainNode(LifecycleNode):
             self._affected = result.affected
             self._anomaly.publish(Bool(data=result.affected))
         for camera, done in result.cameras.items():
-            self._topics[camera].publish_mask(frames.frames[camera], done)
+            self._topics[camera].publish_rest(frames.frames[camera], done)
 
     def _check_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
         try:

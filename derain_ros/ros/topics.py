@@ -10,10 +10,11 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from derain_ros.frame import CameraResult, Frame
 from derain_ros.ros.camera_info import CameraInfos
+from derain_ros.ros.compressed import compress
 from derain_ros.ros.messages import write_image
 from derain_ros.ros.qos import IMAGE_OUT, INFO_OUT, overridden
 from derain_ros.runtime.input.messages import Received
@@ -45,27 +46,33 @@ class CameraTopics:
         self._infos = CameraInfos()
 
         def publisher(kind: type, name: str, qos: QoSProfile) -> LifecyclePublisher:
-            return create_output(node, kind, f"derained/{camera}/{name}", qos, on_matched)
+            return create_output(node, kind, name, qos, on_matched)
 
-        self._image = publisher(Image, "image_raw", IMAGE_OUT)
-        self._info = publisher(CameraInfo, "camera_info", INFO_OUT)
-        self._mask = publisher(Image, "anomaly_mask", IMAGE_OUT)
+        self._image = publisher(Image, f"derained/{camera}/image_raw", IMAGE_OUT)
+        # As image_transport does, below the name that the image has after remapping.
+        self._compressed = publisher(CompressedImage, f"{self._image.topic_name}/compressed", IMAGE_OUT)
+        self._info = publisher(CameraInfo, f"derained/{camera}/camera_info", INFO_OUT)
+        self._mask = publisher(Image, f"derained/{camera}/anomaly_mask", IMAGE_OUT)
 
     @property
     def publishers(self) -> list[LifecyclePublisher]:
         """All publishers of the camera."""
-        return [self._image, self._info, self._mask]
+        return [self._image, self._compressed, self._info, self._mask]
 
     def publish(self, frame: Frame, result: CameraResult) -> None:
         """Publish one frame and its camera_info; a frame that was passed on goes out in the message it came in."""
-        message = frame.message if isinstance(frame, Received) and result.frame is frame else None
-        self._image.publish(message.cdr if message else write_image(result.frame))
+        came = _came_in(frame, result)
+        self._image.publish(came.message.cdr if came and came.message else write_image(result.frame))
         info = self._infos.beside(frame.stamp_ns)
         if info is not None:
             self._info.publish(info)
 
-    def publish_mask(self, frame: Frame, result: CameraResult) -> None:
-        """Publish the mask of one frame, where anybody listens."""
+    def publish_rest(self, frame: Frame, result: CameraResult) -> None:
+        """Publish the mask of one frame and its compressed image, each where anybody listens."""
+        if self._compressed.get_subscription_count():
+            came = _came_in(frame, result)
+            if came is None or came.readable:
+                self._compressed.publish(came.compressed.cdr if came and came.compressed else compress(result.frame))
         if self._mask.get_subscription_count():
             self._mask.publish(write_image(Frame(result.mask, "mono8", frame.stamp_ns, frame.frame_id)))
 
@@ -79,3 +86,8 @@ class CameraTopics:
         owed = self._infos.add(info)
         if owed is not None:
             self._info.publish(owed)
+
+
+def _came_in(frame: Frame, result: CameraResult) -> Received | None:
+    """The frame with the message it came in, where it was passed on."""
+    return frame if isinstance(frame, Received) and result.frame is frame else None

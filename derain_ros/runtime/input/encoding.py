@@ -67,7 +67,8 @@ LAYOUTS = _layouts()
 
 def size_of(frame: Frame) -> tuple[int, int]:
     """Height and width of what a frame shows; (0, 0) of a frame without an image."""
-    height, width, *_ = (*getattr(frame.image, "shape", ()), 0, 0)
+    shape: tuple[int, ...] = getattr(frame.image, "shape", ())
+    height, width, *_ = (*shape, 0, 0)
     layout = LAYOUTS.get(frame.encoding)
     return (height if layout is None else height * 2 // layout.rows), width
 

@@ -35,9 +35,15 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Received(Frame):
-    """A frame with the message it came in: what to publish when the frame is passed on untouched."""
+    """A frame with the message it came in: what to publish when the frame is passed on untouched.
+
+    That is `message` where it was an Image, `compressed` where it was a CompressedImage. An image that is not
+    `readable` is black here.
+    """
 
     message: Any = None
+    compressed: Any = None
+    readable: bool = True
 
 
 def stamp_ns(stamp: Any) -> int:
@@ -55,7 +61,7 @@ def frame_unread(message: Any, received_ns: int = 0) -> Received:
     rows = LAYOUTS[message.encoding].rows if message.encoding in LAYOUTS else 2
     image = np.broadcast_to(np.uint8(0), (message.height * rows // 2, message.width))
     return Received(image, message.encoding, stamp_ns(message.header.stamp), message.header.frame_id,
-                    received_ns=received_ns, message=message)
+                    received_ns=received_ns, message=message, readable=False)
 
 
 def _viewed(message: Any, received_ns: int) -> Received:
@@ -109,7 +115,8 @@ def _decoded(message: Any, received_ns: int) -> Received:
     if image is None or (values, str(image.dtype)) not in DECODED:
         raise ImageError("undecodable", f"{name} is no readable JPEG or PNG")
     image, encoding = _as_original(image, DECODED[values, str(image.dtype)], message.format.split(";")[0].strip())
-    return Received(image, encoding, stamp_ns(message.header.stamp), message.header.frame_id, received_ns=received_ns)
+    return Received(image, encoding, stamp_ns(message.header.stamp), message.header.frame_id, received_ns=received_ns,
+                    compressed=message)
 
 
 def _as_original(image: np.ndarray, decoded: str, original: str) -> tuple[np.ndarray, str]:
