@@ -3,12 +3,13 @@
 import os
 
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
+VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""What Fast DDS 2 and Fast DDS 3 read."""
 ARGUMENTS = [
     ("namespace", "", "Namespace of the node and of its topics."),
     ("params_file", "", "File with parameters; empty for the defaults."),
@@ -22,7 +23,10 @@ ARGUMENTS = [
     ("autostart", "", "true or false: false leaves the life cycle to a manager; empty for what the parameters say."),
     ("log_level", "info", "debug, info, warn, error or fatal."),
     ("use_sim_time", "", "true or false: whether to take the time from /clock."),
-    ("fastdds_profile", "default", "Profile of Fast DDS: default for the one of the package, none, or a path."),
+    ("lazy", "", "true or false: false takes the cameras' images though nobody wants the output; empty for what the "
+     "parameters say."),
+    ("fastdds_profile", "default", "Profile of Fast DDS: default for the one of the package where no variable of the "
+     "environment chooses how images travel, none for that of the environment or none at all, or a path."),
 ]
 
 
@@ -42,13 +46,13 @@ def derain_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         package="derain_ros", executable="derain_node", name="derain", namespace=given["namespace"], output="screen",
         parameters=[*filter(None, [given["params_file"]]), parameters(given)], remappings=remappings(given["inputs"]),
         arguments=["--ros-args", "--log-level", f"{logger}:={given['log_level']}"],
-        additional_env=environment(context, given["fastdds_profile"]))]
+        additional_env=environment(given["fastdds_profile"]))]
 
 
 def parameters(given: dict[str, str]) -> dict[str, object]:
     """The parameters that were given as arguments; those left empty are left to the file."""
-    found: dict[str, object] = {name: truth(name, given[name]) for name in ("autostart", "use_sim_time", "thermal")
-                                if given[name]}
+    truths = ("autostart", "lazy", "use_sim_time", "thermal")
+    found: dict[str, object] = {name: truth(name, given[name]) for name in truths if given[name]}
     found |= {name: given[name] for name in ("engine", "transport") if given[name]}
     if given["pair_tolerance_ms"]:
         found["pair_tolerance_ms"] = float(given["pair_tolerance_ms"])
@@ -78,15 +82,13 @@ def remappings(inputs: str) -> list[tuple[str, str]]:
     return found
 
 
-def environment(context: LaunchContext, profile: str) -> dict[str, str]:
-    """The variable that names the profile, unless the user has set one or runs another middleware than Fast DDS."""
-    if profile == "none":
-        return {}
+def environment(profile: str) -> dict[str, str]:
+    """The variables that tell the node which profile to take; the one of the package it takes by itself."""
     if profile == "default":
-        if "fastrtps" not in os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") \
-                or "FASTRTPS_DEFAULT_PROFILES_FILE" in os.environ:
-            return {}
-        profile = PathJoinSubstitution([FindPackageShare("derain_ros"), "config", "fastdds.xml"]).perform(context)
+        return {}
+    if profile == "none":
+        # An empty name keeps the node from that.
+        return {} if os.environ.get(VARIABLES[0]) else {VARIABLES[0]: ""}
     if not os.path.isfile(profile):
         raise ValueError(f"fastdds_profile:={profile}: there is no such file")
-    return {"FASTRTPS_DEFAULT_PROFILES_FILE": profile}
+    return dict.fromkeys(VARIABLES, profile)

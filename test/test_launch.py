@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from derain_ros.config import Config
+from derain_ros.ros.transport import PROFILE, PROFILES, chosen
 
 LAUNCH_FILE = Path(__file__).parents[1] / "launch" / "derain.launch.py"
 REAL = find_spec("launch_ros") is not None
@@ -50,22 +51,6 @@ class Substitution(Recorded):
         return context[self.given[0]]
 
 
-class Share(Recorded):
-    """FindPackageShare: the repository holds config/ as the package's share does."""
-
-    def perform(self, context: object) -> str:
-        assert self.given == ("derain_ros",)
-        return str(LAUNCH_FILE.parents[1])
-
-
-class Join(Recorded):
-    """PathJoinSubstitution."""
-
-    def perform(self, context: object) -> str:
-        (parts,) = self.given
-        return os.path.join(*(part if isinstance(part, str) else part.perform(context) for part in parts))
-
-
 class Node(Recorded):
     """launch_ros.actions.Node: takes what that takes of its own and, of ExecuteProcess, what the launch file needs."""
 
@@ -78,8 +63,8 @@ class Node(Recorded):
 STUBS: dict[str, dict[str, type]] = {
     "launch": {"LaunchContext": Recorded, "LaunchDescription": Recorded, "LaunchDescriptionEntity": Recorded},
     "launch.actions": {"DeclareLaunchArgument": Declared, "OpaqueFunction": Function},
-    "launch.substitutions": {"LaunchConfiguration": Substitution, "PathJoinSubstitution": Join},
-    "launch_ros": {}, "launch_ros.actions": {"Node": Node}, "launch_ros.substitutions": {"FindPackageShare": Share}}
+    "launch.substitutions": {"LaunchConfiguration": Substitution},
+    "launch_ros": {}, "launch_ros.actions": {"Node": Node}}
 
 
 @pytest.fixture
@@ -122,9 +107,9 @@ def test_an_argument_left_empty_leaves_the_parameter_to_the_file(launch_file: di
 def test_arguments_become_parameters(launch_file: dict[str, Any]) -> None:
     found = launch_file["parameters"](given(launch_file, cameras="front, rear", thermal="true", autostart="False",
                                             engine="onnxruntime", use_sim_time="true", transport="compressed",
-                                            pair_tolerance_ms="25"))
+                                            pair_tolerance_ms="25", lazy="false"))
     assert found == {"cameras": ["front", "rear"], "thermal": True, "autostart": False, "engine": "onnxruntime",
-                     "use_sim_time": True, "transport": "compressed", "pair_tolerance_ms": 25.0}
+                     "use_sim_time": True, "transport": "compressed", "pair_tolerance_ms": 25.0, "lazy": False}
     assert found.keys() - {"use_sim_time"} <= {field.name for field in fields(Config)}
 
 
@@ -152,19 +137,17 @@ def test_inputs_become_remappings(launch_file: dict[str, Any]) -> None:
         launch_file["remappings"]("/cam0")
 
 
-def test_the_profile_is_set_only_where_it_should_be(launch_file: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
-                                                    tmp_path: Path) -> None:
-    def environment(profile: str) -> dict[str, str]:
-        return launch_file["environment"](None, profile)
-
-    profile = tmp_path / "profile.xml"
+def test_the_node_is_told_of_another_profile_and_of_none(launch_file: dict[str, Any], tmp_path: Path,
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    environment, profile = launch_file["environment"], tmp_path / "profile.xml"
     profile.touch()
-    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/of/the/user.xml")
+    monkeypatch.setenv(PROFILE, "/of/the/user.xml")
     assert environment("none") == environment("default") == {}
-    assert environment(str(profile)) == {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}
-    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE")
-    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
-    assert environment("default") == {}
+    assert environment(str(profile)) == dict.fromkeys(PROFILES, str(profile))
+    monkeypatch.delenv(PROFILE)
+    assert environment("default") == {} and environment("none") == {PROFILE: ""}
+    # The node takes it for what it is meant to be.
+    assert chosen(environment("none")) == PROFILE and chosen(environment("default")) == ""
     with pytest.raises(ValueError, match="there is no such file"):
         environment(str(tmp_path / "missing.xml"))
 
@@ -179,18 +162,14 @@ def test_the_node_is_started_with_what_the_arguments_ask_for(stubbed: dict[str, 
         "remappings": [("front/image_raw", "/cam0/image"), ("front/image_raw/compressed", "/cam0/image/compressed"),
                        ("front/camera_info", "/cam0/camera_info")],
         "arguments": ["--ros-args", "--log-level", "fleet.robot.derain:=debug"],
-        "additional_env": {"FASTRTPS_DEFAULT_PROFILES_FILE": str(profile)}}
+        "additional_env": dict.fromkeys(PROFILES, str(profile))}
 
 
-def test_without_arguments_the_node_has_its_defaults_and_the_shipped_profile(
-        stubbed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
-    monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
-    shipped = LAUNCH_FILE.parents[1] / "config" / "fastdds.xml"
+def test_without_arguments_the_node_has_its_defaults(stubbed: dict[str, Any]) -> None:
     assert launched(stubbed) == {
         "package": "derain_ros", "executable": "derain_node", "name": "derain", "namespace": "", "output": "screen",
         "parameters": [{}], "remappings": [], "arguments": ["--ros-args", "--log-level", "derain:=info"],
-        "additional_env": {"FASTRTPS_DEFAULT_PROFILES_FILE": str(shipped)}}
+        "additional_env": {}}
 
 
 @pytest.mark.skipif(not REAL, reason="launch_ros is not installed: source ROS 2")

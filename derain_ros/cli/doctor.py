@@ -2,43 +2,24 @@
 
 import os
 import platform
-import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Optional
-from xml.etree import ElementTree
 
 import typer
 
-from derain_ros.ros.transport import PROFILE
+from derain_ros.cli.check import Check
+from derain_ros.cli.network import discovery, shared_memory, transport
 
 MESSAGES = ("sensor_msgs.msg", "std_msgs.msg", "std_srvs.srv", "diagnostic_msgs.msg", "lifecycle_msgs.msg",
             "rcl_interfaces.msg")
 SPEEDS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp")
 """Instructions of the processor that decide how fast a network runs on it."""
-SEGMENT = 8 << 20
-"""Bytes of shared memory a publisher of images needs; with Fast DDS's 512 kB it loses most of them."""
-SHARED_MEMORY = 64 << 20
-"""Bytes that the segments of two cameras, the node and their readers fill."""
 BAG_BYTES_A_SECOND = 2 * 720 * 540 * 20
 """A raw grey stereo bag of 720x540 at 20 Hz."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report: what was looked at, what was found, and where it is not well, what to do.
-
-    The node cannot do its work while a `needed` one has a `remedy`.
-    """
-
-    subject: str
-    found: str
-    remedy: str = ""
-    needed: bool = False
 
 
 def command(
@@ -56,7 +37,7 @@ def command(
 
       derain doctor --models runs/my_models
     """
-    checks = [python(), ros(), engine(), *devices(), shipped(models), transport(), shared_memory(),
+    checks = [python(), ros(), engine(), *devices(), shipped(models), transport(), discovery(), shared_memory(),
               library("replay", "rosbags", "derain replay and derain demo"),
               library("train", "torch", "derain train, export, table and a part of evaluate"), faster(), disk()]
     for check in checks:
@@ -150,37 +131,6 @@ def shipped(directory: Path | None) -> Check:
     except (EngineError, ModuleNotFoundError) as error:
         return Check("models", f"verified, but do not run: {error}", "mend the engine above", needed=True)
     return Check("models", f"{', '.join(manifest.models)}: verified, each ran once")
-
-
-def transport() -> Check:
-    """The profile with which Fast DDS carries images whole; the camera driver's terminal needs it as well."""
-    from derain_ros.resources import default_file
-    try:
-        shipped_profile = shlex.quote(str(default_file("fastdds.xml")))
-    except FileNotFoundError as error:
-        return Check("transport", str(error), "install the package again")
-    remedy = f"here and where the camera driver starts: export {PROFILE}={shipped_profile}"
-    if os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") not in ("rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp"):
-        return Check("transport", f"{os.environ['RMW_IMPLEMENTATION']}: Fast DDS's profile does not concern it")
-    if PROFILE not in os.environ:
-        return Check("transport", f"{PROFILE} is not set: images will get lost", remedy)
-    path = Path(os.environ[PROFILE])
-    try:
-        sizes = [int(e.text or 0) for e in ElementTree.parse(path).iter() if e.tag.endswith("}segment_size")]
-    except (OSError, ElementTree.ParseError, ValueError) as error:
-        return Check("transport", f"{PROFILE}: {path} cannot be used: {error}", remedy)
-    if max(sizes, default=0) < SEGMENT:
-        return Check("transport", f"{path} gives a publisher less than {SEGMENT >> 20} MiB of shared memory", remedy)
-    return Check("transport", f"{path}, {max(sizes) >> 20} MiB of shared memory a publisher")
-
-
-def shared_memory() -> Check:
-    """Room for the transport's segments; containers are often given too little."""
-    if not Path("/dev/shm").is_dir():
-        return Check("shared memory", "/dev/shm is not there: Fast DDS sends through the network")
-    free = shutil.disk_usage("/dev/shm").free
-    remedy = "start the container with --ipc=host or --shm-size=512m" if free < SHARED_MEMORY else ""
-    return Check("shared memory", f"{free >> 20} MiB free", remedy)
 
 
 def library(extra: str, name: str, use: str) -> Check:

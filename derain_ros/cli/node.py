@@ -8,8 +8,8 @@ CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True}
 def command(context: typer.Context) -> None:
     """Run the node until Ctrl-C.
 
-    As `ros2 run derain_ros derain_node` does; what follows --ros-args is ROS's. Where no Fast DDS profile is set, the
-    shipped one is: without it large images get lost.
+    As `ros2 run derain_ros derain_node` does; what follows --ros-args is ROS's. Where no variable chooses how Fast DDS
+    sends, the shipped profile is taken: without it large images get lost. `derain doctor` tells what is chosen.
 
     Examples:
 

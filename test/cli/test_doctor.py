@@ -22,6 +22,7 @@ pytest.importorskip("rclpy")
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Tiny models, on a machine where all is well."""
     monkeypatch.setenv(PROFILE, str(default_file("fastdds.xml")))
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET")
     return write_models(tmp_path / "models")
 
 
@@ -41,7 +42,7 @@ def line(result: Result, subject: str) -> list[str]:
 def test_all_is_well(models: Path) -> None:
     result = examine(models)
     assert result.exit_code == 0, result.output
-    for subject in ("Python", "ROS 2", "engine", "processor", "models", "transport"):
+    for subject in ("Python", "ROS 2", "engine", "processor", "models", "transport", "discovery"):
         assert line(result, subject)[0] == "ok", result.output
     assert "rmw_fastrtps_cpp" in line(result, "ROS 2")[1]
     assert line(result, "models")[1] == "restore_mono, restore_rgb, detect: verified, each ran once"
@@ -98,31 +99,23 @@ def test_whole_model_that_does_not_run_is_a_lack(models: Path) -> None:
     assert line(result, "models")[1].startswith("verified, but do not run: ")
 
 
+def test_variables_that_keep_nodes_apart_are_seen(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PROFILE)
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA")
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    result = examine(models)
+    assert result.exit_code == 0
+    state, found, _ = line(result, "transport")
+    assert state == "ok" and "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA" in found
+    assert line(result, "discovery")[0] == "note" and "ROS_AUTOMATIC_DISCOVERY_RANGE" in line(result, "discovery")[2]
+
+
 def test_transport_without_a_profile_says_what_to_export(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PROFILE)
     result = examine(models)
     assert result.exit_code == 0
     assert line(result, "transport")[0] == "note"
     assert f"export {PROFILE}={default_file('fastdds.xml')}" in line(result, "transport")[2]
-
-
-@pytest.mark.parametrize("text", [None, "not XML", "<dds/>", (
-    '<dds xmlns="http://www.eprosima.com"><transport_descriptors><transport_descriptor>'
-    "<segment_size>524288</segment_size></transport_descriptor></transport_descriptors></dds>")])
-def test_transport_with_a_useless_profile(text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "profile.xml"
-    if text is not None:
-        path.write_text(text)
-    monkeypatch.setenv(PROFILE, str(path))
-    check = doctor.transport()
-    assert check.remedy != ""
-    assert str(path) in check.found
-
-
-def test_profile_of_fast_dds_does_not_concern_another_middleware(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(PROFILE, raising=False)
-    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_cyclonedds_cpp")
-    assert doctor.transport().remedy == ""
 
 
 def test_too_little_shared_memory_is_a_note(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

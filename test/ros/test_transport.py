@@ -1,20 +1,35 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from derain_ros.resources import default_file
 from derain_ros.ros import transport
-from derain_ros.ros.transport import PROFILE, use_profile
+from derain_ros.ros.transport import BUILTIN, PROFILE, PROFILES, use_profile
+
+PROFILE_OF_3 = PROFILES[1]
+LARGEST = """
+import rclpy
+from derain_ros.ros.process import tune_process
+tune_process()
+rclpy.init()
+node = rclpy.create_node("publisher")
+ends = [line.split()[0].split("-") for line in open("/proc/self/maps") if "/fastrtps_" in line]
+print(max(int(end, 16) - int(begin, 16) for begin, end in ends) >> 20)
+"""
+"""Prints how much shared memory Fast DDS has for what a process of the node publishes, in MiB."""
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `use_profile` sets is taken back."""
-    monkeypatch.setenv(PROFILE, "")
-    monkeypatch.delenv(PROFILE)
-    monkeypatch.delenv("RMW_IMPLEMENTATION", raising=False)
+    for name in (*PROFILES, BUILTIN, "RMW_IMPLEMENTATION"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 def test_the_shipped_profile_is_taken_where_there_is_none() -> None:
@@ -22,10 +37,29 @@ def test_the_shipped_profile_is_taken_where_there_is_none() -> None:
     assert Path(os.environ[PROFILE]).is_file() and os.environ[PROFILE].endswith("fastdds.xml")
 
 
-def test_the_users_choice_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PROFILE, "/of/the/user.xml")
+@pytest.mark.parametrize(("given", "taken"), [
+    ({PROFILE: "/of/the/user.xml"}, ("/of/the/user.xml", "/of/the/user.xml")),
+    ({PROFILE_OF_3: "/of/the/user.xml"}, ("/of/the/user.xml", "/of/the/user.xml")),
+    ({PROFILE: "/for/2.xml", PROFILE_OF_3: "/for/3.xml"}, ("/for/2.xml", "/for/3.xml")),
+    ({PROFILE: "/of/the/user.xml", BUILTIN: "UDPv4"}, ("/of/the/user.xml", "/of/the/user.xml")),
+    ({PROFILE: ""}, (None, None)), ({PROFILE_OF_3: ""}, (None, None)),
+    ({BUILTIN: "LARGE_DATA"}, (None, None)), ({PROFILE: "", BUILTIN: "LARGE_DATA"}, (None, None))])
+def test_the_users_choice_stays(monkeypatch: pytest.MonkeyPatch, given: dict[str, str],
+                                taken: tuple[str | None, ...]) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
     use_profile()
-    assert os.environ[PROFILE] == "/of/the/user.xml"
+    assert tuple(os.environ.get(name) for name in PROFILES) == taken
+    assert os.environ.get(BUILTIN) == given.get(BUILTIN)
+
+
+@pytest.mark.parametrize(("given", "shared_mib"), [
+    ({}, 16), ({BUILTIN: "LARGE_DATA"}, 0), ({BUILTIN: ""}, 16), ({PROFILE: ""}, 0),
+    ({PROFILE_OF_3: str(default_file("fastdds.xml"))}, 16)])
+def test_fast_dds_is_as_the_user_has_chosen(given: dict[str, str], shared_mib: int) -> None:
+    done = subprocess.run([sys.executable, "-c", LARGEST], env=os.environ | given, capture_output=True, text=True)
+    assert done.returncode == 0 and int(done.stdout) == shared_mib, done.stderr
+    assert "XMLPARSER" not in done.stderr
 
 
 @pytest.mark.parametrize(("middleware", "taken"), [("rmw_cyclonedds_cpp", False), ("rmw_fastrtps_cpp", True),
