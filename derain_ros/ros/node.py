@@ -101,7 +101,8 @@ class DerainNode(LifecycleNode):
         """Create the topics and begin to load the models."""
         config = self._config
         try:
-            self._topics = {camera: CameraTopics(self, camera, self._attend) for camera in config.cameras}
+            for camera in config.cameras:
+                self._topics[camera] = CameraTopics(self, camera, self._attend)
             self._inputs = Inputs(self, config, self._on_image, self._on_thermal,
                                   {camera: topics.take_info for camera, topics in self._topics.items()})
             parameters.warn_of_qos(self)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 
 import pytest
+from ros_bench import Bench
+from sensor_msgs.msg import Image
 
 from derain_ros.ros import log
 from derain_ros.ros.log import CameraLog, RosLogHandler
@@ -40,3 +44,14 @@ def test_each_camera_is_told_of_however_the_others_fare(monkeypatch: pytest.Monk
     now_s += log.REPEATED_S
     cameras.warning("right", "still none")
     assert logger.lines == [*first, ("warning", "right: still none")]
+
+
+def test_the_node_tells_of_each_camera_once_in_a_while(start: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch,
+                                                       capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(log, "REPEATED_S", math.inf)
+    bench = start(thermal=True).ready()
+    for _ in range(3):
+        for camera in (*bench.cameras, "thermal"):
+            bench.send(camera, Image(encoding="mono8"))
+    told = capfd.readouterr().err
+    assert [told.count(f"[derain]: {camera}: ") for camera in (*bench.cameras, "thermal")] == [1, 1, 1]
