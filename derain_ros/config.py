@@ -103,11 +103,11 @@ def read_parameters(path: Path) -> dict[str, Any]:
 
     ConfigError where it has none, or cannot be read.
     """
-    import yaml  # who makes settings needs no reader of files
+    from derain_ros.files import FileError, read_yaml  # who makes settings needs no reader of files
     try:
-        nodes = yaml.safe_load(path.read_text(encoding="utf-8"))
+        nodes = read_yaml(path)
         return dict(next(node["ros__parameters"] for node in nodes.values() if "ros__parameters" in node))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, FileError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     except (AttributeError, TypeError, ValueError, StopIteration) as error:
         raise ConfigError(f"{path}: holds no ros__parameters below the name of a node, as config/derain.yaml does"

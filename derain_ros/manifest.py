@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from derain_ros.config import PLANS
+from derain_ros.files import FileError, read_file, read_yaml
 from derain_ros.frame import ANOMALY_KINDS
 from derain_ros.resources import model_dir
 
@@ -19,6 +19,15 @@ TASKS = ("restore", "detect", "temporal")
 TEMPORAL_PLANES = 9
 """Images in one input of a temporal filter: see `runtime.stages.temporal`."""
 PRECISIONS = ("float32", "int8")
+MOST_MODEL_BYTES = 1 << 30
+MOST_PIXELS, MOST_STRIDE, MOST_SCALE = 2048, 128, 8
+"""Sides of a detector's input, stride and scale of a network at the most: more is a slip, and would fill the memory."""
+EXTERNAL_DATA = b"\n\x08location\x12"
+"""How an ONNX file names another file that its weights are in."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+"""What a message shows of a value that is wrong, whatever it is."""
 
 
 class ManifestError(ValueError):
@@ -74,12 +83,14 @@ class Manifest:
         directory = (directory or model_dir()).absolute()
         path = directory / MANIFEST_NAME
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = read_yaml(path)
+            # What installs by links, as colcon does on request, links each file: models lie beside what it leads to.
+            directory = path.resolve().parent
         except OSError as error:
             raise ManifestError(f"{path}: cannot be read ({error.strerror}); give a directory that holds "
                                 f"{MANIFEST_NAME}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ManifestError(f"{path}: not valid YAML: {error}") from error
+        except FileError as error:
+            raise ManifestError(f"{path}: {error}") from error
         if not isinstance(content, dict) or not isinstance(content.get("models"), list):
             raise ManifestError(f"{path}: must hold a list named models")
         models: dict[str, Model] = {}
@@ -98,18 +109,23 @@ class Manifest:
         return self.models[name]
 
     def verify(self, model: Model) -> None:
-        """Raise ManifestError if the model's file is missing or is not the one the manifest describes."""
+        """Raise ManifestError if the model's file is missing, is not the one the manifest describes, or is not all
+        there is of it."""
+        mend = f"restore the file of model {model.name} or remove its entry"
         try:
-            with model.file.open("rb") as stream:
-                digest = hashlib.sha256()
-                for block in iter(lambda: stream.read(1 << 20), b""):
-                    digest.update(block)
-        except OSError as error:
-            raise ManifestError(f"{model.file}: cannot be read ({error.strerror}); restore the file of model "
-                                f"{model.name} or remove its entry") from error
-        if digest.hexdigest() != model.sha256:
-            raise ManifestError(f"{model.file}: sha256 is {digest.hexdigest()}, the manifest says {model.sha256}; "
+            if not model.file.resolve(strict=True).is_relative_to(self.directory):
+                raise FileError(f"leads out of {self.directory}")
+            data = read_file(model.file, MOST_MODEL_BYTES)
+        except (FileError, OSError, RuntimeError) as error:  # RuntimeError: a link to itself
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ManifestError(f"{model.file}: cannot be read ({reason}); {mend}") from error
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != model.sha256:
+            raise ManifestError(f"{model.file}: sha256 is {digest}, the manifest says {model.sha256}; "
                                 f"the file of model {model.name} is damaged or not the one described")
+        if EXTERNAL_DATA in data:
+            raise ManifestError(f"{model.file}: keeps weights in another file, which no digest covers; save model "
+                                f"{model.name} as one file")
 
 
 def _model(entry: Any, directory: Path, where: str) -> Model:
@@ -128,18 +144,22 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     kinds = required | optional
     for key, value in entry.items():
         if key not in kinds:
-            raise ManifestError(f"{where}: unknown key {key}; there are {', '.join(kinds)}")
+            raise ManifestError(f"{where}: unknown key {_SHORT.repr(key)}; there are {', '.join(kinds)}")
         if not isinstance(value, kinds[key]) or isinstance(value, bool) and kinds[key] is not bool:
-            raise ManifestError(f"{where}: {key} is {value!r}, which is not of type {kinds[key].__name__}")
+            raise ManifestError(f"{where}: {key} is {_SHORT.repr(value)}, which is not of type {kinds[key].__name__}")
     if missing := [key for key in required if key not in entry]:
         raise ManifestError(f"{where}: {', '.join(missing)} missing")
     channels = (TEMPORAL_PLANES,) if entry["task"] == "temporal" else (1, 3)
     _require(entry["channels"] in channels, where, "channels", entry["channels"], " or ".join(map(str, channels)))
-    _require(entry["stride"] >= 1, where, "stride", entry["stride"], "at least 1")
+    _require(1 <= entry["stride"] <= MOST_STRIDE, where, "stride", entry["stride"], f"between 1 and {MOST_STRIDE}")
     _require(entry.get("plan", "light") in PLANS, where, "plan", entry.get("plan"), f"one of {', '.join(PLANS)}")
     _require(entry.get("precision", "int8") in PRECISIONS, where, "precision", entry.get("precision"),
              f"one of {', '.join(PRECISIONS)}")
-    _require(1 <= entry.get("scale", 1) <= 8, where, "scale", entry.get("scale"), "between 1 and 8")
+    _require(1 <= entry.get("scale", 1) <= MOST_SCALE, where, "scale", entry.get("scale"),
+             f"between 1 and {MOST_SCALE}")
+    figures = entry.get("figures", {})
+    _require(all(isinstance(name, str) and isinstance(value, (int, float, str)) for name, value in figures.items()),
+             where, "figures", figures, "names with a number or a text each")
     served = tuple(entry.get("serves", ()))
     anomalies = ANOMALY_KINDS[1:]
     _require(set(map(str, served)) <= set(anomalies), where, "serves", entry.get("serves"),
@@ -151,12 +171,12 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
         classes, size = entry["classes"], entry["size"]
         _require(len(classes) > 1 and classes[0] == "clean" and all(isinstance(c, str) for c in classes), where,
                  "classes", classes, "a list of names, clean first")
-        _require(len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size), where, "size", size,
-                 "[height, width]")
+        _require(len(size) == 2 and all(isinstance(n, int) and 0 < n <= MOST_PIXELS for n in size), where,
+                 "size", size, f"[height, width] of {MOST_PIXELS} at the most")
         values["classes"], values["size"] = tuple(classes), (size[0], size[1])
     return Model(**values)
 
 
 def _require(condition: bool, where: str, key: str, value: Any, what: str) -> None:
     if not condition:
-        raise ManifestError(f"{where}: {key} is {value!r}; it must be {what}")
+        raise ManifestError(f"{where}: {key} is {_SHORT.repr(value)}; it must be {what}")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +86,91 @@ def test_a_manifest_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
         Manifest.load(tmp_path)
 
 
+def laughs(depth: int) -> str:
+    return "models:\n- &a0 [x, x]\n" + "".join(f"- &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, depth))
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    (laughs(60), "more than 16 levels"), (laughs(12), "model 1: must be a mapping"),
+    ("models: [&a [x, *a]]", "refers to &a, which is not complete there"),
+    ("a: &a [" + "x, " * 400 + "]\nmodels: [" + "*a, " * 400 + "]", "more than 65536 values"),
+    ("[" * 100_000, "more than 16 levels"),
+    ("models:\n" + "".join(" " * n + "a:\n" for n in range(1, 600)), "more than 16 levels"),
+    ("models: [{name: " + "x" * 100_000 + "}]", "a value of 100000 characters"), ("#" * (1 << 19), "524288 bytes"),
+    ("models: 2026-13-45", "not valid YAML: month"), ("models: !!python/name:os.system", "not valid YAML"),
+    ("models: [{name: a, task: {" + ", ".join(f"k{n}: {n}" for n in range(9000)) + "}}]", "model 1 .a.: task is"),
+    ("models: [{name: a, task: [" + "x, " * 9000 + "]}]", "task is"), ("models: [{1: 2}]", "unknown key 1")])
+def test_a_hostile_manifest_is_refused_in_few_words(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "models.yaml").write_text(text)
+    with pytest.raises(ManifestError, match=message) as caught:
+        Manifest.load(tmp_path)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("name", ["models.yaml", "detect.onnx"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink(path, path),
+                                  lambda path: os.symlink("/dev/zero", path)], ids=["fifo", "folder", "loop", "device"])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
+    manifest = Manifest.load(write_models(tmp_path))
+    (tmp_path / name).unlink()
+    make(tmp_path / name)
+    with pytest.raises(ManifestError, match=name):
+        Manifest.load(tmp_path) if name == "models.yaml" else manifest.verify(manifest.get("detect"))
+
+
+def test_a_model_file_must_lie_in_the_folder(tmp_path: Path) -> None:
+    write_models(tmp_path / "models")
+    file = tmp_path / "models/detect.onnx"
+    outside = file.rename(tmp_path / "detect.onnx")
+    file.symlink_to(outside)
+    manifest = Manifest.load(tmp_path / "models")
+    with pytest.raises(ManifestError, match=r"detect\.onnx: cannot be read \(leads out of"):
+        manifest.verify(manifest.get("detect"))
+    entries = _entries_of(tmp_path / "models")
+    entries[2]["file"] = "../detect.onnx"
+    write_manifest(tmp_path / "models", entries)
+    manifest = Manifest.load(tmp_path / "models")
+    with pytest.raises(ManifestError, match="leads out of"):
+        manifest.verify(manifest.get("detect"))
+
+
+def test_a_folder_of_links_to_another_is_that_folder(tmp_path: Path) -> None:
+    """As `colcon build --symlink-install` installs it."""
+    write_models(tmp_path / "source")
+    (tmp_path / "installed").mkdir()
+    for file in (tmp_path / "source").iterdir():
+        (tmp_path / "installed" / file.name).symlink_to(file)
+    manifest = Manifest.load(tmp_path / "installed")
+    for model in manifest.models.values():
+        manifest.verify(model)
+
+
+def test_a_model_with_weights_in_another_file_is_refused(tmp_path: Path) -> None:
+    import onnx
+    write_models(tmp_path)
+    graph = onnx.load(tmp_path / "detect.onnx")
+    assert graph.graph.initializer
+    onnx.save(graph, tmp_path / "detect.onnx", save_as_external_data=True, location="weights", size_threshold=0,
+              convert_attribute=True)
+    entries = _entries_of(tmp_path)
+    entries[2]["sha256"] = hashlib.sha256((tmp_path / "detect.onnx").read_bytes()).hexdigest()
+    write_manifest(tmp_path, entries)
+    manifest = Manifest.load(tmp_path)
+    with pytest.raises(ManifestError, match="keeps weights in another file"):
+        manifest.verify(manifest.get("detect"))
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"task": "guess"}, "task is 'guess'; it must be one of restore, detect"),
     ({"task": ["detect"]}, r"task is \['detect'\]"),
     ({"channels": 2}, "channels is 2"),
     ({"channels": True}, "channels is True, which is not of type int"),
-    ({"stride": 0}, "stride is 0"),
+    ({"stride": 0}, "stride is 0"), ({"stride": 1 << 20}, "stride is 1048576; it must be between 1 and 128"),
+    ({"scale": 9}, "scale is 9"), ({"figures": {"psnr": [1.0]}}, "figures is"), ({"figures": {1: 2}}, "figures is"),
     ({"sha256": None}, "sha256 is None, which is not of type str"),
-    ({"colour": "blue"}, "unknown key colour"),
+    ({"colour": "blue"}, "unknown key 'colour'"),
     ({"size": [1, 2, 3]}, "size is"),
-    ({"size": [0, 4]}, "size is"),
+    ({"size": [0, 4]}, "size is"), ({"size": [4, 1 << 20]}, r"size is \[4, 1048576\]; it must be \[height, width\] of"),
     ({"classes": ["raindrop", "clean"]}, "classes is"),
     ({"classes": ["clean"]}, "classes is"),
     ({"multi_label": 1}, "multi_label is 1, which is not of type bool"),
@@ -113,7 +191,7 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
     entry = _entries(tmp_path)[2]
     del entry[key]
     write_manifest(tmp_path, [entry])
-    with pytest.raises(ManifestError, match="unknown key classes" if key == "task" else f"{key} missing"):
+    with pytest.raises(ManifestError, match="unknown key 'classes'" if key == "task" else f"{key} missing"):
         Manifest.load(tmp_path)
 
 
@@ -125,6 +203,11 @@ def test_an_entry_must_be_a_mapping_and_its_name_its_own(tmp_path: Path) -> None
     (tmp_path / "models.yaml").write_text("models: [1]")
     with pytest.raises(ManifestError, match="model 1: must be a mapping"):
         Manifest.load(tmp_path)
+
+
+def _entries_of(folder: Path) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = yaml.safe_load((folder / "models.yaml").read_text())["models"]
+    return entries
 
 
 def _entries(directory: Path) -> list[dict[str, Any]]:

@@ -42,10 +42,10 @@ def read_phases(path: Path | None) -> list[Any]:
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The names and values of a YAML file; typer.BadParameter where it holds anything else."""
-    import yaml
+    from derain_ros import files
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
+        values = files.read_yaml(path) or {}
+    except (OSError, files.FileError) as error:
         raise typer.BadParameter(f"{path}: cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise typer.BadParameter(f"{path}: must hold names and values, such as `steps: 20000`")

@@ -18,6 +18,7 @@ from derain_ros.engine.agreement import disagreement, picture
 from derain_ros.engine.cache import folder, write_whole
 from derain_ros.engine.images import read_model
 from derain_ros.engine.machine import nvidia_gpus, physical_cores, processor, versions
+from derain_ros.files import read_file
 from derain_ros.manifest import Model
 
 ON_PROCESSOR = ("onnxruntime", "openvino")
@@ -29,6 +30,8 @@ LONGEST_REST_S = 0.2
 """How long measuring rests after a run at the most."""
 HOPELESS = 2.0
 """A candidate is left out after three runs that took this many times as long as another one's."""
+MOST_CHOICE_BYTES = 1 << 16
+"""Of the file that a choice is remembered in."""
 DAY_S = 24 * 3600.0
 """How long a choice is remembered beside which an engine failed that may work again."""
 BETTER_QUALITY_FOR = 1.1
@@ -196,7 +199,7 @@ def _reference(model: Model, image: np.ndarray, threads: int) -> dict[str, np.nd
 def _remembered(memory: Path, models: Sequence[Model], shape: Shape, threads: int, tell: Tell) -> Choice | None:
     """What was chosen before, loaded; None where nothing was, or it does not load any more."""
     try:
-        record = json.loads(memory.read_text(encoding="utf-8"))
+        record = json.loads(read_file(memory, MOST_CHOICE_BYTES))
         if record["until"] is not None and time.time() > record["until"]:
             return None
         model = next(m for m in models if m.name == record["model"])

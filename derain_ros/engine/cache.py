@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,11 +16,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from derain_ros.engine import EngineError, Tell
+from derain_ros.files import read_file
 
 FOLDER_VARIABLE = "DERAIN_CACHE"
 SUFFIX = ".engine"
 LIBRARY_SUFFIX = ".engines"
 MAGIC = "derain engine 1"
+MOST_ENGINE_BYTES = 1 << 32
+WAIT_S, LOOK_S = 900.0, 0.2
+"""How long it is waited for another process that builds the same engine, and how often it is looked: it may hang."""
+_trouble = ""
 Loaded = TypeVar("Loaded")
 
 
@@ -62,6 +68,11 @@ def folder() -> Path:
     if own := os.environ.get(FOLDER_VARIABLE):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "derain_ros"
+
+
+def trouble() -> str:
+    """Why nothing can be kept in the folder just now, in words; empty where the last engine or choice was kept."""
+    return _trouble
 
 
 def obtain(key: Key, build: Callable[[], bytes], load: Callable[[bytes], Loaded], tell: Tell) -> Loaded:
@@ -154,9 +165,19 @@ def write_whole(file: Path, data: bytes) -> bool:
         except OSError:
             os.unlink(name)
             raise
-    except OSError:
+    except OSError as error:
+        _note(file, error)
         return False
+    _note(file, None)
     return True
+
+
+def _note(file: Path, error: OSError | None) -> None:
+    """Remember whether a file could be written."""
+    global _trouble
+    _trouble = "" if error is None else (
+        f"compiled engines cannot be kept in {file.parent} ({error.strerror}), so that every start builds them anew: "
+        f"free some room there, or name another folder in {FOLDER_VARIABLE}")
 
 
 def _read(file: Path, key: Key, load: Callable[[bytes], Loaded]) -> Loaded | None:
@@ -178,7 +199,7 @@ def _parse(file: Path) -> tuple[Key, bytes]:
     # What a compiled engine holds is executed: one that another user put there is none of ours.
     if file.stat().st_uid not in (os.getuid(), 0):
         raise ValueError("belongs to another user")
-    head, _, data = file.read_bytes().partition(b"\n")
+    head, _, data = read_file(file, MOST_ENGINE_BYTES).partition(b"\n")
     try:
         content = json.loads(head)
         if content["magic"] != MAGIC:
@@ -196,15 +217,29 @@ def _locked(file: Path, tell: Tell) -> Iterator[bool]:
     """Hold the lock of this file, which ends with the process that holds it; False where none can be made."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = open(file.with_suffix(".lock"), "w")  # noqa: SIM115 - closed below
+        lock = os.open(file.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        tell(f"the cache cannot be written ({error}); engines are built anew at every start")
+        _note(file, error)
+        tell(trouble())
         yield False
         return
-    with lock:
+    try:
+        yield _flock(lock, file.stem, tell)
+    finally:
+        os.close(lock)
+
+
+def _flock(lock: int, name: str, tell: Tell) -> bool:
+    """Whether the lock was had within WAIT_S."""
+    until = time.monotonic() + WAIT_S
+    told = False
+    while time.monotonic() < until:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
-            tell(f"waiting for another process that builds {file.stem}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield True
+            if not told:
+                tell(f"waiting for another process that builds {name}")
+            told = True
+            time.sleep(LOOK_S)
+    return False

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from derain_ros.engine import EngineError, Shape
-from derain_ros.manifest import Model
+from derain_ros.files import FileError, read_file
+from derain_ros.manifest import MOST_MODEL_BYTES, Model
 
 OUTPUTS = {"restore": ("restored", "mask"), "detect": ("probabilities", "mask"),
            "temporal": ("weights", "mask", "memory")}
@@ -84,6 +85,7 @@ def is_quantized(onnx_bytes: bytes) -> bool:
 def read_model(model: Model) -> bytes:
     """The bytes of the model's file; EngineError where it cannot be read."""
     try:
-        return model.file.read_bytes()
-    except OSError as error:
-        raise EngineError(f"{model.file}: model {model.name} cannot be loaded: {error.strerror}") from error
+        return read_file(model.file, MOST_MODEL_BYTES)
+    except (FileError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise EngineError(f"{model.file}: model {model.name} cannot be loaded: {reason}") from error

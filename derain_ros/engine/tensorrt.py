@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from derain_ros.engine import EngineError, Shape, Tell
-from derain_ros.engine.cache import Key, obtain, store
+from derain_ros.engine.cache import MOST_ENGINE_BYTES, Key, obtain, store
 from derain_ros.engine.gpu_graph import for_gpu
 from derain_ros.engine.images import (
     OPTIONAL_OUTPUTS,
@@ -24,6 +24,7 @@ from derain_ros.engine.images import (
 from derain_ros.engine.machine import INSTALL
 from derain_ros.engine.tensorrt_build import build_plan
 from derain_ros.engine.tensorrt_device import Binding, Program, find_device
+from derain_ros.files import FileError, read_file
 from derain_ros.manifest import Model
 
 MAJOR = "10"
@@ -75,9 +76,9 @@ class TensorRtEngine:
         """
         padded = padded_shape(self.model, shape)
         try:
-            data = plan.read_bytes()
-        except OSError as error:
-            raise EngineError(f"{plan}: cannot be read ({error.strerror})") from error
+            data = read_file(plan, MOST_ENGINE_BYTES)
+        except (FileError, OSError) as error:
+            raise EngineError(f"{plan}: cannot be read ({error})") from error
         self._load(data, padded)
         return store(self._key(padded), data)
 

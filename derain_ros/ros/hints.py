@@ -1,5 +1,5 @@
 """What a user should change, judged once a second: cameras that do not pair or whose stamps do not advance, images that
-get lost, topics in use twice.
+get lost, topics in use twice, engines that cannot be kept.
 
 Each hint is a sentence that says what is wrong and which parameter, variable or node to look at.
 """
@@ -16,6 +16,7 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
+from derain_ros.engine import cache
 from derain_ros.resources import default_file
 from derain_ros.ros.transport import PROFILE
 from derain_ros.runtime.input.instants import STILL_NS
@@ -54,6 +55,7 @@ class Hints:
         """
         self._judge(now_s, counts, arrivals, tolerance_ms, inputs)
         hints = self._judged | shared_topics(self._node, list(inputs.values()), outputs)
+        hints |= {"cache": cache.trouble()} if cache.trouble() else {}
         for about, hint in hints.items():
             if now_s - self._logged_s.get(about, -math.inf) >= REPEATED_S:
                 self._logged_s[about] = now_s

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -13,7 +15,7 @@ from waiting import PATIENCE_S
 import derain_ros
 from derain_ros.engine import EngineError
 from derain_ros.engine import cache as engines
-from derain_ros.engine.cache import Key, clear, entries, folder, obtain, store, within_folder
+from derain_ros.engine.cache import Key, clear, entries, folder, obtain, store, trouble, within_folder
 
 ROOT = Path(derain_ros.__file__).parents[1]
 KEY = Key("restore", "ab" * 32, "openvino", "cpu", "2026.1", "bf16", (2, 64, 64, 1))
@@ -105,7 +107,8 @@ def test_a_folder_that_cannot_be_written_costs_a_build_only(tmp_path: Path, monk
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DERAIN_CACHE", str(tmp_path / "file" / "below"))
     data, said = built()
-    assert data == b"compiled" and "the cache cannot be written" in said[0]
+    assert data == b"compiled" and "cannot be kept in" in said[0] and "every start builds them anew" in said[0]
+    assert trouble() == said[0]
     with pytest.raises(EngineError, match="DERAIN_CACHE"):
         store(KEY, b"compiled")
 
@@ -158,3 +161,41 @@ def test_a_stored_engine_is_taken_instead_of_a_build() -> None:
     file = store(KEY, b"from trtexec")
     assert json.loads(file.read_bytes().partition(b"\n")[0])["key"]["device"] == "cpu"
     assert built()[0] == b"from trtexec"
+
+
+def test_trouble_ends_once_something_can_be_kept(cache: Path) -> None:
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.write_text("where the folder should be")
+    built()
+    assert "free some room there, or name another folder in DERAIN_CACHE" in trouble()
+    cache.unlink()
+    built()
+    assert trouble() == ""
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_written(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert built()[0] == b"compiled" and "No space left on device" in trouble()
+    assert not [file for file in cache.iterdir() if file.suffix != ".lock"]
+
+
+@pytest.mark.parametrize("suffix", [".engine", ".lock"])
+def test_what_is_no_file_is_not_waited_for(cache: Path, suffix: str) -> None:
+    cache.mkdir(parents=True, exist_ok=True)
+    os.mkfifo((cache / KEY.file).with_suffix(suffix))
+    assert built()[0] == b"compiled"
+    assert [entry.damage for entry in entries() if entry.damage] == []  # the engine has taken the place of the FIFO
+
+
+def test_a_process_that_hangs_is_not_waited_for_for_ever(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr("derain_ros.engine.cache.WAIT_S", 0.3)
+    monkeypatch.setattr("derain_ros.engine.cache.LOOK_S", 0.01)
+    with open((cache / KEY.file).with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        data, said = built()
+    assert data == b"compiled" and [text for text in said if "waiting for another process" in text] == said[:1]
+    assert not (cache / KEY.file).exists()

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ from ros_bench import Bench, Spinning, image_message, pixels_of, stamp, wait_for
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from derain_ros.engine.cache import write_whole
 from derain_ros.ros import hints
 from derain_ros.ros.hints import Hints, lost, standing, unpaired
 
@@ -301,3 +303,13 @@ def test_stamps_that_stand_still_are_told_and_the_flag_rises_all_the_same(start:
     hint = wait_for(told, "the hint")
     assert "/left/image_raw" in hint and "/right/image_raw" in hint
     assert [message.data for message in bench.got["/derain/anomaly"]] == [False, True]
+
+
+def test_a_folder_for_engines_that_cannot_be_written_is_told_until_it_can(start: Start, tmp_path: Path) -> None:
+    bench = start().ready()
+    (tmp_path / "full").write_text("where the folder should be")
+    write_whole(tmp_path / "full/choice.json", b"{}")
+    assert f"cannot be kept in {tmp_path / 'full'}" in hint_of(bench, "compiled engines")
+    write_whole(tmp_path / "choice.json", b"{}")
+    bench.got["/diagnostics"].clear()
+    bench.wait_diagnostics(lambda d: not d["derain"]["hints"], "a report without it")
