@@ -48,7 +48,7 @@ EXTRAS = {
     "replay": [
         "lz4",  # what can be read of a damaged bag, compressed with LZ4
         "matplotlib>=3.6",  # the latency plot of the report
-        "mcap>=1.2",  # reads and writes MCAP, the format of bags
+        "mcap>=1.4",  # reads and writes MCAP, from 1.4 on also without an index of messages
         "rosbags>=0.11",  # the types of messages and the QoS of bags without ROS
         "zstandard",  # compressed bags and messages, and what can be read of damaged ones
     ],

@@ -235,15 +235,16 @@ def _types(topic: Topic) -> Typestore:
     found: Typesdict = {}
     try:
         if topic.encoding.endswith("idl"):
-            # rosbag2 joins the files of a type and of those that it holds.
+            # rosbag2 joins the files of a type and of those that it holds; the parser knows no includes.
             for text in re.split(r"^=+\nIDL: .*\n", topic.definition, flags=re.MULTILINE):
-                found |= get_types_from_idl(text) if text else {}
+                found |= get_types_from_idl(re.sub(r"^#.*", "", text, flags=re.MULTILINE)) if text else {}
         elif topic.definition:
             found = get_types_from_msg(topic.definition, topic.msgtype)
+        if any(jazzy.fielddefs.get(name) != fields for name, fields in found.items()):
+            store = get_typestore(Stores.EMPTY)
+            store.register({**jazzy.fielddefs, **found})
+            store.get_msgdef(topic.msgtype)
+            return store
     except Exception as error:  # an odd definition only matters where nothing else is known of the type
-        logger.debug("%s: the definition of %s cannot be parsed: %r", topic.name, topic.msgtype, error)
-    if all(jazzy.fielddefs.get(name) == fields for name, fields in found.items()):
-        return jazzy
-    store = get_typestore(Stores.EMPTY)
-    store.register({**jazzy.fielddefs, **found})
-    return store
+        logger.debug("%s: the definition of %s cannot be used: %r", topic.name, topic.msgtype, error)
+    return jazzy

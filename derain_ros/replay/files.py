@@ -127,7 +127,8 @@ def _information(file: Path) -> dict[str, Any]:
 
 def _qos_by_topic(information: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     found = {}
-    for entry in information.get("topics_with_message_count") or []:
+    topics = information.get("topics_with_message_count")
+    for entry in topics if isinstance(topics, list) else []:
         try:
             topic = entry["topic_metadata"]
             found[str(topic["name"])] = qos_of(topic["offered_qos_profiles"])

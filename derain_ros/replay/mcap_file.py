@@ -117,7 +117,7 @@ def _records(file: Path) -> Iterator[McapRecord]:
 
 
 def _whole_records_of_chunk(stream: BinaryIO) -> Iterator[McapRecord]:
-    """Of a chunk that is cut off the records before the cut."""
+    """Of a chunk that is cut off or broken the records before that."""
     if stream.read(9)[:1] != bytes([Opcode.CHUNK]):
         return
     with suppress(Exception):  # there is always an end that fails
@@ -127,7 +127,9 @@ def _whole_records_of_chunk(stream: BinaryIO) -> Iterator[McapRecord]:
             data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
         elif chunk.compression == "lz4":
             data = LZ4FrameDecompressor().decompress(data)
-        yield from StreamReader(_Exact(BytesIO(data)), skip_magic=True).records  # type: ignore[arg-type]
+        # Where all of it is there, its checksum is wrong, and any message in it may be.
+        if len(data) < chunk.uncompressed_size or not chunk.uncompressed_crc:
+            yield from StreamReader(_Exact(BytesIO(data)), skip_magic=True).records  # type: ignore[arg-type]
 
 
 def _topic(channel: Channel, schema: Schema | None, count: int) -> Topic:

@@ -19,8 +19,8 @@ TYPES = get_typestore(Stores.ROS2_JAZZY)
 PERIOD_NS = 50_000_000
 START_NS = 1_000_000_000_000
 
-# Modules beside the tests, for those that run a command in another process.
-sys.path.insert(0, str(Path(__file__).parents[1]))
+# Modules beside the tests, here and one folder above.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 
 def picture(index: int, level: int = 60, size: tuple[int, int] = (64, 48)) -> np.ndarray:

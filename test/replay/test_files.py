@@ -1,0 +1,137 @@
+"""Which files are a bag, and what its metadata.yaml is taken for."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+import zstandard
+from odd_bags import LATCHED, text, write_mcap, write_sqlite
+from rosbags.rosbag2.metadata import dump_qos_v8, dump_qos_v9
+
+from derain_ros.replay import files
+from derain_ros.replay.records import ReplayError
+
+
+def folder(tmp_path: Path, *names: str, **information: Any) -> Path:
+    """A folder with these files and, where something is said of it, a metadata.yaml."""
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    for name in names:
+        (bag / name).write_bytes(b"\x89MCAP0\r\n")
+    if information:
+        (bag / "metadata.yaml").write_text(yaml.safe_dump({"rosbag2_bagfile_information": information}))
+    return bag
+
+
+def names(bag: Path) -> list[str]:
+    return [file.name for file in files.find(bag).files]
+
+
+def test_without_metadata_numbers_give_the_order(tmp_path: Path) -> None:
+    bag = folder(tmp_path, "run_10.mcap", "run_9.mcap", "._run_9.mcap", "notes.txt", "run_9.db3-wal")
+    (bag / "run_8.mcap").mkdir()
+    assert names(bag) == ["run_9.mcap", "run_10.mcap"]
+
+
+@pytest.mark.parametrize("written", [
+    ["b.mcap", "a.mcap"],
+    ["bag/b.mcap", "bag/a.mcap"],  # as until version 3
+    ["D:\\drives\\bag\\b.mcap", "D:\\drives\\bag\\a.mcap"],
+    ["b.mcap.zstd", "a.mcap.zstd"],  # unpacked since
+])
+def test_metadata_gives_the_order_and_leaves_out_others(tmp_path: Path, written: list[str]) -> None:
+    assert names(folder(tmp_path, "a.mcap", "b.mcap", "copy.mcap", relative_file_paths=written)) == ["b.mcap", "a.mcap"]
+
+
+@pytest.mark.parametrize("paths", [["old_0.mcap", "old_1.mcap"], [], None, "bag_0.mcap", [None]])
+def test_files_renamed_or_not_named_are_all_that_are_there(tmp_path: Path, paths: Any) -> None:
+    bag = folder(tmp_path, "bag_1.mcap", "bag_0.mcap", relative_file_paths=paths)
+    assert names(bag) == ["bag_0.mcap", "bag_1.mcap"]
+    assert files.find(bag).missing == []
+
+
+def test_files_that_are_missing_are_known(tmp_path: Path) -> None:
+    found = files.find(folder(tmp_path, "a.mcap", "c.mcap", relative_file_paths=["a.mcap", "b.mcap", "c.mcap"]))
+    assert ([f.name for f in found.files], found.missing) == (["a.mcap", "c.mcap"], ["b.mcap"])
+
+
+def test_metadata_without_files_is_told(tmp_path: Path) -> None:
+    bag = folder(tmp_path, relative_file_paths=["a.db3"])
+    with pytest.raises(ReplayError, match=r"neither .mcap nor .db3 files, and its metadata.yaml names a.db3"):
+        files.find(bag)
+
+
+def test_of_a_file_packed_and_unpacked_one_is_taken(tmp_path: Path) -> None:
+    bag = folder(tmp_path, "a.mcap", "a.mcap.zstd", "b.mcap.zst")
+    assert names(bag) == ["a.mcap", "b.mcap.zst"]
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"[", b"rosbag2_bagfile_information: 7", b"x: 1", b"\tx", b"- a\n", b"\xff\xfe\xfa",
+    b"rosbag2_bagfile_information: {topics_with_message_count: 7}"])
+def test_metadata_that_says_nothing_is_left_aside(tmp_path: Path, content: bytes) -> None:
+    bag = folder(tmp_path, "a.mcap")
+    (bag / "metadata.yaml").write_bytes(content)
+    assert (names(bag), files.find(bag).qos) == (["a.mcap"], {})
+
+
+def described(name: str, qos: Any) -> dict[str, Any]:
+    return {"topic_metadata": {"name": name, "offered_qos_profiles": qos}, "message_count": 1}
+
+
+def test_qos_of_every_version_is_understood(tmp_path: Path) -> None:
+    bag = folder(tmp_path, "a.mcap", version=10, relative_file_paths=["a.mcap"], topics_with_message_count=[
+        described("/text", dump_qos_v8([LATCHED])), described("/list", dump_qos_v9([LATCHED])), described("/none", ""),
+        described("/part", [{"reliability": "reliable"}]), described("/odd", 7), {"message_count": 3}, 4])
+    assert files.find(bag).qos == {"/text": (LATCHED,), "/list": (LATCHED,), "/none": (), "/part": (), "/odd": ()}
+
+
+def test_one_file_has_the_metadata_beside_it_if_that_names_it(tmp_path: Path) -> None:
+    bag = folder(tmp_path, "a.mcap", "b.mcap", relative_file_paths=["bag/a.mcap"],
+                 topics_with_message_count=[described("/list", dump_qos_v9([LATCHED]))])
+    assert files.find(bag / "a.mcap").qos == {"/list": (LATCHED,)}
+    assert files.find(bag / "b.mcap").qos == {}
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    (b"", "is empty"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+    (b"#ROSBAG V2.0\n", "rosbags-convert"), (b"\x1f\x8b\x08", "gzip -d"), (b"PK\x03\x04", "unzip"),
+    (b"\0" * 100, "copied completely"),
+])
+def test_what_is_no_recording_is_told_with_what_to_do(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "a.mcap").write_bytes(content)
+    with pytest.raises(ReplayError, match=says) as error:
+        files.is_mcap(tmp_path / "a.mcap")
+    assert "a.mcap" in str(error.value) and "damaged" not in str(error.value)
+
+
+def test_the_content_says_what_a_file_is(tmp_path: Path) -> None:
+    assert files.is_mcap(write_mcap(tmp_path / "a.db3", [text(1)]))
+    assert not files.is_mcap(write_sqlite(tmp_path / "a.mcap", [text(1)]))
+
+
+def test_a_packed_file_is_unpacked_as_far_as_it_goes(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 4000
+    packed = zstandard.compress(data[:500_000]) + zstandard.compress(data[500_000:])  # of several frames
+    (tmp_path / "a.mcap.zstd").write_bytes(packed)
+    (tmp_path / "made").mkdir()
+    made = files.unpack(tmp_path / "a.mcap.zstd", tmp_path / "made")
+    assert (made.name, made.read_bytes()) == ("a.mcap", data)
+    (tmp_path / "a.mcap.zstd").write_bytes(packed[:-20])
+    part = files.unpack(tmp_path / "a.mcap.zstd", tmp_path / "made").read_bytes()
+    assert 500_000 <= len(part) < len(data) and data.startswith(part)
+
+
+def test_without_room_to_unpack_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a.db3.zstd").write_bytes(zstandard.compress(b"x"))
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(ReplayError, match="a.db3.zstd cannot be unpacked.*No space left.*`zstd -d`.*TMPDIR"):
+        files.unpack(tmp_path / "a.db3.zstd", tmp_path)
