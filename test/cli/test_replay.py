@@ -15,6 +15,8 @@ from derain_ros.cli.main import app
 
 pytest.importorskip("rosbags")
 
+from rosbags.typesys import Stores, get_typestore  # noqa: E402
+
 from derain_ros.frame import Frame  # noqa: E402
 from derain_ros.replay.account import Account  # noqa: E402
 from derain_ros.replay.bag import BagReader, BagWriter  # noqa: E402
@@ -75,6 +77,9 @@ def test_named_cameras_and_damage(bag: Path, tmp_path: Path) -> None:
     (["BAG", "--output", "BAG"], 1, "exists already"),
     (["BAG", "--output", "out", "--camera", "left"], 2, "NAME=/TOPIC"),
     (["BAG", "--output", "out", "--camera", "left=/none"], 1, "image topics there: /cam0/image_raw"),
+    (["BAG", "--output", "out", "--camera", "left=/cam0/image_raw", "--camera", "left=none"], 2, "named twice"),
+    (["BAG", "--output", "out", "--camera", "thermal=/cam0/image_raw"], 2, "--thermal"),
+    (["BAG", "--output", "out", "--camera", "left=none", "--camera", "right=none"], 1, "no camera found"),
     (["BAG", "--output", "out", "--rate", "2"], 2, "--live"),
     (["BAG"], 2, "--output"),
 ])
@@ -86,6 +91,32 @@ def test_mistakes(bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ar
     assert result.exit_code == code, result.output
     assert says in result.output
     assert "Traceback" not in result.output
+
+
+def test_no_right_camera_and_a_topic_that_is_not_of_ros_2(tmp_path: Path) -> None:
+    from mcap.writer import Writer
+
+    models, file, output = write_models(tmp_path / "models"), tmp_path / "a.mcap", tmp_path / "out"
+    types = get_typestore(Stores.ROS2_JAZZY)
+    with file.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start("ros2", "")
+        definition = types.generate_msgdef("sensor_msgs/msg/Image", ros_version=2)[0].encode()
+        schema = writer.register_schema("sensor_msgs/msg/Image", "ros2msg", definition)
+        channels = [writer.register_channel(f"/{name}/image_raw", "cdr", schema, {}) for name in ("left", "right")]
+        channels.append(writer.register_channel("/plan", "json", 0))
+        image = image_of(types, Frame(np.full((48, 64), 50, np.uint8), "mono8", 1, "eye"))
+        for channel in channels:
+            writer.add_message(channel, 1, bytes(types.serialize_cdr(image, "sensor_msgs/msg/Image")), 1)
+        writer.finish()
+    result = runner.invoke(app, ["replay", str(file), "--output", str(output), "--models", str(models), "--camera",
+                                 "right=none", "--thermal", "none"])
+    assert result.exit_code == 0, result.output
+    assert "cameras: left /left/image_raw\n" in result.output and "damaged" not in result.output
+    assert "left out, for ROS 2 plays messages in CDR only: /plan (json)" in result.output
+    with BagReader(output) as reader:
+        assert {"/left/image_raw", "/right/image_raw", "/derained/left/image_raw"} <= set(reader.topics)
+        assert not {"/plan", "/derained/right/image_raw"} & set(reader.topics)
 
 
 def test_live_keeps_away_from_the_robot(bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,22 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from live import derain, environment
+from odd_bags import TYPES
 from tiny_models import BRIGHTER_BY, write_models
 from waiting import PATIENCE_S, wait_for
 
 from derain_ros.config import Config
+from derain_ros.frame import Frame
 from derain_ros.replay import child, player
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.child import NodeProcess
+from derain_ros.replay.images import header_of, image_of
 from derain_ros.replay.player import AHEAD, _ahead, _inputs, _Recorder, _Session, play
 from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import COMPRESSED, IMAGE, choose
 from derain_ros.runtime.input.messages import frame_of
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from live import derain, environment  # noqa: E402
 
 Write = Callable[..., Path]
 
@@ -117,6 +116,38 @@ def test_messages_without_a_whole_header_are_counted_and_not_sent(write_bag: Wri
     assert link.sent == {"/left/image_raw": 1, "/right/camera_info": 5}
     assert account.frames_in["left"] == 6 and account.total()["dropped"] == 1
     assert account.notes[0] == "/left/image_raw: not played, for they end within their header: 5"
+
+
+def same_stamps(session: _Session, messages: list[Message], came: list[tuple[str, str]]) -> Account:
+    """The books after these inputs of one stamp, and these outputs, each with the action that the node tells."""
+    for message in messages:
+        session._send(message)
+    for camera, action in came:
+        session._on_output(f"/derained/{camera}/image_raw", messages[0].data)
+        header = header_of(TYPES, 7, "")
+        status = TYPES.types["diagnostic_msgs/msg/DiagnosticStatus"](
+            level=0, name=camera, message="", hardware_id="",
+            values=[TYPES.types["diagnostic_msgs/msg/KeyValue"](key="action", value=action)])
+        array = TYPES.types["diagnostic_msgs/msg/DiagnosticArray"](header=header, status=[status])
+        session._on_output("/derain/status", bytes(TYPES.serialize_cdr(array, array.__msgtype__)))
+    account = Account(frames_in=Counter({"left": 0}))
+    session.fill(account)
+    return account
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_frames_that_share_a_stamp_are_counted_each(write_bag: Write, tmp_path: Path, lost: int) -> None:
+    image = image_of(TYPES, Frame(np.zeros((4, 4), np.uint8), "mono8", 7, "eye"))
+    messages = [Message("/left/image_raw", k, bytes(TYPES.serialize_cdr(image, image.__msgtype__))) for k in range(4)]
+    actions = ["restored", "passed_clean", "restored", "restored"][lost:]
+    with BagReader(write_bag()) as reader, recorder(tmp_path / "out", lambda message: None) as made:
+        session = _Session(reader, choose(reader.topics), FakeLink(), made, 1.0)
+        account = same_stamps(session, messages, [("left", action) for action in actions])
+    assert account.total("left") == {"in": 4, "out": 4 - lost, "dropped": lost, "restored": 3 - lost, "passed on": 1,
+                                     "broken": 0}
+    assert [o.action for o in account.outputs] == actions
+    # Which one was lost is not known, and so neither is how long the others took.
+    assert [np.isnan(o.latency_ms) for o in account.outputs] == [lost > 0] * len(actions)
 
 
 def test_a_node_that_ends_by_itself_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
