@@ -89,7 +89,8 @@ class Worker:
         except Exception as error:
             self._logger.error(f"models cannot be loaded, frames are passed on untouched: {error}")
         else:
-            self._logger.info(f"models loaded: {self.models}; restorers are loaded for the first frames")
+            self._logger.info(f"models loaded: {self.models}; restorers follow")
+            self._pipeline.prepare()
 
     def _work(self) -> None:
         while (job := self._mailbox.take()) is not None:

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-from derain_ros.config import Config, ConfigError
+from derain_ros.config import PLANS, Config, ConfigError
 from derain_ros.engine import Engine, EngineError
 from derain_ros.frame import Action, FrameSet, Result
 from derain_ros.manifest import Manifest
@@ -30,6 +30,8 @@ from derain_ros.runtime.stages import Images, Stage
 from derain_ros.runtime.stages.restore import restorers
 from derain_ros.runtime.stages.temporal import Temporal
 
+LIKELY_SIZE = (540, 720)
+"""Height and width of the images for which networks are tried before any has come."""
 STALL = 4.0
 """Periods of the camera after which a frame goes on untouched, if its budget is over as well."""
 HANG_MS = 20_000.0
@@ -87,6 +89,16 @@ class Pipeline:
         loader = Loader(manifest.verify, config, self._background)
         self._ladder = Ladder(restorers(networks, loader), [Temporal(temporal, loader)] if temporal else [])
         self._loader, self._judge, self.state = loader, judge, "ready"
+
+    def prepare(self) -> None:
+        """Begin to load the cheapest restorers for grey and for colour images, so that the first frames are restored;
+        after `load`."""
+        loader, cameras = self._loader, len(self.config.cameras)
+        if loader is None:
+            return
+        batches = [(cameras, *LIKELY_SIZE, channels) for channels in (1, 3)]
+        loader.expect([wanted for batch in batches for plan in self._ladder.plans([batch], (), PLANS[-1])[-1:]
+                       for step in plan.steps for wanted in step.load([batch])])
 
     @property
     def engines(self) -> list[Engine]:

@@ -23,7 +23,7 @@ OUTPUTS = [(Image, "derained/left/image_raw"), (CameraInfo, "derained/right/came
 def alone(start: Start, **more: Any) -> Bench:
     """A bench that subscribes to /diagnostics and nothing else, and whose node has its models."""
     bench = start(**{"outputs": False, **more})
-    wait_for(lambda: bench.derain.engine == "ready", "the models")
+    wait_for(lambda: bench.derain.engine.startswith("ready"), "the models")
     return bench
 
 
@@ -105,6 +105,16 @@ def test_the_first_frames_after_a_pause_are_restored_and_nothing_is_left_of_what
     bench.got["/diagnostics"].clear()
     found = bench.wait_diagnostics(lambda d: d["derain: right"]["published"] == "2", "a report")
     assert found["derain"][1]["subscribed"] == "True"
+
+
+def test_the_first_frames_after_the_first_subscriber_are_restored(start: Start) -> None:
+    bench = alone(start)
+    wait_for(lambda: {"restore_mono", "restore_rgb"} <= {e.model.name for e in bench.derain._worker._pipeline.engines},
+             "the restorers")
+    bench.take_outputs()
+    wait_for(lambda: heard(bench) == [1] * 4, "the node at all inputs")
+    bench.send_pair(0, WET, WET)
+    assert np.array_equal(pixels_of(bench.wait_images("left", 1)[0]), WET + 10)
 
 
 def test_an_input_that_falls_silent_after_a_pause_is_told_of(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

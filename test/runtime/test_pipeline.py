@@ -133,6 +133,17 @@ def test_restorers_are_loaded_as_soon_as_frames_say_for_which_size(make: Make) -
     assert {engine.name for engine in pipeline.engines[1:]} == {"tensorrt"}
 
 
+def test_prepared_the_first_frames_are_restored(world: World) -> None:
+    pipeline = Pipeline(Config(), manifest_of(LIGHT, BALANCED, QUALITY, RAIN), world.clock, background=True)
+    pipeline.prepare()  # there is nothing to prepare yet
+    pipeline.load()
+    pipeline.prepare()
+    wait_for(lambda: not pipeline.loading, "what is loaded ahead")
+    assert [engine.model.name for engine in pipeline.engines] == ["detect", "light"]
+    assert restored(pipeline.process(pair()))
+    pipeline.close(PATIENCE_S)
+
+
 def test_images_of_another_size_are_restored_at_once(make: Make, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from derain_ros.runtime.loading import loader as loader_module
     pipeline = make()

@@ -59,6 +59,7 @@ class Loader:
         self._chooses = background or config.engine not in ("auto", "onnxruntime")
         self._changed = threading.Condition()
         self._wanted: list[Wanted] = []
+        self._expected: list[Wanted] = []
         self._first: dict[Network, Engine | None] = {}  # By ONNX Runtime; None where it cannot be.
         self._pace: dict[Network, float] = {}  # Milliseconds a pixel by that one.
         self._models: dict[Network, tuple[Model, ...]] = {}  # Those that are whole.
@@ -78,6 +79,12 @@ class Loader:
             for each in wanted:
                 if each in self._chosen:
                     self._chosen[each] = self._chosen.pop(each)
+            self._begin()
+
+    def expect(self, expected: Sequence[Wanted]) -> None:
+        """Load these in the quick way only, which serves images of any size: before it is known what will be wanted."""
+        with self._changed:
+            self._expected = list(expected)
             self._begin()
 
     def engine(self, wanted: Wanted) -> Engine | None:
@@ -182,7 +189,8 @@ class Loader:
     def _next(self) -> Wanted | None:
         """What is to be loaded next: all that is wanted in the quick way, then in the best."""
         usable = [wanted for wanted in self._wanted if not self.is_out(wanted.network)]
-        quick = next((wanted for wanted in usable if wanted.network not in self._first), None)
+        expected = [wanted for wanted in self._expected if not self.is_out(wanted.network)]
+        quick = next((wanted for wanted in usable + expected if wanted.network not in self._first), None)
         if quick is not None or not self._chooses:
             return quick
         return next((wanted for wanted in usable if wanted not in self._chosen), None)

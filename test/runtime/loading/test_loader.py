@@ -126,6 +126,17 @@ def test_what_runs_follows_the_settings_and_is_measured_beside_a_stream_alone(be
     assert bench.rests == ({background} if background or engine == "openvino" else set())
 
 
+def test_what_is_expected_is_loaded_in_the_quick_way_alone_and_serves_any_size(bench: Bench) -> None:
+    loader, light, balanced = bench.loader(), wanted(LIGHT, int8(LIGHT)), wanted(BALANCED)
+    loader.expect([light])
+    idle(loader)
+    assert bench.asked == ["load light_int8 by onnxruntime"]
+    assert name(loader, Wanted(light.network, (1, 40, 56))) == "light_int8 by onnxruntime"
+    loader.wait([balanced, light])
+    assert name(loader, light) == "light_int8 by tensorrt" and name(loader, balanced) == "balanced by tensorrt"
+    assert bench.asked.count("load light_int8 by onnxruntime") == 1
+
+
 def idle(loader: Loader) -> None:
     wait_for(lambda: not loader.busy, "all to be loaded")
 
