@@ -52,23 +52,29 @@ def find(path: Path) -> BagFiles:
     """
     if not path.exists():
         raise ReplayError(f"{path} does not exist; name a bag's directory or one of its .mcap or .db3 files")
+    if path.name == "metadata.yaml":
+        path = path.parent
     information = _information((path if path.is_dir() else path.parent) / "metadata.yaml")
     listed = information.get("relative_file_paths")
-    named = [_plain(re.split(r"[\\/]", str(name))[-1]) for name in listed] if isinstance(listed, list) else []
+    named = list(dict.fromkeys(_plain(re.split(r"[\\/]", str(name))[-1])
+                               for name in (listed if isinstance(listed, list) else [])))
     qos = _qos_by_topic(information)
     if path.is_file():
         return BagFiles([path], [], qos if _plain(path.name) in named else {})
     # Where a file lies there packed and unpacked, the unpacked one is taken.
     there = {_plain(f.name): f for f in sorted(path.iterdir(), key=lambda f: not f.name.endswith(PACKED))
              if _plain(f.name).endswith(SUFFIXES) and not f.name.startswith(".") and f.is_file()}
+    in_order = sorted(there, key=_natural)
     if named and set(named) <= set(there):
-        return BagFiles([there[name] for name in named], [], qos)
+        # A recording that was cut off has begun files that metadata.yaml does not know yet.
+        begun = [name for name in in_order if name not in named and _alike(name) in map(_alike, named)]
+        return BagFiles([there[name] for name in [*named, *begun]], [], qos)
     if not there:
         raise ReplayError(f"{path} is no ROS 2 bag: it holds neither .mcap nor .db3 files"
                           + (f", and its metadata.yaml names {', '.join(named)}" if named else ""))
     # Without metadata, or renamed since; where files are missing, fewer are there than were recorded.
     missing = [name for name in named if name not in there] if len(there) < len(named) else []
-    return BagFiles([there[name] for name in sorted(there, key=_natural)], missing, qos)
+    return BagFiles([there[name] for name in in_order], missing, qos)
 
 
 def is_packed(file: Path) -> bool:
@@ -138,13 +144,21 @@ def _qos_by_topic(information: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 
 def _head(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(64)
+    try:
+        with file.open("rb") as stream:
+            return stream.read(64)
+    except OSError as error:
+        raise ReplayError(f"{file.name} cannot be read: {error.strerror}") from error
 
 
 def _plain(name: str) -> str:
     """The name without that of a compression."""
     return name.removesuffix(PACKED[0]).removesuffix(PACKED[1])
+
+
+def _alike(name: str) -> str:
+    """What files of one recording have in common: their names but for the numbers."""
+    return re.sub(r"\d+", "0", name)
 
 
 def _natural(name: str) -> list[int | str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from io import BufferedReader, BytesIO
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import zstandard
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
 from mcap.data_stream import ReadDataStream
-from mcap.exceptions import EndOfFile
 from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.records import Channel, Chunk, McapRecord, Schema
@@ -85,33 +85,22 @@ def _summary(stream: BinaryIO) -> Summary | None:
         return None
     if summary is None or summary.statistics is None:
         return None
-    known = all(c.schema_id in {0, *summary.schemas} for c in summary.channels.values())
-    known = known and set(summary.statistics.channel_message_counts) <= set(summary.channels)
-    return summary if known and summary.statistics.chunk_count == len(summary.chunk_indexes) else None
-
-
-class _Exact(BufferedReader):
-    """A stream that gives all that is asked for or fails; mcap's reader takes half a message for a whole one."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        if size is not None and len(data) < size:
-            raise EndOfFile
-        return data
+    known = (set(summary.statistics.channel_message_counts) <= set(summary.channels)
+             and {c.schema_id for c in summary.channels.values()} <= {0, *summary.schemas})
+    return summary if known else None
 
 
 def _records(file: Path) -> Iterator[McapRecord]:
     """What was written, one after the other, without the index at the end; ReplayError where it breaks."""
     at = len(MCAP_MAGIC)
-    with file.open("rb", buffering=0) as raw, _Exact(raw) as stream:
+    with file.open("rb") as stream:
         try:
             for record in StreamReader(stream, emit_chunks=True, validate_crcs=True).records:
                 yield from breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else (record,)
                 at = stream.tell()
         except Exception as error:
-            with file.open("rb") as rest:
-                rest.seek(at)
-                yield from _whole_records_of_chunk(rest)
+            stream.seek(at)
+            yield from _whole_records_of_chunk(stream)
             raise ReplayError(f"{file.name} is damaged: it is cut off or broken at byte {at} of {file.stat().st_size}; "
                               "copy it again where there is more of it") from error
 
@@ -129,11 +118,12 @@ def _whole_records_of_chunk(stream: BinaryIO) -> Iterator[McapRecord]:
             data = LZ4FrameDecompressor().decompress(data)
         # Where all of it is there, its checksum is wrong, and any message in it may be.
         if len(data) < chunk.uncompressed_size or not chunk.uncompressed_crc:
-            yield from StreamReader(_Exact(BytesIO(data)), skip_magic=True).records  # type: ignore[arg-type]
+            yield from StreamReader(BytesIO(data), skip_magic=True).records
 
 
 def _topic(channel: Channel, schema: Schema | None, count: int) -> Topic:
     name, encoding, text = (schema.name, schema.encoding, schema.data) if schema is not None else ("", "", b"")
+    name = re.sub(r"^(\w+)/(\w+)$", r"\1/msg/\2", name)  # as some write it
     return Topic(channel.topic, name, count, text.decode(errors="replace"), encoding,
                  channel.metadata.get("topic_type_hash", ""), channel.message_encoding,
                  qos_of(channel.metadata.get("offered_qos_profiles", "")))

@@ -47,6 +47,23 @@ def test_metadata_gives_the_order_and_leaves_out_others(tmp_path: Path, written:
     assert names(folder(tmp_path, "a.mcap", "b.mcap", "copy.mcap", relative_file_paths=written)) == ["b.mcap", "a.mcap"]
 
 
+def test_files_begun_after_the_metadata_was_written_belong_to_it(tmp_path: Path) -> None:
+    bag = folder(tmp_path, "run_0.mcap", "run_1.mcap", "run_10.mcap", "run_9.mcap", "run_9.db3", "run 1.mcap",
+                 relative_file_paths=["run_1.mcap", "run_0.mcap", "run_1.mcap"])
+    assert names(bag) == ["run_1.mcap", "run_0.mcap", "run_9.mcap", "run_10.mcap"]
+
+
+def test_the_metadata_may_stand_for_its_folder(tmp_path: Path) -> None:
+    bag = folder(tmp_path, "a.mcap", relative_file_paths=["a.mcap"])
+    assert files.find(bag / "metadata.yaml") == files.find(bag)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.mcap").mkdir()
+    with pytest.raises(ReplayError, match="a.mcap cannot be read: Is a directory"):
+        files.is_mcap(tmp_path / "a.mcap")
+
+
 @pytest.mark.parametrize("paths", [["old_0.mcap", "old_1.mcap"], [], None, "bag_0.mcap", [None]])
 def test_files_renamed_or_not_named_are_all_that_are_there(tmp_path: Path, paths: Any) -> None:
     bag = folder(tmp_path, "bag_1.mcap", "bag_0.mcap", relative_file_paths=paths)

@@ -42,6 +42,11 @@ def test_without_a_profile_or_a_schema(tmp_path: Path) -> None:
     assert mcap_file.topics(file)[0].msgtype == ""
 
 
+def test_a_type_may_lack_its_middle_part(tmp_path: Path) -> None:
+    file = write_mcap(tmp_path / "a.mcap", NOTES, schemas={"/notes": ("std_msgs/String", "ros2msg", "", "cdr")})
+    assert mcap_file.topics(file)[0].msgtype == TEXT
+
+
 def test_an_empty_one(tmp_path: Path) -> None:
     file = write_mcap(tmp_path / "a.mcap", [])
     assert (read(file), mcap_file.topics(file)) == (([], ""), [])
