@@ -76,6 +76,8 @@ def session_options(ort: Any, threads: int) -> Any:
     options.intra_op_num_threads = threads
     # Threads that spin between frames would take the cores from the camera driver and from SLAM.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else each session keeps what its largest image took, for good; malloc gives it to whichever runs next as fast.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = 4  # Errors come as exceptions; printed at every frame they would flood the log.
     return options
 

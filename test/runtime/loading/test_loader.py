@@ -343,6 +343,37 @@ def test_where_the_memory_is_full_onnx_runtime_runs_the_rest(bench: Bench, caplo
     assert "quality is run by ONNX Runtime: another engine takes 48 MB, and memory_mb is 100" in record.getMessage()
 
 
+@pytest.mark.usefixtures("heavy")
+def test_what_all_engines_hold_stays_within_the_memory_over_many_sizes(bench: Bench) -> None:
+    loader = bench.loader(memory_mb=150)
+    networks = [wanted(*with_file(each)).network for each in (LIGHT, BALANCED, QUALITY)]
+    for n in range(30):
+        loader.wait([Wanted(network, (2, 150 + 3 * (n % 11), 200)) for network in networks[:1 + n % 3]])
+        assert 0 < loader._holds_mb() <= 150
+    assert len(loader.engines) < 10
+
+
+@pytest.mark.usefixtures("heavy")
+def test_engines_of_onnx_runtime_hold_their_weights_only(bench: Bench) -> None:
+    loader = bench.loader(memory_mb=100, engine="onnxruntime")
+    jobs = [wanted(*with_file(each), shape=(2, 160, 200)) for each in (LIGHT, BALANCED, QUALITY)]
+    loader.wait(jobs)
+    assert {name(loader, job) for job in jobs} == {f"{each} by onnxruntime" for each in ("light", "balanced", "quality")}
+    assert 0 < loader._holds_mb() < 1
+
+
+def test_networks_that_are_wanted_no_more_make_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader_module, "MEMORY_PER_BYTE", 40e6 / Path(__file__).stat().st_size)
+    loader = bench.loader(memory_mb=100)
+    light, quality = (wanted(*with_file(each)) for each in (LIGHT, QUALITY))
+    loader.wait([light])
+    loader.wait([quality])
+    assert name(loader, quality) == "quality by tensorrt" and loader._holds_mb() <= 100
+    assert loader.engine(light) is None
+    loader.wait([light])
+    assert loader.engine(light) is not None, "it is loaded again where it is wanted"
+
+
 def with_file(of: Model) -> tuple[Model]:
     """A model of a file that is there."""
     return (model(of.name, plan=of.plan, file=Path(__file__)),)
