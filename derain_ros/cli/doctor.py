@@ -18,6 +18,8 @@ MESSAGES = ("sensor_msgs.msg", "std_msgs.msg", "std_srvs.srv", "diagnostic_msgs.
             "rcl_interfaces.msg")
 SPEEDS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp")
 """Instructions of the processor that decide how fast a network runs on it."""
+ENGINE_BYTES = 16 << 20
+"""About as much as a compiled engine takes."""
 BAG_BYTES_A_SECOND = 2 * 720 * 540 * 20
 """A raw grey stereo bag of 720x540 at 20 Hz."""
 
@@ -39,7 +41,8 @@ def command(
     """
     checks = [python(), ros(), engine(), *devices(), shipped(models), transport(), discovery(), shared_memory(),
               library("replay", "rosbags", "derain replay and derain demo"),
-              library("train", "torch", "derain train, export, table and a part of evaluate"), faster(), disk()]
+              library("train", "torch", "derain train, export, table and a part of evaluate"), faster(), kept(),
+              disk()]
     for check in checks:
         state, colour = ("ok", typer.colors.GREEN)
         if check.remedy:
@@ -149,6 +152,17 @@ def faster() -> Check:
         known = platform.machine() == "x86_64"
         return Check("OpenVINO", "is not installed" + ("; it is often twice as fast on Intel and AMD" if known else ""),
                      "pip install 'derain_ros[cpu]'" if known else "")
+
+
+def kept() -> Check:
+    """Whether compiled engines can be kept: a file as large as such is written and removed."""
+    from derain_ros.engine.cache import FOLDER_VARIABLE, entries, folder, trouble, write_whole
+    trial = folder() / f"doctor-{os.getpid()}.part"
+    if not write_whole(trial, bytes(ENGINE_BYTES)):
+        return Check("engine cache", trouble(), f"chmod u+w or free {folder()}, or export {FOLDER_VARIABLE}=/a/folder")
+    trial.unlink()
+    size = sum(entry.bytes for entry in entries())
+    return Check("engine cache", f"{folder()}: {size / 1e6:.0f} MB")
 
 
 def disk() -> Check:

@@ -145,3 +145,14 @@ def test_gpu_is_told(script: str, found: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert doctor.devices()[-1].subject == "GPU"
     assert doctor.devices()[-1].found.startswith(found)
+
+
+def test_a_folder_for_engines_that_cannot_be_written_is_a_note(models: Path, tmp_path: Path,
+                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DERAIN_CACHE", str(tmp_path / "file/below"))
+    state, found, remedy = line(examine(models), "engine cache")
+    assert state == "note" and "cannot be kept in" in found and "export DERAIN_CACHE" in remedy
+    monkeypatch.setenv("DERAIN_CACHE", str(tmp_path / "cache"))
+    assert line(examine(models), "engine cache") == ["ok", f"{tmp_path / 'cache'}: 0 MB", ""]
+    assert not list((tmp_path / "cache").glob("*.part"))
