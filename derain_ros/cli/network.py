@@ -57,7 +57,10 @@ def transport() -> Check:
     found = f"{path}, {max(sizes) >> 20} MiB of shared memory a publisher"
     if name != PROFILE:
         return Check("transport", f"{found}; Fast DDS 2 has it by this node alone, not by {name}", remedy)
-    return Check("transport", found + (f"; before {BUILTIN}={os.environ[BUILTIN]}" if os.environ.get(BUILTIN) else ""))
+    if os.environ.get(BUILTIN):
+        return Check("transport", f"{found}; its transports overrule {BUILTIN}={os.environ[BUILTIN]}",
+                     f"unset {BUILTIN}, or {name} to have what it says")
+    return Check("transport", found)
 
 
 def _builtin(value: str, remedy: str) -> Check:

@@ -179,7 +179,7 @@ class DerainNode(LifecycleNode):
         self._worker, self._topics, self._inputs = None, {}, None
 
     def _attend(self, _: object = None) -> None:
-        """Subscribe to the inputs, or unsubscribe, as outputs are wanted; called whenever that may have changed."""
+        """Subscribe to the inputs, or unsubscribe, as outputs are wanted; called as that changes, and every second."""
         if self._state != "active" or self._inputs is None:
             return
         outputs = [self._anomaly, self._status, *self._camera_publishers()]
@@ -248,7 +248,6 @@ class DerainNode(LifecycleNode):
             self._intake.apply(self._config)
         if self._worker is not None:
             self._worker.apply(self._config)
-        self._attend()
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         result, = self.set_parameters([Parameter("enabled", value=request.data)])

@@ -62,6 +62,22 @@ def test_a_camera_much_slower_is_known_after_its_first_gap(statistics: Statistic
     assert set(levels[4:]) == {OK}
 
 
+@pytest.mark.parametrize("pause", [{"subscribed": False}, {"state": "inactive"}], ids=str)
+def test_a_time_in_which_no_frames_should_come_is_not_silence(statistics: Statistics, pause: dict[str, object]) -> None:
+    statistics.count("left", "received", "restored")
+    statistics.count("right", "received", "restored")
+    report(statistics)
+    for _ in range(30):
+        told = report(statistics, **pause)
+        assert {status.level for status in told.values()} == {OK}
+    assert "no frames" not in told["robot/derain"].message + told["robot/derain: left"].message
+    statistics.count("left", "received", "restored")
+    report(statistics)
+    # Nor is it a gap between frames that a camera is granted again.
+    levels = [report(statistics)["robot/derain: left"].level for _ in range(3)]
+    assert levels[-1] == STALE
+
+
 def test_troubles_are_told_while_they_last(statistics: Statistics) -> None:
     statistics.count("right", "received", "unusable", "bad_truncated", "lost", "lost")
     told = report(statistics)["robot/derain: right"]

@@ -117,23 +117,6 @@ def test_the_first_frames_after_the_first_subscriber_are_restored(start: Start) 
     assert np.array_equal(pixels_of(bench.wait_images("left", 1)[0]), WET + 10)
 
 
-def test_an_input_that_falls_silent_after_a_pause_is_told_of(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inputs, "LINGER_S", 0.0)
-    bench = start().ready()
-    bench.send_pair(0, WET, WET)
-    bench.wait_images("right", 1)
-    bench.leave_outputs()
-    for _ in range(3):
-        nobody_wants(bench)
-    bench.take_outputs()
-    bench.ready().send_pair(50, WET, WET)
-    bench.wait_images("right", 2)
-    bench.got["/diagnostics"].clear()
-    # The pause is no gap between frames that a camera is granted again.
-    wait_for(lambda: [s for d in bench.got["/diagnostics"][:6] for s in d.status
-                      if s.name == "derain: left" and s.message == "no frames"], "no frames to be told of")
-
-
 def test_lazy_is_switched_off_and_on_again(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "LINGER_S", 0.0)
     bench = alone(start, lazy=False)
