@@ -51,7 +51,7 @@ class BagReader:
                 except ReplayError as error:
                     self._trouble.append(str(error))
             merged = _merged(replace(t, qos=found.qos.get(t.name) or t.qos) for t in topics)
-            self.topics = {t.name: t for t in merged if t.serialization in ("cdr", "")}
+            self.topics = {t.name: replace(t, serialization="cdr") for t in merged if t.serialization in ("cdr", "")}
             self.left_out = {t.name: t.serialization for t in merged if t.name not in self.topics}
             self._check()
             self._unpacked = unpacked.pop_all()

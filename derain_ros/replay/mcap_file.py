@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from heapq import heappop, heappush
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +23,9 @@ from mcap.summary import Summary
 
 from derain_ros.replay.files import MCAP_MAGIC, qos_of
 from derain_ros.replay.records import Message, ReplayError, Topic
+
+NEARBY_BYTES = 1 << 26
+"""Messages that are kept to be sorted, in a file that was written without an index."""
 
 
 def topics(file: Path) -> list[Topic]:
@@ -46,14 +50,14 @@ def topics(file: Path) -> list[Topic]:
 
 
 def messages(file: Path) -> Iterator[Message]:
-    """The messages in the order of their time, without an index in the order in which they were written.
+    """The messages in the order of their time; without an index that holds for those that lie within NEARBY_BYTES.
 
     ReplayError after the last one that can be read, where the file is damaged.
     """
     with file.open("rb") as stream:
         summary = _summary(stream)
         if summary is None or not summary.chunk_indexes:
-            yield from _messages_as_written(file)
+            yield from _sorted_nearby(_messages_as_written(file))
             return
         count = 0
         try:
@@ -77,16 +81,37 @@ def _messages_as_written(file: Path) -> Iterator[Message]:
             yield Message(names[record.channel_id], record.log_time, record.data)
 
 
+def _sorted_nearby(messages: Iterator[Message]) -> Iterator[Message]:
+    waiting: list[tuple[int, int, Message]] = []
+    size = 0
+    damage: ReplayError | None = None
+    try:
+        for number, message in enumerate(messages):
+            heappush(waiting, (message.stamp_ns, number, message))
+            size += len(message.data)
+            while size > NEARBY_BYTES:
+                earliest = heappop(waiting)[2]
+                size -= len(earliest.data)
+                yield earliest
+    except ReplayError as error:
+        damage = error
+    while waiting:
+        yield heappop(waiting)[2]
+    if damage is not None:
+        raise damage
+
+
 def _summary(stream: BinaryIO) -> Summary | None:
     """What the file says of itself at its end, None where that is missing, broken or not all that is needed."""
     try:
         summary = SeekingReader(stream).get_summary()
     except Exception:  # as above; whether the file is damaged, reading it shows
         return None
-    if summary is None or summary.statistics is None:
+    if summary is None or not summary.channels:
         return None
-    known = (set(summary.statistics.channel_message_counts) <= set(summary.channels)
-             and {c.schema_id for c in summary.channels.values()} <= {0, *summary.schemas})
+    counts = summary.statistics.channel_message_counts if summary.statistics is not None else {}
+    known = set(counts) <= set(summary.channels) and {c.schema_id for c in summary.channels.values()} <= {
+        0, *summary.schemas}
     return summary if known else None
 
 

@@ -468,6 +468,13 @@ def test_service_events_are_kept(tmp_path: Path) -> None:
     assert contents(copied(source, tmp_path / "copy")) == (events, "")
 
 
+def test_messages_of_no_stated_encoding_count_as_cdr(tmp_path: Path) -> None:
+    file = write_mcap(tmp_path / "a.mcap", [text(1)], schemas={"/notes": (TEXT, "ros2msg", "string data", "")})
+    with Reader(copied(file, tmp_path / "copy")) as reader:
+        connection, = reader.connections
+    assert connection.ext.serialization_format == "cdr"
+
+
 def test_topics_that_are_not_in_cdr_are_left_out(tmp_path: Path) -> None:
     schemas = {"/plan": ("plan", "jsonschema", "{}", "json")}
     file = write_mcap(tmp_path / "a.mcap", [text(1), Message("/plan", 2, b"{}"), text(3)], schemas=schemas)

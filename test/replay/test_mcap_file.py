@@ -52,16 +52,22 @@ def test_an_empty_one(tmp_path: Path) -> None:
     assert (read(file), mcap_file.topics(file)) == (([], ""), [])
 
 
-@pytest.mark.parametrize("form", ["plain", "no message index", "zstd"])
-def test_with_an_index_messages_come_by_their_time(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("form", ["plain", "no message index", "no statistics", "no statistics, no message index"])
+def test_with_an_index_messages_come_by_their_time(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcap_file, "NEARBY_BYTES", 0)
     file = write_mcap(tmp_path / "a.mcap", NOTES[::-1], **{"chunk_size": 20_000, **FORMS[form]})
     assert read(file) == (NOTES, "")
 
 
-def test_without_an_index_messages_come_as_written(tmp_path: Path) -> None:
-    disordered = [*NOTES[:6], NOTES[7], NOTES[6], *NOTES[8:]]
-    file = write_mcap(tmp_path / "a.mcap", disordered, use_chunking=False)
-    assert read(file) == (disordered, "")
+@pytest.mark.parametrize("form", ["no chunks", "no index", "no summary"])
+def test_without_an_index_messages_that_are_near_come_by_their_time(tmp_path: Path, form: str,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    disordered = [*NOTES[:6], NOTES[7], NOTES[6], *NOTES[10:30], NOTES[8], NOTES[9], *NOTES[30:]]
+    file = write_mcap(tmp_path / "a.mcap", disordered, **FORMS[form])
+    assert read(file) == (NOTES, "")
+    monkeypatch.setattr(mcap_file, "NEARBY_BYTES", 5000)
+    found, told = read(file)
+    assert found == [*NOTES[:8], *NOTES[10:28], NOTES[8], NOTES[9], *NOTES[28:]] and not told
 
 
 def test_what_follows_the_end_is_no_damage(tmp_path: Path) -> None:
