@@ -82,6 +82,7 @@ def _messages_as_written(file: Path) -> Iterator[Message]:
 
 
 def _sorted_nearby(messages: Iterator[Message]) -> Iterator[Message]:
+    """The messages by their time, as far as NEARBY_BYTES of them show it; ReplayError comes after the last one."""
     waiting: list[tuple[int, int, Message]] = []
     size = 0
     damage: ReplayError | None = None
