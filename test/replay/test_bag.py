@@ -450,6 +450,24 @@ def test_without_a_definition_that_of_jazzy_is_written(tmp_path: Path, schema: i
         assert reader.deserialize(data, connection.msgtype).data.startswith("note 1")
 
 
+def test_a_type_of_which_nothing_is_known_is_written(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.add(Topic("/soup", "kitchen_msgs/msg/Soup", 0, encoding="unknown"))
+    with Reader(tmp_path / "bag") as reader:
+        connection, = reader.connections
+    assert (connection.msgtype, connection.msgdef.data) == ("kitchen_msgs/msg/Soup", "")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_definition_may_lie_in_one_of_the_files(tmp_path: Path, order: tuple[int, int]) -> None:
+    for number, definition in zip(order, ("uint8 salt\n", ""), strict=True):
+        write_mcap(tmp_path / f"run_{number}.mcap", [Message("/soup", 1, b"\0\1\0\0\7")],
+                   schemas={"/soup": ("kitchen_msgs/msg/Soup", "ros2msg", definition, "cdr")})
+    with BagReader(tmp_path) as reader:
+        assert reader.topics["/soup"].count == 2
+        assert [reader.decode(message).salt for message in reader.messages()] == [7, 7]
+
+
 def test_a_type_with_another_hash_than_in_jazzy_is_given_no_definition(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag") as writer:
         writer.add(Topic("/notes", TEXT, 0, digest="RIHS01_" + 64 * "7"))
