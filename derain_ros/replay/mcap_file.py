@@ -57,23 +57,25 @@ def messages(file: Path) -> Iterator[Message]:
     with file.open("rb") as stream:
         summary = _summary(stream)
         if summary is None or not summary.chunk_indexes:
-            yield from _sorted_nearby(_messages_as_written(file))
+            yield from _sorted_nearby(_messages_as_written(file, {}))
             return
-        count = 0
+        count, last_ns = 0, -1
         try:
             for _, channel, record in SeekingReader(stream, validate_crcs=True).iter_messages():
-                count += 1
+                count, last_ns = count + 1, record.log_time
                 yield Message(channel.topic, record.log_time, record.data)
-        except Exception as error:  # the reader raises whatever a wrong byte makes it raise
-            raise ReplayError(f"{file.name} is damaged ({str(error) or type(error).__name__}); copy it again, or see "
-                              "what `mcap doctor` says") from error
+        except Exception:  # the reader raises whatever a wrong byte makes it raise; what follows may be sound
+            names = {c.id: c.topic for c in summary.channels.values()}
+            rest = (m for m in _messages_as_written(file, names) if m.stamp_ns > last_ns)
+            yield from _sorted_nearby(rest)
+            raise ReplayError(f"{file.name} is damaged: its index is wrong; copy it again") from None
     expected = summary.statistics.message_count if summary.statistics else count
     if count < expected:
         raise ReplayError(f"{file.name} is damaged: of {expected} messages {expected - count} cannot be found")
 
 
-def _messages_as_written(file: Path) -> Iterator[Message]:
-    names: dict[int, str] = {}
+def _messages_as_written(file: Path, names: dict[int, str]) -> Iterator[Message]:
+    """The messages as they follow each other; `names` are the channels known before, by number."""
     for record in _records(file):
         if isinstance(record, Channel):
             names[record.id] = record.topic
@@ -117,26 +119,34 @@ def _summary(stream: BinaryIO) -> Summary | None:
 
 
 def _records(file: Path) -> Iterator[McapRecord]:
-    """What was written, one after the other, without the index at the end; ReplayError where it breaks."""
+    """What was written, one after the other, without the index at the end; at last ReplayError where it is broken."""
     at = len(MCAP_MAGIC)
+    broken: list[int] = []
     with file.open("rb") as stream:
         try:
             for record in StreamReader(stream, emit_chunks=True, validate_crcs=True).records:
-                yield from breakup_chunk(record, validate_crc=True) if isinstance(record, Chunk) else (record,)
+                if isinstance(record, Chunk):
+                    try:
+                        yield from breakup_chunk(record, validate_crc=True)
+                    except Exception:  # as above
+                        broken.append(at)
+                        yield from _records_before_the_break(record)
+                else:
+                    yield record
                 at = stream.tell()
-        except Exception as error:
+        except Exception:
+            broken.append(at)
             stream.seek(at)
-            yield from _whole_records_of_chunk(stream)
-            raise ReplayError(f"{file.name} is damaged: it is cut off or broken at byte {at} of {file.stat().st_size}; "
-                              "copy it again where there is more of it") from error
+            if stream.read(9)[:1] == bytes([Opcode.CHUNK]):
+                with suppress(Exception):
+                    yield from _records_before_the_break(Chunk.read(ReadDataStream(stream)))
+    if broken:
+        raise ReplayError(f"{file.name} is damaged: it is cut off or broken at byte {', '.join(map(str, broken[:5]))} "
+                          f"of {file.stat().st_size}; copy it again where there is more of it")
 
 
-def _whole_records_of_chunk(stream: BinaryIO) -> Iterator[McapRecord]:
-    """Of a chunk that is cut off or broken the records before that."""
-    if stream.read(9)[:1] != bytes([Opcode.CHUNK]):
-        return
+def _records_before_the_break(chunk: Chunk) -> Iterator[McapRecord]:
     with suppress(Exception):  # there is always an end that fails
-        chunk = Chunk.read(ReadDataStream(stream))
         data = chunk.data
         if chunk.compression == "zstd":
             data = zstandard.ZstdDecompressor().decompressobj().decompress(data)

@@ -83,7 +83,7 @@ def test_a_bag_without_metadata_is_read_whole(write_bag: Write, storage: str) ->
     assert (read, damage) == (whole, "")
 
 
-def test_a_broken_byte_in_the_middle_ends_the_reading(write_bag: Write) -> None:
+def test_broken_bytes_in_the_middle_cost_no_more_than_is_near(write_bag: Write) -> None:
     bag = write_bag(frames=1200)
     file = one_file(bag)
     data = bytearray(file.read_bytes())
@@ -91,7 +91,7 @@ def test_a_broken_byte_in_the_middle_ends_the_reading(write_bag: Write) -> None:
     data[at:at + 4000] = bytes(4000)
     file.write_bytes(data)
     read, damage = contents(bag)
-    assert 0 < len(read) < 6000
+    assert 5000 < len(read) < 6000
     assert f"{len(read)} messages were read" in damage
 
 
