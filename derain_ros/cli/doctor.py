@@ -30,8 +30,9 @@ def command(
 ) -> None:
     """Say what is installed and what to do about each lack.
 
-    Looks at ROS 2, engines, devices, models, transport and room on the disk. ok: well. note: the node runs, but
-    something is amiss or missing. lack: the node cannot do its work; exit code 1.
+    Looks at ROS 2, engines, devices, models, the variables that say how images travel and which nodes are found, and
+    room on the disk. ok: well. note: the node runs, but something is amiss or missing. lack: the node cannot do its
+    work; exit code 1.
 
     Examples:
 

@@ -310,7 +310,7 @@ def main(args: list[str] | None = None) -> int:
         except ExternalShutdownException:
             break
         except Exception as error:
-            # A request that rclpy cannot serve, such as an impossible transition, must not end the stream.
+            # Nothing that a callback does may end the stream; clients that have gone before their answer, for instance.
             node.get_logger().error(f"a callback failed: {error!r}")
     executor.shutdown()
     node.destroy_node()
