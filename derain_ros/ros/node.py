@@ -13,7 +13,6 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -82,7 +81,7 @@ class DerainNode(LifecycleNode):
         library = logging.getLogger("derain_ros")
         library.addHandler(self._log_handler)
         library.setLevel(logging.DEBUG)  # the log level of ROS says what is shown of it
-        self.add_on_set_parameters_callback(self._check_parameters)
+        self.add_on_set_parameters_callback(lambda changes: parameters.check(self._config, changes))
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._enable = self.create_service(SetBool, "~/enable", self._on_enable)
         self._reported_s = time.monotonic()
@@ -235,13 +234,6 @@ class DerainNode(LifecycleNode):
         for camera, done in result.cameras.items():
             self._topics[camera].publish_rest(frames.frames[camera], done)
 
-    def _check_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
-        try:
-            parameters.changed(self._config, changes)
-        except ConfigError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        return SetParametersResult(successful=True)
-
     def _apply_parameters(self, changes: Sequence[Parameter]) -> None:
         self._config = parameters.changed(self._config, changes)
         with self._taking:
@@ -310,7 +302,7 @@ def main(args: list[str] | None = None) -> int:
         except ExternalShutdownException:
             break
         except Exception as error:
-            # Nothing that a callback does may end the stream; clients that have gone before their answer, for instance.
+            # Nothing that a callback does may end the stream.
             node.get_logger().error(f"a callback failed: {error!r}")
     executor.shutdown()
     node.destroy_node()

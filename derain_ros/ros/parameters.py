@@ -10,7 +10,7 @@ from dataclasses import Field, fields
 from difflib import get_close_matches
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -68,6 +68,15 @@ def changed(config: Config, parameters: Iterable[Parameter]) -> Config:
     """`config` with the values of these parameters; others than settings are ignored. Raises ConfigError."""
     names = {field.name for field in fields(Config)}
     return dataclasses.replace(config, **{p.name: _value(p) for p in parameters if p.name in names})
+
+
+def check(config: Config, parameters: Iterable[Parameter]) -> SetParametersResult:
+    """Whether `config` may have the values of these parameters, and why not."""
+    try:
+        changed(config, parameters)
+    except ConfigError as error:
+        return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
 
 
 def yaml_text() -> str:
