@@ -129,7 +129,7 @@ def changed(**fields: object) -> Image:
 @pytest.mark.parametrize(("message", "reason", "usable"), [
     (changed(height=0), "empty", False), (changed(width=0), "empty", False),
     (changed(data=array.array("B")), "empty", False), (changed(height=6), "truncated", False),
-    (changed(step=6), "bad_step", True), (changed(step=0), "bad_step", True),
+    (changed(step=6), "step", True), (changed(step=0), "step", True),
     (changed(encoding="mono16"), "truncated", False), (changed(encoding="bgr8"), "truncated", False),
     (changed(encoding="h264"), "unknown_encoding", True), (changed(encoding=""), "unknown_encoding", True),
     (changed(encoding="bayer_rggb8", height=6), "truncated", False),

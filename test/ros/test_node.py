@@ -118,7 +118,7 @@ def test_bad_images_are_counted_and_the_stream_goes_on(start: Start) -> None:
     assert status.message == "passed_error" and "32FC1" in values["detail"]
     bench.send_pair(100, WET, WET)
     assert np.array_equal(pixels_of(bench.wait_images("left", 4)[3]), WET + 10)
-    bad = {"bad_unknown_encoding": 1, "bad_big_endian": 1, "bad_truncated": 1, "bad_empty": 3, "bad_bad_step": 1}
+    bad = {"bad_unknown_encoding": 1, "bad_big_endian": 1, "bad_truncated": 1, "bad_empty": 3, "bad_step": 1}
     assert {k: n for k, n in bench.counts("left").items() if k.startswith("bad_")} == bad
     reported = bench.wait_diagnostics(lambda d: d["derain: left"]["published"] == "4", "the counts in /diagnostics")
     assert {k: int(v) for k, v in reported["derain: left"][1].items() if k.startswith("bad_")} == bad

@@ -23,7 +23,7 @@ MOST_PIXELS = 1 << 27
 class ImageError(ValueError):
     """An image message that cannot be processed.
 
-    `reason` is one of empty, truncated, bad_step, big_endian, odd_size, unknown_encoding and undecodable. `usable` says
+    `reason` is one of empty, truncated, step, big_endian, odd_size, unknown_encoding and undecodable. `usable` says
     whether the message is whole all the same, to be passed on as it is: others may understand it.
     """
 
@@ -67,7 +67,7 @@ def frame_unread(message: Any, received_ns: int = 0) -> Received:
 def _viewed(message: Any, received_ns: int) -> Received:
     """The frame of a raw image: a view of its data, rows padded as `step` says.
 
-    Raises ImageError, whose reason is the first that applies of empty, unknown_encoding, truncated, bad_step,
+    Raises ImageError, whose reason is the first that applies of empty, unknown_encoding, truncated, step,
     big_endian and odd_size.
     """
     name = f"image {message.width}x{message.height} {message.encoding!r} of {message.header.frame_id!r}"
@@ -82,7 +82,7 @@ def _viewed(message: Any, received_ns: int) -> Received:
     if len(message.data) < row * rows:
         raise ImageError("truncated", f"{name} has {len(message.data)} bytes, not {row * rows} or more")
     if message.step < row or message.step * (rows - 1) + row > len(message.data):
-        raise ImageError("bad_step", f"{name}: its {len(message.data)} bytes are not {rows} rows of step "
+        raise ImageError("step", f"{name}: its {len(message.data)} bytes are not {rows} rows of step "
                          f"{message.step}; a row has {row} bytes or more", usable=True)
     if message.is_bigendian and dtype.itemsize > 1:
         raise ImageError("big_endian", f"{name}: pixels of more than a byte must be little-endian", usable=True)
