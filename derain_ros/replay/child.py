@@ -19,7 +19,7 @@ from derain_ros.replay.records import ReplayError
 from derain_ros.resources import default_file
 
 BOOTSTRAP = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
-PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+PROFILE, BUILTIN = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"
 NODE = "import sys; from derain_ros.ros.node import main; sys.exit(main())"
 ENDS_S = 20.0
 KILLED_AFTER_S = 5.0
@@ -30,8 +30,9 @@ def transport_environment() -> dict[str, str]:
 
     What the user has set already is left as it is.
     """
-    return {PROFILE: os.environ.get(PROFILE) or str(default_file("fastdds.xml")),
-            "ROS_AUTOMATIC_DISCOVERY_RANGE": os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "LOCALHOST"}
+    own = os.environ.get(PROFILE) or os.environ.get(BUILTIN)
+    profile = {} if own else {PROFILE: str(default_file("fastdds.xml"))}
+    return {**profile, "ROS_AUTOMATIC_DISCOVERY_RANGE": os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") or "LOCALHOST"}
 
 
 def join_own_domain() -> None:
