@@ -35,8 +35,8 @@ class Config:
     thermal: bool = setting(False, "Subscribe to thermal/image_raw and pair it with the cameras.", read_only=True)
     transport: str = setting("raw", "Type of the input images: sensor_msgs/Image or CompressedImage.",
                              choices=("raw", "compressed"), read_only=True)
-    lazy: bool = setting(True, "Subscribe to the inputs only while somebody subscribes to an output: an image, a mask, a "
-                         "camera_info, ~/anomaly or ~/status.")
+    lazy: bool = setting(True, "Subscribe to the inputs only while somebody subscribes to an output: an image, a mask, "
+                         "a camera_info, ~/anomaly or ~/status.")
     autostart: bool = setting(True, "Configure and activate the node by itself.", read_only=True)
     enabled: bool = setting(True, "Restore; when false every frame is passed on untouched.")
     gating: bool = setting(True, "Pass a clean pair on untouched; when false every frame is restored.")

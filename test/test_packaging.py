@@ -22,7 +22,7 @@ SHIPPED = ("CHANGELOG.rst", "LICENSE", "MANIFEST.in", "README.md", "config", "co
            "docs", "examples", "launch", "models", "package.xml", "pyproject.toml", "resource", "setup.cfg", "setup.py")
 OPTIONAL = {"cuda", "onnx", "openvino", "pynvml", "tensorrt"}
 """What engines are tried with where it is installed; rosdep has keys for none of it."""
-WORKSHOP = {"evaluate", "nets", "train"}
+WORKSHOP = {"data", "evaluate", "nets", "papers", "publish", "train"}
 """Packages that a robot never imports; what they need is not in package.xml."""
 
 ROSDEP_KEYS = {"numpy": "python3-numpy", "cv2": "python3-opencv", "yaml": "python3-yaml", "typer": "python3-typer",

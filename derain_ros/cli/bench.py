@@ -63,7 +63,7 @@ def bench(
 
     with steps(console) as step:
         if networks:
-            from derain_ros.evaluate.networks import contenders
+            from derain_ros.papers.networks import contenders
             wanted = contenders(engines, sizes, batches, threads, tell, step("exporting"))
         else:
             manifest = Manifest.load(models)

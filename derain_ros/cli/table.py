@@ -34,8 +34,8 @@ def speed(
 
     Example: derain table speed --output speed.md
     """
-    from derain_ros.evaluate.speed import measure
-    from derain_ros.evaluate.tables import speed_table
+    from derain_ros.papers.speed import measure
+    from derain_ros.papers.tables import speed_table
     _give(speed_table(measure(repeats=repeats, threads=threads), threads), output)
 
 
@@ -49,7 +49,7 @@ def ablation(data: Data, runs: Runs, output: Markdown = None, steps: Steps = Non
 
     Example: derain table ablation --data data --runs runs/ablation --output ablation.md
     """
-    from derain_ros.evaluate.tables import ABLATION
+    from derain_ros.papers.tables import ABLATION
     _trained("ablation", ABLATION, data, runs, output, _phases(config, steps, crop), accelerator)
 
 
@@ -62,7 +62,7 @@ def initialisation(data: Data, runs: Runs, output: Markdown = None, steps: Steps
 
     Example: derain table initialisation --data data --runs runs/initialisation --output initialisation.md
     """
-    from derain_ros.evaluate.tables import INITIALISATION
+    from derain_ros.papers.tables import INITIALISATION
     _trained("initialisation", INITIALISATION, data, runs, output, _phases(config, steps, crop), accelerator)
 
 
@@ -78,7 +78,7 @@ def _phases(config: Path, steps: Optional[int], crop: Optional[int]) -> "list[Re
 def _trained(table: str, printed: "dict[str, tuple[float, float]]", data: "list[Path]", runs: Path,
              output: Optional[Path], phases: "list[RestoreRecipe]", accelerator: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from derain_ros.evaluate import tables, trials
+    from derain_ros.papers import tables, trials
     from derain_ros.train.restore import Machine
     make = trials.ablation if table == "ablation" else trials.initialisation
     rows = make(data, runs, phases, Machine(accelerator))

@@ -22,7 +22,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 
 def test_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from derain_ros.evaluate import speed
+    from derain_ros.papers import speed
     measured = speed.Speed("paper 1, G+E+A", 360, 540, 774_947, 13_230_000_000, (10.0, 20.0, 30.0))
     asked = {}
     monkeypatch.setattr(speed, "measure", lambda **options: asked.update(options) or [measured])

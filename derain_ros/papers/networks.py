@@ -17,10 +17,10 @@ from derain_ros.engine import Engine, EngineError, Shape, Tell, load
 from derain_ros.engine.agreement import picture
 from derain_ros.engine.images import check_image
 from derain_ros.engine.machine import INSTALL
-from derain_ros.evaluate.speed import CANDIDATES, Candidate
 from derain_ros.manifest import Model
 from derain_ros.nets.fast import Restoration
 from derain_ros.nets.macs import macs
+from derain_ros.papers.speed import CANDIDATES, Candidate
 from derain_ros.train.export import export_onnx
 
 PYTORCH = "pytorch-cuda"

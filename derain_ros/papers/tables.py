@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from derain_ros.evaluate.restoration import Score, mean_and_interval
-from derain_ros.evaluate.speed import Speed
+from derain_ros.papers.speed import Speed
 
 ABLATION = {"Input": (24.09, 0.851), "G": (27.12, 0.869), "G+E": (29.15, 0.898), "G+E+A": (29.84, 0.909)}
 """Table I as printed: PSNR in dB and SSIM on the pairs of Qian et al."""

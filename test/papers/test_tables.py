@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from derain_ros.evaluate.restoration import Score
-from derain_ros.evaluate.speed import Speed
-from derain_ros.evaluate.tables import ABLATION, INITIALISATION, restoration_table, speed_table
+from derain_ros.papers.speed import Speed
+from derain_ros.papers.tables import ABLATION, INITIALISATION, restoration_table, speed_table
 
 
 def rows_of(table: str) -> dict[str, list[str]]:

@@ -5,8 +5,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from derain_ros.bench.speed import measure  # noqa: E402
-from derain_ros.evaluate.networks import PYTORCH, contenders  # noqa: E402
-from derain_ros.evaluate.speed import Candidate  # noqa: E402
+from derain_ros.papers.networks import PYTORCH, contenders  # noqa: E402
+from derain_ros.papers.speed import Candidate  # noqa: E402
 
 
 def test_networks_run_by_engines_and_operations_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
