@@ -126,7 +126,7 @@ def node(
     from derain_ros.bench.record import table, this_machine
     from derain_ros.cli.progress import check_output, output_console, show, steps
     from derain_ros.config import Config
-    from derain_ros.replay.report import Table
+    from derain_ros.report.tables import Table
     check_output(output)
     config = Config(gating=False, engine=engine, restorer=restorer, temporal=temporal, threads=threads)
     console = output_console()

@@ -33,19 +33,22 @@ def command(
     from derain_ros.cli import progress
     from derain_ros.manifest import Manifest
     from derain_ros.replay.child import join_own_domain
-    from derain_ros.replay.demo import demonstrate
+    from derain_ros.replay.demo import PAGE, demonstrate
     from derain_ros.replay.drive import Drive
     from derain_ros.replay.records import ReplayError
+    from derain_ros.report import page
+    from derain_ros.report.tables import tables_of
 
     join_own_domain()
     console = progress.output_console()
     with progress.steps(console) as step:
         Manifest.load(models)  # a mistake is told before the work, not after it
         made = demonstrate(output, Drive(seconds=seconds), models, step)
-    progress.show(console, made.tables)
-    for note in (note for note in made.account.notes if note != made.failure):
+    page.write(output / PAGE, made.record)
+    progress.show(console, tables_of(made.record))
+    for note in (note for note in made.record.account.notes if note != made.failure):
         console.print(note, style="yellow", markup=False, soft_wrap=True)
-    for what, path in (("recorded", made.drive), ("cleaned", made.cleaned), ("report", made.page)):
+    for what, path in (("recorded", made.drive), ("cleaned", made.cleaned), ("report", output / PAGE)):
         console.print(f"{what + ':':<10}{path.resolve()}", soft_wrap=True, highlight=False, markup=False)
     if made.failure:
         raise ReplayError(made.failure)

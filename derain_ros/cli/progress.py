@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from derain_ros.replay.report import Table
+from derain_ros.report.tables import Table
 
 WIDEST = 200
 """Columns of a table at the most, where there is no terminal."""

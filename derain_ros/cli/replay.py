@@ -74,8 +74,14 @@ def command(
     from derain_ros.cli import progress
     from derain_ros.config import Config, read_parameters
     from derain_ros.manifest import Manifest
-    from derain_ros.replay import report, topics
+    from derain_ros.replay import topics
     from derain_ros.replay.bag import BagReader
+    from derain_ros.replay.offline import OFFLINE
+    from derain_ros.replay.player import LIVE
+    from derain_ros.replay.record import Record
+    from derain_ros.replay.shown import restored_pictures
+    from derain_ros.report import page
+    from derain_ros.report.tables import actions_table, frames_table, latency_table
 
     console = progress.output_console()
     known = {} if config is None else read_parameters(config)
@@ -110,10 +116,14 @@ def command(
             pipeline.load()
             account = replay(reader, output, cameras, pipeline, step("Restoring"),
                              lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
-    how = "Latency, from camera to receiver" if live else "Time of the pipeline"
-    progress.show(console, [report.frames_table(account), report.actions_table(account),
-                            report.latency_table(account, how)])
+        inputs = {name: topic.name for name, topic in cameras.images.items()}
+        record = Record(f"derain: {bag.name}", LIVE if live else OFFLINE, account,
+                        restored_pictures(output, inputs, account, step("Looking at the results")))
+    record.save(output / "record.json")
+    page.write(output / "report.html", record)
+    progress.show(console, [frames_table(account), actions_table(account), latency_table(account, record.timed)])
     for note in (*account.notes, account.damage):
         if note:
             console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True, highlight=False)
     console.print(f"written: {output}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"report:  {(output / 'report.html').resolve()}", soft_wrap=True, highlight=False, markup=False)

@@ -29,7 +29,7 @@ class Account:
     """What went in (frames of each camera), what came out, and what could not be used.
 
     `broken` counts images that could not be read, `damage` says where a damaged bag ended, `notes` what else a person
-    should know.
+    should know. `plans` counts the frame sets restored by each plan and its models, `engines` are those, in words.
     """
 
     frames_in: Counter[str] = field(default_factory=Counter)
@@ -37,6 +37,8 @@ class Account:
     broken: Counter[str] = field(default_factory=Counter)
     damage: str = ""
     notes: list[str] = field(default_factory=list)
+    plans: Counter[tuple[str, str]] = field(default_factory=Counter)
+    engines: str = ""
 
     def total(self, camera: str = "") -> dict[str, int]:
         """Numbers of frames `in`, `out`, `dropped`, `restored`, `passed on`, `broken`; of one camera or of all."""

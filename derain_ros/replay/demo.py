@@ -1,4 +1,4 @@
-"""The demonstration: a rainy drive is recorded, played through the node in real time, judged and reported."""
+"""The demonstration: a rainy drive is recorded, played through the node in real time, and judged."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import numpy as np
 from derain_ros.config import Config
 from derain_ros.frame import Action, Frame, FrameSet
 from derain_ros.manifest import PLANS, Manifest
-from derain_ros.replay import report
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.drive import Drive, record
-from derain_ros.replay.player import play
+from derain_ros.replay.player import LIVE, play
 from derain_ros.replay.quality import compare
+from derain_ros.replay.record import Record
 from derain_ros.replay.records import ReplayError
 from derain_ros.replay.topics import choose
 from derain_ros.runtime.pipeline import Pipeline
 
-DRIVE, TRUTH, CLEANED, REPORT = "drive", "truth", "cleaned", "report.html"
+DRIVE, TRUTH, CLEANED, RECORD, PAGE = "drive", "truth", "cleaned", "record.json", "report.html"
 RATES = (20.0, 15.0, 10.0, 5.0, 2.0)
 """Pairs a second at which a drive may be played."""
 SHARE = 0.5
@@ -52,13 +52,11 @@ Step = Callable[[str], Callable[[int, int], None]]
 
 @dataclass(frozen=True)
 class Demonstration:
-    """Where the results lie, what happened, the tables that tell it, and why it failed; empty where it did not."""
+    """Where the bags lie, what happened, and why it failed; empty where it did not."""
 
     drive: Path
     cleaned: Path
-    page: Path
-    account: Account
-    tables: list[report.Table]
+    record: Record
     failure: str
 
 
@@ -69,7 +67,7 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     else, or the disk has no room.
     """
     _clear(directory)
-    bag, truth, cleaned, page = (directory / name for name in (DRIVE, TRUTH, CLEANED, REPORT))
+    bag, truth, cleaned = (directory / name for name in (DRIVE, TRUTH, CLEANED))
     rate, plan = measure(Config(), drive, models, step("Measuring engines, once"))
     notes = [f"played at {rate:g} Hz, which this machine can restore"] if rate < drive.rate else []
     drive = replace(drive, rate=rate)
@@ -83,16 +81,13 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     account.notes += notes
     told = step("Comparing with the truth")
     wet = {camera: drive.truth(camera) for camera in cameras.images}
-    quality = compare(cleaned, truth, wet)
-    told(1, 2)
-    tables = [report.frames_table(account), report.actions_table(account), report.plans_table(*_told(cleaned)),
-              report.latency_table(account, "Latency, from camera to receiver"), report.decisions_table(account, wet),
-              report.quality_table(quality)]
+    quality, pictures = compare(cleaned, truth, wet)
     failure = failure_of(account, wet)
     account.notes += [failure] if failure else []
-    report.write(page, f"derain: a rainy drive of {drive.seconds:g} s at {rate:g} Hz", tables, account, quality, wet)
-    told(2, 2)
-    return Demonstration(bag, cleaned, page, account, tables, failure)
+    made = Record(f"derain: a rainy drive of {drive.seconds:g} s at {rate:g} Hz", LIVE, account, pictures, wet, quality)
+    made.save(directory / RECORD)
+    told(1, 1)
+    return Demonstration(bag, cleaned, made, failure)
 
 
 def measure(config: Config, drive: Drive, models: Path | None, told: Callable[[int, int], None]) -> tuple[float, str]:
@@ -152,31 +147,16 @@ def failure_of(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> str:
             f"{what.replace('_', ' ')}: {why}")
 
 
-def _told(cleaned: Path) -> tuple[Counter[tuple[str, str]], str]:
-    """What the node told in a cleaned bag: by plan and models the number of frame sets restored, and its engines."""
-    plans, engines = Counter[tuple[str, str]](), ""
-    with BagReader(cleaned) as reader:
-        for message in reader.messages():
-            if message.topic not in ("/derain/status", "/diagnostics"):
-                continue
-            status = reader.decode(message).status[0]
-            values = {value.key: value.value for value in status.values}
-            if values.get("action") == Action.RESTORED.value:
-                plans[values["plan"], values["models"]] += 1
-            elif status.name.strip("/") == "derain":
-                engines = values["models"]
-    return plans, engines
-
-
 def _clear(directory: Path) -> None:
     """Remove an earlier demonstration, and nothing else."""
     if directory.exists() and not directory.is_dir():
         raise ReplayError(f"{directory} is a file; name a directory for the demonstration")
-    ours = {DRIVE, TRUTH, CLEANED, REPORT}
+    ours = {DRIVE, TRUTH, CLEANED, RECORD, PAGE}
     foreign = sorted(p.name for p in directory.iterdir() if p.name not in ours) if directory.exists() else []
     if foreign:
         raise ReplayError(f"{directory} holds other things ({', '.join(foreign[:3])}); name another --output")
     directory.mkdir(parents=True, exist_ok=True)
     for name in (DRIVE, TRUTH, CLEANED):
         shutil.rmtree(directory / name, ignore_errors=True)
-    (directory / REPORT).unlink(missing_ok=True)
+    for name in (RECORD, PAGE):
+        (directory / name).unlink(missing_ok=True)

@@ -33,14 +33,15 @@ class Link:
     """The player's end of DDS while the context is open.
 
     `inputs` maps topics of the bag to a topic of the node and its type. `on_output` is called with topic and serialized
-    message by the link's thread. `engine` is what the node last said of its engine in /diagnostics; empty before.
+    message by the link's thread. `engine` and `models` are what the node last said of these in /diagnostics;
+    empty before.
     """
 
     def __init__(self, cameras: list[str], inputs: Mapping[str, tuple[str, str]]) -> None:
         tune_malloc()
         self.inputs = inputs
         self.on_output: Callable[[str, bytes], None] | None = None
-        self.engine = ""
+        self.engine = self.models = ""
         self.outputs = {"/derain/status": "diagnostic_msgs/msg/DiagnosticArray", "/derain/anomaly": "std_msgs/msg/Bool",
                         "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
         for camera in cameras:
@@ -82,9 +83,9 @@ class Link:
     def _look(self, data: bytes) -> None:
         array: Any = self._types.deserialize_cdr(data, self.outputs["/diagnostics"])
         for status in array.status:
-            for value in status.values:
-                if value.key == "engine" and status.name.strip("/") == "derain":
-                    self.engine = value.value
+            if status.name.strip("/") == "derain":
+                values = {value.key: value.value for value in status.values}
+                self.engine, self.models = values["engine"], values["models"]
 
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from derain_ros.engine import Tell
+from derain_ros.engine.auto import label
 from derain_ros.frame import Action, Frame, FrameSet, Result
 from derain_ros.replay.account import Account, Output
 from derain_ros.replay.bag import BagReader, BagWriter
@@ -24,6 +25,7 @@ from derain_ros.runtime.status import statuses_of
 
 OURS = ("/derained/", "/derain/")
 """Where the topics of the node lie."""
+OFFLINE = "Time of the pipeline"
 LOOKS_S = 0.2
 """How often it is looked what is being loaded."""
 Progress = Callable[[int, int], None]
@@ -126,6 +128,7 @@ class _Run:
     def end(self) -> None:
         """Pass on what still waits for its counterpart."""
         self._synchronizer.clear()
+        self.account.engines = ", ".join(map(label, self.pipeline.engines))
 
     def _frame(self, camera: str, message: Message) -> Frame | None:
         """The frame of a message; None for one that cannot be processed, which is passed on if it is a whole image."""
@@ -162,6 +165,8 @@ class _Run:
 
     def _write(self, frames: Mapping[str, Frame], result: Result, elapsed_ms: float) -> None:
         types, stamp_ns = self.writer.types, self._now_ns
+        if result.models:
+            self.account.plans[result.plan, result.models] += 1
         for camera, done in result.cameras.items():
             frame = done.frame
             # As in the node, a frame that was passed on goes out in the message it came in.

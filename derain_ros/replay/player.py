@@ -26,6 +26,7 @@ from derain_ros.replay.topics import COMPRESSED, INFO, Cameras
 
 READY_S = 60.0
 SILENCE_S = 1.5
+LIVE = "Latency, from camera to receiver"
 AHEAD = 128
 """Messages that are read ahead of their time."""
 WAITING_BYTES = 1 << 30
@@ -154,8 +155,13 @@ class _Session:
         said: defaultdict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
         for data in self._statuses:
             array = self.recorder.writer.types.deserialize_cdr(data, "diagnostic_msgs/msg/DiagnosticArray")
+            values = {}
             for status in array.status:  # type: ignore[attr-defined]
-                said[status.name, _stamp(data)].append({v.key: v.value for v in status.values})
+                values = {v.key: v.value for v in status.values}
+                said[status.name, _stamp(data)].append(values)
+            if values.get("action") == Action.RESTORED.value:
+                account.plans[values.get("plan", ""), values.get("models", "")] += 1
+        account.engines = self.link.models
         account.frames_in.update(self._in)
         for topic, number in self._cut.items():
             account.broken[self._camera_of.get(topic, topic)] += number

@@ -9,33 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from derain_ros.replay.bag import BagReader
+from derain_ros.replay.shown import DRY, RESTORED, SEEN, Picture, picture, spread
 from derain_ros.runtime.input.messages import frame_of
 
 COMPARED = 60
 """Wet stamps that are compared at the most, spread evenly."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The pictures of one camera at one stamp, (H, W) uint8; `mask` is 255 where pixels were reconstructed."""
-
-    camera: str
-    stamp_ns: int
-    seen: np.ndarray
-    out: np.ndarray
-    mask: np.ndarray
-    dry: np.ndarray
-
-
 @dataclass
 class Quality:
     """PSNR in dB of wet frames before and after, by pair of values; `untouched` of the `clean` frames that came out
-    bit for bit; and a few samples to look at."""
+    bit for bit."""
 
     psnr: list[tuple[float, float]] = field(default_factory=list)
     clean: int = 0
     untouched: int = 0
-    samples: list[Sample] = field(default_factory=list)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -44,15 +32,17 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float("inf") if error == 0 else 10.0 * float(np.log10(255.0**2 / error))
 
 
-def compare(cleaned: Path, truth: Path, wet: Mapping[str, Mapping[int, bool]], samples: int = 2) -> Quality:
-    """Read the cleaned bag and the dry views; `wet` says by camera and stamp whether there were drops."""
+def compare(cleaned: Path, truth: Path, wet: Mapping[str, Mapping[int, bool]], samples: int = 2
+            ) -> tuple[Quality, list[Picture]]:
+    """Read the cleaned bag and the dry views; `wet` says by camera and stamp whether there were drops. With what was
+    found, so many pictures of each camera."""
     stamps = sorted({stamp for camera in wet.values() for stamp, is_wet in camera.items() if is_wet})
     chosen = set(stamps[:: max(1, -(-len(stamps) // COMPARED))])
     dry = _images(truth, {f"/truth/{camera}/image_raw": camera for camera in wet}, chosen)
     clean = {s for camera in wet.values() for s, is_wet in camera.items() if not is_wet}
-    spread = chosen | set(sorted(clean)[:: max(1, -(-len(clean) // COMPARED))])
-    seen = _images(cleaned, {f"/{camera}/image_raw": camera for camera in wet}, spread)
-    out = _images(cleaned, {f"/derained/{camera}/image_raw": camera for camera in wet}, spread)
+    looked_at = chosen | set(sorted(clean)[:: max(1, -(-len(clean) // COMPARED))])
+    seen = _images(cleaned, {f"/{camera}/image_raw": camera for camera in wet}, looked_at)
+    out = _images(cleaned, {f"/derained/{camera}/image_raw": camera for camera in wet}, looked_at)
     masks = _images(cleaned, {f"/derained/{camera}/anomaly_mask": camera for camera in wet}, chosen)
     quality = Quality()
     pairs = [key for key in sorted(out, key=lambda k: k[::-1]) if key in seen]
@@ -63,12 +53,8 @@ def compare(cleaned: Path, truth: Path, wet: Mapping[str, Mapping[int, bool]], s
             quality.clean += 1
             quality.untouched += bool(np.array_equal(seen[key], out[key]))
     shown = [key for key in pairs if key in dry and key in masks]
-    for camera in wet:
-        mine = [key for key in shown if key[0] == camera]
-        for k in range(min(samples, len(mine))):
-            key = mine[(2 * k + 1) * len(mine) // (2 * samples)]
-            quality.samples.append(Sample(*key, seen[key], out[key], masks[key], dry[key]))
-    return quality
+    return quality, [picture(*key, {SEEN: seen[key], RESTORED: out[key], DRY: dry[key]}, masks[key])
+                     for camera in wet for key in spread(shown, camera, samples)]
 
 
 def _images(bag: Path, cameras: Mapping[str, str], stamps: set[int]) -> dict[tuple[str, int], np.ndarray]:

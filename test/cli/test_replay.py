@@ -21,6 +21,7 @@ from derain_ros.frame import Frame  # noqa: E402
 from derain_ros.replay.account import Account  # noqa: E402
 from derain_ros.replay.bag import BagReader, BagWriter  # noqa: E402
 from derain_ros.replay.images import image_of  # noqa: E402
+from derain_ros.replay.record import Record  # noqa: E402
 
 runner = CliRunner()
 
@@ -42,7 +43,12 @@ def test_offline(bag: Path, tmp_path: Path) -> None:
     result = runner.invoke(app, ["replay", str(bag), "--output", str(output), "--models", str(models)])
     assert result.exit_code == 0, result.output
     assert "left /cam0/image_raw" in result.output and "restored" in result.output
-    assert f"written: {output}" in result.output
+    assert f"written: {output}" in result.output and f"report:  {output / 'report.html'}" in result.output
+    record = Record.read(output / "record.json")
+    assert record.account.total()["out"] == 24 and record.account.plans and "detect by " in record.account.engines
+    assert len(record.pictures) == 6 and all(set(shown.images) == {"seen", "published", "reconstructed"}
+                                             for shown in record.pictures)
+    assert "Before and after" in (output / "report.html").read_text()
     with BagReader(output) as reader:
         assert reader.topics["/derained/right/image_raw"].count == 12
 
@@ -125,6 +131,7 @@ def test_live_keeps_away_from_the_robot(bag: Path, tmp_path: Path, monkeypatch: 
 
     def play(*arguments: object) -> Account:
         domains.append(os.environ["ROS_DOMAIN_ID"])
+        (tmp_path / "out").mkdir()
         return Account()
 
     monkeypatch.setattr("derain_ros.replay.player.play", play)

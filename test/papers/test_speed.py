@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from torch import nn  # noqa: E402
 
-from derain_ros.papers import speed  # noqa: E402
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
 from derain_ros.nets.macs import parameters  # noqa: E402
+from derain_ros.papers import speed  # noqa: E402
 
 
 def test_measures_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,6 +85,8 @@ def test_models_that_cannot_be_loaded_end_it(write_bag: Write, tmp_path: Path, b
 class FakeLink:
     """Counts what is sent to it."""
 
+    models = ""
+
     def __init__(self) -> None:
         self.sent: Counter[str] = Counter()
 

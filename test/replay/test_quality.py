@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -36,10 +38,13 @@ def test_compare(tmp_path: Path) -> None:
             put(cleaned, "/derained/left/anomaly_mask", stamp, dry)
             if is_wet:
                 put(truth, "/truth/left/image_raw", stamp, dry)
-    quality = compare(tmp_path / "cleaned", tmp_path / "truth", wet, samples=2)
+    quality, pictures = compare(tmp_path / "cleaned", tmp_path / "truth", wet, samples=2)
     before, after = 20 * np.log10(255 / 20), 20 * np.log10(255 / 2)
     assert len(quality.psnr) == 5
     np.testing.assert_allclose(quality.psnr, [(before, after)] * 5, rtol=1e-5)
     assert (quality.clean, quality.untouched) == (4, 3)
-    assert [s.stamp_ns for s in quality.samples] == [6, 9]
-    assert quality.samples[0].seen[0, 0] == 120 and quality.samples[0].dry[0, 0] == 100
+    assert [shown.stamp_ns for shown in pictures] == [6, 9]
+    grey = {name: round(float(cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), 0).mean()))
+            for name, data in pictures[0].images.items()}
+    assert grey["seen"] == 120 and grey["published"] == 102 and grey["without drops"] == 100
+    assert grey["reconstructed"] < grey["seen"], "what is in red is darker"

@@ -1,0 +1,89 @@
+"""What a replay leaves to be looked at: its books, the truth where that is known, and pictures, in one JSON file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from derain_ros import __version__
+from derain_ros.engine.machine import physical_cores, processor, versions
+from derain_ros.files import FileError, read_file
+from derain_ros.replay.account import Account, Output
+from derain_ros.replay.quality import Quality
+from derain_ros.replay.records import ReplayError
+from derain_ros.replay.shown import Picture
+
+FORMAT = 1
+MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Record:
+    """One replay: `timed` says what its latencies are of. `wet` is the truth by camera and stamp, empty where it is not
+    known, and `quality` how near the frames came to it."""
+
+    title: str
+    timed: str
+    account: Account
+    pictures: list[Picture]
+    wet: Mapping[str, Mapping[int, bool]] = field(default_factory=dict)
+    quality: Quality | None = None
+    machine: Mapping[str, object] = field(default_factory=lambda: {
+        "derain_ros": __version__, "processor": processor(), "cores": len(physical_cores()), "libraries": versions()})
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON; ReplayError where that cannot be done."""
+        account = self.account
+        content = {
+            "format": FORMAT, "kind": "replay", "title": self.title, "timed": self.timed, "machine": self.machine,
+            "frames_in": account.frames_in, "broken": account.broken, "damage": account.damage, "notes": account.notes,
+            "engines": account.engines, "plans": [[*key, count] for key, count in account.plans.items()],
+            "outputs": [[_known(value) for value in astuple(output)] for output in account.outputs],
+            "wet": {camera: [[stamp, wet] for stamp, wet in truth.items()] for camera, truth in self.wet.items()},
+            "quality": None if self.quality is None else {
+                **asdict(self.quality), "psnr": [[_known(value) for value in pair] for pair in self.quality.psnr]},
+            "pictures": [asdict(picture) for picture in self.pictures]}
+        try:
+            path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+        except OSError as error:
+            raise ReplayError(f"{path}: cannot be written ({error.strerror})") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Read what `save` wrote; ReplayError where it is none."""
+        try:
+            content = json.loads(read_file(path, MOST_BYTES))
+            if content["kind"] != "replay" or content["format"] != FORMAT:
+                raise ReplayError(f"{path}: is a record of {content['kind']!r} in format {content['format']!r}, not "
+                                  f"of a replay in format {FORMAT}: replay the bag again")
+            account = Account(
+                Counter(content["frames_in"]), [Output(*map(_number, row)) for row in content["outputs"]],
+                Counter(content["broken"]), content["damage"], content["notes"],
+                Counter({(plan, models): count for plan, models, count in content["plans"]}), content["engines"])
+            quality = content["quality"]
+            if quality is not None:
+                pairs = [(_number(before), _number(after)) for before, after in quality["psnr"]]
+                quality = Quality(pairs, quality["clean"], quality["untouched"])
+            return cls(content["title"], content["timed"], account,
+                       [Picture(**picture) for picture in content["pictures"]],
+                       {camera: dict(rows) for camera, rows in content["wet"].items()}, quality, content["machine"])
+        except OSError as error:
+            raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
+        except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ReplayError(f"{path}: is no record of `derain replay` ({error})") from error
+
+
+def _known(value: object) -> object:
+    """A value for JSON, which has neither infinity nor what is not a number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _number(value: Any) -> Any:
+    return float(value) if value in ("nan", "inf", "-inf") else value

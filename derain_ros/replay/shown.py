@@ -1,0 +1,83 @@
+"""A few pictures of a replay to look at: what a camera saw, and what became of it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from derain_ros.frame import Action
+from derain_ros.replay.account import Account
+from derain_ros.replay.bag import BagReader
+from derain_ros.replay.offline import Progress
+from derain_ros.replay.records import ReplayError
+from derain_ros.runtime.input.encoding import to_network
+from derain_ros.runtime.input.messages import ImageError, frame_of
+
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
+EACH = 3
+"""Frames of each camera that are shown."""
+SEEN, RESTORED, MASK, DRY = "seen", "published", "reconstructed", "without drops"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What one camera saw at one stamp, and what became of it: `images` are JPEG in base64, by what they show."""
+
+    camera: str
+    stamp_ns: int
+    images: dict[str, str]
+
+
+def picture(camera: str, stamp_ns: int, images: Mapping[str, np.ndarray], mask: np.ndarray | None) -> Picture:
+    """A picture of images (H, W) grey or (H, W, 3) BGR, uint8, and where there is a mask, of the first with that in
+    red."""
+    shown = dict(images)
+    if mask is not None:
+        first = next(iter(images.values()))
+        shown[MASK] = first.copy() if first.ndim == 3 else cv2.cvtColor(first, cv2.COLOR_GRAY2BGR)
+        shown[MASK][mask > 0] = (0.55 * shown[MASK][mask > 0] + np.array([20, 30, 110])).astype(np.uint8)
+    return Picture(camera, stamp_ns, {name: base64.b64encode(cv2.imencode(".jpg", image, JPEG)[1].tobytes()).decode()
+                                      for name, image in shown.items()})
+
+
+def spread(keys: Sequence[tuple[str, int]], camera: str, count: int) -> list[tuple[str, int]]:
+    """At most `count` of the keys (camera, stamp) of a camera, spread evenly."""
+    mine = [key for key in keys if key[0] == camera]
+    count = min(count, len(mine))
+    return [mine[(2 * k + 1) * len(mine) // (2 * count)] for k in range(count)]
+
+
+def restored_pictures(output: Path, inputs: Mapping[str, str], account: Account, progress: Progress | None = None
+                      ) -> list[Picture]:
+    """Pictures of EACH restored frames of each camera, out of the bag that a replay has written; `inputs` are the
+    cameras' topics in it."""
+    restored = [(o.camera, o.stamp_ns) for o in account.outputs if o.action == Action.RESTORED.value]
+    wanted = {key for camera in inputs for key in spread(restored, camera, EACH)}
+    topics = {topic: (camera, SEEN) for camera, topic in inputs.items()}
+    topics |= {f"/derained/{camera}/image_raw": (camera, RESTORED) for camera in inputs}
+    topics |= {f"/derained/{camera}/anomaly_mask": (camera, MASK) for camera in inputs}
+    found: dict[tuple[str, int], dict[str, np.ndarray]] = {key: {} for key in wanted}
+    if not wanted:
+        return []
+    with BagReader(output) as reader:
+        total = sum(topic.count for topic in reader.topics.values())
+        for done, message in enumerate(reader.messages(), 1):
+            if progress is not None:
+                progress(done, max(total, done))
+            camera, what = topics.get(message.topic, ("", ""))
+            if not camera:
+                continue
+            try:
+                frame = frame_of(reader.decode(message))
+            except (ImageError, ReplayError):
+                continue
+            if (camera, frame.stamp_ns) in wanted:
+                seen = to_network(frame)
+                found[camera, frame.stamp_ns][what] = seen[..., 0] if seen.shape[2] == 1 else seen[..., ::-1]
+    return [picture(*key, {name: images[name] for name in (SEEN, RESTORED)}, images.get(MASK))
+            for key, images in sorted(found.items()) if {SEEN, RESTORED} <= set(images)]

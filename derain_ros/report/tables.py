@@ -1,0 +1,95 @@
+"""Tables of a replay, for the terminal and the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from derain_ros.frame import Action
+from derain_ros.replay.account import Account, Decisions, judge, percentiles
+from derain_ros.replay.quality import Quality
+from derain_ros.replay.record import Record
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for the terminal and the report alike."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def tables_of(record: Record) -> list[Table]:
+    """All tables of a replay; those that need the truth where it is known."""
+    account = record.account
+    tables = [frames_table(account), actions_table(account), plans_table(account), latency_table(account, record.timed)]
+    tables += [decisions_table(account, record.wet)] if record.wet else []
+    return tables + ([quality_table(record.quality)] if record.quality is not None else [])
+
+
+def frames_table(account: Account) -> Table:
+    """What became of the frames of every camera."""
+    names = [*account.frames_in, *([""] if len(account.frames_in) > 1 else [])]
+    rows = [[name or "all", *(str(n) for n in account.total(name).values())] for name in names]
+    return Table("Frames", ["camera", *account.total()], rows)
+
+
+def actions_table(account: Account) -> Table:
+    """How often each thing was done with a frame."""
+    rows = [[action.replace("_", " "), str(count)] for action, count in account.reasons().items()]
+    return Table("What was done", ["action", "frames"], rows)
+
+
+def plans_table(account: Account) -> Table:
+    """By which plans and models frame sets were restored, how often, and the engines that were loaded."""
+    rows = [[plan, models, str(count)] for (plan, models), count in account.plans.most_common()]
+    return Table("Restored by", ["plan", "models", "frame sets"], [*rows, ["engines", account.engines or "-", ""]])
+
+
+def latency_table(account: Account, title: str) -> Table:
+    """Percentiles of the latency, of all frames and of the restored ones, in milliseconds."""
+    restored = percentiles(o.latency_ms for o in account.outputs if o.action == Action.RESTORED.value)
+    passed = percentiles(o.latency_ms for o in account.outputs if o.action != Action.RESTORED.value)
+    rows = [[name, *(number(v, 1) for v in values)]
+            for name, values in (("all", account.latency_ms()), ("restored", restored), ("passed on", passed))]
+    return Table(title, ["frames", "p50 ms", "p95 ms", "p99 ms"], rows)
+
+
+def decisions_table(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> Table:
+    """What the detector said of every camera against the truth."""
+    rows = []
+    for camera, truth in wet.items():
+        found: Decisions = judge((o for o in account.outputs if o.camera == camera), dict(truth))
+        delay = ", ".join("never" if np.isinf(d) else f"{d:.2f} s" for d in found.delays_s) or "-"
+        rows.append([camera, str(found.affected), _share(found.hits, found.affected), str(found.clean),
+                     _share(found.false_alarms, found.clean), delay])
+    return Table("Anomaly decisions against the truth",
+                 ["camera", "wet", "hits", "clean", "false alarms", "onset delay"], rows)
+
+
+def quality_table(quality: Quality) -> Table:
+    """How near the frames came to the dry views."""
+    before, after = (np.array([p[k] for p in quality.psnr]) for k in (0, 1))
+    finite = np.isfinite(after)
+    rows = [["wet frames, PSNR to the dry view", number(_mean(before[finite]), 2, " dB"),
+             number(_mean(after[finite]), 2, " dB"), number(_mean((after - before)[finite]), 2, " dB", plus=True)],
+            ["dry views out bit for bit; others were beside a wet eye or just after", str(quality.clean),
+             str(quality.untouched),
+             _share(quality.untouched, quality.clean)]]
+    return Table("Pictures", ["", "in", "out", ""], rows)
+
+
+def number(value: float, digits: int, unit: str = "", plus: bool = False) -> str:
+    """A number for a table, or a dash where there is none."""
+    return "-" if np.isnan(value) else f"{value:{'+' if plus else ''}.{digits}f}{unit}"
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part} ({100.0 * part / whole:.1f} %)" if whole else "-"

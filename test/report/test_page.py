@@ -1,0 +1,108 @@
+"""Tables and the page of a replay, and of its record read again."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from derain_ros.cli.main import app
+from derain_ros.replay.account import Account, Output
+from derain_ros.replay.quality import Quality
+from derain_ros.replay.record import Record
+from derain_ros.replay.records import ReplayError
+from derain_ros.replay.shown import picture
+from derain_ros.report import page, tables
+
+SECOND = 10**9
+WET = {"left": {k * SECOND: k >= 2 for k in range(4)}, "right": {k * SECOND: False for k in range(4)}}
+IMAGE = np.full((24, 32), 90, np.uint8)
+
+
+def account() -> Account:
+    outputs = [Output(camera, k * SECOND, "restored" if k == 3 else "passed_clean", k == 3 and camera == "left",
+                      0.5, 10.0 * k if k else float("nan")) for k in range(4) for camera in ("left", "right")]
+    return Account(Counter(left=5, right=4), outputs, Counter(left=1), "cut off", ["<odd> note"],
+                   Counter({("light", "a"): 3, ("balanced", "b"): 40}), "a on cpu, b on cpu")
+
+
+def record(**changes: object) -> Record:
+    pictures = [picture("left", 3 * SECOND, {"seen": IMAGE, "published": IMAGE}, IMAGE)]
+    return Record(**{"title": "Rain & drops", "timed": "Latency", "account": account(),  # type: ignore[arg-type]
+                     "pictures": pictures, **changes})
+
+
+def test_tables() -> None:
+    books = account()
+    assert tables.frames_table(books).rows == [["left", "5", "4", "0", "1", "3", "1"],
+                                               ["right", "4", "4", "0", "1", "3", "0"],
+                                               ["all", "9", "8", "0", "2", "6", "1"]]
+    assert tables.actions_table(books).rows == [["passed clean", "6"], ["restored", "2"]]
+    assert tables.latency_table(books, "t").rows[1] == ["restored", "30.0", "30.0", "30.0"]
+    assert tables.plans_table(books).rows == [
+        ["balanced", "b", "40"], ["light", "a", "3"], ["engines", "a on cpu, b on cpu", ""]]
+    assert tables.plans_table(Account()).rows == [["engines", "-", ""]]
+    assert tables.decisions_table(books, WET).rows == [
+        ["left", "2", "1 (50.0 %)", "2", "0 (0.0 %)", "1.00 s"], ["right", "0", "-", "4", "0 (0.0 %)", "-"]]
+    quality = Quality(psnr=[(20.0, 25.0), (22.0, 23.0)], clean=4, untouched=3)
+    assert tables.quality_table(quality).rows[0][1:] == ["21.00 dB", "24.00 dB", "+3.00 dB"]
+    assert tables.quality_table(quality).rows[1][1:] == ["4", "3", "3 (75.0 %)"]
+    assert tables.quality_table(Quality()).rows[0][1:] == ["-", "-", "-"]
+
+
+def test_the_page_stands_alone(tmp_path: Path) -> None:
+    page.write(tmp_path / "a report.html", record(wet=WET, quality=Quality([(20.0, 25.0)], 1, 1)))
+    text = (tmp_path / "a report.html").read_text()
+    sources = re.findall(r"src='([^']{5})", text)
+    assert len(sources) == 4 and set(sources) == {"data:"}
+    assert "http" not in text.lower().replace("data:", "")[:2000]
+    assert "Rain &amp; drops" in text and "&lt;odd&gt; note" in text and "25.00 dB" in text and "cut off" in text
+
+
+def test_without_the_truth_there_is_nothing_of_it(tmp_path: Path) -> None:
+    page.write(tmp_path / "r.html", record())
+    text = (tmp_path / "r.html").read_text()
+    assert "against the truth" not in text and "Pictures</caption>" not in text and "Before and after" in text
+
+
+def test_a_page_of_nothing(tmp_path: Path) -> None:
+    page.write(tmp_path / "r.html", record(account=Account(Counter(left=3)), pictures=[], wet=WET, quality=Quality()))
+    text = (tmp_path / "r.html").read_text()
+    assert "image/png" in text and "Before and after" not in text
+
+
+@pytest.mark.parametrize("changes", [{}, {"wet": WET, "quality": Quality([(20.0, float("inf"))], 4, 3)}])
+def test_a_record_is_read_as_it_was_saved(tmp_path: Path, changes: dict[str, object]) -> None:
+    saved = record(**changes)
+    saved.save(tmp_path / "record.json")
+    read = Record.read(tmp_path / "record.json")
+    assert repr(read) == repr(saved)
+    page.write(tmp_path / "1.html", saved)
+    page.write(tmp_path / "2.html", read)
+    assert (tmp_path / "1.html").read_text() == (tmp_path / "2.html").read_text()
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("{", "is no record of `derain replay`"), ("[]", "is no record"), ('{"kind": "replay"}', "is no record"),
+    ('{"kind": "bench", "format": 1}', "is a record of 'bench' in format 1"),
+    ('{"kind": "replay", "format": 99}', "in format 99, not of a replay in format 1: replay the bag again")])
+def test_what_is_no_record_is_told(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(ReplayError, match=message):
+        Record.read(tmp_path / "record.json")
+    with pytest.raises(ReplayError, match="cannot be read"):
+        Record.read(tmp_path / "none.json")
+
+
+def test_the_command_renders_a_record_again(tmp_path: Path) -> None:
+    record().save(tmp_path / "record.json")
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "record.json")])
+    assert result.exit_code == 0 and "Rain &amp; drops" in (tmp_path / "report.html").read_text()
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "record.json"), "--output", str(tmp_path / "own.html")])
+    assert result.exit_code == 0 and (tmp_path / "own.html").read_text() == (tmp_path / "report.html").read_text()
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "none.json")])
+    assert result.exit_code == 1 and "none.json: cannot be read" in result.output
