@@ -25,6 +25,7 @@ from derain_ros.cli import (
     quantize,
     rain,
     replay,
+    report,
     table,
     train,
 )
@@ -37,7 +38,7 @@ EXTRA_OF_MODULE = {
     "rosbags": "replay", "matplotlib": "replay", "mcap": "replay", "lz4": "replay", "backports": "replay",
     "zstandard": "replay",
     "torch": "train", "onnx": "train", "onnxscript": "train", "skimage": "train", "lightning_fabric": "train",
-    "tensorboard": "train",
+    "tensorboard": "train", "pywt": "train", "scipy": "train",
     "tensorrt": "gpu", "cuda": "gpu", "pynvml": "gpu",
 }
 
@@ -128,6 +129,7 @@ def derain(
 app.command("node", context_settings=node.CONTEXT)(node.command)
 app.command("demo")(demo.command)
 app.command("replay")(replay.command)
+app.command("report")(report.command)
 app.command("images")(images.command)
 app.command("frames")(frames.command)
 app.command("models")(models.command)
