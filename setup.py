@@ -56,7 +56,9 @@ EXTRAS = {
         "lightning-fabric>=2.5",  # mixed precision, graphics cards and several of them in one loop
         "onnx>=1.17",  # exported models
         "onnxscript>=0.5",  # PyTorch's exporter writes through it
+        "PyWavelets>=1.4",  # the Meyer wavelet in FMI, a figure of fused images
         "scikit-image>=0.22",  # the published way to compute SSIM
+        "scipy>=1.11",  # the cosine transform in FMI
         "tensorboard>=2.16",  # curves and samples of a training
         "torch>=2.5",  # the networks while they learn
     ],

@@ -42,7 +42,7 @@ NEEDS = {
     "cli": ("onnx", "onnxruntime"),
     "config": ("onnx", "onnxruntime", "rclpy"),
     "engine": ("onnx", "onnxruntime"),
-    "evaluate": ("lightning_fabric", "onnx", "onnxruntime", "skimage", "tensorboard"),
+    "evaluate": ("lightning_fabric", "onnx", "onnxruntime", "pywt", "skimage", "tensorboard"),
     "examples": ("onnx", "onnxruntime", "rclpy"),
     "nets": ("torch",),
     "replay": ("onnx", "onnxruntime", "rclpy", "rosbags"),
