@@ -182,3 +182,47 @@ def detection(
     if output is not None:
         report.write_csv(output)
     typer.echo(report.markdown())
+
+
+@app.command()
+def fusion(
+    folder: Annotated[Path, typer.Argument(help="Folder with visible (or clean) and infrared in it, and a folder of "
+                                           "fused images for each method; all of a scene under one name.")],
+    scenes: Annotated[Optional[int], typer.Option(min=1, help="Pairs to measure at the most, spread over all; else "
+                                                  "all.")] = None,
+    output: Annotated[Optional[Path], typer.Option(help="Folder to write: the tables, and the figures of each image as "
+                                                   "CSV.")] = None,
+    sheet: Annotated[Optional[Path], typer.Option(help="PNG or JPEG file to write: up to twelve scenes, the methods "
+                                                  "side by side.")] = None,
+) -> None:
+    """What fused images keep of the visible and of the infrared image: twenty figures of each method in FOLDER.
+
+    Average, maximum, Laplacian pyramid and guided filtering of the same pairs are measured beside. Colour images are
+    taken in grey.
+
+    Examples:
+
+      derain evaluate fusion data/fusion_peers --output figures --sheet fusion.png
+
+      derain evaluate fusion data/msrs/train --scenes 20
+    """
+    import cv2
+    from rich.progress import track
+
+    from derain_ros.evaluate.fusion import evaluate, find, markdown, spread, write_csv
+    from derain_ros.evaluate.sheet import side_by_side
+    if sheet is not None and (sheet.suffix.lower() not in (".png", ".jpg", ".jpeg") or not sheet.parent.is_dir()):
+        raise typer.BadParameter(f"{sheet}: name a .png or .jpg file in a folder that exists", param_hint="--sheet")
+    collection = find(folder)
+    names = spread(collection.names, scenes or len(collection.names))
+    methods = collection.methods()
+    scores = list(track(evaluate(map(collection.scene, names), methods), "measuring fused images",
+                        total=len(names) * len(methods)))
+    table = markdown(scores)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "fusion.md").write_text(table, encoding="utf-8")
+        write_csv(scores, output / "fusion.csv")
+    if sheet is not None:
+        cv2.imwrite(str(sheet), side_by_side(map(collection.scene, spread(names, 12)), methods))
+    typer.echo(table)

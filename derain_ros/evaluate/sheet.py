@@ -1,13 +1,14 @@
-"""A sheet to look at: wet, restored, mask and clean beside each other, from the image that gained least to the best."""
+"""Sheets to look at: restored images between wet and clean, from the least gain to the best; methods of fusion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
 
 from derain_ros.engine import Engine
+from derain_ros.evaluate.fusion import Method, Scene
 from derain_ros.evaluate.restoration import Pair, Score, restore
 
 HEIGHT = 220
@@ -22,19 +23,39 @@ def before_after(engine: Engine, pairs: Sequence[Pair], scores: Sequence[Score],
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(rows, len(order))).round().astype(int))]
     strips = [_strip(engine, pairs[k], scores[k]) for k in chosen]
     width = max(strip.shape[1] for strip in strips)
-    head = _text(width, "wet | restored | mask of what was reconstructed | clean")
-    return np.vstack([head, *(cv2.copyMakeBorder(s, 0, 0, 0, width - s.shape[1], cv2.BORDER_CONSTANT)
-                              for s in strips)])
+    return _stacked([_text(width, "wet | restored | mask of what was reconstructed | clean"), *strips])
+
+
+def side_by_side(scenes: Iterable[Scene], methods: Mapping[str, Method]) -> np.ndarray:
+    """The sheet (H, W, 3) uint8 BGR with a row per scene: visible, infrared, and what each method made of them."""
+    strips = []
+    for scene in scenes:
+        pictures = {f"{scene.name}: visible": scene.visible, "infrared": scene.infrared,
+                    **{name: method(scene) for name, method in methods.items()}}
+        width = round(scene.visible.shape[1] * HEIGHT / scene.visible.shape[0])
+        strips.append(np.hstack([np.vstack([_text(width, text), _scaled(image, width)])
+                                 for text, image in pictures.items()]))
+    return _stacked(strips)
 
 
 def _strip(engine: Engine, pair: Pair, score: Score) -> np.ndarray:
     """One row: four pictures of one height under a line of text."""
     restored, mask = restore(engine, pair.wet)
     width = round(pair.wet.shape[1] * HEIGHT / pair.wet.shape[0])
-    pictures = [cv2.resize(_bgr(image), (width, HEIGHT), interpolation=cv2.INTER_AREA)
-                for image in (pair.wet, restored, mask, pair.clean)]
+    pictures = [_scaled(image, width) for image in (pair.wet, restored, mask, pair.clean)]
     text = f"{pair.name}: {score.input_psnr:.1f} to {score.psnr:.1f} dB, {score.input_ssim:.2f} to {score.ssim:.2f}"
     return np.vstack([_text(4 * width, text), np.hstack(pictures)])
+
+
+def _stacked(strips: Sequence[np.ndarray]) -> np.ndarray:
+    """Strips below each other, black where one is shorter."""
+    width = max(strip.shape[1] for strip in strips)
+    return np.vstack([cv2.copyMakeBorder(s, 0, 0, 0, width - s.shape[1], cv2.BORDER_CONSTANT) for s in strips])
+
+
+def _scaled(image: np.ndarray, width: int) -> np.ndarray:
+    """As BGR, HEIGHT high."""
+    return cv2.resize(_bgr(image), (width, HEIGHT), interpolation=cv2.INTER_AREA)
 
 
 def _bgr(image: np.ndarray) -> np.ndarray:

@@ -1,0 +1,219 @@
+"""Methods of fusion against each other: the same figures of what each makes of the same pairs of images."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from derain_ros.evaluate import fusion_features as features
+from derain_ros.evaluate import fusion_metrics as metrics
+from derain_ros.evaluate import fusion_structure as structure
+from derain_ros.evaluate.fusion_baselines import BASELINES, Fuser
+from derain_ros.evaluate.restoration import EvaluationError, mean_and_interval, read
+
+INFRARED = "infrared"
+VISIBLE = {"visible": (), "clean": ("rain",)}
+"""Names that the folder of visible images may have, and what lies beside it that no method of fusion made."""
+FILES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A visible image in grey and the infrared image of the same view, (H, W) uint8 both."""
+
+    name: str
+    visible: np.ndarray
+    infrared: np.ndarray
+
+
+Method = Callable[[Scene], np.ndarray]
+"""A scene to its fused image, (H, W) uint8."""
+
+
+def fused_by(fuser: Fuser) -> Method:
+    """The method that fuses a scene's images by `fuser`."""
+    return lambda scene: fuser(scene.visible, scene.infrared)
+
+
+def fused_in(files: Mapping[str, Path]) -> Method:
+    """The method whose results lie in `files`, by the scenes' names."""
+    return lambda scene: read(files[scene.name], 1)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Image files by the scene's name: of both sources, and of what each method made of them."""
+
+    visible: dict[str, Path]
+    infrared: dict[str, Path]
+    fused: dict[str, dict[str, Path]]
+
+    @property
+    def names(self) -> list[str]:
+        """The scenes' names in order."""
+        return sorted(self.visible)
+
+    def scene(self, name: str) -> Scene:
+        """Both images; EvaluationError where they are unreadable, too small, or of different sizes."""
+        visible, infrared = read(self.visible[name], 1), read(self.infrared[name], 1)
+        if visible.shape != infrared.shape:
+            raise EvaluationError(f"{name}: the visible image has {_size(visible)} pixels, the infrared one "
+                                  f"{_size(infrared)}; bring both to one view")
+        if min(visible.shape) < structure.SMALLEST:
+            raise EvaluationError(f"{self.visible[name]}: {_size(visible)} pixels; figures need at least "
+                                  f"{structure.SMALLEST} on each side")
+        return Scene(name, visible, infrared)
+
+    def methods(self) -> dict[str, Method]:
+        """Those whose results lie there, and the plain ones, by name."""
+        return {name: fused_in(files) for name, files in self.fused.items()} | {
+            name: fused_by(fuser) for name, fuser in BASELINES.items()}
+
+
+def find(folder: Path) -> Collection:
+    """The images below `folder`: in `visible` (or `clean`) and `infrared`; each other folder with images is a method's.
+
+    Images of one scene have one name, whatever its ending. EvaluationError where there are none, or counterparts miss.
+    """
+    name = next((name for name in VISIBLE if (folder / name).is_dir()), None)
+    if name is None or not (folder / INFRARED).is_dir():
+        raise EvaluationError(f"{folder}: holds no folders of visible and infrared images; they are to be named "
+                              f"{' or '.join(VISIBLE)}, and {INFRARED}")
+    visible, infrared = _images(folder / name), _images(folder / INFRARED)
+    if not visible:
+        raise EvaluationError(f"{folder / name}: holds no images ({', '.join(FILES)})")
+    _check_counterparts(visible, infrared, folder / name, folder / INFRARED)
+    _check_counterparts(infrared, visible, folder / INFRARED, folder / name)
+    beside = sorted(p for p in folder.iterdir() if p.is_dir() and p.name not in (name, INFRARED, *VISIBLE[name]))
+    fused = {place.name: files for place in beside if (files := _images(place))}
+    for method, files in fused.items():
+        if method in BASELINES:
+            raise EvaluationError(f"{folder / method}: {method} is the name of a method that is measured anyway; name "
+                                  "the folder otherwise")
+        _check_counterparts(visible, files, folder / name, folder / method)
+    return Collection(visible, infrared, fused)
+
+
+def spread(names: Sequence[str], count: int) -> list[str]:
+    """At most `count` of them, at even distances from the first to the last."""
+    return [names[k] for k in np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int))]
+
+
+def _images(folder: Path) -> dict[str, Path]:
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in FILES}
+
+
+def _check_counterparts(images: Mapping[str, Path], others: Mapping[str, Path], folder: Path, other: Path) -> None:
+    if missing := sorted(set(images) - set(others)):
+        more = f" and of {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise EvaluationError(f"{other}: lacks the counterpart of {images[missing[0]].name} in {folder}{more}")
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a fused image: its name in tables, how many digits are shown, and how it is computed.
+
+    `measure` takes visible, infrared and fused image, (H, W) uint8 each.
+    """
+
+    title: str
+    digits: int
+    measure: Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+
+
+def _of_fused(measure: Callable[[np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
+    return lambda visible, infrared, fused: measure(fused)
+
+
+def _fmi(feature: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray, np.ndarray, np.ndarray], float]:
+    return partial(features.feature_mutual_information, feature=feature)
+
+
+METRICS = {
+    "en": Metric("EN, bits", 3, _of_fused(metrics.entropy)),
+    "sd": Metric("SD", 2, _of_fused(metrics.standard_deviation)),
+    "sf": Metric("SF", 2, _of_fused(metrics.spatial_frequency)),
+    "ag": Metric("AG", 2, _of_fused(metrics.average_gradient)),
+    "mi": Metric("MI, bits", 3, metrics.mutual_information),
+    "vif": Metric("VIF", 3, structure.visual_information_fidelity),
+    "qabf": Metric("Qabf", 3, metrics.edge_preservation),
+    "scd": Metric("SCD", 3, metrics.sum_of_correlations_of_differences),
+    "ssim": Metric("SSIM", 3, structure.similarity),
+    "ssim_printed": Metric("SSIM, printed", 3, structure.printed_similarity),
+    "ms_ssim": Metric("MS-SSIM", 3, structure.multi_scale_similarity),
+    "mef_ssim": Metric("MEF-SSIM", 3, structure.exposure_similarity),
+    "cc": Metric("CC", 3, metrics.correlation_coefficient),
+    "mse": Metric("MSE", 4, metrics.mean_squared_error),
+    "psnr": Metric("PSNR, dB", 2, metrics.peak_signal_to_noise),
+    "psnr_printed": Metric("PSNR, printed, dB", 2, metrics.printed_peak_signal_to_noise),
+    "fmi_pixel": Metric("FMI pixel", 3, _fmi(features.pixels)),
+    "fmi_edge": Metric("FMI edge", 3, _fmi(features.edges)),
+    "fmi_dct": Metric("FMI DCT", 3, _fmi(features.cosines)),
+    "fmi_wavelet": Metric("FMI wavelet", 3, _fmi(features.wavelets)),
+}
+TABLES = {
+    "What of the sources is in the fused image": ("mi", "vif", "qabf", "scd", "mef_ssim"),
+    "How like its sources it is": ("ssim", "ssim_printed", "ms_ssim", "cc", "mse", "psnr", "psnr_printed"),
+    "Features that they have in common": ("fmi_pixel", "fmi_edge", "fmi_dct", "fmi_wavelet"),
+    "What it holds by itself": ("en", "sd", "sf", "ag"),
+}
+"""Keys of METRICS by the table that shows them."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The figures, by their keys in METRICS, of what one method made of one scene."""
+
+    method: str
+    scene: str
+    figures: dict[str, float]
+
+
+def evaluate(scenes: Iterable[Scene], methods: Mapping[str, Method]) -> Iterator[Score]:
+    """Every method's figures on every scene; EvaluationError for a fused image of another size or type."""
+    for scene in scenes:
+        for name, method in methods.items():
+            fused = method(scene)
+            if fused.shape != scene.visible.shape or fused.dtype != np.uint8:
+                raise EvaluationError(f"{name}: its image of {scene.name} is {fused.dtype} {fused.shape}; it has to be "
+                                      f"uint8 {scene.visible.shape}, as the sources are")
+            yield Score(name, scene.name, {key: metric.measure(scene.visible, scene.infrared, fused)
+                                           for key, metric in METRICS.items()})
+
+
+def write_csv(scores: Sequence[Score], path: Path) -> None:
+    """One line per method and scene, with a header."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["method", "scene", *METRICS])
+        writer.writeheader()
+        writer.writerows({"method": s.method, "scene": s.scene, **s.figures} for s in scores)
+
+
+def markdown(scores: Sequence[Score]) -> str:
+    """A Markdown table for each of TABLES, a row per method: means over the scenes with bootstrap intervals of 95 %."""
+    methods = list(dict.fromkeys(s.method for s in scores))
+    number = len(scores) // len(methods)
+    parts = [f"Means over {number} pairs of images, with bootstrap intervals of 95 %."]
+    for title, keys in TABLES.items():
+        lines = [f"{title}:", "", f"| method | {' | '.join(METRICS[key].title for key in keys)} |",
+                 "| --- " * (len(keys) + 1) + "|"]
+        for method in methods:
+            figures = [s.figures for s in scores if s.method == method]
+            cells = [_cell(np.array([f[key] for f in figures]), METRICS[key].digits) for key in keys]
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(values: np.ndarray, digits: int) -> str:
+    mean, low, high = (f"{value:.{digits}f}" for value in mean_and_interval(values))
+    return f"{mean} ({low} to {high})"
