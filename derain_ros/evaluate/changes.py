@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 
 from derain_ros.engine import Engine
-from derain_ros.evaluate.restoration import EvaluationError, read, restore
+from derain_ros.evaluate.restoration import EvaluationError, read
 from derain_ros.evaluate.sequence import COVERED, Video, joined
 from derain_ros.rain.drops import LensDrops, draw_protos, scatter
 from derain_ros.rain.scene import Scene, rig
 from derain_ros.rain.sequence import GROWTH, WetSequence
 from derain_ros.rain.shapes import Drops
 from derain_ros.rain.style import DropStyle
+from derain_ros.runtime.stages.restore import restore_image
 
 CASES = {
     "land": "a dry glass, on which drops land from the first third to the second, at once in their size",
@@ -165,7 +166,7 @@ def _stills(folder: Path, count: int, width: int, height: int) -> list[np.ndarra
 
 def evaluate(engine: Engine, case: Case, temporal: Engine | None = None) -> Row:
     """The figures of a case restored frame by frame; and joined with the frames before where there is a filter."""
-    results = [restore(engine, frame) for frame in case.wet]
+    results = [restore_image(engine, frame) for frame in case.wet]
     both = None if temporal is None else measure(case, joined(temporal, case.wet, results, case.rate))
     model = engine.model.name + (f" + {temporal.model.name}" if temporal else "")
     return Row(case.name, case.sequence, case.drops, model, measure(case, results), both)

@@ -15,11 +15,13 @@ import cv2
 import numpy as np
 
 from derain_ros.engine import Engine
-from derain_ros.evaluate.restoration import EvaluationError, read, restore
-from derain_ros.evaluate.sequence import camera_pose, joined
+from derain_ros.evaluate.restoration import EvaluationError, read
+from derain_ros.evaluate.sequence import joined
 from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.motion import camera_pose
 from derain_ros.rain.scene import Scene, rig
 from derain_ros.rain.style import DropStyle
+from derain_ros.runtime.stages.restore import restore_image
 
 CORNERS, APART = 600, 8
 """Corners looked for in a frame, and how many pixels they are apart at the least."""
@@ -135,7 +137,7 @@ def evaluate(engine: Engine, sequence: StereoSequence, kind: str, coverage: floa
     height, width = sequence.eyes[0][0].shape
     glasses = [LensDrops(height, width, rng, coverage, DropStyle.draw(rng, kind)) for _ in range(2)]
     wet = [[glass.apply(frame)[0] for frame in frames] for glass, frames in zip(glasses, sequence.eyes, strict=True)]
-    restored = [[restore(engine, frame) for frame in frames] for frames in wet]
+    restored = [[restore_image(engine, frame) for frame in frames] for frames in wet]
     images, masks = ([[of[k] for of in eye] for eye in restored] for k in range(2))
     name = engine.model.name
     tracked: dict[str, tuple[Views, Views | None]] = {

@@ -13,8 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from derain_ros.engine import Engine
 from derain_ros.evaluate.artefacts import THRESHOLD, corners, grid
-from derain_ros.runtime.stages import RECONSTRUCTED
-from derain_ros.runtime.stages.restore import restore as run_restorer
+from derain_ros.runtime.stages.restore import restore_image
 
 WINDOW = 11
 """Side in pixels of the window of SSIM."""
@@ -100,18 +99,6 @@ def luminance(image: np.ndarray) -> np.ndarray:
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
-def restore(engine: Engine, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One image through a restorer: the restored image of the same shape, and the mask (H, W) uint8.
-
-    A grey image (H, W) goes through a colour model as three equal channels, and their luminance comes back.
-    """
-    as_colour = image.ndim == 2 and engine.model.channels == 3
-    given = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if as_colour else image.reshape(*image.shape[:2], -1)
-    restored, masks = run_restorer(engine, given[None])
-    mask = (masks[0] > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
-    return (luminance(restored[0]) if as_colour else restored[0].reshape(image.shape)), mask
-
-
 def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """PSNR (dB) and SSIM (Gaussian window, sigma 1.5, as first published) of two uint8 images.
 
@@ -148,7 +135,7 @@ def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
 
 def evaluate(engine: Engine, pairs: Iterable[Pair]) -> list[Score]:
     """Every pair's figures, the wet image restored by `engine`."""
-    return [score(pair, *restore(engine, pair.wet)) for pair in pairs]
+    return [score(pair, *restore_image(engine, pair.wet)) for pair in pairs]
 
 
 def write_csv(scores: Sequence[Score], path: Path) -> None:

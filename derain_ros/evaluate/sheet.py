@@ -9,7 +9,8 @@ import numpy as np
 
 from derain_ros.engine import Engine
 from derain_ros.evaluate.fusion import Method, Scene
-from derain_ros.evaluate.restoration import Pair, Score, restore
+from derain_ros.evaluate.restoration import Pair, Score
+from derain_ros.runtime.stages.restore import restore_image
 
 HEIGHT = 220
 """Of each picture, in pixels."""
@@ -40,7 +41,7 @@ def side_by_side(scenes: Iterable[Scene], methods: Mapping[str, Method]) -> np.n
 
 def _strip(engine: Engine, pair: Pair, score: Score) -> np.ndarray:
     """One row: four pictures of one height under a line of text."""
-    restored, mask = restore(engine, pair.wet)
+    restored, mask = restore_image(engine, pair.wet)
     width = round(pair.wet.shape[1] * HEIGHT / pair.wet.shape[0])
     pictures = [_scaled(image, width) for image in (pair.wet, restored, mask, pair.clean)]
     text = f"{pair.name}: {score.input_psnr:.1f} to {score.psnr:.1f} dB, {score.input_ssim:.2f} to {score.ssim:.2f}"

@@ -14,12 +14,12 @@ import yaml
 from rich.progress import track
 
 from derain_ros.engine import Engine, load
-from derain_ros.evaluate.restoration import restore
 from derain_ros.evaluate.sequence import Figures, Video, drive, evaluate, from_folder, markdown
 from derain_ros.manifest import TEMPORAL_PLANES, Manifest, Model
 from derain_ros.nets.macs import macs, parameters
 from derain_ros.nets.temporal import CELL, TemporalFilter
 from derain_ros.rain.style import KINDS
+from derain_ros.runtime.stages.restore import restore_image
 from derain_ros.runtime.stages.temporal import TemporalFilter as Runner
 from derain_ros.train.card import empty_block, write_block
 from derain_ros.train.datasets import TrainingFolders
@@ -145,7 +145,7 @@ def calibration_planes(model: Model, directory: Path, data: Path) -> list[np.nda
             return temporal.run(image)
 
     for number in track(range(CALIBRATION), "calibrating"):
-        sample = draw_sequence(files, recipe.length, 256, lambda wet: restore(engine, wet),
+        sample = draw_sequence(files, recipe.length, 256, lambda wet: restore_image(engine, wet),
                                np.random.default_rng((43, number)))
         planes.append(np.empty(0, np.uint8))
         runner = Runner()

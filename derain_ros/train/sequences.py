@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from derain_ros.evaluate.sequence import motion
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops, mask_of
+from derain_ros.rain.motion import motion
 from derain_ros.rain.scene import Scene, rig
 from derain_ros.rain.style import DropStyle
 from derain_ros.train.data import read_rgb

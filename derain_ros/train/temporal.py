@@ -16,9 +16,9 @@ from lightning_fabric import Fabric
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from derain_ros.engine import load
-from derain_ros.evaluate.restoration import restore
 from derain_ros.manifest import Model
 from derain_ros.nets.temporal import TemporalFilter
+from derain_ros.runtime.stages.restore import restore_image
 from derain_ros.train import checkpoint
 from derain_ros.train.data import DataError
 from derain_ros.train.datasets import TrainingFolders
@@ -100,7 +100,7 @@ def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers:
     def draw(files: Sequence[Path], scenes: range, seed: tuple[int, ...]) -> SequenceSample:
         rng = np.random.default_rng(seed)
         engine = engines[int(rng.integers(len(engines)))]
-        return draw_sequence(files, recipe.length, recipe.size, lambda wet: restore(engine, wet), rng, scenes)
+        return draw_sequence(files, recipe.length, recipe.size, lambda wet: restore_image(engine, wet), rng, scenes)
 
     net = TemporalFilter(recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = Muon(net, recipe.learning_rate)

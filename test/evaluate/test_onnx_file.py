@@ -12,7 +12,8 @@ import tiny_models
 from onnx import TensorProto, helper
 
 from derain_ros.evaluate.onnx_file import OnnxFile
-from derain_ros.evaluate.restoration import EvaluationError, restore
+from derain_ros.evaluate.restoration import EvaluationError
+from derain_ros.runtime.stages.restore import restore_image
 
 
 def write_cropping(path: Path) -> Path:
@@ -45,14 +46,14 @@ def test_images_go_in_and_come_back(tmp_path: Path, shape: list[Any], kind: int)
     grey = 1 in shape[1:]
     assert engine.model.channels == (1 if grey else 3) and engine.model.name == "half"
     image = np.random.default_rng(0).integers(0, 256, (45, 37) if grey else (45, 37, 3), np.uint8)
-    restored, mask = restore(engine, image)
+    restored, mask = restore_image(engine, image)
     assert restored.shape == image.shape and np.abs(restored - image / 2).max() <= 0.51
     assert mask.shape == (45, 37) and not mask.any()
 
 
 def test_ours_are_such_files(tmp_path: Path) -> None:
     engine = OnnxFile(tiny_models.write_models(tmp_path) / "restore_mono.onnx")
-    restored, mask = restore(engine, np.full((21, 35), 50, np.uint8))
+    restored, mask = restore_image(engine, np.full((21, 35), 50, np.uint8))
     assert (restored == 60).all() and mask.shape == (21, 35)
 
 
@@ -66,6 +67,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(EvaluationError, match=told):
             OnnxFile(path)
     with pytest.raises(EvaluationError, match=r"gives y of float32 \(1, 3, 62, 62\), not of uint8 or floats"):
-        restore(OnnxFile(write_cropping(tmp_path / "crop.onnx")), np.zeros((60, 50, 3), np.uint8))
+        restore_image(OnnxFile(write_cropping(tmp_path / "crop.onnx")), np.zeros((60, 50, 3), np.uint8))
     with pytest.raises(EvaluationError, match="takes images of 64x64, not of 70x60; export it with an open height"):
-        restore(OnnxFile(write(tmp_path / "one.onnx", [1, 3, 64, 64])), np.zeros((60, 70, 3), np.uint8))
+        restore_image(OnnxFile(write(tmp_path / "one.onnx", [1, 3, 64, 64])), np.zeros((60, 70, 3), np.uint8))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
 
 from derain_ros.engine import Engine, EngineError
 from derain_ros.manifest import Model
 from derain_ros.runtime.loading.loader import Loader, Wanted
 from derain_ros.runtime.loading.models import Network
-from derain_ros.runtime.stages import Batch, Images, NetworkStage
+from derain_ros.runtime.stages import RECONSTRUCTED, Batch, Images, NetworkStage
 from derain_ros.runtime.stages.scale import compose, fitting_scale, reduce, small_size
 
 
@@ -60,6 +61,20 @@ def restore(engine: Engine, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise EngineError(f"{model.name}: gave images {restored.shape} and masks {masks.shape} for images "
                           f"{small.shape}")
     return (restored, masks) if scale == 1 else compose(batch, small, restored, masks)
+
+
+def restore_image(engine: Engine, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One image (H, W) grey or (H, W, 3) RGB through a restorer: restored, of the same shape, and the mask (H, W) of 0
+    and 255; all uint8.
+
+    A grey image goes through a colour model as three equal channels, and their luminance comes back.
+    """
+    as_colour = image.ndim == 2 and engine.model.channels == 3
+    given = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if as_colour else image.reshape(*image.shape[:2], -1)
+    restored, masks = restore(engine, given[None])
+    mask = (masks[0] > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
+    same = cv2.cvtColor(restored[0], cv2.COLOR_RGB2GRAY) if as_colour else restored[0].reshape(image.shape)
+    return same, mask
 
 
 def restorers(networks: Sequence[Network], loader: Loader) -> list[Restore]:
