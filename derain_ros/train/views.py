@@ -25,7 +25,7 @@ IGNORED = 255
 WHOLE = 254
 """Value of a cell that is affected as a whole, and of a severity of 1."""
 
-MIX = {"clean": 0.26, "spoiled": 0.14, "raindrop": 0.23, "dirt": 0.17, "streak": 0.04, "night_rain": 0.04,
+MIX = {"clean": 0.26, "spoiled": 0.14, "raindrop": 0.22, "dirt": 0.18, "streak": 0.04, "night_rain": 0.04,
        "several": 0.06, "real drops": 0.04, "real rain": 0.02}
 """Share of each kind of view in training; `spoiled` is clean glass with a hard negative of `negatives`."""
 
@@ -45,7 +45,7 @@ FALLING = ("streak", "night_rain")
 VISIBLE, FAINT = 0.25, 0.1
 """Share of the local structure that is lost from where on something is seen, and up to where nothing is."""
 
-SOURCES = {"camvid": 0.22, "bsds500": 0.26, "msrs": 0.18, "llvip": 0.04, "roadscene": 0.11, "real": 0.12, "froth": 0.07}
+SOURCES = {"camvid": 0.21, "bsds500": 0.25, "msrs": 0.17, "llvip": 0.03, "roadscene": 0.11, "real": 0.11, "froth": 0.12}
 """Share of each source among the clean pictures; pictures of one's own have no other beside them."""
 
 SEVERAL = (("raindrop", "streak"), ("raindrop", "night_rain"), ("raindrop", "dirt"), ("dirt", "streak"))
