@@ -101,7 +101,7 @@ def _write_card(path: Path, names: list[str], precision: str, checkpoint: Path) 
 
 
 def _entry(name: str, card: str, precision: str) -> dict[str, Any]:
-    return {"name": name, "task": "detect", "file": f"{name}.onnx", "channels": 1, "stride": 2,
+    return {"name": name, "task": "detect", "network": card, "file": f"{name}.onnx", "channels": 1, "stride": 2,
             "description": f"Which anomalies, where and how bad, on a grey image of {SIZE[1]}x{SIZE[0]}"
                            + (", 8 bit" if precision == "int8" else ""),
             "precision": precision, "figures": {}, "card": f"{card}.md", "classes": list(CLASSES),
