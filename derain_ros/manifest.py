@@ -13,11 +13,9 @@ from derain_ros.config import PLANS
 from derain_ros.files import FileError, read_file, read_yaml
 from derain_ros.frame import ANOMALY_KINDS
 from derain_ros.resources import model_dir
+from derain_ros.tasks import TASKS
 
 MANIFEST_NAME = "models.yaml"
-TASKS = ("restore", "detect", "temporal")
-TEMPORAL_PLANES = 9
-"""Images in one input of a temporal filter: see `runtime.stages.temporal`."""
 PRECISIONS = ("float32", "int8")
 MOST_MODEL_BYTES = 1 << 30
 MOST_PIXELS, MOST_STRIDE, MOST_SCALE = 2048, 128, 8
@@ -139,7 +137,7 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     if isinstance(entry.get("name"), str):
         where = f"{where} ({entry['name']})"
     if "task" in entry:
-        _require(entry["task"] in TASKS, where, "task", entry["task"], f"one of {', '.join(TASKS)}")
+        _require(entry["task"] in tuple(TASKS), where, "task", entry["task"], f"one of {', '.join(TASKS)}")
         required |= detector if entry["task"] == "detect" else {}
     kinds = required | optional
     for key, value in entry.items():
@@ -149,7 +147,7 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
             raise ManifestError(f"{where}: {key} is {_SHORT.repr(value)}, which is not of type {kinds[key].__name__}")
     if missing := [key for key in required if key not in entry]:
         raise ManifestError(f"{where}: {', '.join(missing)} missing")
-    channels = (TEMPORAL_PLANES,) if entry["task"] == "temporal" else (1, 3)
+    channels = TASKS[entry["task"]].channels
     _require(entry["channels"] in channels, where, "channels", entry["channels"], " or ".join(map(str, channels)))
     _require(1 <= entry["stride"] <= MOST_STRIDE, where, "stride", entry["stride"], f"between 1 and {MOST_STRIDE}")
     _require(entry.get("plan", "light") in PLANS, where, "plan", entry.get("plan"), f"one of {', '.join(PLANS)}")

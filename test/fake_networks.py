@@ -18,11 +18,12 @@ import pytest
 from derain_ros.engine import EngineError
 from derain_ros.engine.auto import Choice, label
 from derain_ros.frame import ANOMALY_KINDS, Action, Frame, FrameSet, Result
-from derain_ros.manifest import PLANS, TEMPORAL_PLANES, Manifest, Model
+from derain_ros.manifest import PLANS, Manifest, Model
 from derain_ros.runtime import pipeline as pipeline_module
 from derain_ros.runtime.judge import judge as judge_module
 from derain_ros.runtime.loading import loader as loader_module
 from derain_ros.runtime.loading.lane import Late
+from derain_ros.tasks import TEMPORAL_PLANES
 
 MS = 1_000_000
 SIZE = (20, 28)

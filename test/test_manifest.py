@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from derain_ros.manifest import TEMPORAL_PLANES, Manifest, ManifestError
+from derain_ros.manifest import Manifest, ManifestError
+from derain_ros.tasks import TEMPORAL_PLANES
 
 pytest.importorskip("onnx", reason="needs onnx to write models")
 from tiny_models import CLASSES, DETECTOR_SIZE, write_manifest, write_models  # noqa: E402

@@ -10,7 +10,7 @@ import onnx
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from derain_ros.manifest import TEMPORAL_PLANES
+from derain_ros.tasks import TEMPORAL_PLANES
 
 CLASSES = ("clean", "raindrop", "dirt", "streak", "night_rain")
 DETECTOR_SIZE = (96, 128)

@@ -14,18 +14,15 @@ if TYPE_CHECKING:
     from derain_ros.manifest import Model
 
 
-WANTED = {"restore": "a restorer", "temporal": "a temporal filter"}
-
-
 def model_named(name: str, models: Path | None, task: str = "restore") -> Model:
     """The model of that name and task in the manifest of `models`, its file verified."""
     from derain_ros.evaluate.restoration import EvaluationError
     from derain_ros.manifest import Manifest
-    from derain_ros.runtime.loading.models import DOES
+    from derain_ros.tasks import TASKS
     manifest = Manifest.load(models)
     model = manifest.get(name)
     if model.task != task:
-        raise EvaluationError(f"{name}: its task is to {DOES.get(model.task, model.task)}; name {WANTED[task]}")
+        raise EvaluationError(f"{name}: its task is to {TASKS[model.task].does}; name a {TASKS[task].called}")
     manifest.verify(model)
     typer.echo(f"{name}: {model.file}", err=True)  # several folders may hold one of that name
     return model

@@ -8,6 +8,7 @@ import numpy as np
 
 from derain_ros.engine import Shape
 from derain_ros.manifest import Model
+from derain_ros.tasks import TASKS
 
 LIMIT_DB = {"int8": -6.0}
 FLOAT_LIMIT_DB = -18.0
@@ -18,7 +19,8 @@ On shipped models, bf16 reaches -30 dB, int8 -11 to -22; an engine that does som
 LEVELS = {"int8": 3.0}
 FLOAT_LEVELS = 1.0
 """Root mean square of an error, in grey levels, that is none: on a dry frame there is little to compare with."""
-PROBABILITY_LIMIT = 0.05
+LIMIT = 0.05
+"""Difference of probabilities and other outputs, as a share of all that they may be."""
 MASK_LIMIT = {"int8": 0.2}
 FLOAT_MASK_LIMIT = 0.05
 
@@ -29,21 +31,21 @@ def disagreement(model: Model, precision: str, image: np.ndarray, outputs: Mappi
     for name, expected in reference.items():
         if name not in outputs or outputs[name].shape != expected.shape or outputs[name].dtype != expected.dtype:
             return f"{name} is not as the reference gives it"
-    masks = np.abs(outputs["mask"].astype(np.float32) - reference["mask"]).mean() / (255 if model.size is None else 1)
-    if masks > MASK_LIMIT.get(precision, FLOAT_MASK_LIMIT):
-        return f"the masks differ in {masks:.0%}"
-    if model.size is not None:
-        gap = float(np.abs(outputs["probabilities"] - reference["probabilities"]).max())
-        return f"probabilities differ by {gap:.2f}" if not gap <= PROBABILITY_LIMIT else ""
-    if model.task == "temporal":
-        gaps = {name: float(np.abs(outputs[name].astype(np.float32) - reference[name]).mean()) / 255
-                for name in ("weights", "memory")}
-        wrong = [f"{name} differ by {gap:.0%}" for name, gap in gaps.items() if not gap <= PROBABILITY_LIMIT]
-        return " and ".join(wrong)
-    error, db = error_of(image, outputs["restored"], reference["restored"])
-    if error > LEVELS.get(precision, FLOAT_LEVELS) and db > LIMIT_DB.get(precision, FLOAT_LIMIT_DB):
-        return f"the error is {error:.1f} grey levels, {db:.0f} dB of what the network changes"
-    return ""
+    task = TASKS[model.task]
+    whole = 255.0 if task.dtype == "uint8" else 1.0
+    wrong = []
+    for name, output in task.outputs.items():
+        gaps = np.abs(outputs[name].astype(np.float32) - reference[name]) / whole
+        if output.compared == "change":
+            error, db = error_of(image, outputs[name], reference[name])
+            if error > LEVELS.get(precision, FLOAT_LEVELS) and db > LIMIT_DB.get(precision, FLOAT_LIMIT_DB):
+                wrong.append(f"the error is {error:.1f} grey levels, {db:.0f} dB of what the network changes")
+        elif output.compared:
+            gap = float(gaps.max() if output.compared == "largest" else gaps.mean())
+            limit = MASK_LIMIT.get(precision, FLOAT_MASK_LIMIT) if name == "mask" else LIMIT
+            if not gap <= limit:
+                wrong.append(f"{name}: {gap:.0%} apart")
+    return " and ".join(wrong)
 
 
 def error_of(image: np.ndarray, restored: np.ndarray, expected: np.ndarray) -> tuple[float, float]:

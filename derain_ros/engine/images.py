@@ -9,11 +9,7 @@ import numpy as np
 from derain_ros.engine import EngineError, Shape
 from derain_ros.files import FileError, read_file
 from derain_ros.manifest import MOST_MODEL_BYTES, Model
-
-OUTPUTS = {"restore": ("restored", "mask"), "detect": ("probabilities", "mask"),
-           "temporal": ("weights", "mask", "memory")}
-OPTIONAL_OUTPUTS = {"detect": ("severity",)}
-"""Those that some models of a task have besides."""
+from derain_ros.tasks import TASKS
 
 
 def check_image(model: Model, image: np.ndarray) -> None:
@@ -37,7 +33,7 @@ def check_interface(model: Model, inputs: list[tuple[str, str, int]], outputs: l
     if inputs != wanted:
         raise EngineError(f"{model.file}: inputs are {inputs}, where {wanted} is asked for; export the model "
                           "again with `derain export`")
-    if missing := set(OUTPUTS[model.task]) - set(outputs):
+    if missing := set(TASKS[model.task].outputs) - set(outputs):
         raise EngineError(f"{model.file}: no output {', '.join(sorted(missing))} among {', '.join(outputs)}; "
                           "export the model again with `derain export`")
 

@@ -17,6 +17,7 @@ from derain_ros.engine.images import check_image, crop, is_quantized, pad, padde
 from derain_ros.engine.machine import INSTALL, has_nvidia_device, nvidia_gpus
 from derain_ros.engine.onnxruntime import check_session, first_line, import_onnxruntime, session_options
 from derain_ros.manifest import Model
+from derain_ros.tasks import TASKS
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 DEVICE = "cuda"
@@ -50,7 +51,7 @@ class OnnxRuntimeGpuEngine:
         self._data = read_model(model)
         self._sha256 = hashlib.sha256(self._data).hexdigest()
         self.precision = "int8" if is_quantized(self._data) else "fp32"
-        if self.precision == "fp32" and model.task == "restore":
+        if self.precision == "fp32" and TASKS[model.task].reduced:
             self.precision = "tf32" if provider == "cuda" else "fp16"
         self._ready: dict[tuple[int, ...], tuple[Any, Any, dict[str, Any]]] = {}
 
@@ -100,10 +101,10 @@ class OnnxRuntimeGpuEngine:
             return self._ort.InferenceSession(graph, options, providers=[(self._provider, settings)])
 
         def in_folder(folder: Path) -> Any:
-            settings = {"trt_fp16_enable": str(self.model.task == "restore"),
+            settings = {"trt_fp16_enable": str(TASKS[self.model.task].reduced),
                         "trt_int8_enable": str(self.precision == "int8"),
                         "trt_engine_cache_enable": "True", "trt_engine_cache_path": str(folder)}
-            others = {"use_tf32": str(int(self.model.task == "restore"))}  # of what TensorRT does not take
+            others = {"use_tf32": str(int(TASKS[self.model.task].reduced))}  # of what TensorRT does not take
             providers = [(self._provider, settings), (PROVIDERS["cuda"], others)]
             return self._ort.InferenceSession(graph, options, providers=providers)
 

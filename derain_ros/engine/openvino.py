@@ -23,6 +23,7 @@ from derain_ros.engine.images import (
 )
 from derain_ros.engine.machine import INSTALL, physical_cores, processor
 from derain_ros.manifest import Model
+from derain_ros.tasks import TASKS
 
 
 class OpenVinoEngine:
@@ -101,7 +102,7 @@ class OpenVinoEngine:
 
     def _arithmetic(self) -> str:
         able = self._core.get_property(self._target, "OPTIMIZATION_CAPABILITIES")
-        if self.model.task != "restore":
+        if not TASKS[self.model.task].reduced:
             return "f32"
         if self._target != "CPU":
             return "f16" if "FP16" in able else "f32"

@@ -12,8 +12,6 @@ from derain_ros.engine import EngineError, Shape, Tell
 from derain_ros.engine.cache import MOST_ENGINE_BYTES, Key, obtain, store
 from derain_ros.engine.gpu_graph import for_gpu
 from derain_ros.engine.images import (
-    OPTIONAL_OUTPUTS,
-    OUTPUTS,
     check_image,
     crop,
     is_quantized,
@@ -26,6 +24,7 @@ from derain_ros.engine.tensorrt_build import build_plan
 from derain_ros.engine.tensorrt_device import Binding, Program, find_device
 from derain_ros.files import FileError, read_file
 from derain_ros.manifest import Model
+from derain_ros.tasks import TASKS
 
 MAJOR = "10"
 
@@ -45,7 +44,7 @@ class TensorRtEngine:
         self._data = read_model(model)
         # What others than restorers compute in floats stays in fp32: thresholds of detectors were chosen for it, and
         # errors would add up in the memory of temporal filters.
-        self._half = model.task == "restore"
+        self._half = TASKS[model.task].reduced
         self.precision = "int8" if is_quantized(self._data) else "fp16" if self._half else "fp32"
         self._sha256 = hashlib.sha256(self._data).hexdigest()
         self._ready: dict[tuple[int, ...], tuple[Program, dict[str, np.ndarray]]] = {}
@@ -103,17 +102,12 @@ class TensorRtEngine:
 def check_bindings(model: Model, padded: tuple[int, int, int, int], bindings: list[Binding]) -> None:
     """Raise EngineError unless an engine's inputs and outputs are those of the model for `padded` images."""
     batch, height, width, _ = padded
-    kind = "float32" if model.task == "detect" else "uint8"
+    task = TASKS[model.task]
     wanted: dict[str, tuple[bool, tuple[int, ...] | None, str]] = {"image": (True, padded, "uint8")}
     found = {binding.name: binding for binding in bindings}
-    optional = [name for name in OPTIONAL_OUTPUTS.get(model.task, ()) if name in found]
-    wanted |= {name: (False, None, kind) for name in (*OUTPUTS[model.task], *optional)}
-    if model.task == "restore":
-        wanted |= {"restored": (False, padded, kind), "mask": (False, (batch, height, width), kind)}
-    elif model.task == "temporal":
-        wanted["mask"] = (False, (batch, height, width), kind)
-    else:
-        wanted["probabilities"] = (False, (batch, len(model.classes)), kind)
+    shapes = {"image": padded, "mask": (batch, height, width), "classes": (batch, len(model.classes))}
+    wanted |= {name: (False, shapes.get(output.shape), task.dtype) for name, output in task.outputs.items()}
+    wanted |= {name: (False, None, task.dtype) for name in task.optional if name in found}
     faults = [f"it has no {name}" for name in wanted if name not in found]
     faults += [f"{name} is no tensor of this model" for name in found if name not in wanted]
     for name, (is_input, shape, dtype) in wanted.items():

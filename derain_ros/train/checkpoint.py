@@ -13,6 +13,7 @@ from torch import nn
 
 from derain_ros.nets.fast import FastRestorer
 from derain_ros.nets.printed import PrintedRestorer
+from derain_ros.tasks import TASKS
 from derain_ros.train.data import DataError
 from derain_ros.train.exported import read_exported, shipped
 from derain_ros.train.recipe import RestoreRecipe
@@ -49,8 +50,8 @@ def find(path: Path, task: str = "restore") -> Path:
     neither."""
     found = path if path.is_file() else shipped(str(path), task)
     if found is None:
-        kind = {"restore": "restorer", "detect": "detector", "temporal": "temporal filter"}[task]
-        raise DataError(f"{path}: there is no such checkpoint, nor a shipped {kind} of that name; train it first")
+        raise DataError(f"{path}: there is no such checkpoint, nor a shipped {TASKS[task].called} of that name; "
+                        "train it first")
     return found
 
 

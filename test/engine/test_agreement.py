@@ -41,7 +41,7 @@ def test_detectors_are_compared_by_probability(manifest: Manifest) -> None:
     right = load(model).run(image)
     off = {**right, "probabilities": right["probabilities"] + np.float32(0.1)}
     assert disagreement(model, "fp32", image, right, right) == ""
-    assert disagreement(model, "fp32", image, off, right) == "probabilities differ by 0.10"
+    assert disagreement(model, "fp32", image, off, right) == "probabilities: 10% apart"
     nothing = {**right, "probabilities": right["probabilities"] * np.float32("nan")}
     assert disagreement(model, "fp32", image, nothing, right)
     assert disagreement(model, "fp32", image, {"mask": right["mask"]}, right) == \

@@ -6,9 +6,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from derain_ros.manifest import TEMPORAL_PLANES  # noqa: E402
 from derain_ros.nets.macs import macs, parameters  # noqa: E402
 from derain_ros.nets.temporal import MEMORY, TemporalFilter, blend  # noqa: E402
+from derain_ros.tasks import TEMPORAL_PLANES  # noqa: E402
 
 
 def test_shapes_and_size() -> None:

@@ -19,9 +19,10 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 import onnxruntime  # noqa: E402
 
 from derain_ros.engine import load  # noqa: E402
-from derain_ros.manifest import TEMPORAL_PLANES, Manifest  # noqa: E402
+from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.temporal import TemporalFilter  # noqa: E402
 from derain_ros.runtime.stages.temporal import TemporalFilter as OnRobot  # noqa: E402
+from derain_ros.tasks import TEMPORAL_PLANES  # noqa: E402
 from derain_ros.train import publish_temporal as publishing  # noqa: E402
 from derain_ros.train import sequences  # noqa: E402
 from derain_ros.train.data import DataError  # noqa: E402

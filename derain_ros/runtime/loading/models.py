@@ -9,11 +9,10 @@ from derain_ros.config import Config
 from derain_ros.engine import Engine, EngineError, load
 from derain_ros.engine.machine import physical_cores
 from derain_ros.manifest import PRECISIONS, Manifest, ManifestError, Model
+from derain_ros.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
-DOES = {"temporal": "join frames"}
-"""What models do, in words, where that is not the name of their task."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +105,6 @@ def _networks(manifest: Manifest, task: str) -> list[Network]:
 def _of_task(name: str, task: str, manifest: Manifest) -> Model:
     model = manifest.get(name)
     if model.task != task:
-        what, wanted = (DOES.get(each, each) for each in (model.task, task))
+        what, wanted = (TASKS[each].does for each in (model.task, task))
         raise EngineError(f"{name}: its task is to {what}, not to {wanted}; name another model")
     return model

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from derain_ros.engine import Engine, EngineError
-from derain_ros.manifest import TEMPORAL_PLANES
 from derain_ros.runtime.loading.loader import Loader, Wanted
 from derain_ros.runtime.loading.models import Network
 from derain_ros.runtime.stages import RECONSTRUCTED, Batch, Images, NetworkStage
 from derain_ros.runtime.stages.motion import Motion
+from derain_ros.tasks import TEMPORAL_PLANES
 
 MASK, SEEN, MEMORY = 3, 4, 5
 """Where these begin among the planes of the network's input, all (H / 2, W / 2): the frame, its restoration, the moved

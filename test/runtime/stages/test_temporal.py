@@ -10,9 +10,9 @@ import pytest
 
 from derain_ros.engine import EngineError
 from derain_ros.frame import Frame
-from derain_ros.manifest import TEMPORAL_PLANES
 from derain_ros.runtime.stages import Images
 from derain_ros.runtime.stages.temporal import MEMORY, SEEN, Temporal, TemporalFilter, half_size
+from derain_ros.tasks import TEMPORAL_PLANES
 
 MS = 1_000_000
 

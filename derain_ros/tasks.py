@@ -1,0 +1,48 @@
+"""The tasks of networks: what each takes and gives, what it may be computed in, and how its outputs are compared.
+
+One table for the manifest, the engines, checkpoints and messages: a task more is an entry here and files of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TEMPORAL_PLANES = 9
+"""Images in one input of a temporal filter: see `runtime.stages.temporal`."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of a network: `shape` is image, (N, H, W, C) as the input; mask, (N, H, W); classes, (N, classes); or
+    other. `compared` says by what two engines' outputs are judged: change, by the power of the error relative to what
+    the network changes in the image; mean or largest, by the absolute difference; empty where they are not."""
+
+    shape: str
+    compared: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network of one task is: `called` so, it `does` that. `channels` are those that its input may have, `dtype`
+    is that of its outputs, `optional` ones are not there in all of its models. `reduced` says that it may be computed
+    in 16 bits or in TF32 where that is faster: with others errors add up, or thresholds would move."""
+
+    called: str
+    does: str
+    channels: tuple[int, ...]
+    outputs: Mapping[str, Output]
+    dtype: str = "uint8"
+    optional: tuple[str, ...] = ()
+    reduced: bool = False
+
+
+TASKS: Mapping[str, Task] = {
+    "restore": Task("restorer", "restore", (1, 3), {"restored": Output("image", "change"),
+                                                    "mask": Output("mask", "mean")}, reduced=True),
+    "detect": Task("detector", "detect", (1, 3), {"probabilities": Output("classes", "largest"),
+                                                  "mask": Output("other", "mean")},
+                   dtype="float32", optional=("severity",)),
+    "temporal": Task("temporal filter", "join frames", (TEMPORAL_PLANES,), {
+        "weights": Output("other", "mean"), "mask": Output("mask", "mean"), "memory": Output("other", "mean")}),
+}
