@@ -92,17 +92,40 @@ def _common(a: np.ndarray, f: np.ndarray) -> np.ndarray:
     correlation = _correlation(a, f)
     # The closest dependence of opposite ones is that of the one and of the other read backwards.
     f = np.where(correlation < 0, f[::-1], f)
-    sum_a, sum_f = np.cumsum(a, axis=0), np.cumsum(f, axis=0)
-    bound = np.minimum(sum_a[:, None], sum_f[None])
-    closest = np.diff(np.diff(bound, axis=0, prepend=0), axis=1, prepend=0)
-    covariance = bound.sum(axis=(0, 1)) - sum_a.sum(axis=0) * sum_f.sum(axis=0)
-    deviations = np.sqrt(_variance(a) * _variance(f))
+    shares, of_a, of_f = _closest(a, f)
+    mean_a, variance_a = _mean_and_variance(a)
+    mean_f, variance_f = _mean_and_variance(f)
+    covariance = (shares * (of_a * of_f).astype(np.float32)).sum(axis=0) - mean_a * mean_f
+    deviations = np.sqrt(variance_a * variance_f)
     nearness = np.clip(np.abs(correlation) * deviations / np.maximum(covariance, TINY), 0, 1)
     nearness = np.where(deviations > TINY, nearness, 0)
-    joint = nearness * closest + (1 - nearness) * a[:, None] * f[None]
+    # Of all 81 pairs as if they were independent, and then as much more as those have that the dependence favours.
     entropies = _entropy(a) + _entropy(f)
-    information = entropies - _entropy(joint.reshape(-1, a.shape[1]))
-    return np.clip(2 * information / np.maximum(entropies, TINY), 0, 1)
+    independent = (1 - nearness) * np.take_along_axis(a, of_a, axis=0) * np.take_along_axis(f, of_f, axis=0)
+    joint = (1 - nearness) * entropies - _logs(1 - nearness)
+    joint += (_logs(independent) - _logs(independent + nearness * shares)).sum(axis=0)
+    return np.clip(2 * (entropies - joint) / np.maximum(entropies, TINY), 0, 1)
+
+
+def _closest(a: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The closest dependence of two distributions (9, N): shares of the pairs that have one, and their places in both.
+
+    (17, N) each: from the first pair of places on, the one whose sum so far is smaller goes to its next place.
+    """
+    sum_a, sum_f = (np.minimum(np.cumsum(distribution, axis=0), 1) for distribution in (a, f))
+    sum_a[-1] = sum_f[-1] = 1
+    windows = np.arange(a.shape[1])
+    place_a, place_f, reached = np.zeros_like(windows), np.zeros_like(windows), np.zeros_like(sum_a[0])
+    shares, of_a, of_f = [], [], []
+    for _ in range(2 * len(a) - 1):
+        end_a, end_f = sum_a[place_a, windows], sum_f[place_f, windows]
+        end = np.minimum(end_a, end_f)
+        shares.append(end - reached)
+        of_a.append(place_a)
+        of_f.append(place_f)
+        place_a, place_f = np.minimum(place_a + (end_a <= end_f), len(a) - 1), place_f + (end_f < end_a)
+        reached = end
+    return np.stack(shares), np.stack(of_a), np.stack(of_f)
 
 
 def _correlation(a: np.ndarray, f: np.ndarray) -> np.ndarray:
@@ -111,13 +134,18 @@ def _correlation(a: np.ndarray, f: np.ndarray) -> np.ndarray:
     return (a * f).sum(axis=0) / np.sqrt(np.maximum((a * a).sum(axis=0) * (f * f).sum(axis=0), TINY))
 
 
-def _variance(distribution: np.ndarray) -> np.ndarray:
+def _mean_and_variance(distribution: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of the place, 0 to 8, under each distribution."""
     places = np.arange(len(distribution), dtype=np.float32)[:, None]
     mean = (places * distribution).sum(axis=0)
-    return ((places - mean) ** 2 * distribution).sum(axis=0)
+    return mean, ((places - mean) ** 2 * distribution).sum(axis=0)
 
 
 def _entropy(distribution: np.ndarray) -> np.ndarray:
     """In nats, of each column."""
-    return -(distribution * np.log(np.maximum(distribution, TINY))).sum(axis=0)
+    return -_logs(distribution).sum(axis=0)
+
+
+def _logs(shares: np.ndarray) -> np.ndarray:
+    """Each share times its logarithm; 0 of 0."""
+    return shares * np.log(np.maximum(shares, TINY))
