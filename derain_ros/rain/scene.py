@@ -10,8 +10,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from .street import Street, Surface
-from .textures import AIR_C, Texture
+from derain_ros.rain.street import Street, Surface
+from derain_ros.rain.textures import AIR_C, Texture
 
 NEAR_M = 0.35
 SPEED_M_S = 7.0
