@@ -9,8 +9,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from . import textures
-from .textures import AIR_C, Texture, fractal, to_uint8
+from derain_ros.rain import textures
+from derain_ros.rain.textures import AIR_C, Texture, fractal, to_uint8
 
 BLOCK_M = 24.0
 """Length of one block of the street; each block is made from the street's seed and its number alone."""
