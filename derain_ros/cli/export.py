@@ -35,22 +35,22 @@ def command(
 
       derain export runs/detect/detector.pt detect --data data
     """
-    from derain_ros.train.export import task_of
+    from derain_ros.publish.export import task_of
     path = models / f"{name}.onnx"
     instead = " in place of the former one" if path.exists() else ""
     if task_of(checkpoint) == "detect":
-        from derain_ros.train.publish_detector import publish_detector
+        from derain_ros.publish.detector import publish_detector
         if grey:
             raise typer.BadParameter("the detector is grey already; leave --grey out")
         report = publish_detector(checkpoint, name, models, data)
         figures = report.figures if report else {}
     elif task_of(checkpoint) == "temporal":
-        from derain_ros.train.publish_temporal import publish_temporal
+        from derain_ros.publish.temporal import publish_temporal
         if grey:
             raise typer.BadParameter("the temporal filter serves grey and colour alike; leave --grey out")
         figures = publish_temporal(checkpoint, name, models, data)
     else:
-        from derain_ros.train.publish import publish_restorer
+        from derain_ros.publish.restorer import publish_restorer
         figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()), plan)
     for key, value in figures.items():
         typer.echo(f"{key}: {value:.4g}")

@@ -16,6 +16,6 @@ def command(
 
     Example: derain quantize restore_mono --data data
     """
-    from derain_ros.train.quantize import publish_quantized
+    from derain_ros.publish.quantize import publish_quantized
     for key, value in publish_quantized(name, models, data).items():
         typer.echo(f"{key}: {value}")

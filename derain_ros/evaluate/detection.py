@@ -11,18 +11,9 @@ import numpy as np
 from rich.progress import track
 
 from derain_ros.config import Config
-from derain_ros.engine import Engine
-from derain_ros.evaluate.alarm_figures import Figure, alarms_at_recall, area, calibration_error, overlap, share
-from derain_ros.evaluate.restoration import EvaluationError
-from derain_ros.frame import Anomaly, Frame
-from derain_ros.nets.detector import CLASSES, SIZE
-from derain_ros.rain.dirt import LensDirt
-from derain_ros.rain.drops import LensDrops
-from derain_ros.rain.soiled import SoiledLens, read_soil
-from derain_ros.runtime.judge.detect import Detector
-from derain_ros.train.data import image_files
-from derain_ros.train.pictures import Pictures, find_pictures, read_grey
-from derain_ros.train.views import (
+from derain_ros.data.pictures import Pictures, find_pictures, read_grey
+from derain_ros.data.samples import image_files
+from derain_ros.data.views import (
     FAINT,
     IGNORED,
     MIX,
@@ -35,6 +26,15 @@ from derain_ros.train.views import (
     lost,
     to_detector,
 )
+from derain_ros.engine import Engine
+from derain_ros.evaluate.alarm_figures import Figure, alarms_at_recall, area, calibration_error, overlap, share
+from derain_ros.evaluate.restoration import EvaluationError
+from derain_ros.frame import Anomaly, Frame
+from derain_ros.nets.detector import CLASSES, SIZE
+from derain_ros.rain.dirt import LensDirt
+from derain_ros.rain.drops import LensDrops
+from derain_ros.rain.soiled import SoiledLens, read_soil
+from derain_ros.runtime.judge.detect import Detector
 
 RECALL = 0.98
 """Of frames with more than COVERED of the view covered: there the false alarms are counted."""

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from derain_ros.data.layouts import pairs
+from derain_ros.data.samples import STREAKED, image_files, rain_on, random_crop, read_rgb
 from derain_ros.evaluate.restoration import EvaluationError, Pair, luminance
 from derain_ros.rain.drops import OCCLUDED, LensDrops, mask_of
 from derain_ros.rain.style import DropStyle
-from derain_ros.train.data import STREAKED, image_files, rain_on, random_crop, read_rgb
-from derain_ros.train.datasets import pairs
 
 PHOTOGRAPHS = ("bsds500/val", "camvid/val/image")
 """Folders of clean photographs, below the folder of data, that are kept out of training."""

@@ -21,7 +21,7 @@ from derain_ros.manifest import Model
 from derain_ros.nets.fast import Restoration
 from derain_ros.nets.macs import macs
 from derain_ros.papers.speed import CANDIDATES, Candidate
-from derain_ros.train.export import export_onnx
+from derain_ros.publish.export import export_onnx
 
 PYTORCH = "pytorch-cuda"
 

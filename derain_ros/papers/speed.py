@@ -18,7 +18,7 @@ from derain_ros.nets.fast import STRIDE, FastRestorer, Restoration
 from derain_ros.nets.macs import macs, parameters
 from derain_ros.nets.peers import DeRaindrop, NAFNet, Porav, PReNet
 from derain_ros.nets.printed import PrintedRestorer
-from derain_ros.train.export import export_onnx
+from derain_ros.publish.export import export_onnx
 
 HEIGHT, WIDTH = 360, 540
 """The frames that the paper times."""

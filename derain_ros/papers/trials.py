@@ -12,10 +12,10 @@ from lightning_fabric import Fabric
 from rich.progress import track
 from torch import nn
 
+from derain_ros.data.layouts import TrainingFolders, pairs
+from derain_ros.data.samples import DataError
 from derain_ros.evaluate.restoration import Pair, Score, score
 from derain_ros.train.checkpoint import load_network
-from derain_ros.train.data import DataError
-from derain_ros.train.datasets import TrainingFolders, pairs
 from derain_ros.train.gan_losses import perceptual_features
 from derain_ros.train.recipe import RestoreRecipe
 from derain_ros.train.restore import Machine, fit

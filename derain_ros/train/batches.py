@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from derain_ros.train.data import LUMA, SampleSource, draw_colour, random_crop, read_rgb
+from derain_ros.data.samples import LUMA, SampleSource, draw_colour, random_crop, read_rgb
 
 
 class RawBatch(NamedTuple):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from derain_ros.train.views import UNKNOWN
+from derain_ros.data.views import UNKNOWN
 
 
 def calibrate(logits: Tensor, labels: Tensor) -> dict[str, list[float]]:

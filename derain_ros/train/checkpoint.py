@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from derain_ros.data.samples import DataError
 from derain_ros.nets.fast import FastRestorer
 from derain_ros.nets.printed import PrintedRestorer
 from derain_ros.tasks import TASKS
-from derain_ros.train.data import DataError
 from derain_ros.train.exported import read_exported, shipped
 from derain_ros.train.recipe import RestoreRecipe
 

@@ -20,15 +20,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.nn import functional as F
 
+from derain_ros.data.pictures import Pictures, find_pictures
+from derain_ros.data.samples import DataError
+from derain_ros.data.views import IGNORED, UNKNOWN, WHOLE, draw_view
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE, Detection, Detector
 from derain_ros.train import checkpoint
 from derain_ros.train.calibrate import calibrate
-from derain_ros.train.data import DataError
 from derain_ros.train.exported import begin_detector, name_of
 from derain_ros.train.losses import overlap
 from derain_ros.train.muon import Muon
-from derain_ros.train.pictures import Pictures, find_pictures
-from derain_ros.train.views import IGNORED, UNKNOWN, WHOLE, draw_view
 
 BEGINNING_VIEWS = 256
 """Views of which an exported detector learns its normalisations anew."""

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from derain_ros.data.samples import DataError
 from derain_ros.manifest import Manifest, ManifestError
-from derain_ros.train.data import DataError
 
 SCALE = "scale"
 """Under this name an exported restorer says by how much images are reduced for it."""

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from derain_ros.data.samples import LUMA
 from derain_ros.nets.detector import Detector
 from derain_ros.nets.fast import Restoration
 from derain_ros.train import checkpoint
-from derain_ros.train.data import LUMA
 from derain_ros.train.exported import load_detector
 
 log = logging.getLogger(__name__)

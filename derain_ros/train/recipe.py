@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from derain_ros.train.data import ANOMALIES, DataError
+from derain_ros.data.samples import ANOMALIES, DataError
 
 RECIPES = Path(__file__).with_name("recipes")
 """Folder of the shipped recipes, YAML."""

@@ -21,10 +21,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from derain_ros.data.layouts import TrainingFolders, check
+from derain_ros.data.samples import DataError, SampleSource, image_files
 from derain_ros.train import checkpoint
 from derain_ros.train.batches import Batches, Unlabelled, loader, prepare
-from derain_ros.train.data import DataError, SampleSource, image_files
-from derain_ros.train.datasets import TrainingFolders, check
 from derain_ros.train.gan_losses import Features, perceptual_features
 from derain_ros.train.interrupt import any_asked, asked_to_stop
 from derain_ros.train.learners import Adversarial, Supervised

@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from derain_ros.train.data import (
+from derain_ros.data.layouts import PairFiles, TrainingFolders
+from derain_ros.data.samples import (
     RENDERED,
     DataError,
     Render,
@@ -17,7 +18,6 @@ from derain_ros.train.data import (
     render_pair,
     render_rain,
 )
-from derain_ros.train.datasets import PairFiles, TrainingFolders
 from derain_ros.train.recipe import RestoreRecipe
 from derain_ros.train.validation import ValidationSet
 

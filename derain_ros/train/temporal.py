@@ -15,18 +15,18 @@ import torch
 from lightning_fabric import Fabric
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from derain_ros.data.layouts import TrainingFolders
+from derain_ros.data.samples import DataError
+from derain_ros.data.sequences import SCENES, UNSEEN_SCENES, SequenceSample, draw_sequence
 from derain_ros.engine import load
 from derain_ros.manifest import Model
 from derain_ros.nets.temporal import TemporalFilter
 from derain_ros.runtime.stages.restore import restore_image
 from derain_ros.train import checkpoint
-from derain_ros.train.data import DataError
-from derain_ros.train.datasets import TrainingFolders
 from derain_ros.train.exported import load_temporal, name_of
 from derain_ros.train.interrupt import any_asked, asked_to_stop
 from derain_ros.train.muon import Muon
 from derain_ros.train.restore import SAVE_EVERY
-from derain_ros.train.sequences import SCENES, UNSEEN_SCENES, SequenceSample, draw_sequence
 from derain_ros.train.temporal_run import sequence_losses, validate
 
 log = logging.getLogger(__name__)

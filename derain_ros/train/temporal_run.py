@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from derain_ros.data.sequences import SequenceSample
 from derain_ros.nets.temporal import COVERED, MEMORY, TemporalFilter, blend
 from derain_ros.runtime.stages.motion import Motion
 from derain_ros.train.losses import mask_loss
-from derain_ros.train.sequences import SequenceSample
 
 if TYPE_CHECKING:
     from derain_ros.train.temporal import TemporalRecipe

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from derain_ros.data.samples import Pair
 from derain_ros.nets.fast import RECONSTRUCTED, STRIDE
-from derain_ros.train.data import Pair
 from derain_ros.train.losses import psnr, ssim
 
 SHOWN = 4

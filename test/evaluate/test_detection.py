@@ -15,6 +15,8 @@ from tiny_pictures import write_own_pictures, write_pictures
 pytest.importorskip("torch")
 
 from derain_ros.config import Config  # noqa: E402
+from derain_ros.data.pictures import find_pictures, read_grey  # noqa: E402
+from derain_ros.data.samples import image_files  # noqa: E402
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.alarm_figures import Figure, auroc  # noqa: E402
 from derain_ros.evaluate.detection import DetectionReport, Judged, _figures, evaluate  # noqa: E402
@@ -23,8 +25,6 @@ from derain_ros.frame import Frame  # noqa: E402
 from derain_ros.manifest import Manifest, Model  # noqa: E402
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE  # noqa: E402
 from derain_ros.runtime.judge.detect import Detector  # noqa: E402
-from derain_ros.train.data import image_files  # noqa: E402
-from derain_ros.train.pictures import find_pictures, read_grey  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not (DATA / "raindrop_real").is_dir(),

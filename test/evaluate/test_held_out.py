@@ -11,12 +11,12 @@ import pytest
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from derain_ros import Config, Frame, FrameSet, Pipeline  # noqa: E402
+from derain_ros.data.layouts import TrainingFolders  # noqa: E402
+from derain_ros.data.samples import DataError, read_rgb  # noqa: E402
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.held_out import held_out  # noqa: E402
 from derain_ros.evaluate.restoration import evaluate, luminance, similarity, summary  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
-from derain_ros.train.data import DataError, read_rgb  # noqa: E402
-from derain_ros.train.datasets import TrainingFolders  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not (DATA / "roadscene_rain").is_dir(),

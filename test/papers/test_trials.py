@@ -10,10 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.evaluate.restoration import Pair  # noqa: E402
 from derain_ros.papers import trials  # noqa: E402
 from derain_ros.train.checkpoint import build, read  # noqa: E402
-from derain_ros.train.data import DataError  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 from derain_ros.train.restore import Machine  # noqa: E402
 

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from derain_ros.data.samples import Pair, SampleSource  # noqa: E402
 from derain_ros.train.batches import Batches, RawBatch, Unlabelled, change_colour, loader, prepare  # noqa: E402
-from derain_ros.train.data import Pair, SampleSource  # noqa: E402
 
 
 @pytest.fixture

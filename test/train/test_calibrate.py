@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from derain_ros.data.views import UNKNOWN  # noqa: E402
 from derain_ros.evaluate.alarm_figures import calibration_error  # noqa: E402
 from derain_ros.train.calibrate import calibrate  # noqa: E402
-from derain_ros.train.views import UNKNOWN  # noqa: E402
 
 
 def _overconfident(count: int, factor: float, offset: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,10 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
 from derain_ros.train import checkpoint  # noqa: E402
-from derain_ros.train.data import DataError  # noqa: E402
 
 
 def test_the_averaged_weights_are_taken(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from tiny_pictures import write_own_pictures, write_pictures
 torch = pytest.importorskip("torch")
 pytest.importorskip("rich")
 
+from derain_ros.data.pictures import find_pictures  # noqa: E402
+from derain_ros.data.samples import DataError  # noqa: E402
+from derain_ros.data.views import IGNORED, UNKNOWN, WHOLE, draw_view  # noqa: E402
 from derain_ros.nets.detector import CELLS, CLASSES, Detection, Detector  # noqa: E402
 from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train import detector, exported  # noqa: E402
-from derain_ros.train.data import DataError  # noqa: E402
 from derain_ros.train.detector import (  # noqa: E402
     DetectRecipe,
     Views,
@@ -26,8 +28,6 @@ from derain_ros.train.detector import (  # noqa: E402
     train,
     validate,
 )
-from derain_ros.train.pictures import find_pictures  # noqa: E402
-from derain_ros.train.views import IGNORED, UNKNOWN, WHOLE, draw_view  # noqa: E402
 
 TINY = DetectRecipe(views=24, renewed=4, calibration_views=12, epochs=2, batch=8)
 K = len(CLASSES)

@@ -8,14 +8,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.nets.detector import SIZE, Detector  # noqa: E402
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
+from derain_ros.publish.export_detector import export_detector  # noqa: E402
+from derain_ros.publish.export_restorer import export_restorer, to_grey  # noqa: E402
 from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train import checkpoint, exported  # noqa: E402
-from derain_ros.train.data import DataError  # noqa: E402
-from derain_ros.train.export_detector import export_detector  # noqa: E402
-from derain_ros.train.export_restorer import export_restorer, to_grey  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
 

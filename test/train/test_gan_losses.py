@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 from torch import Tensor, nn  # noqa: E402
 
 from derain_ros.cli.train import read_phases  # noqa: E402
+from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.nets.detector import Detector  # noqa: E402
 from derain_ros.nets.fast import Restoration  # noqa: E402
 from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train import gan_losses  # noqa: E402
-from derain_ros.train.data import DataError  # noqa: E402
 from derain_ros.train.exported import load_detector  # noqa: E402
 from derain_ros.train.gan_losses import DetectorFeatures  # noqa: E402
 

@@ -16,9 +16,9 @@ pytest.importorskip("tensorboard", reason="training needs the extra `train`")
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
+from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.train import restore  # noqa: E402
 from derain_ros.train.batches import Batches, RawBatch  # noqa: E402
-from derain_ros.train.data import DataError  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 from derain_ros.train.restore import Machine, learning_rate, train, train_phases  # noqa: E402
 

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from derain_ros.train.data import Pair, streaks_of  # noqa: E402
-from derain_ros.train.datasets import TrainingFolders  # noqa: E402
+from derain_ros.data.layouts import TrainingFolders  # noqa: E402
+from derain_ros.data.samples import Pair, streaks_of  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 from derain_ros.train.sources import sample_source, validation_set  # noqa: E402
 

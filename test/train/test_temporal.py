@@ -18,19 +18,19 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 import onnxruntime  # noqa: E402
 
+from derain_ros.data import sequences  # noqa: E402
+from derain_ros.data.samples import DataError  # noqa: E402
+from derain_ros.data.sequences import SequenceSample, draw_sequence  # noqa: E402
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.temporal import TemporalFilter  # noqa: E402
+from derain_ros.publish import temporal as publishing  # noqa: E402
+from derain_ros.publish.export import ExportError, task_of  # noqa: E402
+from derain_ros.publish.export_temporal import export_temporal, load_temporal  # noqa: E402
+from derain_ros.publish.quantize import publish_quantized  # noqa: E402
+from derain_ros.publish.temporal import publish_temporal  # noqa: E402
 from derain_ros.runtime.stages.temporal import TemporalFilter as OnRobot  # noqa: E402
 from derain_ros.tasks import TEMPORAL_PLANES  # noqa: E402
-from derain_ros.train import publish_temporal as publishing  # noqa: E402
-from derain_ros.train import sequences  # noqa: E402
-from derain_ros.train.data import DataError  # noqa: E402
-from derain_ros.train.export import ExportError, task_of  # noqa: E402
-from derain_ros.train.export_temporal import export_temporal, load_temporal  # noqa: E402
-from derain_ros.train.publish_temporal import publish_temporal  # noqa: E402
-from derain_ros.train.quantize import publish_quantized  # noqa: E402
-from derain_ros.train.sequences import SequenceSample, draw_sequence  # noqa: E402
 from derain_ros.train.temporal import TemporalRecipe, train  # noqa: E402
 from derain_ros.train.temporal_run import run, sequence_losses, validate  # noqa: E402
 

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import yaml
 
+from derain_ros.data.pictures import find_pictures
+from derain_ros.data.views import draw_view
 from derain_ros.engine import load
 from derain_ros.evaluate.detection import DetectionReport, evaluate
 from derain_ros.manifest import Manifest
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE
-from derain_ros.train.card import empty_block, write_block
+from derain_ros.publish.card import empty_block, write_block
+from derain_ros.publish.export_detector import export_detector, quantize_detector
+from derain_ros.publish.restorer import enter
 from derain_ros.train.checkpoint import read
 from derain_ros.train.detector import DetectRecipe
-from derain_ros.train.export_detector import export_detector, quantize_detector
-from derain_ros.train.pictures import find_pictures
-from derain_ros.train.publish import enter
-from derain_ros.train.views import draw_view
 
 FLOAT = "_float"
 """What the name of the detector in floating point ends in."""

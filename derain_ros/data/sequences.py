@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from derain_ros.data.samples import read_rgb
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops, mask_of
 from derain_ros.rain.motion import motion
 from derain_ros.rain.scene import Scene, rig
 from derain_ros.rain.style import DropStyle
-from derain_ros.train.data import read_rgb
 
 DRIVES, RATES = 0.35, (4.0, 30.0)
 """Share of the sequences that come from procedural drives, and at how many frames a second."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from derain_ros.train.negatives import _froth, _housing, exposure_table, spoil_scene, spoil_signal
+from derain_ros.data.negatives import _froth, _housing, exposure_table, spoil_scene, spoil_signal
 
 
 def _image() -> np.ndarray:

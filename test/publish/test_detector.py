@@ -11,8 +11,8 @@ from tiny_pictures import write_own_pictures
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from derain_ros.manifest import Manifest  # noqa: E402
+from derain_ros.publish import detector as publishing  # noqa: E402
 from derain_ros.resources import model_dir  # noqa: E402
-from derain_ros.train import publish_detector as publishing  # noqa: E402
 from derain_ros.train.detector import DetectRecipe, train  # noqa: E402
 
 TINY = DetectRecipe(views=16, renewed=4, calibration_views=8, epochs=1, batch=8, start_from="detect_float")

@@ -13,15 +13,15 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 import onnx  # noqa: E402
 
 from derain_ros.engine import load  # noqa: E402
-from derain_ros.evaluate.restoration import restore  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.fast import RECONSTRUCTED, STRIDE, FastRestorer  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
+from derain_ros.publish.export import ExportError  # noqa: E402
+from derain_ros.publish.export_restorer import RestorerGraph, load_restorer, to_grey  # noqa: E402
+from derain_ros.publish.restorer import network_of, plan_of, publish_restorer  # noqa: E402
 from derain_ros.runtime.stages import RECONSTRUCTED as RECONSTRUCTED_255  # noqa: E402
+from derain_ros.runtime.stages.restore import restore_image  # noqa: E402
 from derain_ros.train import checkpoint as checkpoints  # noqa: E402
-from derain_ros.train.export import ExportError  # noqa: E402
-from derain_ros.train.export_restorer import RestorerGraph, load_restorer, to_grey  # noqa: E402
-from derain_ros.train.publish import network_of, plan_of, publish_restorer  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
 
@@ -68,7 +68,7 @@ def test_the_model_of_the_manifest_does_what_the_network_does(checkpoint: Path, 
     assert (model.channels, model.stride, model.scale, model.network) == (3, STRIDE, 1, "balanced")
     assert b".py" not in model.file.read_bytes(), "no paths of the machine that exported it"
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
-    restored, mask = restore(load(model), image)
+    restored, mask = restore_image(load(model), image)
     padded = np.pad(image, ((0, -size[0] % STRIDE), (0, -size[1] % STRIDE), (0, 0)), mode="edge")
     expected, expected_mask = RestorerGraph(load_restorer(checkpoint)[0])(torch.from_numpy(padded[None]))
     difference = np.abs(restored.astype(int) - expected[0, :size[0], :size[1]].numpy())
@@ -91,7 +91,7 @@ def test_a_network_for_reduced_images_does_on_the_robot_what_it_did_in_training(
     assert (model.plan, model.network, model.scale) == ("light", "light", 2)
     # In the middle of the range: where a change leaves it, the robot clips before it brings the change back.
     image = np.random.default_rng(1).integers(90, 160, size if grey else (*size, 3), dtype=np.uint8)
-    restored, mask = restore(load(model), image)
+    restored, mask = restore_image(load(model), image)
     net = to_grey(load_restorer(path)[0]) if grey else load_restorer(path)[0]
     padded = np.pad(image.reshape(*size, -1), ((0, -size[0] % 64), (0, -size[1] % 64), (0, 0)), mode="edge")
     with torch.no_grad():
@@ -148,7 +148,7 @@ def test_the_printed_network_is_folded(printed: Path, tmp_path: Path, name: str,
         # Not folded: what training has seen.
         out = (to_grey(net) if grey else net)(torch.from_numpy(image.reshape(1, 64, 96, -1)).permute(0, 3, 1, 2) / 255)
     expected = (out.restored[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy().reshape(image.shape)
-    restored, mask = restore(load(model), image)
+    restored, mask = restore_image(load(model), image)
     assert np.mean(np.abs(restored.astype(int) - expected) > 1) < 1e-3 and np.ptp(restored) > 5
     assert np.mean((mask > 0) == (out.mask[0, 0].numpy() > RECONSTRUCTED)) > 0.99, "but for rounding to eight bits"
 

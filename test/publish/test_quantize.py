@@ -14,17 +14,18 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 import onnx  # noqa: E402
 
+from derain_ros.data.layouts import pairs  # noqa: E402
 from derain_ros.engine import load  # noqa: E402
-from derain_ros.evaluate.restoration import luminance, restore, similarity  # noqa: E402
+from derain_ros.evaluate.restoration import luminance, similarity  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
-from derain_ros.train import quantize  # noqa: E402
-from derain_ros.train.datasets import pairs  # noqa: E402
-from derain_ros.train.export import ExportError  # noqa: E402
-from derain_ros.train.export_restorer import export_restorer  # noqa: E402
-from derain_ros.train.publish import publish_restorer  # noqa: E402
-from derain_ros.train.quantize import calibration_images, publish_quantized, quantize_onnx  # noqa: E402
+from derain_ros.publish import quantize  # noqa: E402
+from derain_ros.publish.export import ExportError  # noqa: E402
+from derain_ros.publish.export_restorer import export_restorer  # noqa: E402
+from derain_ros.publish.quantize import calibration_images, publish_quantized, quantize_onnx  # noqa: E402
+from derain_ros.publish.restorer import publish_restorer  # noqa: E402
+from derain_ros.runtime.stages.restore import restore_image  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
 
@@ -51,7 +52,7 @@ def test_is_close_and_entered_beside(models: Path, data_folder: Path) -> None:
     manifest.verify(eight)
     assert eight.figures == figures and (eight.channels, eight.stride) == (full.channels, full.stride)
     image = calibration_images(data_folder, 1)[0]
-    theirs, ours = restore(load(full), image)[0], restore(load(eight), image)[0]
+    theirs, ours = restore_image(load(full), image)[0], restore_image(load(eight), image)[0]
     assert similarity(theirs[..., 0], image[..., 0])[0] < 30 < similarity(theirs[..., 0], ours[..., 0])[0]
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from derain_ros.data.samples import HELD_OUT_FRAMES, DataError, image_files
 from derain_ros.nets.detector import CLASSES
 from derain_ros.rain.outlines import read_outlines
-from derain_ros.train.data import HELD_OUT_FRAMES, DataError, image_files
 
 SPLITS = ("train", "calibration", "evaluation")
 

@@ -14,8 +14,8 @@ from tiny_pictures import SOILED, SOILED_HELD_OUT, write_own_pictures, write_pic
 
 pytest.importorskip("torch")
 
-from derain_ros.train.data import DataError  # noqa: E402
-from derain_ros.train.pictures import RUN, SPLITS, drives, find_pictures, is_night, read_grey  # noqa: E402
+from derain_ros.data.pictures import RUN, SPLITS, drives, find_pictures, is_night, read_grey  # noqa: E402
+from derain_ros.data.samples import DataError  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 

@@ -10,11 +10,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from derain_ros.data.samples import DataError
 from derain_ros.nets.fast import STRIDE, FastRestorer
 from derain_ros.nets.printed import PrintedRestorer
+from derain_ros.publish.export import ExportError, export_onnx
 from derain_ros.train import checkpoint as checkpoints
-from derain_ros.train.data import DataError
-from derain_ros.train.export import ExportError, export_onnx
 from derain_ros.train.exported import SCALE
 
 Restorer = FastRestorer | PrintedRestorer

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from derain_ros.data.samples import DataError
 from derain_ros.nets.temporal import CELL, COVERED, MEMORY, TemporalFilter
+from derain_ros.publish.export import ExportError, export_onnx
 from derain_ros.train import checkpoint as checkpoints
-from derain_ros.train.data import DataError
-from derain_ros.train.export import ExportError, export_onnx
 
 
 class TemporalGraph(nn.Module):

@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from derain_ros.nets.detector import CLASSES, SIZE, Detector
-from derain_ros.train.export import ExportError, export_onnx
+from derain_ros.publish.export import ExportError, export_onnx
 
 OUTPUTS = ["probabilities", "mask", "severity"]
 QUANTIZED_OPS = ["Conv", "Add", "Relu", "Resize", "Slice"]

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from derain_ros.train import data
-from derain_ros.train.data import (
+from derain_ros.data import samples as data
+from derain_ros.data.layouts import pairs
+from derain_ros.data.samples import (
     DataError,
     Pair,
     RenderedPairs,
@@ -21,7 +22,6 @@ from derain_ros.train.data import (
     render_rain,
     streaks_of,
 )
-from derain_ros.train.datasets import pairs
 
 
 def test_masks_of_real_and_synthetic_pairs(data_folder: Path) -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from derain_ros.data.negatives import exposure_table, spoil_scene, spoil_signal
+from derain_ros.data.pictures import Pictures, is_night, read_grey
 from derain_ros.nets.detector import CELL, CELLS, CLASSES, SIZE
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.night import NightLight, NightRain
 from derain_ros.rain.soiled import SoiledLens, read_soil
 from derain_ros.rain.streaks import RainStreaks
-from derain_ros.train.negatives import exposure_table, spoil_scene, spoil_signal
-from derain_ros.train.pictures import Pictures, is_night, read_grey
 
 UNKNOWN = -1
 """Label of a class of which it cannot be said whether it is there: it was added, but can hardly be seen."""

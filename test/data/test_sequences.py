@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from derain_ros.train import sequences  # noqa: E402
-from derain_ros.train.datasets import TrainingFolders  # noqa: E402
-from derain_ros.train.sequences import SequenceSample, draw_sequence  # noqa: E402
+from derain_ros.data import sequences  # noqa: E402
+from derain_ros.data.layouts import TrainingFolders  # noqa: E402
+from derain_ros.data.sequences import SequenceSample, draw_sequence  # noqa: E402
 
 SIZE, LENGTH = 96, 4
 

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
-from derain_ros.train.card import interface, training, write_block, write_card  # noqa: E402
+from derain_ros.publish.card import interface, training, write_block, write_card  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
 

@@ -10,10 +10,9 @@ from tiny_pictures import write_own_pictures, write_pictures
 
 pytest.importorskip("torch")
 
-from derain_ros.nets.detector import CELL, CELLS, CLASSES, SIZE  # noqa: E402
-from derain_ros.train import views as views_module
-from derain_ros.train.pictures import find_pictures  # noqa: E402
-from derain_ros.train.views import (  # noqa: E402
+from derain_ros.data import views as views_module
+from derain_ros.data.pictures import find_pictures  # noqa: E402
+from derain_ros.data.views import (  # noqa: E402
     IGNORED,
     MIX,
     SEVERAL,
@@ -27,6 +26,7 @@ from derain_ros.train.views import (  # noqa: E402
     lost,
     per_cell,
 )
+from derain_ros.nets.detector import CELL, CELLS, CLASSES, SIZE  # noqa: E402
 
 THERE = {"clean": {"clean"}, "spoiled": {"clean"}, "raindrop": {"raindrop"}, "real drops": {"raindrop"},
          "dirt": {"dirt"}, "streak": {"streak"}, "night_rain": {"night_rain"}, "real rain": {"streak"},

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.progress import track
 
-from derain_ros.train.data import CLEAN_FOLDERS, HELD_OUT_FRAMES, DataError, Pair, image_files, read_pair
-from derain_ros.train.pictures import RUN
+from derain_ros.data.pictures import RUN
+from derain_ros.data.samples import CLEAN_FOLDERS, HELD_OUT_FRAMES, DataError, Pair, image_files, read_pair
 
 SPLITS = ("train", "validation", "test", "test_b")
 """What pairs are for; `test_b` is the second, harder test set of Qian et al."""

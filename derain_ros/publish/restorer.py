@@ -11,14 +11,14 @@ import yaml
 from rich.progress import track
 
 from derain_ros.config import PLANS
+from derain_ros.data.samples import DataError, anomaly_of
 from derain_ros.engine import load
 from derain_ros.evaluate.held_out import KINDS, held_out
 from derain_ros.evaluate.restoration import EvaluationError, Score, evaluate, markdown, summary
 from derain_ros.manifest import MANIFEST_NAME, Manifest, Model
 from derain_ros.nets.fast import STRIDE, FastRestorer
-from derain_ros.train.card import write_block, write_card
-from derain_ros.train.data import DataError, anomaly_of
-from derain_ros.train.export_restorer import export_restorer, load_restorer, to_grey
+from derain_ros.publish.card import write_block, write_card
+from derain_ros.publish.export_restorer import export_restorer, load_restorer, to_grey
 
 log = logging.getLogger(__name__)
 

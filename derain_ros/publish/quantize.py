@@ -13,15 +13,15 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from derain_ros.data.layouts import TrainingFolders
+from derain_ros.data.samples import anomaly_of, read_rgb
 from derain_ros.evaluate.restoration import luminance
 from derain_ros.manifest import Manifest, Model
+from derain_ros.publish.equalise import equalise
+from derain_ros.publish.export import ExportError
+from derain_ros.publish.restorer import enter, publish_figures
+from derain_ros.publish.temporal import calibration_planes, publish_temporal_figures
 from derain_ros.runtime.stages.scale import reduce
-from derain_ros.train.data import anomaly_of, read_rgb
-from derain_ros.train.datasets import TrainingFolders
-from derain_ros.train.equalise import equalise
-from derain_ros.train.export import ExportError
-from derain_ros.train.publish import enter, publish_figures
-from derain_ros.train.publish_temporal import calibration_planes, publish_temporal_figures
 from derain_ros.train.recipe import RestoreRecipe
 from derain_ros.train.sources import render_of
 

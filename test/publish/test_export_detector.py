@@ -12,8 +12,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE, Detector  # noqa: E402
-from derain_ros.train.export import ExportError  # noqa: E402
-from derain_ros.train.export_detector import OUTPUTS, export_detector, quantize_detector  # noqa: E402
+from derain_ros.publish.export import ExportError  # noqa: E402
+from derain_ros.publish.export_detector import OUTPUTS, export_detector, quantize_detector  # noqa: E402
 
 CALIBRATION = {"scale": [0.5, 1.0, 1.5, 2.0, 1.0], "shift": [0.75, 0.0, -0.5, 0.0, 0.25]}
 

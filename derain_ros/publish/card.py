@@ -10,12 +10,12 @@ from typing import Any
 import torch
 import yaml
 
+from derain_ros.data.layouts import CLEAN_FOLDERS, HELD_OUT_FRAMES
+from derain_ros.data.samples import DataError
 from derain_ros.nets.fast import STRIDE, FastRestorer
 from derain_ros.nets.macs import macs, parameters
 from derain_ros.nets.printed import PrintedRestorer
 from derain_ros.train.checkpoint import read
-from derain_ros.train.data import DataError
-from derain_ros.train.datasets import CLEAN_FOLDERS, HELD_OUT_FRAMES
 from derain_ros.train.recipe import RestoreRecipe
 
 SKELETON = """# {name}, {name}_int8

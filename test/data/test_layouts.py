@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from tiny_pictures import write_pictures
 
-from derain_ros.train import datasets
-from derain_ros.train.data import DataError
-from derain_ros.train.datasets import PairFiles, TrainingFolders, pairs
-from derain_ros.train.pictures import find_pictures
+from derain_ros.data import layouts as datasets
+from derain_ros.data.layouts import PairFiles, TrainingFolders, pairs
+from derain_ros.data.pictures import find_pictures
+from derain_ros.data.samples import DataError
 
 
 def write(*paths: Path) -> None:

@@ -11,7 +11,7 @@ import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from derain_ros.train.equalise import equalise  # noqa: E402
+from derain_ros.publish.equalise import equalise  # noqa: E402
 
 
 def run(model: onnx.ModelProto, image: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,20 +13,20 @@ import torch
 import yaml
 from rich.progress import track
 
+from derain_ros.data.layouts import TrainingFolders
+from derain_ros.data.sequences import draw_sequence
 from derain_ros.engine import Engine, load
 from derain_ros.evaluate.sequence import Figures, Video, drive, evaluate, from_folder, markdown
 from derain_ros.manifest import Manifest, Model
 from derain_ros.nets.macs import macs, parameters
 from derain_ros.nets.temporal import CELL, TemporalFilter
+from derain_ros.publish.card import empty_block, write_block
+from derain_ros.publish.export_temporal import export_temporal, load_temporal
+from derain_ros.publish.restorer import enter
 from derain_ros.rain.style import KINDS
 from derain_ros.runtime.stages.restore import restore_image
 from derain_ros.runtime.stages.temporal import TemporalFilter as Runner
 from derain_ros.tasks import TEMPORAL_PLANES
-from derain_ros.train.card import empty_block, write_block
-from derain_ros.train.datasets import TrainingFolders
-from derain_ros.train.export_temporal import export_temporal, load_temporal
-from derain_ros.train.publish import enter
-from derain_ros.train.sequences import draw_sequence
 from derain_ros.train.temporal import TemporalRecipe
 
 RESTORER = "restore_mono_int8"

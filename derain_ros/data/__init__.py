@@ -1,0 +1,1 @@
+"""Images to train and to measure on: layouts of data sets, what is held out, samples, views, sequences."""
