@@ -145,7 +145,7 @@ def from_network(restored: np.ndarray, frame: Frame) -> Frame:
     else:
         change = _as_yuv(change, layout)
     scale, kind = (1.0, cv2.CV_8U) if layout.dtype == "u1" else (step_of(_levels(frame)), cv2.CV_16U)
-    image = cv2.addWeighted(frame.image, 1.0, change, scale, 0.0, dtype=kind)
+    image = cv2.addWeighted(np.ascontiguousarray(frame.image), 1.0, change, scale, 0.0, dtype=kind)
     return replace(frame, image=image.reshape(frame.image.shape))
 
 

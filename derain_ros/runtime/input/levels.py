@@ -10,8 +10,11 @@ FALLS_AFTER_NS = 60_000_000_000
 """How long frames must reach beyond the levels, or use less than WASTED of them, until they follow. A dark road uses
 few bits for long."""
 WASTED = 0.4
-HOT_PIXELS = 0.001
-"""Largest share of the pixels that do not count when it is asked how bright, or dark, an image is."""
+STRAY = 0.005
+"""Share of the pixels on either side that do not count when it is asked how dark and how bright an image is: hot and
+dead ones, lamps."""
+BORDER = 0.03
+"""Share of each side of the image that is not looked at: rows of data, columns that are dead."""
 NARROW = 0.5
 """Share of the values from 0 up to its brightest that an image of little contrast uses: it is stretched."""
 MARGIN = 0.125
@@ -26,24 +29,39 @@ class LevelsOfCamera:
 
     def __init__(self) -> None:
         self.levels: Levels | None = None
-        self._away: tuple[str, int] | None = None  # How frames have differed from them, and since when.
+        self._last_ns = 0
+        self._beyond_ns = -1  # How long frames have reached beyond the levels; those within count half against it.
+        self._beyond = (0, 0)  # The extent of these frames together.
+        self._wasted_since_ns = -1
 
     def follow(self, image: np.ndarray, now_ns: int) -> Levels:
         """The levels to see an (H, W) or (H, W, C) uint16 image with, at a time that only rises."""
         low, high = extent(image)
+        passed_ns, self._last_ns = now_ns - self._last_ns, now_ns
         if self.levels is None:
             self.levels = fitting(low, high)
         black, white = self.levels
+        if low < black or high >= white:
+            known = self._beyond if self._beyond_ns >= 0 else (low, high)
+            self._beyond = min(low, known[0]), max(high, known[1])
+            self._beyond_ns = self._beyond_ns + passed_ns if self._beyond_ns >= 0 else 0
+            if self._beyond_ns >= RISES_AFTER_NS:
+                # Where exposures take turns, the levels that hold for all of them.
+                self._settle(fitting(*self._beyond))
+        elif self._beyond_ns >= 0:
+            self._beyond = min(low, self._beyond[0]), max(high, self._beyond[1])
+            self._beyond_ns = max(-1, self._beyond_ns - passed_ns // 2)
         better = fitting(low, high)
-        away = ("beyond" if low < black or high >= white
-                else "wasted" if better[1] - better[0] < WASTED * (white - black) else "")
-        if not away:
-            self._away = None
-        elif self._away is None or self._away[0] != away:
-            self._away = away, now_ns
-        elif now_ns - self._away[1] >= (RISES_AFTER_NS if away == "beyond" else FALLS_AFTER_NS):
-            self.levels, self._away = better, None
+        if better[1] - better[0] >= WASTED * (white - black):
+            self._wasted_since_ns = -1
+        elif self._wasted_since_ns < 0:
+            self._wasted_since_ns = now_ns
+        elif now_ns - self._wasted_since_ns >= FALLS_AFTER_NS:
+            self._settle(better)
         return self.levels
+
+    def _settle(self, levels: Levels) -> None:
+        self.levels, self._beyond_ns, self._wasted_since_ns = levels, -1, -1
 
 
 def levels_of(image: np.ndarray) -> Levels:
@@ -52,9 +70,10 @@ def levels_of(image: np.ndarray) -> Levels:
 
 
 def extent(image: np.ndarray) -> tuple[int, int]:
-    """The darkest and the brightest value of a 16-bit image but for HOT_PIXELS."""
-    sampled = image[::4, ::4].ravel()
-    spare = int(HOT_PIXELS * sampled.size)
+    """The darkest and the brightest value of a 16-bit image but for its border and STRAY pixels."""
+    top, left = (round(BORDER * side) for side in image.shape[:2])
+    sampled = image[top:image.shape[0] - top:4, left:image.shape[1] - left:4].ravel()
+    spare = int(STRAY * sampled.size)
     ordered = np.partition(sampled, (spare, sampled.size - 1 - spare))
     return int(ordered[spare]), int(ordered[-1 - spare])
 

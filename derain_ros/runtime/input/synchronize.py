@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from derain_ros.frame import Frame, FrameSet
-from derain_ros.runtime.input.instants import STILL_NS
+from derain_ros.runtime.input.instants import advances
 
 THERMAL = "thermal"
 """No name of another camera."""
@@ -15,8 +15,12 @@ DEPTH = 4
 """Frames of one camera that wait for their counterparts at the most."""
 LATE = 1.5
 """Times what lay between a camera's last two frames after which the next one is late."""
-STILL = 2
-"""Frames in a row whose stamps do not advance, from which on frames are paired by when they arrived."""
+STEPS, BAD_STEPS = 16, 2
+"""The last steps of a camera's stamps that are looked at, and how many of them may not advance."""
+SLOW = 0.02
+"""Share of the time between arrivals of which a step of the stamps is none."""
+LOST = 4
+"""Frames more given up than paired, from which on stamps of which some do not advance are not believed."""
 TOGETHER = 0.5
 """Share of what lies between a camera's frames within which frames arrive together."""
 
@@ -27,7 +31,8 @@ class Synchronizer:
     Thermal frames are attached to a set where one is near enough; no set waits for them. A frame is given up, and
     handed to `given_up` with its camera's name, as soon as no counterpart can come any more: a camera's stamps only
     rise, and a camera that was silent for DEPTH frames of the others, and longer than between its own, is not waited
-    for until it sends again. Where the stamps of a camera stand still, frames are paired by their `received_ns`.
+    for until it sends again. Where the stamps of a camera stand still, or repeat or step back so that frames are given
+    up for it, all are paired by their `received_ns`, until its stamps advance again for STEPS frames.
     """
 
     def __init__(self, cameras: Sequence[str], pair_tolerance_ns: int, thermal_tolerance_ns: int,
@@ -37,6 +42,7 @@ class Synchronizer:
         self._waiting: dict[str, deque[Frame]] = {camera: deque() for camera in cameras}
         self._stamps = {camera: _Stamps() for camera in (*cameras, THERMAL)}
         self._by_arrival = False
+        self._lost = 0  # Frames given up, less the sets made, where it is more.
         self._last_ns: dict[str, int] = {}
         self._due_ns: dict[str, int] = {}
         self._silent_for = dict.fromkeys(cameras, 0)
@@ -51,10 +57,12 @@ class Synchronizer:
         if camera not in self._waiting:
             raise ValueError(f"{camera}: no such camera; there are {', '.join(self._waiting)}")
         self._stamps[camera].see(frame)
-        by_arrival = any(self._stamps[name].still for name in self._waiting)
+        stamps = [self._stamps[name] for name in self._waiting]
+        by_arrival = (any(each.doubtful for each in stamps) if self._by_arrival or self._lost >= LOST
+                      else any(each.still for each in stamps))
         if by_arrival is not self._by_arrival:
             self.clear()
-            self._by_arrival = by_arrival
+            self._by_arrival, self._lost = by_arrival, 0
         now_ns = self._time(frame)
         if now_ns < self._last_ns.get(camera, now_ns):
             self.clear()
@@ -74,6 +82,7 @@ class Synchronizer:
             while queue[0] is not frames[name]:
                 self._give_up(name)
             queue.popleft()
+        self._lost = max(0, self._lost - 1)
         return FrameSet(frames, self._nearest_thermal(frame), time.monotonic_ns())
 
     def add_thermal(self, frame: Frame) -> None:
@@ -109,6 +118,7 @@ class Synchronizer:
 
     def _give_up(self, camera: str) -> None:
         frame = self._waiting[camera].popleft()
+        self._lost += 1
         if self._given_up is not None:
             self._given_up(camera, frame)
 
@@ -132,19 +142,26 @@ class Synchronizer:
 
 
 class _Stamps:
-    """Whether the stamps of one camera stand still, and how long after the one before its last frame came."""
+    """Whether the stamps of one camera tell when frames were taken, and how long after the one before its last came."""
 
     def __init__(self) -> None:
         self._last: Frame | None = None
-        self._repeated = 0
+        self._good: deque[bool] = deque(maxlen=STEPS)
         self.gap_ns = 0
 
     @property
+    def doubtful(self) -> bool:
+        """Whether some of the last stamps did not advance."""
+        return self._good.count(False) >= BAD_STEPS
+
+    @property
     def still(self) -> bool:
-        return self._repeated >= STILL
+        """Whether the last ones did not, one after the other."""
+        return len(self._good) >= BAD_STEPS and not any(list(self._good)[-BAD_STEPS:])
 
     def see(self, frame: Frame) -> None:
         last, self._last = self._last, frame
         if last is not None:
-            self._repeated = self._repeated + 1 if 0 <= frame.stamp_ns - last.stamp_ns < STILL_NS else 0
             self.gap_ns = frame.received_ns - last.received_ns
+            self._good.append(advances(frame.stamp_ns, last.stamp_ns)
+                              and frame.stamp_ns - last.stamp_ns >= SLOW * self.gap_ns)

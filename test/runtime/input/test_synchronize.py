@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from derain_ros.frame import Frame, FrameSet
-from derain_ros.runtime.input.synchronize import DEPTH, Synchronizer
+from derain_ros.runtime.input.synchronize import DEPTH, STEPS, Synchronizer
 
 MS = 1_000_000
 IMAGE = np.zeros((1, 1), np.uint8)
@@ -280,16 +280,35 @@ def test_stamps_that_stand_still_leave_it_to_the_arrivals(stereo: Counted, stamp
     assert len(apart) == 19 and max(apart) == 12 and stereo.dropped == 1
 
 
-def test_one_camera_that_stands_still_is_paired_by_arrival_and_one_that_goes_on_by_stamp(stereo: Counted) -> None:
-    pairs = 0
+GOOD = [1e6 + 50.0 * n for n in range(100)]
+
+
+@pytest.mark.parametrize("stamps_ms", [
+    [5.0] * 100, [GOOD[n // 3 * 3] for n in range(100)], [GOOD[n // 2 * 2] for n in range(100)], GOOD[::-1],
+    [float(n % 2) for n in range(100)], [GOOD[n % 5] for n in range(100)], [n % 2 * GOOD[n] for n in range(100)],
+    [float(GOOD[n] // 1000 * 1000) for n in range(100)], [0.2 * n for n in range(100)]],
+    ids=["still", "thrice", "twice", "backwards", "two values", "sawtooth", "zero at times", "seconds", "slow"])
+def test_one_camera_whose_stamps_tell_nothing_is_paired_by_arrival(stereo: Counted, stamps_ms: list[float]) -> None:
+    pairs = []
+    for number, stamp in enumerate(stamps_ms):
+        stereo.add("left", arrived(GOOD[number], 1000 + 50 * number))
+        frames = stereo.add("right", arrived(stamp, 1003 + 50 * number))
+        if frames is not None:
+            pairs.append([f.received_ns // (50 * MS) for f in frames.frames.values()])
+    assert len(pairs) >= 94 and all(left == right for left, right in pairs)
+
+
+def test_stamps_that_advance_again_are_believed_again(stereo: Counted) -> None:
     for number in range(10):
         stereo.add("left", arrived(5.0, 1000 + 50 * number))
-        pairs += stereo.add("right", arrived(1e6 + 50 * number, 1003 + 50 * number)) is not None
-    assert pairs == 8, "all but those that told it"
-    for number in range(10, 20):
-        stereo.add("left", arrived(2e6 + 50 * number, 1000 + 50 * number))
-        frames = stereo.add("right", arrived(2e6 + 50 * number, 1049 + 50 * number))
-        assert stamps(frames) == {"left": 2e6 + 50 * number, "right": 2e6 + 50 * number}
+        stereo.add("right", arrived(GOOD[number], 1003 + 50 * number))
+    for number in range(10, 12 + STEPS):
+        for camera in ("left", "right"):
+            stereo.add(camera, arrived(GOOD[number], 1000 + 50 * number))
+    for number in range(12 + STEPS, 30 + STEPS):
+        stereo.add("left", arrived(GOOD[number], 1000 + 50 * number))
+        frames = stereo.add("right", arrived(GOOD[number], 1049 + 50 * number))
+        assert stamps(frames) == {"left": GOOD[number], "right": GOOD[number]}
 
 
 def test_stamps_that_come_twice_are_stamps(stereo: Counted) -> None:
