@@ -36,12 +36,12 @@ def read_file(path: Path, most_bytes: int) -> bytes:
     return data
 
 
-def read_yaml(path: Path) -> Any:
+def read_yaml(path: Path, most_bytes: int = MOST_YAML_BYTES, most_characters: int = MOST_SCALAR_CHARACTERS) -> Any:
     """The content of a YAML file; FileError for one that is not valid, or too large, deep or entangled to be what
-    anybody wrote, OSError where it cannot be read."""
+    anybody wrote, OSError where it cannot be read. `most_characters` are those of one value."""
     try:
-        text = read_file(path, MOST_YAML_BYTES).decode("utf-8")
-        _measure(text)
+        text = read_file(path, most_bytes).decode("utf-8")
+        _measure(text, most_characters)
         return yaml.safe_load(text)
     except UnicodeDecodeError as error:
         raise FileError(f"is no text in UTF-8: {error}") from error
@@ -49,8 +49,8 @@ def read_yaml(path: Path) -> Any:
         raise error if isinstance(error, FileError) else FileError(f"is not valid YAML: {error}") from error
 
 
-def _measure(text: str) -> None:
-    """FileError for YAML with more than MOST_VALUES values, MOST_LEVELS levels or MOST_SCALAR_CHARACTERS in a value.
+def _measure(text: str, most_characters: int) -> None:
+    """FileError for YAML with more than MOST_VALUES values, MOST_LEVELS levels or `most_characters` in a value.
 
     References count as what they refer to, before anything is made of it: in memory they take nothing, and in a
     message all there is; and what lies deep ends Python's stack.
@@ -71,7 +71,7 @@ def _measure(text: str) -> None:
             (values, levels), anchor = known[anchor], None
         elif not isinstance(event, yaml.ScalarEvent):
             continue
-        elif len(event.value) > MOST_SCALAR_CHARACTERS:
+        elif len(event.value) > most_characters:
             raise FileError(f"has a value of {len(event.value)} characters")
         if anchor is not None:
             known[anchor] = values, levels

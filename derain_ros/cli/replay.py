@@ -94,7 +94,7 @@ def command(
         console.print(f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""), markup=False,
                       soft_wrap=True)
         if cameras.unused:
-            console.print(f"other images, kept as they are: {', '.join(cameras.unused)}", soft_wrap=True)
+            console.print(f"other images, kept as they are: {', '.join(cameras.unused)}", markup=False, soft_wrap=True)
         if reader.left_out:
             odd = ", ".join(f"{name} ({encoding})" for name, encoding in reader.left_out.items())
             console.print(f"left out, for ROS 2 plays messages in CDR only: {odd}", markup=False, soft_wrap=True)

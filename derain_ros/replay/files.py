@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 import zstandard
 from rosbags.rosbag2.metadata import parse_qos
 
+from derain_ros.files import FileError, read_yaml
 from derain_ros.replay.records import ReplayError
 
 SUFFIXES = (".mcap", ".db3")
+MOST_METADATA_BYTES = 1 << 22
 PACKED = (".zstd", ".zst")
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MCAP_MAGIC, SQLITE_MAGIC = b"\x89MCAP0\r\n", b"SQLite format 3\0"
@@ -125,8 +126,8 @@ def qos_of(profiles: Any) -> tuple[Any, ...]:
 
 def _information(file: Path) -> dict[str, Any]:
     try:
-        return dict(yaml.safe_load(file.read_bytes())["rosbag2_bagfile_information"])
-    except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
+        return dict(read_yaml(file, MOST_METADATA_BYTES, MOST_METADATA_BYTES)["rosbag2_bagfile_information"])
+    except (OSError, FileError, TypeError, KeyError, ValueError) as error:
         logger.debug("%s: %r", file, error)
         return {}
 

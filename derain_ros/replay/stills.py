@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
+import numpy as np
 
+from derain_ros.files import FileError, read_file
 from derain_ros.frame import Action, Frame, FrameSet
 from derain_ros.replay.records import ReplayError
-from derain_ros.runtime.input.messages import DECODED
+from derain_ros.runtime.input.messages import DECODED, is_cut
 from derain_ros.runtime.pipeline import Pipeline
 
+MOST_BYTES = 1 << 29
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
@@ -75,7 +78,16 @@ def restore_files(pipeline: Pipeline, files: Sequence[Path], output: Path, masks
 
 def _read(path: Path) -> Frame | str:
     """The image in a file as a frame, or in words why it is none."""
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    try:
+        data = read_file(path, MOST_BYTES)
+    except (FileError, OSError) as error:
+        return f"cannot be read: {error}"
+    if is_cut(data):
+        return "is cut off"
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error:  # a header that tells of more pixels than OpenCV takes
+        image = None
     if image is None:
         return "cannot be read as an image"
     encoding = DECODED.get((1 if image.ndim == 2 else image.shape[2], str(image.dtype)))

@@ -28,7 +28,7 @@ def bag(tmp_path: Path) -> Path:
         for k in range(20):
             left = Frame(np.full((48, 64), 10 * k, np.uint8), "mono8")
             right = Frame(np.full((48, 64), 160 * k, np.uint16), "mono16")
-            right.image[0], right.image[4] = 0, 4095
+            right.image[:4], right.image[4:8] = 0, 4095
             for camera, frame in (("left", left), ("right", right)):
                 writer.put(f"/{camera}/image_raw", 1 + k * PERIOD_NS, image_of(writer.types, frame))
         writer.put("/left/image_raw", 1 + 20 * PERIOD_NS, image_of(writer.types, Frame(left.image, "32FC1")))

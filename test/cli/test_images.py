@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -29,7 +30,7 @@ def source(tmp_path: Path) -> Path:
     cv2.imwrite(str(folder / "b.png"), np.full((40, 56), CLEAN, np.uint8))
     cv2.imwrite(str(folder / "c.png"), np.full((30, 50, 3), WET, np.uint8))
     deep = np.full((40, 56), WET << 4, np.uint16)
-    deep[0], deep[4] = 0, 4095
+    deep[:4], deep[4:8] = 0, 4095
     cv2.imwrite(str(folder / "d.png"), deep)
     return folder
 
@@ -78,3 +79,12 @@ def test_what_cannot_be_done_is_told(tmp_path: Path, models: Path, given: str, t
 def test_nothing_is_written_onto_itself(source: Path, models: Path) -> None:
     code, output = run(source, source, "--models", models)
     assert code == 1 and "would be overwritten" in output and (read(source / "a.png") == WET).all()
+
+
+def test_what_is_no_whole_image_is_told_and_left_out(source: Path, models: Path, tmp_path: Path) -> None:
+    jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))[1].tobytes()
+    (source / "cut.jpg").write_bytes(jpeg[:-200])
+    os.mkfifo(source / "pipe.png")
+    output = run(source, tmp_path / "out", "--models", models)[1]
+    assert "cut.jpg: is cut off" in output and "pipe.png: cannot be read: is no regular file" in output
+    assert not (tmp_path / "out/cut.png").exists() and (tmp_path / "out/a.png").exists()

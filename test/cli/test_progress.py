@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import typer
-from derain_ros.replay.report import Table
 
 from derain_ros.cli.progress import check_output, output_console, show
+from derain_ros.report.tables import Table
 
 
 def test_a_table_in_a_pipe_says_all_that_it_holds(capsys: pytest.CaptureFixture[str]) -> None:

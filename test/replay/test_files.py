@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +154,13 @@ def test_without_room_to_unpack_it_says_what_to_do(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("shutil.copyfileobj", full)
     with pytest.raises(ReplayError, match="a.db3.zstd cannot be unpacked.*No space left.*`zstd -d`.*TMPDIR"):
         files.unpack(tmp_path / "a.db3.zstd", tmp_path)
+
+
+@pytest.mark.parametrize("make", [
+    lambda file: os.mkfifo(file),
+    lambda file: file.write_text("rosbag2_bagfile_information:\n  a0: &a0 [x, x]\n" + "".join(
+        f"  a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)) + "  relative_file_paths: *a39\n"),
+    lambda file: file.write_text("rosbag2_bagfile_information: " + "[" * 3000)], ids=["fifo", "bomb", "deep"])
+def test_hostile_metadata_is_left_aside(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "metadata.yaml")
+    assert files._information(tmp_path / "metadata.yaml") == {}

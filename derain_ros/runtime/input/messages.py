@@ -105,7 +105,7 @@ def _decoded(message: Any, received_ns: int) -> Received:
     name = f"compressed image {message.format!r} of {message.header.frame_id!r}"
     if not len(message.data):
         raise ImageError("empty", f"{name} has no data")
-    if _is_cut(message.data):
+    if is_cut(message.data):
         raise ImageError("undecodable", f"{name} of {len(message.data)} bytes is cut off")
     try:
         image = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -132,7 +132,7 @@ def _as_original(image: np.ndarray, decoded: str, original: str) -> tuple[np.nda
     return image, decoded
 
 
-def _is_cut(data: Any) -> bool:
+def is_cut(data: Any) -> bool:
     """Whether a JPEG or PNG ends before its image does: not every OpenCV tells.
 
     A JPEG is searched from its first scan on, as thumbnails before that have ends of their own.
