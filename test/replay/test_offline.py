@@ -117,7 +117,7 @@ def deep(image: Any, order: str) -> Any:
     """The same picture in 16 bits of this byte order, its rows padded."""
     data = np.zeros((48, 70), order)
     data[:, :64] = image.data.reshape(48, 64).astype(order) << 4
-    data[0, 0] = 4095  # the white that the others are seen against
+    data[:4, :4] = 4095  # the white that the others are seen against
     return replace(image, encoding="mono16", is_bigendian=int(order[0] == ">"), step=140,
                    data=data.view(np.uint8).ravel())
 
