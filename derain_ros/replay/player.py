@@ -23,6 +23,7 @@ from derain_ros.replay.child import NodeProcess, transport_environment
 from derain_ros.replay.offline import Progress, keep
 from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import COMPRESSED, INFO, Cameras
+from derain_ros.runtime.input.instants import GAP_NS
 
 READY_S = 60.0
 SILENCE_S = 1.5
@@ -118,7 +119,7 @@ class _Session:
         self._statuses: list[bytes] = []
         self._in: Counter[str] = Counter()
         self._cut: Counter[str] = Counter()
-        self._first_ns = self._begun_ns = 0
+        self._first_ns = self._begun_ns = self._skipped = 0
 
     def run(self, node: NodeProcess, kept: set[str], progress: Progress | None) -> None:
         """Publish every message when its time has come, then wait for the last outputs."""
@@ -128,6 +129,12 @@ class _Session:
             if not self._first_ns:
                 self._first_ns, self._begun_ns = message.stamp_ns, time.monotonic_ns()
                 self.link.on_output = self._on_output
+                last_ns = message.stamp_ns
+            if message.stamp_ns - last_ns > GAP_NS:
+                # Nobody waits for what was not recorded, nor for a clock that was set.
+                self._first_ns += message.stamp_ns - last_ns
+                self._skipped += 1
+            last_ns = message.stamp_ns
             due = self._begun_ns + round((message.stamp_ns - self._first_ns) / self.rate)
             while (wait := due - time.monotonic_ns()) > 0:
                 time.sleep(min(wait / 1e9, 0.1))
@@ -163,6 +170,9 @@ class _Session:
                 account.plans[values.get("plan", ""), values.get("models", "")] += 1
         account.engines = self.link.models
         account.frames_in.update(self._in)
+        if self._skipped:
+            account.notes.append(f"pauses in the recording of more than {GAP_NS / 1e9:g} s were not waited for: "
+                                 f"{self._skipped}")
         for topic, number in self._cut.items():
             account.broken[self._camera_of.get(topic, topic)] += number
             account.notes.append(f"{topic}: not played, for they end within their header: {number}")

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from derain_ros.config import Config
 from derain_ros.frame import Frame
 from derain_ros.replay import child, player
 from derain_ros.replay.account import Account
-from derain_ros.replay.bag import BagReader
+from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.child import NodeProcess
 from derain_ros.replay.images import header_of, image_of
 from derain_ros.replay.player import AHEAD, _ahead, _inputs, _Recorder, _Session, play
@@ -150,6 +151,23 @@ def test_frames_that_share_a_stamp_are_counted_each(write_bag: Write, tmp_path: 
     assert [o.action for o in account.outputs] == actions
     # Which one was lost is not known, and so neither is how long the others took.
     assert [np.isnan(o.latency_ms) for o in account.outputs] == [lost > 0] * len(actions)
+
+
+def test_a_clock_that_was_set_during_the_recording_is_not_waited_for(tmp_path: Path) -> None:
+    image = image_of(TYPES, Frame(np.zeros((4, 4), np.uint8), "mono8", 7, "eye"))
+    year_ns = 365 * 86400 * 10**9
+    with BagWriter(tmp_path / "bag") as writer:
+        for k in range(6):
+            writer.put("/left/image_raw", 1 + k * 10**7 + (k > 2) * year_ns, image)
+    link = FakeLink()
+    link.inputs = {"/left/image_raw": ("/left/image_raw", image.__msgtype__)}
+    with BagReader(tmp_path / "bag") as reader, recorder(tmp_path / "out", lambda message: None) as made:
+        session = _Session(reader, choose(reader.topics), link, made, 1.0)
+        account = Account(frames_in=Counter({"left": 0}))
+        session.run(SimpleNamespace(check=lambda: None), set(), None)  # type: ignore[arg-type]
+        session.fill(account)
+    assert link.sent == {"/left/image_raw": 6}
+    assert account.notes == ["pauses in the recording of more than 10 s were not waited for: 1"]
 
 
 def test_a_node_that_ends_by_itself_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
