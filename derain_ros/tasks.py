@@ -24,14 +24,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Task:
-    """What a network of one task is: `called` so, it `does` that. `channels` are those that its input may have, `dtype`
-    is that of its outputs, `optional` ones are not there in all of its models. `reduced` says that it may be computed
-    in 16 bits or in TF32 where that is faster: with others errors add up, or thresholds would move."""
+    """What a network of one task is: `called` so, it `does` that. `channels` are those that its inputs may have, all of
+    them the same. `inputs` are images of one size, the one that it changes first. `dtype` is that of its outputs;
+    `optional` ones are not there in all of its models. `reduced` says that it may be computed in 16 bits or in TF32
+    where that is faster: with others errors add up, or thresholds would move."""
 
     called: str
     does: str
     channels: tuple[int, ...]
     outputs: Mapping[str, Output]
+    inputs: tuple[str, ...] = ("image",)
     dtype: str = "uint8"
     optional: tuple[str, ...] = ()
     reduced: bool = False
@@ -45,4 +47,7 @@ TASKS: Mapping[str, Task] = {
                    dtype="float32", optional=("severity",)),
     "temporal": Task("temporal filter", "join frames", (TEMPORAL_PLANES,), {
         "weights": Output("other", "mean"), "mask": Output("mask", "mean"), "memory": Output("other", "mean")}),
+    # Luminance, and where the visible image is hidden: 255 of its mask.
+    "fuse": Task("fuser", "fuse visible and infrared images", (1,), {"fused": Output("image", "change")},
+                 inputs=("visible", "infrared", "mask"), reduced=True),
 }

@@ -20,13 +20,14 @@ MASKED_ABOVE = 200
 WET_ABOVE = 100
 
 
-def write_models(directory: Path, with_temporal: bool = False) -> Path:
+def write_models(directory: Path, with_temporal: bool = False, with_fuser: bool = False) -> Path:
     """Write restore_mono, restore_rgb, detect and their models.yaml into `directory`, made where needed; returns it.
 
     The restorers are one network, on the rung `balanced`. They add BRIGHTER_BY (saturating) and mask pixels with a
     channel above MASKED_ABOVE. The detector says raindrop with 0.95 where the mean of the grey image is above
     WET_ABOVE, clean with 0.95 otherwise; its mask is 1 in cells of 8x8 pixels whose mean is above WET_ABOVE, 0
-    elsewhere. `with_temporal` adds a filter that recalls everything: what is seen first stays.
+    elsewhere. `with_fuser` adds one that gives the brighter of both images, and the infrared one where the mask is
+    above 127. `with_temporal` adds a filter that recalls everything: what is seen first stays.
     """
     directory.mkdir(parents=True, exist_ok=True)
     entries = [
@@ -38,6 +39,8 @@ def write_models(directory: Path, with_temporal: bool = False) -> Path:
     if with_temporal:
         entries.append(write_model(directory, temporal(), name="temporal", task="temporal", channels=TEMPORAL_PLANES,
                                    stride=2))
+    if with_fuser:
+        entries.append(write_model(directory, fuser(), name="fuse", task="fuse", channels=1, stride=STRIDE))
     write_manifest(directory, entries)
     return directory
 
@@ -84,6 +87,25 @@ def restorer(channels: int) -> onnx.ModelProto:
     size = ["batch", "height", "width"]
     return _model(nodes, constants, [("image", TensorProto.UINT8, [*size, channels])],
                   [("restored", TensorProto.UINT8, [*size, channels]), ("mask", TensorProto.UINT8, size)])
+
+
+def fuser() -> onnx.ModelProto:
+    """A fuser that takes the brighter image, and the infrared one where the visible one is hidden."""
+    nodes = [
+        *(helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT)
+          for name in ("visible", "infrared", "mask")),
+        helper.make_node("Transpose", ["visible_float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("SpaceToDepth", ["planes"], ["deep"], blocksize=STRIDE),
+        helper.make_node("DepthToSpace", ["deep"], ["flat"], blocksize=STRIDE),
+        helper.make_node("Transpose", ["flat"], ["back"], perm=[0, 2, 3, 1]),
+        helper.make_node("Max", ["back", "infrared_float"], ["brighter"]),
+        helper.make_node("Greater", ["mask_float", "half"], ["hidden"]),
+        helper.make_node("Where", ["hidden", "infrared_float", "brighter"], ["joined"]),
+        helper.make_node("Cast", ["joined"], ["fused"], to=TensorProto.UINT8),
+    ]
+    size = ["batch", "height", "width", 1]
+    return _model(nodes, {"half": 127.0}, [(name, TensorProto.UINT8, size) for name in ("visible", "infrared", "mask")],
+                  [("fused", TensorProto.UINT8, size)])
 
 
 def temporal() -> onnx.ModelProto:

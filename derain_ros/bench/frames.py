@@ -12,6 +12,7 @@ from derain_ros.manifest import Model
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Scene, rig
 from derain_ros.runtime.stages.temporal import half_size
+from derain_ros.tasks import TASKS
 
 SEED = 7
 COVERAGE = 0.16
@@ -24,10 +25,10 @@ def shape_for(model: Model, batch: int, height: int, width: int) -> Shape:
     return (batch, *(model.size or (half_size(height, width) if model.task == "temporal" else (height, width))))
 
 
-def wet_frames(model: Model, shape: Shape, seconds: float = 1.0) -> np.ndarray:
-    """Images (N, H, W, C) uint8 with the model's channels: left and right eye in turn, drops on each lens.
+def wet_frames(model: Model, shape: Shape, seconds: float = 1.0) -> dict[str, np.ndarray]:
+    """Images (N, H, W, C) uint8 for a model: left and right eye in turn, drops on each lens.
 
-    All planes of a temporal filter get the same picture, but for the tint.
+    All planes of a temporal filter get the same picture, but for the tint, and so do all inputs of a fuser.
     """
     batch, height, width = shape
     # Detectors look at whole frames made small.
@@ -36,7 +37,7 @@ def wet_frames(model: Model, shape: Shape, seconds: float = 1.0) -> np.ndarray:
     for image, wet in zip(images, wet_views(batch, larger * height, larger * width, seconds), strict=True):
         small = cv2.resize(wet, (width, height), interpolation=cv2.INTER_AREA)
         image[...] = small[..., None] * np.resize(np.array(TINTS, np.float32), model.channels)
-    return images
+    return dict.fromkeys(TASKS[model.task].inputs, images)
 
 
 def lenses(height: int, width: int) -> list[LensDrops]:

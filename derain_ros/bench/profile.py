@@ -59,8 +59,9 @@ class Idle:
     def prepare(self, shape: tuple[int, int, int]) -> None:
         """There is nothing to prepare."""
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`; the same arrays every time."""
+        image = images["image"]
         if not self._outputs and self.model.size is not None:
             probabilities = np.zeros((len(image), len(self.model.classes)), np.float32)
             probabilities[:, 1] = 1

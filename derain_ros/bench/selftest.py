@@ -10,8 +10,9 @@ import numpy as np
 
 from derain_ros.bench.frames import precisions, shape_for, wet_frames
 from derain_ros.engine import ENGINES, EngineError, Tell, load
-from derain_ros.engine.agreement import disagreement, error_of, picture
+from derain_ros.engine.agreement import disagreement, error_of, pictures
 from derain_ros.manifest import Model
+from derain_ros.tasks import TASKS
 
 REPEATS = 10
 
@@ -45,15 +46,15 @@ def try_engines(models: Sequence[Model], batch: int, height: int, width: int, te
     trials = []
     for group in precisions(models):
         shape = shape_for(group[0], batch, height, width)
-        # The frames are what a robot sees; the picture makes networks work that find nothing to do there.
-        images = (wet_frames(group[0], shape), picture(group[0], shape))
+        # The frames are what a robot sees; the pictures make networks work that find nothing to do there.
+        images = (wet_frames(group[0], shape), pictures(group[0], shape))
         reference = load(group[0], "onnxruntime")
-        expected = [reference.run(image) for image in images]
+        expected = [reference.run(**given) for given in images]
         trials += [_try(model, name, images, expected, tell) for model in group for name in engines]
     return trials
 
 
-def _try(model: Model, name: str, images: Sequence[np.ndarray], expected: Sequence[dict[str, np.ndarray]],
+def _try(model: Model, name: str, images: Sequence[dict[str, np.ndarray]], expected: Sequence[dict[str, np.ndarray]],
          tell: Tell) -> Trial:
     tell(f"{model.name} by {name}")
     try:
@@ -63,16 +64,17 @@ def _try(model: Model, name: str, images: Sequence[np.ndarray], expected: Sequen
     except Exception as error:  # what was never run fails in ways nobody foresaw
         return Trial(model.name, name, fault=f"{type(error).__name__}: {error}")
     try:
-        engine.prepare(images[0].shape[:3])
+        seen = TASKS[model.task].inputs[0]
+        engine.prepare(images[0][seen].shape[:3])
         faults, errors, times = [], [], []
-        for image, right in zip(images, expected, strict=True):
-            outputs = engine.run(image)
-            faults.append(disagreement(model, engine.precision, image, outputs, right))
+        for given, right in zip(images, expected, strict=True):
+            outputs = engine.run(**given)
+            faults.append(disagreement(model, engine.precision, given, outputs, right))
             if model.task == "restore" and not faults[-1]:
-                errors.append(error_of(image, outputs["restored"], right["restored"])[0])
+                errors.append(error_of(given[seen], outputs["restored"], right["restored"])[0])
         for _ in range(REPEATS):
             begun = time.perf_counter()
-            engine.run(images[0])
+            engine.run(**images[0])
             times.append((time.perf_counter() - begun) * 1e3)
     except Exception as error:
         told = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"

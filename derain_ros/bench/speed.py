@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from derain_ros.bench import BenchError
 from derain_ros.bench.frames import shape_for
 from derain_ros.bench.meters import Meters, resident_mb
 from derain_ros.engine import Engine, EngineError, Shape, Tell, load
-from derain_ros.engine.agreement import picture
+from derain_ros.engine.agreement import pictures
 from derain_ros.engine.auto import ON_PROCESSOR
 from derain_ros.manifest import Model
 
@@ -54,10 +54,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Contender:
-    """What is to be measured: `make` loads it, `image` is what it runs on, `gmac` as in Case."""
+    """What is to be measured: `make` loads it, `images` are what it runs on, `gmac` as in Case."""
 
     make: Callable[[], Engine]
-    image: np.ndarray
+    images: Mapping[str, np.ndarray]
     gmac: float = float("nan")
 
 
@@ -74,10 +74,10 @@ def contenders(models: Sequence[Model], engines: Sequence[str], sizes: Iterable[
                 if (model.name, shape) in shapes:
                     continue  # a detector has one size
                 shapes[model.name, shape] = None
-                image = picture(model, shape)
+                images = pictures(model, shape)
                 for name in engines:
                     for streams in {1, batch} if name in ON_PROCESSOR else {1}:
-                        found.append(Contender(_loader(model, name, threads, streams, tell), image))
+                        found.append(Contender(_loader(model, name, threads, streams, tell), images))
     return found
 
 
@@ -89,7 +89,7 @@ def measure(wanted: Sequence[Contender], repeats: int, warm_up: int, loaded: Pro
     are told how far that is, of how much.
     """
     meters = meters or Meters()
-    running: list[tuple[Case, Engine, np.ndarray]] = []
+    running: list[tuple[Case, Engine, Mapping[str, np.ndarray]]] = []
     failures: list[str] = []
     for done, contender in enumerate(wanted, 1):
         try:
@@ -101,9 +101,9 @@ def measure(wanted: Sequence[Contender], repeats: int, warm_up: int, loaded: Pro
     if not running:
         raise BenchError(f"nothing can be measured: {'; '.join(dict.fromkeys(failures)) or 'nothing is asked for'}")
     for turn in range(warm_up + repeats):
-        for case, engine, image in running:
+        for case, engine, images in running:
             before, begun = meters.joules(), time.perf_counter()
-            engine.run(image)
+            engine.run(**images)
             taken, after = (time.perf_counter() - begun) * 1e3, meters.joules()
             if turn >= warm_up:
                 case.ms.append(taken)
@@ -123,11 +123,12 @@ def _loader(model: Model, name: str, threads: int, streams: int, tell: Tell) -> 
     return make
 
 
-def _load(contender: Contender, meters: Meters) -> tuple[Case, Engine, np.ndarray]:
+def _load(contender: Contender, meters: Meters) -> tuple[Case, Engine, Mapping[str, np.ndarray]]:
     memory_mb, gpu_mb, begun = resident_mb(), meters.gpu_mb(), time.perf_counter()
-    engine, image = contender.make(), contender.image
-    engine.run(image)
-    case = Case(engine.model.name, engine.name, engine.device, engine.precision, engine.streams, image.shape[:3],
+    engine, images = contender.make(), contender.images
+    engine.run(**images)
+    shape = next(iter(images.values())).shape
+    case = Case(engine.model.name, engine.name, engine.device, engine.precision, engine.streams, shape[:3],
                 time.perf_counter() - begun, max(0.0, resident_mb() - memory_mb), meters.gpu_mb() - gpu_mb,
                 contender.gmac)
-    return case, engine, image
+    return case, engine, images

@@ -110,10 +110,9 @@ def devices() -> list[Check]:
 
 def shipped(directory: Path | None) -> Check:
     """The models: those the node loads are there, and each one is whole, and ran once."""
-    import numpy as np
-
     from derain_ros import Config, Pipeline
     from derain_ros.engine import EngineError, load
+    from derain_ros.engine.images import blank
     from derain_ros.manifest import Manifest, ManifestError
     remedy = "install the package again, or give --models a whole directory"
     try:
@@ -128,8 +127,7 @@ def shipped(directory: Path | None) -> Check:
     try:
         Pipeline(Config(), manifest).load()
         for model in manifest.models.values():
-            height, width = model.size or (model.stride, model.stride)
-            load(model).run(np.zeros((1, height, width, model.channels), np.uint8))
+            load(model).run(**blank(model, (1, *(model.size or (model.stride, model.stride)))))
     except ManifestError as error:
         return Check("models", str(error), remedy, needed=True)
     except (EngineError, ModuleNotFoundError) as error:

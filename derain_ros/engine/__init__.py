@@ -47,12 +47,13 @@ class Engine(Protocol):
         `run` does it too where it was not done. EngineError where it fails.
         """
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        """The network's outputs by name for `image`, (N, H, W, C) uint8 with the model's channels; never altered.
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
+        """The network's outputs by name for the `images` that its task takes, each (N, H, W, C) uint8 with the model's
+        channels and all of one size; never altered.
 
-        A restorer takes any height and width: the engine pads to the stride by repeating the edge and crops the
-        outputs back. A detector takes its own size. EngineError where the image does not fit or the run fails. The
-        arrays are the caller's.
+        Networks take any height and width: the engine pads to the stride by repeating the edge and crops the outputs
+        back. A detector takes its own size. EngineError where the images do not fit or the run fails. The arrays are
+        the caller's.
         """
 
 

@@ -25,9 +25,9 @@ MASK_LIMIT = {"int8": 0.2}
 FLOAT_MASK_LIMIT = 0.05
 
 
-def disagreement(model: Model, precision: str, image: np.ndarray, outputs: Mapping[str, np.ndarray],
+def disagreement(model: Model, precision: str, images: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray],
                  reference: Mapping[str, np.ndarray]) -> str:
-    """In what the outputs for `image` (N, H, W, C) differ too much from the reference's; empty where they agree."""
+    """In what the outputs for `images` differ too much from the reference's; empty where they agree."""
     for name, expected in reference.items():
         if name not in outputs or outputs[name].shape != expected.shape or outputs[name].dtype != expected.dtype:
             return f"{name} is not as the reference gives it"
@@ -37,7 +37,7 @@ def disagreement(model: Model, precision: str, image: np.ndarray, outputs: Mappi
     for name, output in task.outputs.items():
         gaps = np.abs(outputs[name].astype(np.float32) - reference[name]) / whole
         if output.compared == "change":
-            error, db = error_of(image, outputs[name], reference[name])
+            error, db = error_of(images[task.inputs[0]], outputs[name], reference[name])
             if error > LEVELS.get(precision, FLOAT_LEVELS) and db > LIMIT_DB.get(precision, FLOAT_LIMIT_DB):
                 wrong.append(f"the error is {error:.1f} grey levels, {db:.0f} dB of what the network changes")
         elif output.compared:
@@ -55,14 +55,19 @@ def error_of(image: np.ndarray, restored: np.ndarray, expected: np.ndarray) -> t
     return error ** 0.5, 10 * float(np.log10(max(error, 1e-9) / max(change, 1e-9)))
 
 
-def picture(model: Model, shape: Shape, seed: int = 0) -> np.ndarray:
-    """Images (N, H, W, C) uint8 of the model's channels to compare engines on: soft structure with bright spots."""
-    batch, height, width = shape
+def pictures(model: Model, shape: Shape, seed: int = 0) -> dict[str, np.ndarray]:
+    """Images for all inputs of a model, (N, H, W, C) uint8, to compare engines on: soft structure with bright spots.
+    """
     random = np.random.default_rng(seed)
+    return {name: _picture((*shape, model.channels), random) for name in TASKS[model.task].inputs}
+
+
+def _picture(shape: tuple[int, int, int, int], random: np.random.Generator) -> np.ndarray:
+    _, height, width, channels = shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    images = np.empty((batch, height, width, model.channels), np.float32)
+    images = np.empty(shape, np.float32)
     for image in images:
-        for channel in range(model.channels):
+        for channel in range(channels):
             fx, fy, phase = random.uniform(0.02, 0.2), random.uniform(0.02, 0.2), random.uniform(0, 6)
             image[..., channel] = 110 + 40 * np.sin(fx * x + phase) * np.cos(fy * y)
         for _ in range(12):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from derain_ros import __version__
 from derain_ros.engine import ENGINES, Engine, EngineError, Shape, Tell, load
-from derain_ros.engine.agreement import disagreement, picture
+from derain_ros.engine.agreement import disagreement, pictures
 from derain_ros.engine.cache import folder, write_whole
 from derain_ros.engine.images import read_model
 from derain_ros.engine.machine import nvidia_gpus, physical_cores, processor, versions
@@ -93,7 +93,7 @@ def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads:
     candidates, failures, passing = _candidates(models, shape, names, threads, tell)
     if len(candidates) > 1:
         tell(f"measuring {len(candidates)} engines")
-        measure(candidates, picture(models[0], shape), rests)
+        measure(candidates, pictures(models[0], shape), rests)
         failed = [candidate.fault for candidate in candidates if candidate.fault]
         failures, passing = [*failures, *failed], passing or bool(failed)
         candidates = [candidate for candidate in candidates if not candidate.fault]
@@ -116,8 +116,8 @@ def forget(models: Sequence[Model], shape: Shape, engine: str, threads: int) -> 
         (folder() / f"choice-{_fingerprint(models, shape, engine, threads)}.json").unlink(missing_ok=True)
 
 
-def measure(candidates: Sequence[Candidate], image: np.ndarray, rests: bool = False) -> None:
-    """Time the candidates on `image` in turns; the slow ones are given up early, and so are those that fail.
+def measure(candidates: Sequence[Candidate], images: Mapping[str, np.ndarray], rests: bool = False) -> None:
+    """Time the candidates on `images` in turns; the slow ones are given up early, and so are those that fail.
 
     Where it `rests` it sleeps after each run for as long as that took.
     """
@@ -131,7 +131,7 @@ def measure(candidates: Sequence[Candidate], image: np.ndarray, rests: bool = Fa
                 continue
             begun = time.perf_counter()
             try:
-                candidate.engine.run(image)
+                candidate.engine.run(**images)
             except Exception as error:  # libraries of devices fail in ways nobody lists
                 candidate.fault = f"{candidate.engine.name}: {_in_words(error)}"
                 continue
@@ -154,7 +154,7 @@ def _candidates(models: Sequence[Model], shape: Shape, names: Sequence[str], thr
                 tell: Tell) -> tuple[list[Candidate], list[str], bool]:
     """Every engine that loads, is ready for the shape and computes what it should; why the others do not; and whether
     one of these reasons may pass, as that of an engine which is installed and fails when it is made ready or run."""
-    image = picture(models[0], shape)
+    images = pictures(models[0], shape)
     reference = None
     candidates: list[Candidate] = []
     failures: list[str] = []
@@ -169,11 +169,11 @@ def _candidates(models: Sequence[Model], shape: Shape, names: Sequence[str], thr
                     engine = load(model, name, threads, streams, tell)
                     may_pass = True
                     engine.prepare(shape)
-                    outputs = engine.run(image)
+                    outputs = engine.run(**images)
                     may_pass = False
                     # The reference is loaded first where there is ONNX Runtime: its own model in the best precision.
-                    reference = reference or _reference(models[0], image, threads)
-                    fault = disagreement(model, engine.precision, image, outputs, reference) if reference else ""
+                    reference = reference or _reference(models[0], images, threads)
+                    fault = disagreement(model, engine.precision, images, outputs, reference) if reference else ""
                     if fault:
                         raise EngineError(f"{label(engine)} is not trusted: {fault}")
                     candidates.append(Candidate(engine))
@@ -189,9 +189,9 @@ def _in_words(error: Exception) -> str:
     return str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
 
 
-def _reference(model: Model, image: np.ndarray, threads: int) -> dict[str, np.ndarray] | None:
+def _reference(model: Model, images: Mapping[str, np.ndarray], threads: int) -> dict[str, np.ndarray] | None:
     try:
-        return load(model, "onnxruntime", threads).run(image)
+        return load(model, "onnxruntime", threads).run(**images)
     except Exception:  # it is tried as an engine as well, and told of there
         return None
 

@@ -13,7 +13,7 @@ COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And
 
 
 def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int], tensorrt: bool = True) -> bytes:
-    """The ONNX model for images of `shape` (N, H, W, C), padded.
+    """The ONNX model for images, each of `shape` (N, H, W, C), padded.
 
     TensorRT takes uint8 only where an image enters or leaves, so in between whole numbers are carried as floats. It
     takes eight-bit models only where zero is 0 and biases are floats: for `tensorrt`, each range is widened until it is
@@ -31,8 +31,9 @@ def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int], tensorrt: bool 
     graph = model.graph
     # Shapes that were inferred for any size are wrong for this one.
     del graph.value_info[:]
-    for dimension, size in zip(graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
-        dimension.dim_value = size
+    for image in graph.input:
+        for dimension, size in zip(image.type.tensor_type.shape.dim, shape, strict=True):
+            dimension.dim_value = size
     for output in graph.output:
         output.type.tensor_type.shape.dim[0].dim_value = shape[0]
         for k, dimension in enumerate(output.type.tensor_type.shape.dim):
@@ -45,14 +46,15 @@ def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int], tensorrt: bool 
 
 
 def _floats_inside(onnx: Any, graph: Any) -> None:
-    """Whole numbers as floats between a cast of the input and casts of the outputs."""
+    """Whole numbers as floats between casts of the inputs and casts of the outputs."""
     types, make = onnx.TensorProto, onnx.helper.make_node
     bools = {name for node in graph.node if node.op_type in COMPARISONS for name in node.output}
-    whole = {"image"}
+    images = [image.name for image in graph.input]
+    whole = set(images)
     constants = {tensor.name: tensor for tensor in graph.initializer}
     ends = {o.name for o in graph.output if o.type.tensor_type.elem_type == types.UINT8}
-    renamed = {"image": "image/float"} | {name: f"{name}/float" for name in ends}
-    nodes = [make("Cast", ["image"], ["image/float"], name="image/float", to=types.FLOAT)]
+    renamed = {name: f"{name}/float" for name in (*images, *ends)}
+    nodes = [make("Cast", [name], [f"{name}/float"], name=f"{name}/float", to=types.FLOAT) for name in images]
     for node in graph.node:
         to = next((a for a in node.attribute if a.name == "to"), None) if node.op_type == "Cast" else None
         if to is not None and to.i == types.UINT8:

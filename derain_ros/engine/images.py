@@ -1,4 +1,4 @@
-"""What every engine does with an image before and after the network: check, pad, name, crop."""
+"""What every engine does with images before and after the network: check, pad, name, crop."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ from derain_ros.manifest import MOST_MODEL_BYTES, Model
 from derain_ros.tasks import TASKS
 
 
-def check_image(model: Model, image: np.ndarray) -> None:
-    """Raise EngineError unless `image` is what the model takes: (N, H, W, C) uint8."""
-    if image.ndim != 4 or image.dtype != np.uint8 or image.shape[3] != model.channels or 0 in image.shape:
-        raise EngineError(f"{model.name}: takes uint8 images (N, H, W, {model.channels}), not {image.dtype} "
-                          f"{image.shape}")
-    check_size(model, image.shape[1:3])
+def check_images(model: Model, images: Mapping[str, np.ndarray]) -> Shape:
+    """The shape (N, H, W) of what a model is to be run on; EngineError unless these are the images that it takes: those
+    of its task, (N, H, W, C) uint8, all of one shape."""
+    names = TASKS[model.task].inputs
+    if sorted(images) != sorted(names):
+        raise EngineError(f"{model.name}: takes {', '.join(names)}, not {', '.join(images) or 'nothing'}")
+    shape = images[names[0]].shape
+    for name in names:
+        image = images[name]
+        if image.ndim != 4 or image.dtype != np.uint8 or image.shape[3] != model.channels or 0 in image.shape:
+            raise EngineError(f"{model.name}: takes uint8 images (N, H, W, {model.channels}), not {image.dtype} "
+                              f"{image.shape} as {name}")
+        if image.shape != shape:
+            raise EngineError(f"{model.name}: takes images of one shape, not {names[0]} {shape} and {name} "
+                              f"{image.shape}")
+    check_size(model, shape[1:3])
+    return shape[0], shape[1], shape[2]
 
 
 def check_size(model: Model, size: tuple[int, ...]) -> None:
@@ -29,8 +40,8 @@ def check_size(model: Model, size: tuple[int, ...]) -> None:
 def check_interface(model: Model, inputs: list[tuple[str, str, int]], outputs: list[str]) -> None:
     """Raise EngineError unless a loaded graph has the inputs (name, type, channels) and outputs that its task asks for.
     """
-    wanted = [("image", "uint8", model.channels)]
-    if inputs != wanted:
+    wanted = [(name, "uint8", model.channels) for name in TASKS[model.task].inputs]
+    if sorted(inputs) != sorted(wanted):
         raise EngineError(f"{model.file}: inputs are {inputs}, where {wanted} is asked for; export the model "
                           "again with `derain export`")
     if missing := set(TASKS[model.task].outputs) - set(outputs):
@@ -38,8 +49,13 @@ def check_interface(model: Model, inputs: list[tuple[str, str, int]], outputs: l
                           "export the model again with `derain export`")
 
 
+def blank(model: Model, shape: Shape) -> dict[str, np.ndarray]:
+    """Black images for all inputs of a model, each (N, H, W, C) uint8."""
+    return {name: np.zeros((*shape, model.channels), np.uint8) for name in TASKS[model.task].inputs}
+
+
 def padded_shape(model: Model, shape: Shape) -> tuple[int, int, int, int]:
-    """(N, H, W, C) of what the network gets for frames of `shape`; EngineError where the model has another size."""
+    """(N, H, W, C) of each image that the network gets for frames of `shape`; EngineError where it has another size."""
     check_size(model, shape[1:])
     if model.size is not None:
         return (*shape, model.channels)
@@ -47,13 +63,12 @@ def padded_shape(model: Model, shape: Shape) -> tuple[int, int, int, int]:
     return batch, height + -height % model.stride, width + -width % model.stride, model.channels
 
 
-def pad(image: np.ndarray, stride: int) -> np.ndarray:
-    """`image` (N, H, W, C) with its last row and column repeated to multiples of `stride`; itself where none lack."""
-    batch, height, width, channels = image.shape
-    below, right = -height % stride, -width % stride
-    if not below and not right:
+def pad(model: Model, image: np.ndarray) -> np.ndarray:
+    """`image` (N, H, W, C) as the network gets it: its last row and column repeated; itself where it fits."""
+    shape = padded_shape(model, image.shape[:3])
+    if shape == image.shape:
         return image
-    padded = np.empty((batch, height + below, width + right, channels), image.dtype)
+    padded = np.empty(shape, image.dtype)
     pad_into(padded, image)
     return padded
 

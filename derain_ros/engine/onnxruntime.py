@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from derain_ros.engine import EngineError, Shape
-from derain_ros.engine.images import check_image, check_interface, check_size, crop, is_quantized, pad, read_model
+from derain_ros.engine.images import check_images, check_interface, check_size, crop, is_quantized, pad, read_model
 from derain_ros.engine.machine import INSTALL, physical_cores
 from derain_ros.manifest import Model
 
@@ -40,25 +40,25 @@ class OnnxRuntimeEngine:
         """Nothing is compiled here; EngineError where the model does not take frames of this shape."""
         check_size(self.model, shape[1:])
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`."""
-        check_image(self.model, image)
-        padded = image if self.model.size is not None else pad(image, self.model.stride)
+        shape = check_images(self.model, images)
+        padded = {name: pad(self.model, image) for name, image in images.items()}
         try:
-            if self._pool is None or len(image) == 1:
+            if self._pool is None or shape[0] == 1:
                 outputs = self._run(self._sessions[0], padded)
             else:
-                parts = np.array_split(padded, min(self.streams, len(image)))
+                split = [np.array_split(image, min(self.streams, shape[0])) for image in padded.values()]
+                parts = [dict(zip(padded, pieces, strict=True)) for pieces in zip(*split, strict=True)]
                 done = list(self._pool.map(self._run, self._sessions, parts))
                 outputs = [np.concatenate(pieces) for pieces in zip(*done, strict=True)]
         except Exception as error:
-            raise EngineError(f"{self.model.name}: cannot be run on {image.shape}: {first_line(error)}") from error
-        named = dict(zip(self._names, outputs, strict=True))
-        return named if padded is image else crop(self.model, named, image.shape[:3])
+            raise EngineError(f"{self.model.name}: cannot be run on {shape}: {first_line(error)}") from error
+        return crop(self.model, dict(zip(self._names, outputs, strict=True)), shape)
 
     @staticmethod
-    def _run(session: Any, image: np.ndarray) -> list[np.ndarray]:
-        return list(session.run(None, {"image": np.ascontiguousarray(image)}))
+    def _run(session: Any, images: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return list(session.run(None, {name: np.ascontiguousarray(image) for name, image in images.items()}))
 
 
 def import_onnxruntime() -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from derain_ros.engine import EngineError, Shape, Tell
 from derain_ros.engine.cache import Key, within_folder
 from derain_ros.engine.gpu_graph import for_gpu
-from derain_ros.engine.images import check_image, crop, is_quantized, pad, padded_shape, read_model
+from derain_ros.engine.images import check_images, crop, is_quantized, pad, padded_shape, read_model
 from derain_ros.engine.machine import INSTALL, has_nvidia_device, nvidia_gpus
 from derain_ros.engine.onnxruntime import check_session, first_line, import_onnxruntime, session_options
 from derain_ros.manifest import Model
@@ -76,19 +76,18 @@ class OnnxRuntimeGpuEngine:
             raise EngineError(f"{self.model.file}: model {self.model.name} cannot be loaded: "
                               f"{first_line(error)}") from error
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`."""
-        check_image(self.model, image)
-        shape = image.shape[:3]
+        shape = check_images(self.model, images)
         self.prepare(shape)
         session, binding, values = self._ready[padded_shape(self.model, shape)]
-        padded = image if self.model.size is not None else pad(image, self.model.stride)
         try:
-            values["image"].update_inplace(np.ascontiguousarray(padded))
+            for name, image in images.items():
+                values[name].update_inplace(np.ascontiguousarray(pad(self.model, image)))
             session.run_with_iobinding(binding)
-            outputs = {name: np.array(value.numpy()) for name, value in values.items() if name != "image"}
+            outputs = {name: np.array(value.numpy()) for name, value in values.items() if name not in images}
         except Exception as error:
-            raise EngineError(f"{self.model.name}: cannot be run on {image.shape}: {first_line(error)}") from error
+            raise EngineError(f"{self.model.name}: cannot be run on {shape}: {first_line(error)}") from error
         return crop(self.model, outputs, shape)
 
     def _session(self, padded: tuple[int, int, int, int], key: Key) -> Any:
@@ -115,8 +114,9 @@ class OnnxRuntimeGpuEngine:
         kinds = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
         binding, values = session.io_binding(), {}
         make = self._ort.OrtValue.ortvalue_from_shape_and_type
-        values["image"] = make(padded, np.uint8, DEVICE, 0)
-        binding.bind_ortvalue_input("image", values["image"])
+        for name in TASKS[self.model.task].inputs:
+            values[name] = make(padded, np.uint8, DEVICE, 0)
+            binding.bind_ortvalue_input(name, values[name])
         for output in session.get_outputs():
             if not all(isinstance(size, int) for size in output.shape):
                 raise EngineError(f"{self.model.file}: the shape of {output.name} stays open ({output.shape}); export "

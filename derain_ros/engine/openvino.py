@@ -13,7 +13,7 @@ import numpy as np
 from derain_ros.engine import EngineError, Shape, Tell
 from derain_ros.engine.cache import Key, obtain
 from derain_ros.engine.images import (
-    check_image,
+    check_images,
     check_interface,
     crop,
     is_quantized,
@@ -68,36 +68,37 @@ class OpenVinoEngine:
         compiled = obtain(key, lambda: self._compile(one), self._import, self._tell)
         self._requests[one] = [compiled.create_infer_request() for _ in range(self.streams)]
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`."""
-        check_image(self.model, image)
-        shape = image.shape[:3]
+        shape = check_images(self.model, images)
         self.prepare(shape)
         padded = padded_shape(self.model, shape)
-        step = 1 if self.streams > 1 else len(image)
+        count = shape[0]
+        step = 1 if self.streams > 1 else count
         requests = self._requests[(step, *padded[1:])]
         outputs: dict[str, np.ndarray] = {}
         try:
-            for first in range(0, len(image), step * len(requests)):
+            for first in range(0, count, step * len(requests)):
                 busy = [(start, request) for start, request
-                        in zip(range(first, len(image), step), requests, strict=False)]
+                        in zip(range(first, count, step), requests, strict=False)]
                 for start, request in busy:
                     # Copied into OpenVINO's own memory: a borrowed array that is freed too early ends the process.
-                    pad_into(request.get_input_tensor().data, image[start:start + step])
+                    for name, image in images.items():
+                        pad_into(request.get_tensor(name).data, image[start:start + step])
                     request.start_async()
                 for _, request in busy:
                     request.wait()
                 for start, request in busy:
                     for port in request.model_outputs:
                         part = request.get_tensor(port).data
-                        if len(part) == len(image):
+                        if len(part) == count:
                             outputs[port.any_name] = part.copy()
                             continue
-                        whole = outputs.setdefault(port.any_name, np.empty((len(image), *part.shape[1:]), part.dtype))
+                        whole = outputs.setdefault(port.any_name, np.empty((count, *part.shape[1:]), part.dtype))
                         whole[start:start + step] = part
         except Exception as error:
             # OpenVINO raises RuntimeError mostly, but promises none.
-            raise EngineError(f"{self.model.name}: cannot be run on {image.shape}: {_last_line(error)}") from error
+            raise EngineError(f"{self.model.name}: cannot be run on {shape}: {_last_line(error)}") from error
         return crop(self.model, outputs, shape)
 
     def _arithmetic(self) -> str:
@@ -111,7 +112,7 @@ class OpenVinoEngine:
     def _compile(self, shape: tuple[int, ...]) -> bytes:
         try:
             graph = self._core.read_model(str(self.model.file))
-            graph.reshape({"image": list(shape)})
+            graph.reshape({name: list(shape) for name in TASKS[self.model.task].inputs})
             compiled = self._core.compile_model(graph, self._target, self._config)
             return bytes(compiled.export_model().getvalue())
         except Exception as error:

@@ -12,7 +12,7 @@ from derain_ros.engine import EngineError, Shape, Tell
 from derain_ros.engine.cache import MOST_ENGINE_BYTES, Key, obtain, store
 from derain_ros.engine.gpu_graph import for_gpu
 from derain_ros.engine.images import (
-    check_image,
+    check_images,
     crop,
     is_quantized,
     pad_into,
@@ -56,16 +56,16 @@ class TensorRtEngine:
             self._ready[padded] = obtain(self._key(padded), lambda: self._build(padded),
                                          lambda plan: self._load(plan, padded), self._tell)
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`."""
-        check_image(self.model, image)
-        shape = image.shape[:3]
+        shape = check_images(self.model, images)
         self.prepare(shape)
         program, arrays = self._ready[padded_shape(self.model, shape)]
-        pad_into(arrays["image"], image)
+        for name, image in images.items():
+            pad_into(arrays[name], image)
         program.run()
         # Copied: the pinned memory is written again by the next run.
-        outputs = {name: array.copy() for name, array in arrays.items() if name != "image"}
+        outputs = {name: array.copy() for name, array in arrays.items() if name not in images}
         return crop(self.model, outputs, shape)
 
     def accept(self, plan: Path, shape: Shape) -> Path:
@@ -103,7 +103,8 @@ def check_bindings(model: Model, padded: tuple[int, int, int, int], bindings: li
     """Raise EngineError unless an engine's inputs and outputs are those of the model for `padded` images."""
     batch, height, width, _ = padded
     task = TASKS[model.task]
-    wanted: dict[str, tuple[bool, tuple[int, ...] | None, str]] = {"image": (True, padded, "uint8")}
+    wanted: dict[str, tuple[bool, tuple[int, ...] | None, str]] = {name: (True, padded, "uint8")
+                                                                   for name in task.inputs}
     found = {binding.name: binding for binding in bindings}
     shapes = {"image": padded, "mask": (batch, height, width), "classes": (batch, len(model.classes))}
     wanted |= {name: (False, shapes.get(output.shape), task.dtype) for name, output in task.outputs.items()}

@@ -56,8 +56,9 @@ class OnnxFile:
     def prepare(self, shape: tuple[int, int, int]) -> None:
         """There is nothing to prepare."""
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`; EvaluationError where the file fails or takes no image so large."""
+        image = images["image"]
         batch, height, width, channels = image.shape
         high, wide = (size if isinstance(size, int) else -(-given // STRIDE) * STRIDE
                       for size, given in zip(self._size, (height, width), strict=True))

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from derain_ros.bench.speed import Contender, Progress
 from derain_ros.engine import Engine, EngineError, Shape, Tell, load
-from derain_ros.engine.agreement import picture
-from derain_ros.engine.images import check_image
+from derain_ros.engine.agreement import pictures
+from derain_ros.engine.images import check_images
 from derain_ros.engine.machine import INSTALL
 from derain_ros.manifest import Model
 from derain_ros.nets.fast import Restoration
@@ -78,12 +78,12 @@ class TorchCudaEngine:
         self._graphs[shape] = graph, image, outputs
 
     @torch.inference_mode()
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`."""
-        check_image(self.model, image)
-        self.prepare(image.shape[:3])
-        graph, place, outputs = self._graphs[image.shape[:3]]
-        place.copy_(torch.from_numpy(image))
+        shape = check_images(self.model, images)
+        self.prepare(shape)
+        graph, place, outputs = self._graphs[shape]
+        place.copy_(torch.from_numpy(images["image"]))
         graph.replay()
         restored, mask = (output.cpu().numpy() for output in outputs)
         return {"restored": restored, "mask": mask}
@@ -108,7 +108,7 @@ def contenders(engines: Sequence[str], sizes: Sequence[tuple[int, int]], batches
         gmac = macs(candidate.make().to("meta"), torch.empty(1, 3, *shape[1:], device="meta")) / 1e9
         for name in (*engines, PYTORCH):
             make: Callable[[], Engine] = partial(_load, name, net, model, threads, tell, folder)
-            found.append(Contender(make, picture(model, (batch, shape[1], shape[2])), gmac))
+            found.append(Contender(make, pictures(model, (batch, shape[1], shape[2])), gmac))
         progress(done + 1, len(jobs))
     return found
 

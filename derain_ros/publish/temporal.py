@@ -141,9 +141,9 @@ def calibration_planes(model: Model, directory: Path, data: Path) -> list[np.nda
 
         model = temporal.model
 
-        def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-            planes[-1] = image[0]
-            return temporal.run(image)
+        def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
+            planes[-1] = images["image"][0]
+            return temporal.run(**images)
 
     for number in track(range(CALIBRATION), "calibrating"):
         sample = draw_sequence(files, recipe.length, 256, lambda wet: restore_image(engine, wet),

@@ -12,4 +12,4 @@ from derain_ros.manifest import Manifest
 def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     """The tiny models, with an empty cache of engines."""
     monkeypatch.setenv("DERAIN_CACHE", str(tmp_path / "cache"))
-    return Manifest.load(write_models(tmp_path / "models"))
+    return Manifest.load(write_models(tmp_path / "models", with_fuser=True))

@@ -9,15 +9,18 @@ from derain_ros.manifest import Manifest
 
 
 def test_frames_are_those_of_a_stereo_pair(manifest: Manifest) -> None:
-    grey = wet_frames(manifest.get("restore_mono"), (2, 48, 64))
-    colour = wet_frames(manifest.get("restore_rgb"), (1, 48, 64))
+    grey = wet_frames(manifest.get("restore_mono"), (2, 48, 64))["image"]
+    colour = wet_frames(manifest.get("restore_rgb"), (1, 48, 64))["image"]
     assert grey.shape == (2, 48, 64, 1) and colour.shape == (1, 48, 64, 3) and grey.dtype == np.uint8
     assert np.array_equal(colour[0, ..., 0], grey[0, ..., 0]) and not np.array_equal(grey[0], grey[1])
     assert colour[..., 2].mean() < colour[..., 0].mean()
     temporal = replace(manifest.get("restore_mono"), task="temporal", channels=9)
-    assert wet_frames(temporal, shape_for(temporal, 2, 50, 64)).shape == (2, 26, 32, 9)
+    assert wet_frames(temporal, shape_for(temporal, 2, 50, 64))["image"].shape == (2, 26, 32, 9)
     detector = manifest.get("detect")
-    assert wet_frames(detector, shape_for(detector, 1, 48, 64)).shape == (1, 96, 128, 1)
+    assert wet_frames(detector, shape_for(detector, 1, 48, 64))["image"].shape == (1, 96, 128, 1)
+    fuser = wet_frames(manifest.get("fuse"), (1, 48, 64))
+    assert {name: image.shape for name, image in fuser.items()} == dict.fromkeys(("visible", "infrared", "mask"),
+                                                                                 (1, 48, 64, 1))
 
 
 def test_there_are_drops_on_the_lens() -> None:

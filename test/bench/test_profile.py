@@ -47,7 +47,7 @@ def test_idle_networks_find_drops_and_are_taken_back(manifest: Manifest) -> None
     assert loads() == before
     model = manifest.get("detect")
     assert model.size is not None
-    found = Idle(model, lenses(540, 720)).run(np.zeros((2, *model.size, 1), np.uint8))
+    found = Idle(model, lenses(540, 720)).run(image=np.zeros((2, *model.size, 1), np.uint8))
     assert found["mask"].shape == (2, model.size[0] // CELL, model.size[1] // CELL)
     assert all(0 < mask.mean() < 0.5 for mask in found["mask"]) and found["probabilities"].argmax(1).tolist() == [1, 1]
 

@@ -48,9 +48,9 @@ def test_cases_take_turns_and_warm_up_is_left_out(manifest: Manifest) -> None:
         def counted(image: np.ndarray) -> dict[str, np.ndarray]:
             order.append(name)
             meters.total += {"a": 2.0, "b": 5.0}[name]
-            return run(image)
+            return run(image=image)
         engine.run = counted  # type: ignore[method-assign]
-        return Contender(lambda: engine, np.zeros((1, 16, 16, 1), np.uint8))
+        return Contender(lambda: engine, {"image": np.zeros((1, 16, 16, 1), np.uint8)})
 
     told: list[tuple[int, int]] = []
     cases, _ = measure([contender("a"), contender("b")], 3, 1, turned=lambda *n: told.append(n), meters=meters)  # type: ignore[arg-type]
@@ -62,9 +62,9 @@ def test_cases_take_turns_and_warm_up_is_left_out(manifest: Manifest) -> None:
 def test_what_does_not_load_is_told_and_the_rest_measured(manifest: Manifest) -> None:
     def fail() -> None:
         raise EngineError("tensorrt: no device")
-    image = np.zeros((1, 16, 16, 1), np.uint8)
-    good = Contender(lambda: load(manifest.get("restore_mono")), image)
-    bad = Contender(fail, image)  # type: ignore[arg-type]
+    images = {"image": np.zeros((1, 16, 16, 1), np.uint8)}
+    good = Contender(lambda: load(manifest.get("restore_mono")), images)
+    bad = Contender(fail, images)  # type: ignore[arg-type]
     cases, failures = measure([bad, good, bad], 3, 0)
     assert len(cases) == 1 and failures == ["tensorrt: no device"]
     with pytest.raises(BenchError, match="nothing can be measured: tensorrt: no device"):

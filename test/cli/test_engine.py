@@ -75,7 +75,7 @@ def test_the_selftest_fails_where_an_engine_computes_something_else(directory: P
                                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong(OnnxRuntimeEngine):
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-            return {name: output // 2 for name, output in super().run(image).items()}
+            return {name: output // 2 for name, output in super().run(image=image).items()}
 
     def wrong_load(model, name="auto", *arguments, **keys):  # type: ignore[no-untyped-def]
         if name == "tensorrt":
@@ -88,11 +88,11 @@ def test_the_selftest_fails_where_an_engine_computes_something_else(directory: P
         return load(model, name, *arguments, **keys)
 
     monkeypatch.setattr(selftest, "load", odd_load)
-    monkeypatch.setattr(selftest, "wet_frames", selftest.picture)
+    monkeypatch.setattr(selftest, "wet_frames", selftest.pictures)
     result = engine("selftest", "restore_mono", "--size", "48x32", "--models", str(directory))
     assert result.exit_code == 1 and "no attribute 'Runtime'" in " ".join(result.output.split())
     monkeypatch.setattr(selftest, "load", wrong_load)
-    monkeypatch.setattr(selftest, "wet_frames", selftest.picture)  # rendering takes longer than all the rest
+    monkeypatch.setattr(selftest, "wet_frames", selftest.pictures)  # rendering takes longer than all the rest
     result = engine("selftest", "restore_mono", "--size", "48x32", "--models", str(directory))
     assert result.exit_code == 1
     assert "dB of what the network" in result.output and "1 of 5 trials failed" in result.output

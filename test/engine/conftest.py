@@ -11,7 +11,7 @@ from derain_ros.manifest import Manifest
 @pytest.fixture(scope="session")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """The tiny models."""
-    return Manifest.load(write_models(Path(tmp_path_factory.mktemp("tiny models"))))
+    return Manifest.load(write_models(Path(tmp_path_factory.mktemp("tiny models")), with_fuser=True))
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ class Played(OnnxRuntimeEngine):
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         self.runs += 1
         Played.now_s += self.seconds
-        outputs = super().run(image)
+        outputs = super().run(image=image)
         return {key: value // 2 if self.wrong else value for key, value in outputs.items()}
 
 
@@ -106,7 +106,7 @@ class Faulty(Played):
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         if self.runs >= self.first:
             raise MemoryError("no room on the device")
-        return super().run(image)
+        return super().run(image=image)
 
 
 @pytest.mark.parametrize(("made", "told"), [
@@ -130,7 +130,7 @@ def test_whatever_one_engine_fails_with_the_others_are_chosen_from(manifest: Man
 def test_one_that_failed_is_no_measure_for_the_others(manifest: Manifest, clock: None) -> None:
     model = manifest.get("restore_mono")
     faulty, sound = Candidate(Faulty(model, "faulty", 1)), Candidate(Played(model, "sound", 0.01))
-    measure([faulty, sound], np.zeros((1, 16, 16, 1), np.uint8))
+    measure([faulty, sound], {"image": np.zeros((1, 16, 16, 1), np.uint8)})
     assert "no room on the device" in faulty.fault and len(faulty.ms) == 1
     assert not sound.fault and len(sound.ms) == auto.REPEATS
 
@@ -183,7 +183,7 @@ def test_better_quality_wins_where_it_costs_little(manifest: Manifest) -> None:
 def test_hopeless_ones_are_given_up_and_the_others_take_turns(manifest: Manifest, clock: None) -> None:
     model = manifest.get("restore_mono")
     slow, fast = Played(model, "slow", 0.03), Played(model, "fast", 0.0)
-    measure([Candidate(slow), Candidate(fast)], np.zeros((1, 16, 16, 1), np.uint8))
+    measure([Candidate(slow), Candidate(fast)], {"image": np.zeros((1, 16, 16, 1), np.uint8)})
     assert (slow.runs, fast.runs) == (3, auto.REPEATS)
 
 
@@ -202,7 +202,7 @@ def test_beside_a_stream_it_rests_as_long_as_it_works(manifest: Manifest, monkey
                                                       sleep=slept.append))
     model = manifest.get("restore_mono")
     candidates = [Candidate(Timed(model, name, seconds)) for name, seconds in (("a", 0.05), ("b", 0.06), ("c", 0.9))]
-    measure(candidates, np.zeros((1, 16, 16, 1), np.uint8), rests)
+    measure(candidates, {"image": np.zeros((1, 16, 16, 1), np.uint8)}, rests)
     assert [len(candidate.ms) for candidate in candidates] == [auto.REPEATS, auto.REPEATS, 3]
     assert [candidate.median_ms for candidate in candidates] == pytest.approx([50, 60, 900])
     assert bool(slept) is rests
@@ -215,4 +215,4 @@ def test_the_real_engines_of_this_machine(manifest: Manifest) -> None:
     choice = choose([manifest.get("restore_mono")], (2, 24, 32))
     assert choice.engine.name in engines.ENGINES
     image = np.full((2, 24, 32, 1), 20, np.uint8)
-    assert (choice.engine.run(image)["restored"] == 30).all()
+    assert (choice.engine.run(image=image)["restored"] == 30).all()

@@ -15,7 +15,7 @@ def test_an_engine_that_is_missing_says_how_to_get_it(manifest: Manifest, monkey
         load(manifest.get("restore_mono"), "openvino")
     engine = load(manifest.get("restore_mono"))
     assert engine.name == "onnxruntime"
-    assert (engine.run(np.full((1, 16, 16, 1), 20, np.uint8))["restored"] == 30).all()
+    assert (engine.run(image=np.full((1, 16, 16, 1), 20, np.uint8))["restored"] == 30).all()
 
 
 def test_one_that_does_not_take_the_shape_says_so(manifest: Manifest) -> None:

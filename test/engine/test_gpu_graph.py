@@ -8,21 +8,22 @@ import tiny_models
 from onnx import TensorProto, helper, numpy_helper
 
 from derain_ros.engine import EngineError
+from derain_ros.engine.agreement import pictures
 from derain_ros.engine.gpu_graph import for_gpu
 from derain_ros.manifest import Manifest
 
 
-def run(model: bytes, image: np.ndarray) -> dict[str, np.ndarray]:
+def run(model: bytes, **images: np.ndarray) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return dict(zip((o.name for o in session.get_outputs()), session.run(None, {"image": image}), strict=True))
+    return dict(zip((o.name for o in session.get_outputs()), session.run(None, images), strict=True))
 
 
-@pytest.mark.parametrize("name", ["restore_mono", "restore_rgb", "detect"])
+@pytest.mark.parametrize("name", ["restore_mono", "restore_rgb", "detect", "fuse"])
 def test_it_computes_the_same(manifest: Manifest, name: str) -> None:
     model = manifest.get(name)
     shape = (2, *(model.size or (16, 24)), model.channels)
-    image = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    before, after = run(model.file.read_bytes(), image), run(for_gpu(model.file.read_bytes(), shape), image)
+    images = pictures(model, shape[:3])
+    before, after = run(model.file.read_bytes(), **images), run(for_gpu(model.file.read_bytes(), shape), **images)
     assert before.keys() == after.keys()
     for output, values in before.items():
         assert values.dtype == after[output].dtype and np.array_equal(values, after[output])
@@ -47,7 +48,7 @@ def test_shapes_are_fixed_and_uint8_is_at_the_ends_only() -> None:
     data = model.SerializeToString()
     image = np.random.default_rng(1).integers(0, 256, (2, 8, 16, 3), np.uint8)
     adapted = for_gpu(data, image.shape)
-    before, after = run(data, image), run(adapted, image)
+    before, after = run(data, image=image), run(adapted, image=image)
     assert all(np.array_equal(before[name], after[name]) for name in before) and after["mask"].max() == 255
     graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(adapted), strict_mode=True).graph
     inside = {v.name: v.type.tensor_type.elem_type for v in graph.value_info}
@@ -87,9 +88,9 @@ def test_eight_bits_become_symmetric_and_the_result_stays() -> None:
     image = np.arange(0, 256, dtype=np.uint8).reshape(1, 16, 16, 1)
     adapted = for_gpu(quantized(), image.shape)
     truth = np.clip(2 * image.astype(int) - 100, 0, 255)
-    assert np.abs(run(quantized(), image)["restored"] - truth).max() <= 3
+    assert np.abs(run(quantized(), image=image)["restored"] - truth).max() <= 3
     # One bit less: steps are twice as wide.
-    assert np.abs(run(adapted, image)["restored"].astype(int) - truth).max() <= 6
+    assert np.abs(run(adapted, image=image)["restored"].astype(int) - truth).max() <= 6
     initializers = onnx.load_from_string(adapted).graph.initializer
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in initializers}
     zeros = [constants[name] for name in ("zero_in", "zero_out", "zero_w")]
@@ -97,8 +98,8 @@ def test_eight_bits_become_symmetric_and_the_result_stays() -> None:
     assert constants["b"].dtype == np.float32 and constants["b"] == -100
     assert np.isclose(constants["scale_out"], 1.6 * 255 / 127)
     # Other runtimes keep the finer ranges.
-    assert np.array_equal(run(for_gpu(quantized(), image.shape, tensorrt=False), image)["restored"],
-                          run(quantized(), image)["restored"])
+    assert np.array_equal(run(for_gpu(quantized(), image.shape, tensorrt=False), image=image)["restored"],
+                          run(quantized(), image=image)["restored"])
 
 
 def test_what_is_no_model_is_refused() -> None:

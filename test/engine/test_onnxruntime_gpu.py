@@ -9,6 +9,8 @@ import onnxruntime
 import pytest
 
 from derain_ros.engine import EngineError, load, onnxruntime_gpu
+from derain_ros.engine.agreement import pictures
+from derain_ros.engine.images import blank
 from derain_ros.engine.machine import has_nvidia_device
 from derain_ros.manifest import Manifest
 
@@ -19,17 +21,17 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime_gpu, "DEVICE", "cpu")
 
 
-@pytest.mark.parametrize("name", ["restore_mono", "restore_rgb", "detect"])
+@pytest.mark.parametrize("name", ["restore_mono", "restore_rgb", "detect", "fuse"])
 def test_outputs_are_those_of_the_reference(manifest: Manifest, processor: None, name: str) -> None:
     model = manifest.get(name)
     engine = load(model, "onnxruntime-cuda")
     for size in ((16, 24), (13, 17)):
-        image = np.random.default_rng(1).integers(0, 256, (2, *(model.size or size), model.channels), np.uint8)
-        outputs, expected = engine.run(image), load(model).run(image)
+        shape = (2, *(model.size or size))
+        outputs, expected = (each.run(**pictures(model, shape)) for each in (engine, load(model)))
         assert outputs.keys() == expected.keys()
         assert all(np.array_equal(outputs[key], expected[key]) for key in expected)
     before = {key: value.copy() for key, value in outputs.items()}
-    engine.run(np.zeros_like(image))
+    engine.run(**blank(model, shape))
     assert all(np.array_equal(outputs[key], before[key]) for key in before)
 
 

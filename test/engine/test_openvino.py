@@ -22,7 +22,7 @@ def test_any_size_goes_in_and_comes_out(manifest: Manifest, name: str, channels:
                                         streams: int) -> None:
     image = np.random.default_rng(1).integers(0, 128, (3, *size, channels), np.uint8)
     image[:, ::3] += 100
-    outputs = load(manifest.get(name), "openvino", 2, streams).run(image)
+    outputs = load(manifest.get(name), "openvino", 2, streams).run(image=image)
     # In bf16 a level above 128 is rounded to even.
     assert np.abs(outputs["restored"].astype(int) - np.minimum(image.astype(int) + 10, 255)).max() <= 1
     assert np.array_equal(outputs["mask"], np.where(image.max(3) > 200, 255, 0))
@@ -32,15 +32,15 @@ def test_any_size_goes_in_and_comes_out(manifest: Manifest, name: str, channels:
 @pytest.mark.parametrize("streams", [1, 2])
 def test_outputs_are_the_callers(manifest: Manifest, streams: int) -> None:
     engine = load(manifest.get("restore_mono"), "openvino", 2, streams)
-    first = engine.run(np.full((2, 16, 16, 1), 20, np.uint8))
-    engine.run(np.full((2, 16, 16, 1), 90, np.uint8))
+    first = engine.run(image=np.full((2, 16, 16, 1), 20, np.uint8))
+    engine.run(image=np.full((2, 16, 16, 1), 90, np.uint8))
     assert (first["restored"] == 30).all()
 
 
 def test_the_detector_is_that_of_the_reference(manifest: Manifest) -> None:
     images = np.random.default_rng(1).integers(0, 256, (2, *tiny_models.DETECTOR_SIZE, 1), np.uint8)
     images[0] //= 3
-    engine, reference = (load(manifest.get("detect"), name).run(images) for name in ("openvino", "onnxruntime"))
+    engine, reference = (load(manifest.get("detect"), name).run(image=images) for name in ("openvino", "onnxruntime"))
     assert np.allclose(engine["probabilities"], reference["probabilities"], atol=1e-5)
     assert np.array_equal(engine["mask"], reference["mask"])
 
@@ -52,7 +52,7 @@ def test_it_is_compiled_once(manifest: Manifest) -> None:
     engine = load(manifest.get("restore_mono"), "openvino", tell=said.append)
     engine.prepare((2, 9, 9))  # padded, it is the same shape
     assert len(said) == 1
-    assert (engine.run(np.full((2, 16, 16, 1), 20, np.uint8))["restored"] == 30).all()
+    assert (engine.run(image=np.full((2, 16, 16, 1), 20, np.uint8))["restored"] == 30).all()
 
 
 def test_a_compiled_engine_that_is_damaged_within_is_built_anew(manifest: Manifest) -> None:
@@ -61,7 +61,7 @@ def test_a_compiled_engine_that_is_damaged_within_is_built_anew(manifest: Manife
     file.write_bytes(file.read_bytes()[:-100])
     said: list[str] = []
     engine = load(manifest.get("restore_mono"), "openvino", tell=said.append)
-    assert (engine.run(np.full((1, 16, 16, 1), 20, np.uint8))["restored"] == 30).all()
+    assert (engine.run(image=np.full((1, 16, 16, 1), 20, np.uint8))["restored"] == 30).all()
     assert len(said) == 1
 
 

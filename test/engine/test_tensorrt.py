@@ -17,7 +17,9 @@ import onnxruntime
 import pytest
 
 from derain_ros.engine import EngineError, load
+from derain_ros.engine.agreement import pictures
 from derain_ros.engine.cache import entries
+from derain_ros.engine.images import blank
 from derain_ros.engine.tensorrt import check_bindings
 from derain_ros.engine.tensorrt_device import Binding
 from derain_ros.manifest import Manifest
@@ -184,8 +186,9 @@ def played_tensorrt(cuda: Cuda, version: str = "10.16.1") -> ModuleType:
 
         def compute(self) -> None:
             session = self.engine.session
-            image = np.frombuffer(cuda.memory[self.places["image"]], np.uint8).reshape(session.get_inputs()[0].shape)
-            for output, values in zip(session.get_outputs(), session.run(None, {"image": image}), strict=True):
+            images = {image.name: np.frombuffer(cuda.memory[self.places[image.name]], np.uint8).reshape(image.shape)
+                      for image in session.get_inputs()}
+            for output, values in zip(session.get_outputs(), session.run(None, images), strict=True):
                 ctypes.memmove(self.places[output.name], values.tobytes(), values.nbytes)
 
     class Engine:
@@ -198,7 +201,7 @@ def played_tensorrt(cuda: Cuda, version: str = "10.16.1") -> ModuleType:
             return list(self.tensors)[index]
 
         def get_tensor_mode(self, name: str) -> int:
-            return 1 if name == "image" else 2
+            return 1 if name in [image.name for image in self.session.get_inputs()] else 2
 
         def get_tensor_shape(self, name: str) -> list[int]:
             return [size if isinstance(size, int) else -1 for size in self.tensors[name].shape]
@@ -242,19 +245,19 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
     return SimpleNamespace(cuda=cuda, trt=trt)
 
 
-@pytest.mark.parametrize("name", ["restore_mono", "restore_rgb", "detect"])
+@pytest.mark.parametrize("name", ["restore_mono", "restore_rgb", "detect", "fuse"])
 def test_images_go_to_the_gpu_and_come_back(manifest: Manifest, gpu: Any, name: str) -> None:
     model = manifest.get(name)
     engine = load(model, "tensorrt")
     assert engine.device == "Played GPU (compute capability 8.7)"
     for seed in (1, 2):
-        image = np.random.default_rng(seed).integers(0, 256, (2, *(model.size or (13, 17)), model.channels), np.uint8)
-        outputs, expected = engine.run(image), load(model).run(image)
+        shape = (2, *(model.size or (13, 17)))
+        outputs, expected = (each.run(**pictures(model, shape, seed)) for each in (engine, load(model)))
         assert outputs.keys() == expected.keys()
         assert all(np.array_equal(outputs[key], expected[key]) for key in expected)
     assert gpu.cuda.calls == ["launch", "launch"] and len(gpu.trt.builds) == 1
     kept = {key: value.copy() for key, value in outputs.items()}
-    engine.run(np.zeros_like(image))
+    engine.run(**blank(model, shape))
     assert all(np.array_equal(outputs[key], kept[key]) for key in kept)
 
 
@@ -287,7 +290,7 @@ def test_memory_is_given_back(manifest: Manifest, gpu: Any) -> None:
 def test_the_shipped_models_fit(gpu: Any, name: str, flags: list[str]) -> None:
     model = Manifest.load().get(name)
     image = np.random.default_rng(0).integers(0, 256, (1, *(model.size or (64, 96)), model.channels), np.uint8)
-    outputs, expected = load(model, "tensorrt").run(image), load(model).run(image)
+    outputs, expected = load(model, "tensorrt").run(image=image), load(model).run(image=image)
     assert gpu.trt.flags == flags and outputs.keys() == expected.keys()
     assert all(outputs[key].shape == expected[key].shape for key in expected)
 
@@ -333,7 +336,7 @@ def test_an_engine_of_trtexec_is_checked_and_taken(manifest: Manifest, gpu: Any,
         engine.accept(plan, (1, 16, 16))
     engine.accept(plan, (2, 16, 16))
     image = np.full((2, 16, 16, 1), 20, np.uint8)
-    assert (load(model, "tensorrt").run(image)["restored"] == 30).all() and not gpu.trt.builds
+    assert (load(model, "tensorrt").run(image=image)["restored"] == 30).all() and not gpu.trt.builds
     plan.write_bytes(b"nonsense")
     with pytest.raises(EngineError, match="the magic tag is wrong"):
         engine.accept(plan, (2, 16, 16))

@@ -39,7 +39,7 @@ class HeavyEngine:
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         time.sleep(self._heavy.seconds)
-        return self._engine.run(image)
+        return self._engine.run(image=image)
 
 
 @pytest.fixture

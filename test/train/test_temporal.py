@@ -86,7 +86,7 @@ def test_trains_writes_resumes_and_is_published(data_folder: Path, models: Path,
     eight = Manifest.load(models).get("temporal_int8")
     assert (eight.precision, eight.channels, eight.card) == ("int8", TEMPORAL_PLANES, entry.card)
     planes = np.random.default_rng(0).integers(0, 256, (1, 32, 32, TEMPORAL_PLANES), np.uint8)
-    theirs, ours = (load(model).run(planes)["weights"].astype(int) for model in (entry, eight))
+    theirs, ours = (load(model).run(image=planes)["weights"].astype(int) for model in (entry, eight))
     assert np.abs(theirs - ours).mean() < 8
 
 

@@ -28,7 +28,7 @@ class Detector:
 
     def warm_up(self, frames: int) -> None:
         """Run the network once on `frames` black images, so that no real frame meets it cold."""
-        self.engine.run(np.zeros((frames, *self._size, 1), np.uint8))
+        self.engine.run(image=np.zeros((frames, *self._size, 1), np.uint8))
 
     def views(self, frames: Sequence[Frame]) -> np.ndarray:
         """The frames as the network sees them, (N, h, w, 1) uint8 grey; FrameError for a frame that is malformed."""
@@ -45,7 +45,7 @@ class Detector:
         The score is the probability that the view is not clean. Under `on_score` its kind is clean, from there on the
         most probable of the others.
         """
-        outputs = self.engine.run(views)
+        outputs = self.engine.run(image=views)
         lost = outputs.get("severity", np.full(len(views), np.nan))
         return [self._anomaly(probabilities, cells, float(severity), on_score) for probabilities, cells, severity
                 in zip(outputs["probabilities"], outputs["mask"], lost, strict=True)]

@@ -13,11 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from weakref import WeakSet
 
-import numpy as np
-
 from derain_ros.config import Config
 from derain_ros.engine import Engine, EngineError, Shape, load
 from derain_ros.engine.auto import Choice, choose, forget, label
+from derain_ros.engine.images import blank
 from derain_ros.engine.machine import physical_cores
 from derain_ros.manifest import ManifestError, Model
 from derain_ros.runtime.loading.models import Network
@@ -275,7 +274,7 @@ class Loader:
 def _warm_up(engine: Engine, shape: Shape) -> float:
     """Run an engine once, so that no real frame meets it cold; how many milliseconds that took."""
     started = time.perf_counter()
-    engine.run(np.zeros((*shape, engine.model.channels), np.uint8))
+    engine.run(**blank(engine.model, shape))
     return (time.perf_counter() - started) * 1e3
 
 

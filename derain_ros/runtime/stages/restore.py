@@ -55,7 +55,7 @@ def restore(engine: Engine, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     model: Model = engine.model
     scale = fitting_scale(model.scale, *batch.shape[1:3])
     small = reduce(batch, scale)
-    outputs = engine.run(small)
+    outputs = engine.run(image=small)
     restored, masks = outputs["restored"], outputs["mask"]
     if restored.shape != small.shape or masks.shape != small.shape[:3]:
         raise EngineError(f"{model.name}: gave images {restored.shape} and masks {masks.shape} for images "

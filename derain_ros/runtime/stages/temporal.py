@@ -121,7 +121,7 @@ class TemporalFilter:
         self.had_past = None not in known
         pasts = known if self.had_past else [None] * len(known)
         previous = list(self._pool.map(_prepare, pasts, stamps_ns, frames, restored, masks, batch))
-        outputs = engine.run(batch)
+        outputs = engine.run(image=batch)
         weights, memory, covered = (outputs[name] for name in ("weights", "memory", "mask"))
         shape = batch.shape[:3]
         if (weights.shape, memory.shape, covered.shape) != ((*shape, 3), (*shape, TEMPORAL_PLANES - MEMORY), shape):

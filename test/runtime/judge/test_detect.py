@@ -66,7 +66,7 @@ def test_all_frames_go_in_one_batch_by_area_and_unaltered(manifest: Manifest) ->
 def test_what_is_lost_is_taken_from_the_network_where_it_tells(manifest: Manifest) -> None:
     class Telling(Spy):
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-            return {**super().run(image), "severity": np.linspace(0.1, 0.2, len(image), dtype=np.float32)}
+            return {**super().run(image=image), "severity": np.linspace(0.1, 0.2, len(image), dtype=np.float32)}
 
     left, right = Detector(Telling(manifest.get("detect"), [0.5, 0.5, 0, 0, 0])).detect([frame(1), frame(1)], 0.5)
     assert (left.lost, right.lost) == (pytest.approx(0.1), pytest.approx(0.2))

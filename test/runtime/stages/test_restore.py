@@ -32,7 +32,7 @@ class Spy:
 
     def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
         self.got.append(image)
-        return self.change(self._engine.run(image))
+        return self.change(self._engine.run(image=image))
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:

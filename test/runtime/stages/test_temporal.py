@@ -158,11 +158,11 @@ def test_what_is_not_kept_loses_its_detail_where_the_network_says_so(scene: np.n
 def test_outputs_of_another_size_are_refused(scene: np.ndarray) -> None:
     class Smaller(Network):
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-            return {name: output[:, :-2] for name, output in super().run(image).items()}
+            return {name: output[:, :-2] for name, output in super().run(image=image).items()}
 
     class Forgetful(Network):
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-            outputs = super().run(image)
+            outputs = super().run(image=image)
             return outputs | {"memory": outputs["memory"][..., :2]}
 
     for network in (Smaller(), Forgetful()):
@@ -177,7 +177,7 @@ def test_a_scene_that_stands_still_keeps_what_was_seen_in_its_place(scene: np.nd
 
     class Striped(Network):
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
-            outputs = super().run(image)
+            outputs = super().run(image=image)
             outputs["weights"][:, :, 30:34, 0] = 255 if len(self.got) == 1 else 0
             return outputs
 
@@ -268,7 +268,7 @@ def test_where_the_network_fails_nothing_is_changed_and_the_past_is_forgotten() 
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
             if self.error is not None:
                 raise self.error
-            return super().run(image)
+            return super().run(image=image)
 
     network = Failing()
     stage = Stage(network)
