@@ -18,7 +18,8 @@ def command(
 ) -> None:
     """Restore images that have nothing to do with each other, each by itself, as PNG of the same size and depth.
 
-    What is found clean is written as it was. Large images are restored at a fitting scale.
+    What is found clean is written as it was. Photographs are turned upright, as their EXIF says. Large images are
+    restored at a fitting scale.
 
     Examples:
 

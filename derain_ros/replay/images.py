@@ -8,7 +8,7 @@ import numpy as np
 from rosbags.typesys.store import Typestore
 
 from derain_ros.frame import Frame
-from derain_ros.runtime.input.encoding import size_of
+from derain_ros.runtime.input.messages import stated_size
 
 
 def header_of(types: Typestore, stamp_ns: int, frame_id: str) -> Any:
@@ -20,7 +20,7 @@ def header_of(types: Typestore, stamp_ns: int, frame_id: str) -> Any:
 def image_of(types: Typestore, frame: Frame) -> Any:
     """The sensor_msgs/Image of a frame, rows without padding."""
     image = np.ascontiguousarray(frame.image)
-    height, width = size_of(frame)
+    height, width = stated_size(frame)
     return types.types["sensor_msgs/msg/Image"](
         header=header_of(types, frame.stamp_ns, frame.frame_id), height=height, width=width,
         encoding=frame.encoding, is_bigendian=0, step=image.strides[0], data=image.view(np.uint8).reshape(-1))

@@ -138,7 +138,8 @@ class _Run:
             # Offline it is the recording that says when an image came.
             return frame_of(image, message.stamp_ns)
         except (ImageError, ReplayError) as error:
-            if camera in self.account.frames_in and isinstance(error, ImageError) and error.usable:
+            if (camera in self.account.frames_in and isinstance(error, ImageError) and error.usable
+                    and hasattr(image, "encoding")):  # the node's topics of compressed images are not recorded
                 self._pass_on(camera, frame_unread(image, message.stamp_ns), Action.PASSED_ERROR, str(error))
                 self._note(camera, error.reason, f"{message.topic}: {error}; such images are passed on as they are")
             else:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from derain_ros.files import FileError, read_file
 from derain_ros.frame import Action, Frame, FrameSet
 from derain_ros.replay.records import ReplayError
-from derain_ros.runtime.input.messages import DECODED, is_cut
+from derain_ros.runtime.input.messages import DECODED
+from derain_ros.runtime.input.stored import StoredError, decode
 from derain_ros.runtime.pipeline import Pipeline
 
 MOST_BYTES = 1 << 29
@@ -37,10 +37,6 @@ def files_of(source: Path) -> list[Path]:
     files = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
         raise ReplayError(f"{source}: holds no images ({', '.join(SUFFIXES)})")
-    names = [path.stem for path in files]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ReplayError(f"{source}: {twice[0]} is there with two endings, and both would be written as "
-                          f"{twice[0]}.png; rename one")
     return files
 
 
@@ -48,16 +44,15 @@ def restore_files(pipeline: Pipeline, files: Sequence[Path], output: Path, masks
                   progress: Callable[[int, int], None]) -> StillsAccount:
     """Write each of `files`, restored by a loaded `pipeline` of one camera, as PNG into the folder `output`.
 
-    What cannot be read is told in the account and left out; ReplayError where `output` cannot be written, or a file
-    would be written onto itself.
+    Images are turned upright as their EXIF says, for a PNG that is written says nothing of that. What cannot be read is
+    told in the account and left out; ReplayError where `output` cannot be written, where two would be written into one
+    file, or one into a file beside the `files`.
     """
+    written = _written(files, output, masks)
     output.mkdir(parents=True, exist_ok=True)
     account = StillsAccount()
     for number, path in enumerate(files):
         progress(number, len(files))
-        target = output / f"{path.stem}.png"
-        if target.resolve() == path.resolve():
-            raise ReplayError(f"{path}: would be overwritten; choose another folder for the output")
         frame = _read(path)
         if isinstance(frame, str):
             account.told.append(f"{path}: {frame}")
@@ -69,26 +64,38 @@ def restore_files(pipeline: Pipeline, files: Sequence[Path], output: Path, masks
         account.clean += done.action is Action.PASSED_CLEAN
         if done.action not in (Action.RESTORED, Action.PASSED_CLEAN):
             account.told.append(f"{path}: not restored: {result.detail}")
-        for file, image in [(target, done.frame.image)] + [(output / f"{path.stem}_mask.png", done.mask)] * masks:
+        for file, image in zip(written[path], (done.frame.image, done.mask), strict=False):
             if not cv2.imwrite(str(file), image):
                 raise ReplayError(f"{file}: cannot be written")
     progress(len(files), len(files))
     return account
 
 
+def _written(files: Sequence[Path], output: Path, masks: bool) -> dict[Path, list[Path]]:
+    """By file what it is written into: the image, and with `masks` its mask. ReplayError where anything were lost."""
+    written = {path: [output / f"{path.stem}{ending}.png" for ending in ("", "_mask")[:1 + masks]] for path in files}
+    makers: dict[Path, Path] = {}
+    for path, targets in written.items():
+        for target in targets:
+            if target in makers:
+                raise ReplayError(f"{path}: both this and {makers[target].name} would be written into {target.name}; "
+                                  "rename one")
+            makers[target] = path
+    for folder in {path.parent for path in files}:
+        if output.is_dir() and output.samefile(folder):
+            for target in makers:
+                if target.exists():
+                    raise ReplayError(f"{target}: would be overwritten; choose another folder for the output")
+    return written
+
+
 def _read(path: Path) -> Frame | str:
-    """The image in a file as a frame, or in words why it is none."""
+    """The image in a file as a frame, upright, or in words why it is none."""
     try:
-        data = read_file(path, MOST_BYTES)
+        image = decode(read_file(path, MOST_BYTES), upright=True)
     except (FileError, OSError) as error:
         return f"cannot be read: {error}"
-    if is_cut(data):
-        return "is cut off"
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    except cv2.error:  # a header that tells of more pixels than OpenCV takes
-        image = None
-    if image is None:
-        return "cannot be read as an image"
+    except StoredError as error:
+        return str(error)
     encoding = DECODED.get((1 if image.ndim == 2 else image.shape[2], str(image.dtype)))
     return f"holds {image.dtype} of shape {image.shape}" if encoding is None else Frame(image, encoding)

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from derain_ros.frame import Frame
-from derain_ros.runtime.input.encoding import size_of
-from derain_ros.runtime.input.messages import ImageError
+from derain_ros.runtime.input.messages import ImageError, stated_size
 from derain_ros.runtime.status import Status
 
 PLAIN = {b"\0\0": ">", b"\0\1": "<", b"\0\6": ">", b"\0\7": "<"}
@@ -89,7 +88,7 @@ def write_image(frame: Frame) -> bytes:
     """The serialized sensor_msgs/Image of a frame, rows without padding."""
     pixels = np.ascontiguousarray(frame.image)
     writer = _Writer(frame.stamp_ns, frame.frame_id)
-    writer.words(*size_of(frame))
+    writer.words(*stated_size(frame))
     writer.text(frame.encoding)
     writer.byte(0)
     writer.words(pixels.nbytes // pixels.shape[0], pixels.nbytes)

@@ -232,7 +232,10 @@ class DerainNode(LifecycleNode):
             self._affected = result.affected
             self._anomaly.publish(Bool(data=result.affected))
         for camera, done in result.cameras.items():
-            self._topics[camera].publish_rest(frames.frames[camera], done)
+            try:
+                self._topics[camera].publish_rest(frames.frames[camera], done)
+            except Exception as error:
+                self._log.error(camera, f"a mask or a compressed image could not be published: {error}")
 
     def _apply_parameters(self, changes: Sequence[Parameter]) -> None:
         self._config = parameters.changed(self._config, changes)

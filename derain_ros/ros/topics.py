@@ -60,21 +60,28 @@ class CameraTopics:
         return [self._image, self._compressed, self._info, self._mask]
 
     def publish(self, frame: Frame, result: CameraResult) -> None:
-        """Publish one frame and its camera_info; a frame that was passed on goes out in the message it came in."""
+        """Publish one frame and its camera_info; a frame that was passed on goes out in the message it came in.
+
+        What came compressed and cannot be read is no image: `publish_rest` passes it on.
+        """
         came = _came_in(frame, result)
-        self._image.publish(came.message.cdr if came and came.message else write_image(result.frame))
+        if came is None or came.readable or came.message:
+            self._image.publish(came.message.cdr if came and came.message else write_image(result.frame))
         info = self._infos.beside(frame.stamp_ns)
         if info is not None:
             self._info.publish(info)
 
     def publish_rest(self, frame: Frame, result: CameraResult) -> None:
-        """Publish the mask of one frame and its compressed image, each where anybody listens."""
+        """Publish the mask of one frame and its compressed image, each where anybody listens; FrameError where the
+        image cannot be compressed."""
+        if self._mask.get_subscription_count() and result.mask.size:
+            self._mask.publish(write_image(Frame(result.mask, "mono8", frame.stamp_ns, frame.frame_id)))
         if self._compressed.get_subscription_count():
             came = _came_in(frame, result)
-            if came is None or came.readable:
-                self._compressed.publish(came.compressed.cdr if came and came.compressed else compress(result.frame))
-        if self._mask.get_subscription_count():
-            self._mask.publish(write_image(Frame(result.mask, "mono8", frame.stamp_ns, frame.frame_id)))
+            if came and came.compressed:
+                self._compressed.publish(came.compressed.cdr)
+            elif came is None or came.readable:
+                self._compressed.publish(compress(result.frame))
 
     def destroy(self) -> None:
         """Take the publishers down; the inputs must be closed, and nothing may be published after that."""

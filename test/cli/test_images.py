@@ -66,7 +66,7 @@ def test_a_file_that_is_no_image_is_told_and_the_others_are_restored(source: Pat
                                                                      ) -> None:
     (source / "broken.png").write_text("no image")
     code, output = run(source, tmp_path / "out", "--models", models)
-    assert code == 1 and "broken.png: cannot be read as an image" in output and "3 of 5 images restored" in output
+    assert code == 1 and "broken.png: is no readable JPEG, PNG" in output and "3 of 5 images restored" in output
 
 
 @pytest.mark.parametrize(("given", "told"), [("missing", "there is no such file"), ("empty", "holds no images")])
@@ -79,6 +79,46 @@ def test_what_cannot_be_done_is_told(tmp_path: Path, models: Path, given: str, t
 def test_nothing_is_written_onto_itself(source: Path, models: Path) -> None:
     code, output = run(source, source, "--models", models)
     assert code == 1 and "would be overwritten" in output and (read(source / "a.png") == WET).all()
+
+
+@pytest.mark.parametrize(("names", "masks"), [(("e.png", "e.jpg"), False), (("e.jpg", "e_mask.png"), True)])
+def test_no_name_is_written_twice(tmp_path: Path, models: Path, names: tuple[str, str], masks: bool) -> None:
+    (tmp_path / "in").mkdir()
+    for name in names:
+        cv2.imwrite(str(tmp_path / "in" / name), np.full((40, 56), WET, np.uint8))
+    code, output = run(tmp_path / "in", tmp_path / "out", "--models", models, *["--masks"] * masks)
+    assert code == 1 and f"would be written into {names[1][:-4]}.png; rename one" in output
+    assert not (tmp_path / "out").exists()
+    if masks:
+        assert run(tmp_path / "in", tmp_path / "out", "--models", models)[0] == 0
+
+
+@pytest.mark.parametrize("beside", ["e.png", "e_mask.png"])
+def test_nothing_beside_the_images_is_overwritten(tmp_path: Path, models: Path, beside: str) -> None:
+    cv2.imwrite(str(tmp_path / "e.jpg"), np.full((40, 56), WET, np.uint8))
+    (tmp_path / beside).write_text("precious")
+    code, output = run(tmp_path / "e.jpg", tmp_path, "--models", models, "--masks")
+    assert code == 1 and f"{beside}: would be overwritten" in output and (tmp_path / beside).read_text() == "precious"
+
+
+def test_a_photograph_comes_out_upright(tmp_path: Path, models: Path) -> None:
+    pixels = np.full((40, 56), CLEAN, np.uint8)
+    pixels[:, :28] = CLEAN - 40
+    jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0" + bytes(4)
+    (tmp_path / "held.jpg").write_bytes(jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:])
+    assert run(tmp_path / "held.jpg", tmp_path / "out", "--models", models, "--masks")[0] == 0
+    upright = read(tmp_path / "out/held.png")
+    assert upright.shape == read(tmp_path / "out/held_mask.png").shape == (56, 40)
+    assert upright[:20].max() < CLEAN - 20 < upright[-20:].min(), "what lay on the left is at the top"
+
+
+def test_pixels_that_only_a_header_tells_of_are_not_made(source: Path, models: Path, tmp_path: Path) -> None:
+    png = bytearray((source / "a.png").read_bytes())
+    png[16:24] = (60000).to_bytes(4, "big") * 2
+    (source / "a.png").write_bytes(png)
+    code, output = run(source, tmp_path / "out", "--models", models)
+    assert code == 1 and "a.png: tells of 60000x60000 pixels" in output and "3 of 4" not in output
 
 
 def test_what_is_no_whole_image_is_told_and_left_out(source: Path, models: Path, tmp_path: Path) -> None:

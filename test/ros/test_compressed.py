@@ -109,3 +109,42 @@ def test_an_image_that_cannot_be_read_is_not_made_up(start: Start,
     bench.send_pair(100, WET, WET)
     wait_for(lambda: [m for m in got if at_ms(m) == 100], "the next image")
     assert [at_ms(m) for m in got] == [100]
+
+
+@pytest.mark.parametrize("data", [b"\0\0\0\x1cftypheic and so on", cv2.imencode(".jpg", WET)[1].tobytes()[:-9]],
+                         ids=["another format", "cut off"])
+def test_what_came_compressed_and_cannot_be_read_goes_on_as_it_came(
+        start: Start, listen: Callable[[Bench, str], list[Any]], data: bytes) -> None:
+    bench = start(transport="compressed").ready()
+    got = listen(bench, "derained/left/image_raw/compressed")
+    bench.send("left", CompressedImage(header=Header(stamp=stamp(50), frame_id="cam"), format="heic", data=data))
+    message = wait_for(lambda: list(got), "the image")[0]
+    assert (bytes(message.data), message.format, at_ms(message), message.header.frame_id) == (data, "heic", 50, "cam")
+    status, values = bench.wait_status(50)["left"]
+    assert status.message == "passed_error" and "compressed image 'heic'" in values["detail"]
+    counts = bench.counts("left")
+    assert (counts["bad_undecodable"], counts["published"], counts["unusable"]) == (1, 1, 0)
+    assert not bench.restored("left") and not bench.masks("left"), "there is no image that could be told of"
+
+
+def test_pixels_that_only_a_header_tells_of_are_not_made(start: Start) -> None:
+    bench = start(transport="compressed").ready()
+    png = bytearray(cv2.imencode(".png", WET)[1].tobytes())
+    png[16:24] = (60000).to_bytes(4, "big") * 2
+    bench.send("left", CompressedImage(header=Header(stamp=stamp(50)), format="png", data=bytes(png)))
+    counts = wait_for(lambda: bench.counts("left")["unusable"] and bench.counts("left"), "the count")
+    assert counts["bad_undecodable"] == 1 and not bench.derain_errors
+
+
+def test_an_image_too_long_to_be_compressed_goes_out_itself(start: Start, capfd: pytest.CaptureFixture[str],
+                                                            listen: Callable[[Bench, str], list[Any]]) -> None:
+    bench = start(cameras=["left"]).ready()
+    got = listen(bench, "derained/left/image_raw/compressed")
+    line = np.full((1, 66000), 60, np.uint8)
+    bench.send("left", image_message(line, ms=50))
+    assert bench.wait_images("left", 1)[0].width == 66000
+    wait_for(lambda: bench.masks("left"), "its mask")
+    bench.send("left", image_message(CLEAN, ms=100))
+    wait_for(lambda: got, "the next one, compressed")
+    assert at_ms(got[0]) == 100
+    assert "an image of 66000x1 cannot be compressed, a JPEG has sides of 65500 at the most" in capfd.readouterr().err

@@ -125,6 +125,32 @@ def test_bad_images_are_counted_and_the_stream_goes_on(start: Start) -> None:
     assert reported["derain: left"][1]["unusable"] == "4" and reported["derain: left"][1]["waiting"] == "0"
 
 
+@pytest.mark.parametrize("size", [(0, 36), (24, 0), (0, 0)])
+@pytest.mark.parametrize("encoding", ["mono8", "nv12", "bgr16", "h264"])
+def test_images_without_rows_or_columns_are_counted(start: Start, size: tuple[int, int], encoding: str) -> None:
+    bench = start(thermal=True)
+    message = Image(encoding=encoding, height=size[0], width=size[1], step=size[1], data=bytes(864))
+    wait_for(lambda: all(p.get_subscription_count() for p in bench.images.values()), "matched topics")
+    for camera in ("left", "thermal"):
+        bench.send(camera, message)
+        wait_for(lambda c=camera: bench.counts(c)["unusable"], "the count")
+        assert bench.counts(camera)["bad_empty"] == 1
+    assert not bench.derain_errors
+
+
+@pytest.mark.parametrize("view", [DRY, WET], ids=["dry", "wet"])
+def test_a_height_that_counts_rows_of_colours_stays_as_it_came(start: Start, view: np.ndarray) -> None:
+    bench = start(cameras=["front"]).ready()
+    planes = np.concatenate((view, np.full((12, 36), 128, np.uint8)))
+    bench.send("front", image_message(planes, "nv12", 10))
+    out = bench.wait_images("front", 1)[0]
+    assert (out.height, out.width, out.step, len(out.data)) == (36, 36, 36, planes.size)
+    luminance = np.frombuffer(bytes(out.data), np.uint8).reshape(36, 36)[:24].astype(int)
+    assert abs((luminance - view).mean() - (0 if view is DRY else 10 * 220 / 256)) < 1
+    mask = wait_for(lambda: bench.masks("front"), "the mask")[0]
+    assert (mask.height, mask.width) == (24, 36)
+
+
 def test_big_endian_bytes_are_counted_and_restored(start: Start) -> None:
     bench = start(cameras=["front"]).ready()
     message = image_message(WET, ms=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace as Message
 
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from derain_ros.runtime.input.encoding import LAYOUTS, check, size_of
-from derain_ros.runtime.input.messages import ImageError, frame_of, frame_unread
+from derain_ros.runtime.input.messages import ImageError, frame_of, frame_unread, stated_size
 
 HEADER = Message(stamp=Message(sec=5, nanosec=7), frame_id="eye")
 
@@ -115,16 +116,40 @@ def test_a_compressed_image_that_is_cut_off_is_told(data: bytes) -> None:
     for size in (len(data) - 2, len(data) - 20, len(data) // 2 + 100 if len(data) > 400 else len(data) // 2):
         with pytest.raises(ImageError, match="is cut off") as caught:
             frame_of(Message(header=HEADER, format="", data=data[:size]))
-        assert caught.value.reason == "undecodable" and not caught.value.usable
+        assert caught.value.reason == "undecodable"
 
 
-def test_a_compressed_image_whose_header_is_damaged_is_told() -> None:
+def test_a_compressed_image_of_too_many_pixels_is_told_and_held_back() -> None:
     data = bytearray(cv2.imencode(".jpg", np.zeros((16, 16), np.uint8))[1].tobytes())
     size = data.find(b"\xff\xc0") + 5
-    data[size:size + 4] = (65000).to_bytes(2, "big") * 2  # more pixels than OpenCV takes
-    with pytest.raises(ImageError, match="no readable JPEG") as caught:
+    data[size:size + 4] = (65000).to_bytes(2, "big") * 2
+    with pytest.raises(ImageError, match="'jpeg' of 'eye' .* tells of 65000x65000 pixels") as caught:
         frame_of(Message(header=HEADER, format="jpeg", data=bytes(data)))
     assert caught.value.reason == "undecodable" and not caught.value.usable
+
+
+@pytest.mark.parametrize("data", [jpeg()[:-20], b"\0\0\0\x1cftypheic", cv2.imencode(
+    ".tif", np.zeros((8, 8), np.float32))[1].tobytes()], ids=["cut off", "heic", "float"])
+def test_a_compressed_image_that_others_may_read_goes_on_without_pixels(data: bytes) -> None:
+    message = Message(header=HEADER, format="", data=data)
+    with pytest.raises(ImageError) as caught:
+        frame_of(message)
+    assert caught.value.reason == "undecodable" and caught.value.usable
+    frame = frame_unread(message, 9)
+    assert (size_of(frame), frame.compressed, frame.message, frame.readable) == ((0, 0), message, None, False)
+
+
+@pytest.mark.parametrize("encoding", ["nv12", "nv21"])
+def test_rows_of_colours_may_count_as_height(encoding: str) -> None:
+    data = np.arange(54, dtype=np.uint8)
+    frame = frame_of(image(encoding=encoding, height=9, width=6, step=6, data=data))
+    check(frame)
+    assert size_of(frame) == (6, 6) and np.array_equal(frame.image, data.reshape(9, 6))
+    assert stated_size(frame) == (9, 6), "it goes out as it came"
+    assert stated_size(replace(frame, encoding="mono8", image=frame.image[:6])) == (6, 6)
+    with pytest.raises(ImageError) as caught:
+        frame_of(image(encoding=encoding, height=9, width=6, step=6, data=data[:-1]))
+    assert caught.value.reason == "truncated"
 
 
 def test_ros_is_not_needed() -> None:
