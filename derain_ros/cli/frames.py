@@ -31,5 +31,5 @@ def command(
     console.print(f"{written} pictures of {chosen} written to {folder}"
                   + (f"; {unreadable} images could not be read" if unreadable else ""), soft_wrap=True, highlight=False,
                   markup=False)
-    if reader.damage:
-        console.print(reader.damage, soft_wrap=True, highlight=False, markup=False)
+    for note in filter(None, (*reader.notes, reader.damage)):
+        console.print(note, soft_wrap=True, highlight=False, markup=False)

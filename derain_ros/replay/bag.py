@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -16,16 +14,14 @@ from typing import Any
 import yaml
 import zstandard
 from mcap.writer import CompressionType, Writer
-from rosbags.interfaces.typing import Typesdict
 from rosbags.rosbag2.metadata import dump_qos_v9
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from derain_ros import __version__
 from derain_ros.replay import files, mcap_file, sqlite_file
+from derain_ros.replay.definitions import types_of
 from derain_ros.replay.records import Message, ReplayError, Topic
-
-logger = logging.getLogger(__name__)
 
 
 class BagReader:
@@ -33,7 +29,8 @@ class BagReader:
 
     `path` is a bag's directory or one of its files. What is damaged or missing is read as far as it goes; `damage` then
     says what is wrong, where that was, and how to mend it, after `messages` was read to its end. `left_out` are topics
-    that are not encoded as ROS 2 does it (CDR), by name with their encoding. ReplayError where nothing can be read.
+    that are not encoded as ROS 2 does it (CDR), by name with their encoding; `notes` tell what else is not read.
+    ReplayError where nothing can be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,6 +40,8 @@ class BagReader:
         self._files: list[Path] = []
         found = files.find(path)
         self._trouble = [f"{name}, which metadata.yaml names, is missing" for name in found.missing]
+        self.notes = [f"{name} lies there, too, but metadata.yaml does not name it: it is not read; name the file "
+                      "itself to read it" for name in found.beside]
         topics: list[Topic] = []
         with ExitStack() as unpacked:
             for file in found.files:
@@ -50,7 +49,7 @@ class BagReader:
                     topics += self._add(file, unpacked)
                 except ReplayError as error:
                     self._trouble.append(str(error))
-            merged = _merged(replace(t, qos=found.qos.get(t.name) or t.qos) for t in topics)
+            merged = self._merged(replace(t, qos=found.qos.get(t.name) or t.qos) for t in topics)
             self.topics = {t.name: replace(t, serialization="cdr") for t in merged if t.serialization in ("cdr", "")}
             self.left_out = {t.name: t.serialization for t in merged if t.name not in self.topics}
             self._check()
@@ -64,7 +63,8 @@ class BagReader:
         for file in self._files:
             try:
                 for message in _storage(file).messages(file):
-                    if message.topic not in self.topics:
+                    topic = self.topics.get(message.topic)
+                    if topic is None or message.msgtype not in ("", topic.msgtype):
                         continue
                     first, last, count = first or message.stamp_ns, message.stamp_ns, count + 1
                     yield replace(message, data=_decompressed(message.data))
@@ -78,7 +78,7 @@ class BagReader:
         """The message as an object with the fields of its type, by the definition in the bag where there is one."""
         topic = self.topics[message.topic]
         if topic.name not in self._stores:
-            self._stores[topic.name] = _types(topic)
+            self._stores[topic.name] = types_of(topic)
         try:
             return self._stores[topic.name].deserialize_cdr(message.data, topic.msgtype)
         except Exception as error:  # the decoder raises whatever a wrong byte makes it raise
@@ -103,6 +103,27 @@ class BagReader:
         topics = _storage(file).topics(file)
         self._files.append(file)
         return topics
+
+    def _merged(self, topics: Iterable[Topic]) -> list[Topic]:
+        """Each topic once, with all its messages: it may lie in several files, or have a channel for each publisher.
+
+        One has one type: that of most messages, in CDR where there are such; those of no stated type count as of it.
+        """
+        merged: dict[str, dict[str, Topic]] = {}
+        for t in topics:
+            types = merged.setdefault(t.name, {})
+            known = types.get(t.msgtype, replace(t, count=0))
+            types[t.msgtype] = replace(known if known.definition else t, count=known.count + t.count)
+        chosen = []
+        for name, types in merged.items():
+            untyped = types.pop("").count if len(types) > 1 and "" in types else 0
+            best, *others = sorted(types.values(), key=lambda t: (t.serialization not in ("cdr", ""), -t.count))
+            chosen += [replace(best, count=best.count + untyped)] if name else []
+            self.notes += [f"{t.count} messages of type {t.msgtype or 'unknown'} "
+                           + (f"on {name} are not read: a topic has one type, and most are {best.msgtype}" if name else
+                              "are not read: their topic has no name")
+                           for t in (others if name else types.values()) if t.count]
+        return chosen
 
     def _check(self) -> None:
         """ReplayError where there is nothing to be read, and a reason for that."""
@@ -210,15 +231,6 @@ def _storage(file: Path) -> Any:
     return mcap_file if files.is_mcap(file) else sqlite_file
 
 
-def _merged(topics: Iterable[Topic]) -> list[Topic]:
-    """Each topic once, with all its messages: it may lie in several files, or have a channel for each publisher."""
-    merged: dict[str, Topic] = {}
-    for t in topics:
-        known = merged.get(t.name, replace(t, count=0))
-        merged[t.name] = replace(known if known.definition else t, count=known.count + t.count)
-    return list(merged.values())
-
-
 def _decompressed(data: bytes) -> bytes:
     """A message without the compression that rosbag2 may give each one; CDR never begins as Zstandard does."""
     if not data.startswith(files.ZSTD_MAGIC):
@@ -227,24 +239,3 @@ def _decompressed(data: bytes) -> bytes:
         return zstandard.ZstdDecompressor().decompressobj().decompress(data)
     except zstandard.ZstdError:
         return data  # whoever decodes it finds it broken
-
-
-def _types(topic: Topic) -> Typestore:
-    """The types of ROS 2 Jazzy, and before these those that the topic defines."""
-    jazzy = get_typestore(Stores.ROS2_JAZZY)
-    found: Typesdict = {}
-    try:
-        if topic.encoding.endswith("idl"):
-            # rosbag2 joins the files of a type and of those that it holds; the parser knows no includes.
-            for text in re.split(r"^=+\nIDL: .*\n", topic.definition, flags=re.MULTILINE):
-                found |= get_types_from_idl(re.sub(r"^#.*", "", text, flags=re.MULTILINE)) if text else {}
-        elif topic.definition:
-            found = get_types_from_msg(topic.definition, topic.msgtype)
-        if any(jazzy.fielddefs.get(name) != fields for name, fields in found.items()):
-            store = get_typestore(Stores.EMPTY)
-            store.register({**jazzy.fielddefs, **found})
-            store.get_msgdef(topic.msgtype)
-            return store
-    except Exception as error:  # an odd definition only matters where nothing else is known of the type
-        logger.debug("%s: the definition of %s cannot be used: %r", topic.name, topic.msgtype, error)
-    return jazzy

@@ -37,11 +37,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class BagFiles:
-    """`files` in the order of recording; `missing` are names in metadata.yaml without a file; `qos` what it says of
-    topics, in the form of rosbags."""
+    """`files` in the order of recording; `missing` are names in metadata.yaml without a file, `beside` those of
+    recordings that it does not name; `qos` what it says of topics, in the form of rosbags."""
 
     files: list[Path]
     missing: list[str]
+    beside: list[str]
     qos: Mapping[str, tuple[Any, ...]]
 
 
@@ -51,31 +52,59 @@ def find(path: Path) -> BagFiles:
     Of metadata.yaml only the order of the files and the QoS are taken, where it has them: it may be missing, of any
     version, edited by hand, or older than the names of the files.
     """
-    if not path.exists():
-        raise ReplayError(f"{path} does not exist; name a bag's directory or one of its .mcap or .db3 files")
     if path.name == "metadata.yaml":
         path = path.parent
-    information = _information((path if path.is_dir() else path.parent) / "metadata.yaml")
+    if not (path.is_dir() or path.is_file()):
+        what = ("is neither a folder nor a regular file, but a pipe or a device" if path.exists() else "does not exist")
+        raise ReplayError(f"{path} {what}; name a bag's directory or one of its .mcap or .db3 files")
+    folder = path if path.is_dir() else path.parent
+    information = _information(folder / "metadata.yaml")
     listed = information.get("relative_file_paths")
-    named = list(dict.fromkeys(_plain(re.split(r"[\\/]", str(name))[-1])
-                               for name in (listed if isinstance(listed, list) else [])))
     qos = _qos_by_topic(information)
-    if path.is_file():
-        return BagFiles([path], [], qos if _plain(path.name) in named else {})
     # Where a file lies there packed and unpacked, the unpacked one is taken.
-    there = {_plain(f.name): f for f in sorted(path.iterdir(), key=lambda f: not f.name.endswith(PACKED))
-             if _plain(f.name).endswith(SUFFIXES) and not f.name.startswith(".") and f.is_file()}
-    in_order = sorted(there, key=_natural)
-    if named and set(named) <= set(there):
-        # A recording that was cut off has begun files that metadata.yaml does not know yet.
-        begun = [name for name in in_order if name not in named and _alike(name) in map(_alike, named)]
-        return BagFiles([there[name] for name in [*named, *begun]], [], qos)
-    if not there:
+    there = {_plain(f.name): f for f in sorted(folder.iterdir(), key=lambda f: not f.name.lower().endswith(PACKED))
+             if _plain(f.name).lower().endswith(SUFFIXES) and not f.name.startswith(".") and f.is_file()}
+    named = {str(name): _named(folder, str(name), there) for name in (listed if isinstance(listed, list) else [])}
+    if path.is_file():
+        known = any(file is not None and _plain(file.name) == _plain(path.name) for file in named.values())
+        return BagFiles([path], [], [], qos if known else {})
+    found = list(dict.fromkeys(file for file in named.values() if file is not None))
+    in_order = [there[name] for name in sorted(there, key=_natural)]
+    if not there and not found:
         raise ReplayError(f"{path} is no ROS 2 bag: it holds neither .mcap nor .db3 files"
                           + (f", and its metadata.yaml names {', '.join(named)}" if named else ""))
-    # Without metadata, or renamed since; where files are missing, fewer are there than were recorded.
-    missing = [name for name in named if name not in there] if len(there) < len(named) else []
-    return BagFiles([there[name] for name in in_order], missing, qos)
+    lacking = [name for name, file in named.items() if file is None]
+    rest = [file for file in in_order if file not in found]
+    if not found or lacking:
+        # Without metadata, or renamed since; where files are missing, fewer are there than were recorded.
+        some = [file for file in found if file not in in_order]
+        return BagFiles([*in_order, *some], lacking if len(there) + len(some) < len(named) else [], [], qos)
+    # A recording that was cut off has begun files that metadata.yaml does not know yet.
+    forms = {_alike(_plain(file.name)) for file in found}
+    begun = [file for file in rest if _alike(_plain(file.name)) in forms]
+    return BagFiles([*found, *begun], [], [file.name for file in rest if file not in begun], qos)
+
+
+def _named(folder: Path, name: str, there: Mapping[str, Path]) -> Path | None:
+    """The file that a name in metadata.yaml stands for, which may be a path of long ago, lack its ending or differ in
+    the case of its letters: in a folder below `folder`, or among those `there`; None where there is none."""
+    *folders, last = re.split(r"[\\/]", name)
+    below = folder.joinpath(*filter(None, folders)) if ".." not in folders else folder
+    for plain in (_plain(last) + ending for ending in ("", *SUFFIXES)):
+        for file in (below / (plain + packed) for packed in ("", *PACKED)):
+            if _is_file(file):
+                return file
+        for known, file in there.items():
+            if known.lower() == plain.lower():
+                return file
+    return None
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def is_packed(file: Path) -> bool:
@@ -154,7 +183,8 @@ def _head(file: Path) -> bytes:
 
 def _plain(name: str) -> str:
     """The name without that of a compression."""
-    return name.removesuffix(PACKED[0]).removesuffix(PACKED[1])
+    packed = next((ending for ending in PACKED if name.lower().endswith(ending)), "")
+    return name[:len(name) - len(packed)]
 
 
 def _alike(name: str) -> str:

@@ -57,16 +57,15 @@ def messages(file: Path) -> Iterator[Message]:
     with file.open("rb") as stream:
         summary = _summary(stream)
         if summary is None or not summary.chunk_indexes:
-            yield from _sorted_nearby(_messages_as_written(file, {}))
+            yield from _sorted_nearby(_messages_as_written(file, Summary()))
             return
         count, last_ns = 0, -1
         try:
-            for _, channel, record in SeekingReader(stream, validate_crcs=True).iter_messages():
+            for schema, channel, record in SeekingReader(stream, validate_crcs=True).iter_messages():
                 count, last_ns = count + 1, record.log_time
-                yield Message(channel.topic, record.log_time, record.data)
+                yield Message(channel.topic, record.log_time, record.data, _type_of(schema))
         except Exception:  # the reader raises whatever a wrong byte makes it raise; what follows may be sound
-            names = {c.id: c.topic for c in summary.channels.values()}
-            rest = (m for m in _messages_as_written(file, names) if m.stamp_ns > last_ns)
+            rest = (m for m in _messages_as_written(file, summary) if m.stamp_ns > last_ns)
             yield from _sorted_nearby(rest)
             raise ReplayError(f"{file.name} is damaged: its index is wrong; copy it again") from None
     expected = summary.statistics.message_count if summary.statistics else count
@@ -74,13 +73,16 @@ def messages(file: Path) -> Iterator[Message]:
         raise ReplayError(f"{file.name} is damaged: of {expected} messages {expected - count} cannot be found")
 
 
-def _messages_as_written(file: Path, names: dict[int, str]) -> Iterator[Message]:
-    """The messages as they follow each other; `names` are the channels known before, by number."""
+def _messages_as_written(file: Path, known: Summary) -> Iterator[Message]:
+    """The messages as they follow each other; `known` are the channels and schemas known before."""
+    channels, schemas = dict(known.channels), dict(known.schemas)
     for record in _records(file):
-        if isinstance(record, Channel):
-            names[record.id] = record.topic
-        elif isinstance(record, Record) and record.channel_id in names:
-            yield Message(names[record.channel_id], record.log_time, record.data)
+        if isinstance(record, Schema):
+            schemas[record.id] = record
+        elif isinstance(record, Channel):
+            channels[record.id] = record
+        elif isinstance(record, Record) and (channel := channels.get(record.channel_id)) is not None:
+            yield Message(channel.topic, record.log_time, record.data, _type_of(schemas.get(channel.schema_id)))
 
 
 def _sorted_nearby(messages: Iterator[Message]) -> Iterator[Message]:
@@ -157,9 +159,13 @@ def _records_before_the_break(chunk: Chunk) -> Iterator[McapRecord]:
             yield from StreamReader(BytesIO(data), skip_magic=True).records
 
 
+def _type_of(schema: Schema | None) -> str:
+    """The name of a type, as ROS 2 writes it; empty where there is none."""
+    return re.sub(r"^(\w+)/(\w+)$", r"\1/msg/\2", schema.name) if schema is not None else ""
+
+
 def _topic(channel: Channel, schema: Schema | None, count: int) -> Topic:
-    name, encoding, text = (schema.name, schema.encoding, schema.data) if schema is not None else ("", "", b"")
-    name = re.sub(r"^(\w+)/(\w+)$", r"\1/msg/\2", name)  # as some write it
-    return Topic(channel.topic, name, count, text.decode(errors="replace"), encoding,
+    encoding, text = (schema.encoding, schema.data) if schema is not None else ("", b"")
+    return Topic(channel.topic, _type_of(schema), count, text.decode(errors="replace"), encoding,
                  channel.metadata.get("topic_type_hash", ""), channel.message_encoding,
                  qos_of(channel.metadata.get("offered_qos_profiles", "")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -31,8 +31,12 @@ class Topic:
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a bag: recorded at `stamp_ns`, `data` is its serialized form (CDR)."""
+    """One message of a bag: recorded at `stamp_ns` from 0 on, `data` is its serialized form (CDR).
+
+    `msgtype` is the type with which it was recorded, empty where that is not known.
+    """
 
     topic: str
     stamp_ns: int
     data: bytes
+    msgtype: str = field(default="", compare=False)

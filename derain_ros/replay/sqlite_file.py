@@ -2,54 +2,51 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from derain_ros.replay.files import qos_of
 from derain_ros.replay.records import Message, ReplayError, Topic
 
+COLUMNS = {"topics": ("id", "name", "type"), "messages": ("topic_id", "timestamp", "data")}
+"""What every version of rosbag2 has; all else may be missing."""
+CONTENT = "topic_id, timestamp, CASE typeof(data) WHEN 'blob' THEN data WHEN 'text' THEN CAST(data AS BLOB) END"
 BY_TIME = "SELECT rowid FROM messages ORDER BY timestamp, rowid"
-ONE_ROW = "SELECT topic_id, timestamp, data FROM messages WHERE rowid = ?"
-AS_WRITTEN = "SELECT topic_id, timestamp, data FROM messages ORDER BY rowid"
+ONE_ROW = f"SELECT {CONTENT} FROM messages WHERE rowid = ?"
+AS_WRITTEN = f"SELECT {CONTENT} FROM messages ORDER BY rowid"
 
 
 def topics(file: Path) -> list[Topic]:
-    """The topics, each with the number of its messages; of a damaged file those that can be read."""
+    """The topics, each with the number of its messages; of a damaged file those that can be read. ReplayError for one
+    that has not the tables of rosbag2."""
     database, _ = _opened(file)
-    rows: dict[int, dict[str, Any]] = {}
-    definitions: dict[str, dict[str, Any]] = {}
-    counts: Counter[int] = Counter()
+    found: dict[Any, Topic] = {}
+    counts: Counter[Any] = Counter()
     with closing(database), suppress(sqlite3.Error):  # `messages` tells of it
-        rows = {row["id"]: dict(row) for row in database.execute("SELECT * FROM topics")}
-        if database.execute("SELECT name FROM sqlite_master WHERE name = 'message_definitions'").fetchone():
-            definitions = {d["topic_type"]: dict(d) for d in database.execute("SELECT * FROM message_definitions")}
+        _check(database, file)
+        found = _topics(database)
         for number, in database.execute("SELECT topic_id FROM messages ORDER BY rowid"):
             counts[number] += 1
-    found = []
-    for number, row in rows.items():
-        known = definitions.get(row["type"], {})
-        found.append(Topic(row["name"], row["type"], counts[number], known.get("encoded_message_definition", ""),
-                           known.get("encoding", ""), row.get("type_description_hash", ""),
-                           row["serialization_format"], qos_of(row.get("offered_qos_profiles", ""))))
-    return found
+    return [replace(topic, count=counts[number]) for number, topic in found.items()]
 
 
 def messages(file: Path) -> Iterator[Message]:
     """The messages in the order of their time, of a file that is cut off in the order in which they were written.
 
-    ReplayError after the last one that can be read, where the file is damaged.
+    Rows that are no messages are left out. ReplayError after the last one that can be read, where the file is damaged.
     """
     database, trouble = _opened(file)
     count = broken = 0
     with closing(database):
         try:
-            if len(database.execute("SELECT 1 FROM sqlite_master WHERE name IN ('topics', 'messages')").fetchall()) < 2:
-                raise ReplayError(f"{file.name} is no recording of rosbag2: it has no tables `topics` and `messages`")
-            names = dict(database.execute("SELECT id, name FROM topics").fetchall())
+            _check(database, file)
+            known = _topics(database)
             # sqlite3 reads a page that is cut off as if zeros followed: the last row before an error is not to be
             # trusted, and is held back for that.
             held: Message | None = None
@@ -57,18 +54,64 @@ def messages(file: Path) -> Iterator[Message]:
                 if held is not None:
                     yield held
                 # A column takes values of any type, so a broken row may hold anything.
-                good = number in names and isinstance(stamp, int) and isinstance(data, bytes)
-                held = Message(names[number], stamp, data) if good else None
-                count, broken = count + 1, broken + (not good)
+                topic, stamp_ns = known.get(number), _stamp_ns(stamp)
+                if topic is None or stamp_ns is None or data is None:
+                    held, broken = None, broken + 1
+                else:
+                    held = Message(topic.name, stamp_ns, data, topic.msgtype)
+                count += 1
             if held is not None:
                 yield held
         except sqlite3.Error as error:
             raise ReplayError(f"{file.name} is damaged: it can be read up to row {count} ({error}); copy it again "
                               "where there is more of it, or try `sqlite3 FILE .recover`") from error
     if broken:
-        raise ReplayError(f"{file.name} is damaged: {broken} of its {count} rows are no messages")
+        raise ReplayError(f"{file.name} is damaged: {broken} of its {count} rows are no messages, but without a topic, "
+                          "a time or content")
     if trouble:
         raise ReplayError(trouble)
+
+
+def _check(database: sqlite3.Connection, file: Path) -> None:
+    """ReplayError where tables or columns are missing."""
+    for table, columns in COLUMNS.items():
+        there = {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}
+        lacks = f"no table `{table}`" if not there else ", ".join(
+            f"no column `{column}` in its table `{table}`" for column in columns if column not in there)
+        if lacks:
+            raise ReplayError(f"{file.name} is no recording of rosbag2: it has {lacks}")
+
+
+def _topics(database: sqlite3.Connection) -> dict[Any, Topic]:
+    """The topics by their number, which may be anything that was written there."""
+    definitions: dict[str, dict[str, Any]] = {}
+    with suppress(sqlite3.Error):  # there are none in older versions
+        for row in database.execute("SELECT * FROM message_definitions"):
+            definition = dict(row)
+            definitions[_text(definition.get("topic_type"))] = definition
+    found = {}
+    for each in database.execute("SELECT * FROM topics"):
+        row = dict(each)
+        msgtype = _text(row["type"])
+        known = definitions.get(msgtype, {})
+        found[row["id"]] = Topic(
+            _text(row["name"]), msgtype, 0, _text(known.get("encoded_message_definition")),
+            _text(known.get("encoding")), _text(row.get("type_description_hash")),
+            _text(row.get("serialization_format")), qos_of(_text(row.get("offered_qos_profiles"))))
+    return found
+
+
+def _text(value: Any) -> str:
+    """A value where text is meant, of whatever type it is."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return "" if value is None else str(value)
+
+
+def _stamp_ns(value: Any) -> int | None:
+    """A value where a time is meant; None where it is none, or lies before 1970, which no other recording can hold."""
+    whole = isinstance(value, int) or isinstance(value, float) and math.isfinite(value)
+    return int(value) if whole and 0 <= value < 1 << 63 else None
 
 
 def _opened(file: Path) -> tuple[sqlite3.Connection, str]:
@@ -91,6 +134,7 @@ def _opened(file: Path) -> tuple[sqlite3.Connection, str]:
 def _connected(file: Path, mode: str) -> sqlite3.Connection:
     database = sqlite3.connect(f"{file.as_uri()}?{mode}", uri=True)
     database.row_factory = sqlite3.Row
+    database.text_factory = lambda text: text.decode(errors="replace")
     # A file shorter than its header says is refused at the door, unless the schema counts as writable.
     database.execute("PRAGMA writable_schema=ON")
     return database
@@ -102,7 +146,7 @@ def _rows(database: sqlite3.Connection, file: Path) -> Iterator[Any]:
         yield from database.execute(AS_WRITTEN)
         return
     for number, in database.execute(BY_TIME):
-        yield database.execute(ONE_ROW, (number,)).fetchone()
+        yield database.execute(ONE_ROW, (number,)).fetchone() or (None, None, None)
 
 
 def _is_cut_off(file: Path) -> bool:

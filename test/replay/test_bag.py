@@ -260,8 +260,8 @@ def test_several_channels_of_a_topic_count_together(tmp_path: Path) -> None:
         assert not reader.damage
 
 
-@pytest.mark.parametrize("column", ["timestamp = 'soon'", "timestamp = NULL", "data = NULL", "data = 'text'",
-                                    "topic_id = 99"])
+@pytest.mark.parametrize("column", ["timestamp = 'soon'", "timestamp = NULL", "data = NULL", "data = 7",
+                                    "topic_id = 99", "topic_id = NULL", "timestamp = -1", "timestamp = 9e999"])
 def test_broken_rows_of_a_damaged_bag_are_left_out(write_bag: Write, column: str) -> None:
     bag = write_bag(storage="sqlite3")
     whole = contents(bag)[0]

@@ -49,6 +49,44 @@ def test_metadata_gives_the_order_and_leaves_out_others(tmp_path: Path, written:
     assert names(folder(tmp_path, "a.mcap", "b.mcap", "copy.mcap", relative_file_paths=written)) == ["b.mcap", "a.mcap"]
 
 
+@pytest.mark.parametrize(("written", "there"), [
+    (["b", "a"], ["b.mcap", "a.mcap"]), (["b.mcap", "a.mcap"], ["B.MCAP", "A.MCAP"]),
+    (["B.MCAP", "A.MCAP"], ["b.mcap", "a.mcap"]), (["b.mcap.zstd", "a.mcap.zstd"], ["b.MCAP.ZSTD", "a.MCAP.ZSTD"]),
+    (["day/b.mcap", "day/a.mcap"], ["day/b.mcap", "day/a.mcap"]), (["day/b", "a"], ["day/b.db3", "a.db3"]),
+    (["1/a.mcap", "0/a.mcap"], ["1/a.mcap", "0/a.mcap"]), (["b", "a"], ["b", "a"])])
+def test_names_in_metadata_find_their_files(tmp_path: Path, written: list[str], there: list[str]) -> None:
+    bag = folder(tmp_path, relative_file_paths=written)
+    for name in there:
+        (bag / name).parent.mkdir(exist_ok=True)
+        (bag / name).write_bytes(b"\x89MCAP0\r\n")
+    found = files.find(bag)
+    assert ([str(f.relative_to(bag)) for f in found.files], found.missing, found.beside) == (there, [], [])
+
+
+def test_capitals_are_no_other_kind_of_file(tmp_path: Path) -> None:
+    assert names(folder(tmp_path, "RUN_1.MCAP", "RUN_0.DB3", "run_2.mcap.ZST")) == [
+        "RUN_0.DB3", "RUN_1.MCAP", "run_2.mcap.ZST"]
+
+
+@pytest.mark.parametrize("name", ["../secret.mcap", "/etc/passwd", "x" * 5000, "a\0b", "", "."])
+def test_metadata_names_nothing_outside_of_the_bag(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret.mcap").write_bytes(b"\x89MCAP0\r\n")
+    found = files.find(folder(tmp_path, "a.mcap", relative_file_paths=["a.mcap", name]))
+    assert ([f.name for f in found.files], found.missing) == (["a.mcap"], [name])
+
+
+def test_recordings_that_the_metadata_does_not_name_are_known(tmp_path: Path) -> None:
+    found = files.find(folder(tmp_path, "run_0.mcap", "run_1.mcap", "copy.mcap", relative_file_paths=["run_0.mcap"]))
+    assert ([f.name for f in found.files], found.beside) == (["run_0.mcap", "run_1.mcap"], ["copy.mcap"])
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])
+def test_a_pipe_is_no_bag(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "bag")
+    with pytest.raises(ReplayError, match="bag is neither a folder nor a regular file, but a pipe or a device; name a"):
+        files.find(tmp_path / "bag")
+
+
 def test_files_begun_after_the_metadata_was_written_belong_to_it(tmp_path: Path) -> None:
     bag = folder(tmp_path, "run_0.mcap", "run_1.mcap", "run_10.mcap", "run_9.mcap", "run_9.db3", "run 1.mcap",
                  relative_file_paths=["run_1.mcap", "run_0.mcap", "run_1.mcap"])

@@ -11,6 +11,7 @@ import pytest
 from odd_bags import LATCHED, TEXT, TYPES, text, write_sqlite
 
 from derain_ros.replay import sqlite_file
+from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.records import Message, ReplayError
 
 NOTES = [text(k) for k in range(40)]
@@ -68,9 +69,67 @@ def test_newest_messages_that_cannot_be_used_are_told(unended: Path) -> None:
 def test_another_database_is_not_called_damaged(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "a.db3")) as database:
         database.execute("CREATE TABLE songs(name TEXT)")
-    with pytest.raises(ReplayError, match="no recording of rosbag2"):
-        list(sqlite_file.messages(tmp_path / "a.db3"))
-    assert sqlite_file.topics(tmp_path / "a.db3") == []
+    for read in (sqlite_file.topics, sqlite_file.messages):
+        with pytest.raises(ReplayError, match="no recording of rosbag2: it has no table `topics`"):
+            list(read(tmp_path / "a.db3"))
+
+
+def changed(tmp_path: Path, *statements: str, text: bytes = b"") -> Path:
+    """A recording changed by these; `?` in them is the text."""
+    file = write_sqlite(tmp_path / "a.db3", NOTES[:5])
+    with closing(sqlite3.connect(file)) as database, database:
+        for statement in statements:
+            database.execute(statement, (text,) * statement.count("?"))
+    return file
+
+
+@pytest.mark.parametrize(("statement", "lacks"), [
+    ("ALTER TABLE messages RENAME TO records", "no table `messages`"), ("DROP TABLE topics", "no table `topics`"),
+    ("ALTER TABLE messages RENAME COLUMN data TO payload", "no column `data` in its table `messages`"),
+    ("ALTER TABLE messages RENAME COLUMN topic_id TO topic", "no column `topic_id` in its table `messages`"),
+    ("ALTER TABLE topics DROP COLUMN type", "no column `type` in its table `topics`")])
+def test_what_is_missing_is_named(tmp_path: Path, statement: str, lacks: str) -> None:
+    file = changed(tmp_path, statement)
+    for read in (sqlite_file.topics, sqlite_file.messages):
+        with pytest.raises(ReplayError, match=f"a.db3 is no recording of rosbag2: it has {lacks}"):
+            list(read(file))
+
+
+@pytest.mark.parametrize("statement", [
+    "UPDATE topics SET name = CAST(name AS BLOB), type = CAST(type AS BLOB)",
+    "UPDATE topics SET serialization_format = CAST(serialization_format AS BLOB)",
+    "UPDATE topics SET offered_qos_profiles = CAST(offered_qos_profiles AS BLOB)",
+    "UPDATE message_definitions SET encoded_message_definition = CAST(encoded_message_definition AS BLOB)",
+    "UPDATE messages SET data = CAST(data AS TEXT)",
+    "UPDATE messages SET timestamp = CAST(timestamp AS REAL)",
+    "ALTER TABLE topics DROP COLUMN type_description_hash"])
+def test_types_of_values_do_not_matter(tmp_path: Path, statement: str) -> None:
+    file = changed(tmp_path, statement)
+    assert list(sqlite_file.messages(file)) == NOTES[:5]
+    topic, = sqlite_file.topics(file)
+    assert (topic.name, topic.msgtype, topic.count, topic.serialization) == ("/notes", TEXT, 5, "cdr")
+    assert (topic.definition, topic.encoding, topic.qos) == ("string data", "ros2msg", (LATCHED,))
+
+
+@pytest.mark.parametrize("statement", [
+    "UPDATE message_definitions SET encoding = NULL, encoded_message_definition = NULL",
+    "UPDATE message_definitions SET encoding = CAST(? AS TEXT)", "DROP TABLE message_definitions",
+    "ALTER TABLE message_definitions RENAME COLUMN topic_type TO kind",
+    "UPDATE topics SET offered_qos_profiles = CAST(? AS TEXT)",
+    "UPDATE topics SET type_description_hash = CAST(? AS TEXT)",
+    "ALTER TABLE topics DROP COLUMN serialization_format"])
+def test_what_is_said_of_a_type_may_be_missing_or_garbled(tmp_path: Path, statement: str) -> None:
+    file = changed(tmp_path, statement, text=b"\xff\xfe\xfa")
+    with BagReader(file) as reader, BagWriter(tmp_path / "out") as writer:
+        writer.add(reader.topics["/notes"])
+        assert [reader.decode(message).data[:6] for message in reader.messages()] == [f"note {k}" for k in range(5)]
+    assert (reader.damage, reader.notes) == ("", [])
+
+
+def test_a_name_that_is_no_utf8_is_read_as_far_as_it_can_be(tmp_path: Path) -> None:
+    file = changed(tmp_path, "UPDATE topics SET name = CAST(? AS TEXT)", text=b"/n\xff")
+    assert sqlite_file.topics(file)[0].name == "/n\ufffd"
+    assert {message.topic for message in sqlite_file.messages(file)} == {"/n\ufffd"}
 
 
 def test_a_broken_page_ends_the_reading(tmp_path: Path) -> None:
