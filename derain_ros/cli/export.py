@@ -33,7 +33,7 @@ def command(
 
       derain export runs/temporal/last.pt temporal --data data
 
-      derain export runs/detect/detector.pt detect --data data
+      derain export runs/detect/last.pt detect --data data
     """
     from derain_ros.publish.export import task_of
     path = models / f"{name}.onnx"

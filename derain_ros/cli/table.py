@@ -69,7 +69,9 @@ def initialisation(data: Data, runs: Runs, output: Markdown = None, steps: Steps
 def _phases(config: Path, steps: Optional[int], crop: Optional[int]) -> "list[RestoreRecipe]":
     """The phases of a recipe, cut down; a short training is validated four times."""
     from dataclasses import replace
-    phases: list[RestoreRecipe] = read_phases(config)
+
+    from derain_ros.train.recipe import RestoreRecipe
+    phases: list[RestoreRecipe] = read_phases(config, RestoreRecipe)
     if steps is not None:
         phases = [replace(p, steps=steps, validate_every=min(p.validate_every, max(1, steps // 4))) for p in phases]
     return [replace(phase, crop=crop or phase.crop) for phase in phases]
@@ -79,7 +81,7 @@ def _trained(table: str, printed: "dict[str, tuple[float, float]]", data: "list[
              output: Optional[Path], phases: "list[RestoreRecipe]", accelerator: str) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from derain_ros.papers import tables, trials
-    from derain_ros.train.restore import Machine
+    from derain_ros.train.loop import Machine
     make = trials.ablation if table == "ablation" else trials.initialisation
     rows = make(data, runs, phases, Machine(accelerator))
     last = phases[-1]

@@ -13,7 +13,9 @@ app = typer.Typer(no_args_is_help=True, help="Train the networks; needs the extr
 Data = Annotated[Path, typer.Option(help="Folder of training images; the README tells its layout.")]
 Folders = Annotated[list[Path], typer.Option("--data", help="Folder of images in a known layout; may be repeated.")]
 Output = Annotated[Path, typer.Option(help="Folder of the checkpoint and the log.")]
-Recipe = Annotated[Optional[Path], typer.Option(help="YAML file of hyper-parameters that differ from the defaults.")]
+Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")]
+Precision = Annotated[str, typer.Option(help="bf16-mixed, 16-mixed or 32-true.")]
+Workers = Annotated[Optional[int], typer.Option(min=0, help="Processes that draw samples for each device.")]
 
 
 PRECISIONS = ("bf16-mixed", "16-mixed", "32-true")
@@ -21,23 +23,21 @@ ACCELERATORS = ("auto", "cpu", "cuda", "mps", "tpu")
 """What Lightning Fabric calls them."""
 
 
-def read_recipe(recipe: type, path: Path | None) -> Any:
-    """A recipe dataclass with the values of a YAML file; typer.BadParameter for a name or type that does not fit."""
-    return recipe(**_fitting(recipe, path, read_yaml(path))) if path is not None else recipe()
+def read_phases(path: Path | None, recipe: type) -> list[Any]:
+    """The recipes in a YAML file, or in the shipped one of that name: several where it has `phases`.
 
-
-def read_phases(path: Path | None) -> list[Any]:
-    """The recipes of restorers in a YAML file, or in the shipped one of that name: several where it has `phases`."""
-    from derain_ros.train.recipe import RECIPES, RestoreRecipe
+    typer.BadParameter for a name or type that `recipe`, their dataclass, does not have.
+    """
+    from derain_ros.train.recipe import RECIPES
     if path is None:
-        return [RestoreRecipe()]
+        return [recipe()]
     shipped = RECIPES / f"{path}.yaml"
     path = shipped if not path.exists() and shipped.exists() else path
     values = read_yaml(path)
     phases = values.pop("phases", [{}])
     if not isinstance(phases, list) or not phases or not all(isinstance(phase, dict) for phase in phases):
         raise typer.BadParameter(f"{path}: phases: must be a list of what differs in each, such as `- steps: 20000`")
-    return [RestoreRecipe(**_fitting(RestoreRecipe, path, {**values, **phase})) for phase in phases]
+    return [recipe(**_fitting(recipe, path, {**values, **phase})) for phase in phases]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _fitting(recipe: type, path: Path, values: dict[str, Any]) -> dict[str, Any]:
     """The values, checked against the types of the recipe's fields; lists become tuples."""
-    known = {f.name: str(f.type) for f in fields(recipe)}
+    known = {f.name: str(f.type) for f in fields(recipe)}  # of strings: annotations are not evaluated there
     for name, value in values.items():
         if known.get(name) == "float" and isinstance(value, str):
             with suppress(ValueError):  # YAML takes 6e-3 for text
@@ -76,10 +76,9 @@ def restore(
              "rain, and tune, which is taken with --start-from.")] = None,
     start_from: Annotated[str, typer.Option(help="Begin with a trained network: a shipped restorer for colour, such as "
                                             "restore_rgb, an exported model, or a checkpoint.")] = "",
-    accelerator: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")] = "auto",
+    accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processors or graphics cards that share a batch.")] = 1,
-    precision: Annotated[str, typer.Option(help="bf16-mixed, 16-mixed or 32-true.")] = "bf16-mixed",
-    workers: Annotated[Optional[int], typer.Option(min=0, help="Processes that draw samples for each device.")] = None,
+    precision: Precision = "bf16-mixed", workers: Workers = None,
 ) -> None:
     """Train a restorer, of any network, on real and synthetic pairs, plainly or against a discriminator.
 
@@ -92,17 +91,26 @@ def restore(
       derain train restore --data mine --output runs/mine --start-from restore_rgb
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for option, value, known in (("--precision", precision, PRECISIONS), ("--accelerator", accelerator, ACCELERATORS)):
-        if value not in known:
-            raise typer.BadParameter(f"{value!r} is none of {', '.join(known)}", param_hint=option)
-    recipes = read_phases(config or (Path("tune") if start_from else None))
-    from derain_ros.train.restore import Machine, train_phases
+    machine = _machine(accelerator, devices, precision, workers)
+    from derain_ros.train.loop import train_phases
+    from derain_ros.train.recipe import RestoreRecipe
+    from derain_ros.train.restore import train
+    recipes: list[RestoreRecipe] = read_phases(config or (Path("tune") if start_from else None), RestoreRecipe)
     if start_from:
         from derain_ros.train.checkpoint import with_network_of
         like_it = [with_network_of(recipe, start_from) for recipe in recipes]
         recipes = [like_it[0], *(replace(recipe, start_from="") for recipe in like_it[1:])]
-    checkpoint = train_phases(data, output, recipes, Machine(accelerator, devices, precision, workers))
+    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} {_name(recipes[-1])} --data {data[0]}")
+
+
+def _machine(accelerator: str, devices: int, precision: str, workers: int | None) -> Any:
+    """What to train on; typer.BadParameter for what Lightning Fabric has no name for."""
+    from derain_ros.train.loop import Machine
+    for option, value, known in (("--precision", precision, PRECISIONS), ("--accelerator", accelerator, ACCELERATORS)):
+        if value not in known:
+            raise typer.BadParameter(f"{value!r} is none of {', '.join(known)}", param_hint=option)
+    return Machine(accelerator, devices, precision, workers)
 
 
 def _name(recipe: Any) -> str:
@@ -116,7 +124,8 @@ def _name(recipe: Any) -> str:
 
 @app.command()
 def temporal(
-    data: Folders, output: Output, config: Recipe = None,
+    data: Folders, output: Output,
+    config: Annotated[Optional[Path], typer.Option(help="YAML file of what differs from the defaults.")] = None,
     restorer: Annotated[Optional[list[str]], typer.Option(help="Grey restorer of the manifest whose output is "
                                                           "filtered; may be repeated. By default the general ones in "
                                                           "eight bits for speed and for balance.")] = None,
@@ -131,23 +140,28 @@ def temporal(
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from derain_ros.cli.figures import model_named
+    from derain_ros.train.loop import train_phases
     from derain_ros.train.temporal import TemporalRecipe, train
     chosen = [model_named(name, models) for name in restorer or ("restore_mono_int8", "restore_mono_light_int8")]
-    checkpoint = train(data, output, read_recipe(TemporalRecipe, config), chosen)
+    recipes: list[TemporalRecipe] = read_phases(config, TemporalRecipe)
+    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, chosen), output, recipes)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} temporal --data {data[0]}")
 
 
 @app.command()
 def detect(
-    data: Data, output: Output, config: Recipe = None,
+    data: Data, output: Output,
+    config: Annotated[Optional[Path], typer.Option(
+        help="YAML file of what differs from the defaults, or the shipped one: tune_detector, which is taken with "
+             "--start-from.")] = None,
     start_from: Annotated[str, typer.Option(help="Begin with a trained detector: a shipped one in floating point, such "
-                                            "as detect_float, an exported one, or a checkpoint. Without --config "
-                                            "it is a short training at a low rate then.")] = "",
+                                            "as detect_float, an exported one, or a checkpoint.")] = "",
+    accelerator: Accelerator = "auto", precision: Precision = "bf16-mixed", workers: Workers = None,
 ) -> None:
     """Train the anomaly detector on rendered and real views.
 
-    Takes up what an earlier call left in the output folder, after its last whole epoch. Pictures of your own go into
-    folders named by what is wrong with them: clean, which must be there, raindrop, dirt, streak, night_rain.
+    Takes up what an earlier call left in the output folder. Pictures of your own go into folders named by what is wrong
+    with them: clean, which must be there, raindrop, dirt, streak, night_rain.
 
     Examples:
 
@@ -156,7 +170,10 @@ def detect(
       derain train detect --data mine --output runs/mine --start-from detect_float
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    from derain_ros.train.detector import TUNE, DetectRecipe, train
-    recipe = TUNE if start_from and config is None else read_recipe(DetectRecipe, config)
-    checkpoint = train(data, output, replace(recipe, start_from=start_from or recipe.start_from))
+    machine = _machine(accelerator, 1, precision, workers)
+    from derain_ros.train.detector import DetectRecipe, train
+    from derain_ros.train.loop import train_phases
+    recipes: list[DetectRecipe] = read_phases(config or (Path("tune_detector") if start_from else None), DetectRecipe)
+    recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
+    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} detect --data {data}")

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from rich.progress import track
 from torch import nn
 
@@ -16,10 +15,9 @@ from derain_ros.data.layouts import TrainingFolders, pairs
 from derain_ros.data.samples import DataError
 from derain_ros.evaluate.restoration import Pair, Score, score
 from derain_ros.train.checkpoint import load_network
-from derain_ros.train.gan_losses import perceptual_features
+from derain_ros.train.loop import Machine, train_phases
 from derain_ros.train.recipe import RestoreRecipe
-from derain_ros.train.restore import Machine, fit
-from derain_ros.train.sources import sample_source, validation_set
+from derain_ros.train.restore import train_on
 from derain_ros.train.validation import as_tensor, restore
 
 log = logging.getLogger(__name__)
@@ -65,7 +63,8 @@ def _rows(data: Sequence[Path], output: Path, trainings: Mapping[str, Sequence[R
     rows = {}
     for name, phases in trainings.items():
         log.info("%s", name)
-        checkpoint = train(folders, output / name.lower().replace("+", "_").replace(" ", "_"), phases, machine)
+        checkpoint = train_phases(lambda recipe, folder: train_on(folders, folder, recipe, machine),
+                                  output / name.lower().replace("+", "_").replace(" ", "_"), phases)
         held_out = [Pair(place, pair.wet, pair.clean, pair.mask) for place, pair in test]
         rows[name] = score_network(load_network(checkpoint), held_out)
     return rows
@@ -83,25 +82,6 @@ def split(data: Sequence[Path]) -> TrainingFolders:
     if validation:
         return replace(folders, validation=validation)
     return replace(folders, train=[path for path in folders.train if path not in kept_out], validation=kept_out)
-
-
-def train(folders: TrainingFolders, output: Path, phases: Sequence[RestoreRecipe], machine: Machine) -> Path:
-    """One training, phase by phase, each from the best weights of the one before; returns the last checkpoint.
-
-    KeyboardInterrupt after Ctrl-C, when what there is has been written.
-    """
-    checkpoint = ""
-    for number, recipe in enumerate(phases, 1):
-        recipe = replace(recipe, start_from=checkpoint)
-        fabric = Fabric(accelerator=machine.accelerator, devices=1,
-                        precision=machine.precision)  # type: ignore[arg-type]  # a literal there
-        fabric.launch()
-        perceptual = perceptual_features(recipe.detector) if recipe.adversarial else None
-        checkpoint, stopped = fit(fabric, sample_source(folders, recipe), validation_set(folders, recipe),
-                                  output / str(number), recipe, perceptual, machine.workers)
-        if stopped:
-            raise KeyboardInterrupt
-    return Path(checkpoint)
 
 
 @torch.no_grad()

@@ -97,7 +97,7 @@ def _write_card(path: Path, names: list[str], precision: str, checkpoint: Path) 
     data = f" DATA held {', '.join(state['data'])}." if "data" in state else ""
     write_block(path, keys[0], "`derain train detect --data DATA --config` a file of what differs from the defaults:"
                 f"\n\n    {yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n"
-                f"{state.get('epoch', 'All')} epochs.{begun}{data}")
+                f"{state['step']} steps.{begun}{data}")
 
 
 def _entry(name: str, card: str, precision: str) -> dict[str, Any]:

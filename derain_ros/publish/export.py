@@ -62,10 +62,6 @@ def _tidy(path: Path, dynamic: dict[int, str]) -> None:
 def task_of(checkpoint: Path) -> str:
     """The task of the manifest that the checkpoint was trained for; ExportError where it is none of ours."""
     try:
-        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-        if state.get("recipe", {}).get("network") == "temporal":
-            return "temporal"
+        return str(torch.load(checkpoint, weights_only=True, map_location="cpu")["task"])
     except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train`: {error}") from error
-    # Only the restorers keep a moving average of their weights.
-    return "restore" if "average" in state else "detect"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -23,6 +26,7 @@ def asked_to_stop(fabric: Fabric) -> Iterator[list[int]]:
 
         def note(number: int, _: object) -> None:
             asked.append(number)
+            log.info("stopping after this step; once more stops at once, and loses it")
             if fabric.world_size == 1:
                 signal.signal(number, before[signal.Signals(number)])
 

@@ -1,73 +1,89 @@
-"""What one step of training does to the networks: plainly supervised, or against a discriminator as in paper 1."""
+"""The learners of restorers: plainly supervised, or against a discriminator as in paper 1."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from derain_ros.data.layouts import TrainingFolders
+from derain_ros.data.samples import image_files
 from derain_ros.nets.discriminator import Discriminator
 from derain_ros.nets.fast import Restoration
-from derain_ros.train.batches import Batch
+from derain_ros.train import checkpoint
+from derain_ros.train.batches import Batch, Batches, Unlabelled, loader, prepare
 from derain_ros.train.gan_losses import Features, discrimination, generator_losses
+from derain_ros.train.loop import Learner
 from derain_ros.train.losses import mask_loss, restoration_loss
 from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import RestoreRecipe
+from derain_ros.train.sources import sample_source, validation_set
+from derain_ros.train.validation import ValidationSet, validate
 
 
-class Supervised:
-    """A restorer, the moving average of its weights and its optimiser; `step` after `step` it learns.
+class Supervised(Learner):
+    """A restorer and the moving average of its weights, which is validated and exported.
 
-    `teacher`, where there is one, is a network in evaluation mode whose output is a goal as well.
+    Where the recipe names a teacher, its output is a goal as well.
     """
 
-    def __init__(self, fabric: Fabric, recipe: RestoreRecipe, net: nn.Module, teacher: nn.Module | None) -> None:
-        self.fabric, self.recipe = fabric, recipe
-        # Convolutions of few channels are fastest on channels that lie side by side.
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
+    task, better = "restore", "psnr"
+    recipe: RestoreRecipe
+
+    def __init__(self, fabric: Fabric, recipe: RestoreRecipe, folders: TrainingFolders, workers: int = 0) -> None:
+        torch.manual_seed(recipe.seed)
+        net = checkpoint.build(asdict(recipe))
+        if recipe.start_from:
+            checkpoint.begin_with(net, Path(recipe.start_from))
+            # The model that it began with may be replaced by what comes of it.
+            self.origin = checkpoint.read(Path(recipe.start_from)).get("exported", "")
+        super().__init__(fabric, recipe, net,
+                         lambda net: Muon(net, recipe.learning_rate) if recipe.optimiser == "muon" else self.adam(net))
         self.average = fabric.to_device(copy.deepcopy(self.net).requires_grad_(False))
-        self.optimiser = (Muon(self.net, recipe.learning_rate) if recipe.optimiser == "muon"
-                          else self.adam(self.net))
-        self.teacher = None if teacher is None else fabric.to_device(teacher.requires_grad_(False))
-        self.forward, self.stepper = fabric.setup(self.net, self.optimiser)
+        self.teacher: nn.Module | None = None
+        if recipe.teacher:
+            self.teacher = fabric.to_device(checkpoint.load_network(Path(recipe.teacher)).requires_grad_(False))
+        self.folders, self.workers = folders, workers
+        self.unseen: ValidationSet | None = None
 
     def adam(self, net: nn.Module) -> torch.optim.AdamW:
         """The optimiser of the recipe for `net`; Adam where nothing decays."""
         return torch.optim.AdamW(net.parameters(), self.recipe.learning_rate, (self.recipe.beta, 0.999),
                                  weight_decay=self.recipe.weight_decay, fused=True)
 
-    def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
-        """One step on `batch` at this learning rate; the losses before it, `loss` and its parts, scalars."""
-        self.set_rate(rate)
+    def batches(self, first: int) -> Iterable[Batch]:
+        """The batches of the steps from number `first` on: this process's share of them."""
+        recipe, fabric = self.recipe, self.fabric
+        unlabelled = Unlabelled([path for folder in recipe.unlabelled for path in image_files(Path(folder))],
+                                recipe.unlabelled_batch, recipe.crop, recipe.seed)
+        batches = Batches(sample_source(self.folders, recipe), unlabelled, recipe.batch, first, recipe.steps,
+                          fabric.global_rank, fabric.world_size)
+        return (prepare(raw, fabric.device) for raw in loader(batches, self.workers, fabric.device.type == "cuda"))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """What the clean images, and the teacher, say to the restored ones."""
         out = self.restore(batch)
-        clean_known = Restoration(*(image[:len(batch.clean)] for image in out))
-        parts = self.losses(clean_known, batch)
+        parts = self.supervision(Restoration(*(image[:len(batch.clean)] for image in out)), batch)
         if self.teacher is not None:
             with torch.no_grad(), self.fabric.autocast():
                 goal = self.teacher(torch.cat([batch.wet, batch.unlabelled])).restored.float().clamp(0, 1)
             parts["teacher"] = self.recipe.teacher_weight * (out.restored - goal).abs().mean()
-        loss = torch.stack(list(parts.values())).sum()
-        self.optimiser.zero_grad()
-        self.fabric.backward(loss)
-        self.stepper.step()
-        return {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+        return parts
 
     def restore(self, batch: Batch) -> Restoration:
         """The network's output for wet and unlabelled images, float32."""
         wet = torch.cat([batch.wet, batch.unlabelled])
         return Restoration(*self.forward(wet.contiguous(memory_format=torch.channels_last)))
 
-    def losses(self, out: Restoration, batch: Batch) -> dict[str, Tensor]:
-        """What the clean images say to the restored ones; the loss is their sum."""
+    def supervision(self, out: Restoration, batch: Batch) -> dict[str, Tensor]:
+        """What the clean images say to those restored."""
         return {"restoration": restoration_loss(out, batch.clean, batch.mask, self.recipe.mask_weight)}
-
-    def set_rate(self, rate: float) -> None:
-        """Learn at this rate from now on."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
 
     @torch.no_grad()
     def follow(self, step: int) -> None:
@@ -77,29 +93,34 @@ class Supervised:
         for mine, current in zip(self.average.buffers(), self.net.buffers(), strict=True):
             mine.copy_(current)
 
+    def validate(self) -> tuple[dict[str, float], Tensor | None]:
+        """Figures of the average on images never trained on; samples are rows of a wet, restored and clean image."""
+        if self.unseen is None:
+            self.unseen = validation_set(self.folders, self.recipe)
+        return validate(self.average, self.unseen)
+
     def state(self) -> dict[str, Any]:
         """All that learning changes."""
-        return {"net": self.net.state_dict(), "average": self.average.state_dict(),
-                "optimiser": self.optimiser.state_dict()}
+        return super().state() | {"average": self.average.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
-        for name in self.state():
-            getattr(self, name).load_state_dict(state[name])
+        super().load(state)
+        self.average.load_state_dict(state["average"])
 
 
 class Adversarial(Supervised):
     """Paper 1's training: a step of the discriminator on what was just restored, then one joint step of G and E."""
 
-    def __init__(self, fabric: Fabric, recipe: RestoreRecipe, net: nn.Module, teacher: nn.Module | None,
-                 perceptual: Features | None) -> None:
-        super().__init__(fabric, recipe, net, teacher)
+    def __init__(self, fabric: Fabric, recipe: RestoreRecipe, folders: TrainingFolders, workers: int = 0,
+                 perceptual: Features | None = None) -> None:
+        super().__init__(fabric, recipe, folders, workers)
         self.discriminator = Discriminator(3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.judge_optimiser = self.adam(self.discriminator)
         self.judge, self.judge_stepper = fabric.setup(self.discriminator, self.judge_optimiser)
         self.perceptual = fabric.to_device(perceptual) if isinstance(perceptual, nn.Module) else perceptual
 
-    def losses(self, out: Restoration, batch: Batch) -> dict[str, Tensor]:
+    def supervision(self, out: Restoration, batch: Batch) -> dict[str, Tensor]:
         """Losses (1) to (5) and the mask's, after a step of the discriminator."""
         # One pass for both: it has no normalisation, so that images do not see each other.
         real, restored = self.judge(torch.cat([batch.clean, out.generated.detach()]))[-1].chunk(2)
@@ -129,3 +150,9 @@ class Adversarial(Supervised):
         """All that learning changes, the discriminator too."""
         return super().state() | {"discriminator": self.discriminator.state_dict(),
                                   "judge_optimiser": self.judge_optimiser.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        super().load(state)
+        self.discriminator.load_state_dict(state["discriminator"])
+        self.judge_optimiser.load_state_dict(state["judge_optimiser"])

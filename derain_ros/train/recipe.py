@@ -1,9 +1,10 @@
-"""The recipe of a restorer's training: every hyper-parameter, with what it does."""
+"""Recipes: every hyper-parameter, with what it does; what the loop asks of all, and a restorer's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from derain_ros.data.samples import ANOMALIES, DataError
 
@@ -11,8 +12,64 @@ RECIPES = Path(__file__).with_name("recipes")
 """Folder of the shipped recipes, YAML."""
 
 
+Self = TypeVar("Self", bound="Recipe")
+
+
 @dataclass(frozen=True)
-class RestoreRecipe:
+class Recipe:
+    """What the training loop asks of every recipe."""
+
+    steps: int = 9000
+    """Steps at the most."""
+    batch: int = 8
+    """Samples in a step, shared out among the devices."""
+    learning_rate: float = 5e-3
+    """Peak rate. AdamW wants about a tenth of what Muon does."""
+    warm_up: int = 200
+    """Steps over which the rate rises from nothing."""
+    final_rate: float = 0.0
+    """Share of the peak to which a cosine takes the rate; 1 keeps it."""
+    validate_every: int = 500
+    """Steps from one validation to the next."""
+    patience: int = 0
+    """Validations without a better figure after which training stops; 0: it never does."""
+    start_from: str = ""
+    """Whose weights to start from: a checkpoint of an earlier training, an exported model or the name of a shipped one,
+    in floating point; random ones where it is empty."""
+    seed: int = 1
+    """Decides the first weights and every sample."""
+
+    def __post_init__(self) -> None:
+        """DataError for values that cannot be trained with."""
+        self.must_be_above_zero("steps", "batch", "validate_every")
+        self.must_not_be_negative("learning_rate", "warm_up", "patience")
+        self.must_be_shares("final_rate")
+
+    def must_be_above_zero(self, *names: str) -> None:
+        """DataError where one of these is 0 or less."""
+        for name in names:
+            if getattr(self, name) <= 0:
+                raise DataError(f"recipe: {name}: {getattr(self, name)} is not above 0")
+
+    def must_not_be_negative(self, *names: str) -> None:
+        """DataError where one of these is below 0."""
+        for name in names:
+            if getattr(self, name) < 0:
+                raise DataError(f"recipe: {name}: {getattr(self, name)} is below 0")
+
+    def must_be_shares(self, *names: str) -> None:
+        """DataError where one of these is not between 0 and 1."""
+        for name in names:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise DataError(f"recipe: {name}: {getattr(self, name)} is not between 0 and 1")
+
+    def begun_with(self: Self, checkpoint: Path) -> Self:
+        """This recipe for weights that start from a checkpoint, unless it names others."""
+        return replace(self, start_from=self.start_from or str(checkpoint))
+
+
+@dataclass(frozen=True)
+class RestoreRecipe(Recipe):
     """Hyper-parameters of a restorer's training.
 
     The recipes in `recipes/` say what differs from the defaults: the three rungs of the ladder, the network for rain,
@@ -56,8 +113,6 @@ class RestoreRecipe:
     # What it sees.
     anomaly: str = "drops"
     """`drops` on the lens or falling `rain`: what is drawn on photographs, and which real pairs are used."""
-    batch: int = 8
-    """Samples in a step, shared out among the devices; as the paper."""
     crop: int = 192
     """Side of the training crops in pixels, a multiple of 32."""
     real_share: float = 0.7
@@ -74,34 +129,19 @@ class RestoreRecipe:
     """Draw drops with sharp borders and no brighter inside, as the model that the paper compares its own with."""
 
     # How it learns.
-    steps: int = 9000
-    """Steps at the most."""
     optimiser: str = "muon"
     """`muon`, which learns in fewer steps (see muon.py), or `adam`: AdamW."""
-    learning_rate: float = 5e-3
-    """Peak rate. AdamW wants about a tenth of what Muon does."""
-    warm_up: int = 200
-    """Steps over which the rate rises from nothing."""
     final_rate: float = 0.01
-    """Share of the peak to which a cosine takes the rate; 1 keeps it."""
     beta: float = 0.9
-    """Decay of the first moment; 0.5 is usual against a discriminator."""
+    """Decay of the first moment of AdamW; 0.5 is usual against a discriminator."""
     weight_decay: float = 1e-4
     """Of AdamW; 0 makes plain Adam of it. Muon has none."""
     average: float = 0.999
     """Decay of the moving average of the weights, which is validated and exported; 0 takes the weights themselves."""
-    validate_every: int = 500
-    """Steps from one validation to the next."""
-    patience: int = 0
-    """Validations without a better PSNR after which training stops; 0: it never does."""
-    start_from: str = ""
-    """Checkpoint of an earlier training whose weights to start from, an exported model or the name of a shipped one;
-    random ones where it is empty."""
-    seed: int = 1
-    """Decides the first weights and every sample."""
 
     def __post_init__(self) -> None:
         """DataError for values that cannot be trained with."""
+        super().__post_init__()
         if self.network not in ("fast", "printed"):
             raise DataError(f"recipe: network: {self.network!r} is neither fast nor printed")
         if self.optimiser not in ("muon", "adam"):
@@ -112,15 +152,8 @@ class RestoreRecipe:
             raise DataError(f"recipe: scale: {self.scale} is not between 1 and 4")
         if self.crop <= 0 or self.crop % (32 * self.scale):
             raise DataError(f"recipe: crop: {self.crop} is not a multiple of {32 * self.scale}")
-        for name in ("width", "blocks", "batch", "steps", "validate_every", "reuse"):
-            if getattr(self, name) <= 0:
-                raise DataError(f"recipe: {name}: {getattr(self, name)} is not above 0")
-        for name in ("real_share", "clean_share", "grey_share", "final_rate", "average", "beta"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise DataError(f"recipe: {name}: {getattr(self, name)} is not between 0 and 1")
-        for name in ("mask_weight", "teacher_weight", "learning_rate", "weight_decay", "warm_up", "patience",
-                     "synthetic"):
-            if getattr(self, name) < 0:
-                raise DataError(f"recipe: {name}: {getattr(self, name)} is below 0")
+        self.must_be_above_zero("width", "blocks", "reuse")
+        self.must_be_shares("real_share", "clean_share", "grey_share", "average", "beta")
+        self.must_not_be_negative("mask_weight", "teacher_weight", "weight_decay", "synthetic")
         if self.unlabelled and not self.teacher:
             raise DataError("recipe: unlabelled: nothing can be learnt from unlabelled images without a `teacher`")

@@ -1,19 +1,17 @@
-"""Training of the temporal filter on sequences of a moving scene behind fixed drops and dirt."""
+"""The temporal filter's learner: sequences of a moving scene behind fixed drops and dirt."""
 
 from __future__ import annotations
 
-import json
-import logging
-import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from derain_ros.data.layouts import TrainingFolders
 from derain_ros.data.samples import DataError
@@ -22,37 +20,33 @@ from derain_ros.engine import load
 from derain_ros.manifest import Model
 from derain_ros.nets.temporal import TemporalFilter
 from derain_ros.runtime.stages.restore import restore_image
-from derain_ros.train import checkpoint
+from derain_ros.train import checkpoint, loop
 from derain_ros.train.exported import load_temporal, name_of
-from derain_ros.train.interrupt import any_asked, asked_to_stop
+from derain_ros.train.loop import Learner, Machine
 from derain_ros.train.muon import Muon
-from derain_ros.train.restore import SAVE_EVERY
+from derain_ros.train.recipe import Recipe
 from derain_ros.train.temporal_run import sequence_losses, validate
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class TemporalRecipe:
+class TemporalRecipe(Recipe):
     """Hyper-parameters of the temporal filter's training."""
 
+    steps: int = 7000
+    batch: int = 4
+    learning_rate: float = 0.01
+    warm_up: int = 100
+    validate_every: int = 250
     width: int = 24
     """Filters of the network."""
     length: int = 8
     """Frames of a sequence; what is learnt goes back through all of them."""
     size: int = 224
     """Side of the frames in pixels, a multiple of 32."""
-    batch: int = 4
-    """Sequences in a step."""
     kept: int = 256
     """Sequences kept at hand; fresh ones take their places as training goes on."""
     reuse: float = 16.0
     """How often a sequence is shown before a fresh one replaces it, on the average."""
-    steps: int = 7000
-    learning_rate: float = 0.01
-    """Peak rate of Muon, from which a cosine takes it to nothing."""
-    warm_up: int = 100
-    """Steps over which the rate rises from nothing."""
     flicker_weight: float = 5.0
     """Weight of how much more than the clean video the output of a whole sequence changes from frame to frame along the
     scene's motion, beside its error."""
@@ -60,104 +54,76 @@ class TemporalRecipe:
     """Weight of the error where nothing is on the glass, beside that where something is: there lies what is known."""
     mask_weight: float = 0.15
     """Weight of the loss of the mask of what covers the glass."""
-    validate_every: int = 250
-    """Steps from one validation to the next."""
     validation: int = 24
     """Sequences of photographs and scenes kept out of training that it is validated on."""
-    seed: int = 1
-    """Decides the first weights and every sequence."""
-    start_from: str = ""
-    """Whose weights to start from: a checkpoint of an earlier training, a shipped filter, such as temporal, or an
-    exported one; random ones where none is named."""
 
     def __post_init__(self) -> None:
         """DataError for values that cannot be trained with."""
+        super().__post_init__()
         if self.size <= 0 or self.size % 32:
             raise DataError(f"recipe: size: {self.size} is not a multiple of 32")
         if self.length < 2:
             raise DataError(f"recipe: length: {self.length} frames make no sequence; 2 is the least")
-        for name in ("width", "batch", "kept", "reuse", "steps", "learning_rate", "validate_every", "validation"):
-            if getattr(self, name) <= 0:
-                raise DataError(f"recipe: {name}: {getattr(self, name)} is not above 0")
-        for name in ("flicker_weight", "free_weight", "mask_weight"):
-            if getattr(self, name) < 0:
-                raise DataError(f"recipe: {name}: {getattr(self, name)} is below 0")
+        self.must_be_above_zero("width", "kept", "reuse", "validation")
+        self.must_not_be_negative("flicker_weight", "free_weight", "mask_weight")
 
 
 def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers: Sequence[Model]) -> Path:
-    """Train a temporal filter for what `restorers`, grey ones, give; returns its checkpoint, `output`/last.pt.
+    """Train a temporal filter for what `restorers`, grey ones, give; returns its checkpoint in `output`, see
+    `loop.train`. DataError where the data does not fit.
 
-    A training found in `output` is taken up where it stopped. DataError where the data does not fit.
+    It is trained on the processor: the motion between frames, most of the time, is found there.
     """
-    folders = TrainingFolders.find(data, "drops")
-    if not folders.photographs or not folders.validation_photographs:
-        raise DataError(f"{', '.join(map(str, data))}: the sequences are made of photographs, and there are too few to "
-                        "train and to validate on")
-    engines = [load(model, "onnxruntime", 1) for model in restorers]
-    output.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(recipe.seed)
+    return loop.train(partial(TemporalLearner, recipe, data, restorers), output, Machine("cpu", precision="32-true"))
 
-    def draw(files: Sequence[Path], scenes: range, seed: tuple[int, ...]) -> SequenceSample:
+
+class TemporalLearner(Learner):
+    """A temporal filter that learns of sequences, which are rendered as training goes on."""
+
+    task, better = "temporal", "psnr"
+    recipe: TemporalRecipe
+
+    def __init__(self, recipe: TemporalRecipe, data: Sequence[Path], restorers: Sequence[Model], fabric: Fabric,
+                 workers: int) -> None:
+        self.folders = TrainingFolders.find(data, "drops")
+        if not self.folders.photographs or not self.folders.validation_photographs:
+            raise DataError(f"{', '.join(map(str, data))}: the sequences are made of photographs, and there are too "
+                            "few to train and to validate on")
+        self.restorers = [model.name for model in restorers]
+        self.engines = [load(model, "onnxruntime", 1) for model in restorers]
+        torch.manual_seed(recipe.seed)
+        net = TemporalFilter(recipe.width)
+        if recipe.start_from:
+            self.origin = _begin(net, checkpoint.find(Path(recipe.start_from), "temporal"))
+        super().__init__(fabric, recipe, net, lambda net: Muon(net, recipe.learning_rate))
+        self.unseen: list[SequenceSample] = []
+
+    def batches(self, first: int) -> Iterator[list[SequenceSample]]:
+        """The sequences of each step from number `first` on."""
+        seed = self.recipe.seed
+        pool = Pool(lambda n: self._draw(self.folders.photographs, SCENES, (seed, 0, n)), self.recipe)
+        return (pool.batch(step) for step in range(first, self.recipe.steps))
+
+    def losses(self, batch: list[SequenceSample]) -> dict[str, Tensor]:
+        """What the filter's output on some sequences lacks."""
+        return sequence_losses(self.net, batch, self.recipe)
+
+    def validate(self) -> tuple[dict[str, float], None]:
+        """Figures on photographs and scenes kept out of training."""
+        self.unseen = self.unseen or [
+            self._draw(self.folders.validation_photographs, UNSEEN_SCENES, (self.recipe.seed, 1, n))
+            for n in self.shown(range(self.recipe.validation), "rendering sequences to validate on")]
+        return validate(self.net, self.unseen), None
+
+    def state(self) -> dict[str, Any]:
+        """All that learning changes, and whose output is filtered."""
+        return super().state() | {"restorers": self.restorers}
+
+    def _draw(self, files: Sequence[Path], scenes: range, seed: tuple[int, ...]) -> SequenceSample:
         rng = np.random.default_rng(seed)
-        engine = engines[int(rng.integers(len(engines)))]
-        return draw_sequence(files, recipe.length, recipe.size, lambda wet: restore_image(engine, wet), rng, scenes)
-
-    net = TemporalFilter(recipe.width).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = Muon(net, recipe.learning_rate)
-    last, start, origin = output / "last.pt", 0, ""
-    if last.exists():
-        state = checkpoint.read(last)
-        checkpoint.begin_with(net, last)
-        optimiser.load_state_dict(state["optimiser"])
-        start, origin = state["step"], state.get("origin", "")
-        log.info("resumed at step %d", start)
-        checkpoint.tell_other_recipe({**asdict(TemporalRecipe()), **state["recipe"]}, asdict(recipe))
-    elif recipe.start_from:
-        origin = _begin(net, checkpoint.find(Path(recipe.start_from), "temporal"))
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-               TextColumn("{task.fields[note]}"))
-    fabric = Fabric(accelerator="cpu", devices=1)
-    with asked_to_stop(fabric) as asked, Progress(*columns) as bar:
-        task = bar.add_task("", total=recipe.steps, completed=start, note="rendering what it is validated on")
-        unseen = [draw(folders.validation_photographs, UNSEEN_SCENES, (recipe.seed, 1, n))
-                  for n in range(recipe.validation)]
-        bar.update(task, note="")
-        pool = Pool(lambda n: draw(folders.photographs, SCENES, (recipe.seed, 0, n)), recipe)
-        sums: dict[str, float] = {}
-        counted = 0
-        saved = time.monotonic()
-        for step in range(start, recipe.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = (recipe.learning_rate * min(1.0, (step + 1) / max(1, recipe.warm_up))
-                               * 0.5 * (1 + math.cos(math.pi * step / recipe.steps)))
-            losses = sequence_losses(net, pool.batch(step), recipe)
-            loss = torch.stack(list(losses.values())).sum()
-            if not torch.isfinite(loss):
-                raise DataError(f"step {step}: the loss is {loss.item()}; try a lower `learning_rate`")
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value.detach())
-            done, counted = step + 1, counted + 1
-            bar.update(task, completed=done)
-            if done % recipe.validate_every == 0 or done == recipe.steps:
-                figures = {**{name: value / counted for name, value in sums.items()}, **validate(net, unseen)}
-                sums, counted = {}, 0
-                with (output / "log.jsonl").open("a") as file:
-                    file.write(json.dumps({"step": done, "time": round(time.time()), **figures}) + "\n")
-                log.info("step %d: %s", done, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-                bar.update(task, note=f"{figures['psnr']:.2f} dB behind drops, flicker {figures['flicker']:.2f}")
-            stop = any_asked(fabric, asked, done)
-            if done == recipe.steps or stop or time.monotonic() - saved > SAVE_EVERY:
-                checkpoint.write({"net": net.state_dict(), "optimiser": optimiser.state_dict(), "step": done,
-                                  "recipe": {"network": "temporal", **asdict(recipe)},
-                                  "restorers": [model.name for model in restorers], "origin": origin}, last)
-                saved = time.monotonic()
-            if stop:
-                log.info("interrupted: %s holds step %d; the same command goes on from there", last, done)
-                raise KeyboardInterrupt
-    return last
+        engine = self.engines[int(rng.integers(len(self.engines)))]
+        return draw_sequence(files, self.recipe.length, self.recipe.size, lambda wet: restore_image(engine, wet), rng,
+                             scenes)
 
 
 def _begin(net: TemporalFilter, path: Path) -> str:

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
 from derain_ros.cli.train import read_phases
-from derain_ros.train.recipe import RECIPES
+from derain_ros.train.detector import DetectRecipe
+from derain_ros.train.recipe import RECIPES, RestoreRecipe
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
@@ -66,7 +67,7 @@ def test_without_a_recipe_it_is_tuned_at_a_low_rate(data_folder: Path, tmp_path:
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
     from derain_ros.train import restore
     asked: list[Any] = []
-    monkeypatch.setattr(restore, "train_phases", lambda data, output, recipes, machine: asked.extend(recipes))
+    monkeypatch.setattr(restore, "train", lambda data, output, recipe, machine: asked.append(recipe))
     run("train", "restore", "--data", data_folder, "--output", tmp_path, "--start-from", "restore_rgb_quality")
     assert (asked[0].network, asked[0].start_from) == ("fast", "restore_rgb_quality")
     assert asked[0].learning_rate < type(asked[0]).learning_rate and asked[0].steps < type(asked[0]).steps
@@ -78,9 +79,9 @@ def test_a_detector_is_tuned_to_pictures_of_ones_own(tmp_path: Path, monkeypatch
     from derain_ros.train import detector
     asked: list[Any] = []
 
-    def train(data: Path, output: Path, recipe: Any) -> Path:
+    def train(data: Path, output: Path, recipe: Any, machine: Any) -> Path:
         asked.append(recipe)
-        return output / "detector.pt"
+        return output / "last.pt"
 
     monkeypatch.setattr(detector, "train", train)
     config = tmp_path / "recipe.yaml"
@@ -91,7 +92,7 @@ def test_a_detector_is_tuned_to_pictures_of_ones_own(tmp_path: Path, monkeypatch
         assert code == 0 and "derain export" in output
     whole, tuned, own, both = asked
     assert whole == detector.DetectRecipe() and tuned.start_from == "detect_float"
-    assert tuned.learning_rate < whole.learning_rate and tuned.views < whole.views and tuned.epochs < whole.epochs
+    assert tuned.learning_rate < whole.learning_rate and tuned.views < whole.views and tuned.steps < whole.steps
     assert (own.views, own.start_from) == (7, "here") and (both.views, both.start_from) == (7, "detect_float")
 
 
@@ -129,8 +130,10 @@ def test_a_recipe_that_cannot_be_trained_with_is_told(text: str, told: str, data
 
 
 def test_shipped_recipes() -> None:
-    recipes = {path.stem: read_phases(Path(path.stem)) for path in RECIPES.glob("*.yaml")}
-    assert recipes.keys() == {"quality", "balanced", "light", "paper", "rain", "tune"}
+    recipes = {path.stem: read_phases(Path(path.stem), DetectRecipe if "detector" in path.stem else RestoreRecipe)
+               for path in RECIPES.glob("*.yaml")}
+    assert recipes.keys() == {"quality", "balanced", "light", "paper", "rain", "tune", "tune_detector"}
+    assert recipes.pop("tune_detector")[0].steps == 1500
     sizes = {name: (recipe.width, recipe.blocks, recipe.deep, recipe.scale, bool(recipe.teacher))
              for name, (recipe, *_) in recipes.items()}
     assert sizes["quality"] == (64, 9, 6, 1, False) and sizes["balanced"] == (32, 6, 0, 1, True)

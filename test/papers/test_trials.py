@@ -13,9 +13,10 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.evaluate.restoration import Pair  # noqa: E402
 from derain_ros.papers import trials  # noqa: E402
+from derain_ros.train import restore  # noqa: E402
 from derain_ros.train.checkpoint import build, read  # noqa: E402
+from derain_ros.train.loop import Machine  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
-from derain_ros.train.restore import Machine  # noqa: E402
 
 TINY = RestoreRecipe(network="printed", adversarial=True, steps=1, validate_every=1, batch=2, crop=32, synthetic=2,
                      real_share=0.0)
@@ -25,7 +26,7 @@ MACHINE = Machine("cpu", precision="32-true", workers=0)
 
 @pytest.fixture(autouse=True)
 def no_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trials, "perceptual_features", lambda detector: None)
+    monkeypatch.setattr(restore, "perceptual_features", lambda detector: None)
 
 
 def test_pairs_to_validate_on_are_not_those_of_the_table(data_folder: Path, tmp_path: Path) -> None:
@@ -64,13 +65,14 @@ def test_ablation_trains_three_forms_alike(data_folder: Path, tmp_path: Path) ->
 
 def test_initialisation_differs_in_the_first_weights(data_folder: Path, tmp_path: Path,
                                                      monkeypatch: pytest.MonkeyPatch) -> None:
-    trained = {}
+    trained: dict[str, list[tuple[bool, float]]] = {}
 
-    def watch(folders: object, output: Path, phases: list[RestoreRecipe], machine: Machine) -> Path:
-        trained[output.name] = [(p.sharp_drops, p.real_share) for p in phases]
+    def watch(folders: object, output: Path, recipe: RestoreRecipe, machine: Machine) -> Path:
+        name = output.relative_to(tmp_path).parts[0]
+        trained.setdefault(name, []).append((recipe.sharp_drops, recipe.real_share))
         return Path("weights")
 
-    monkeypatch.setattr(trials, "train", watch)
+    monkeypatch.setattr(trials, "train_on", watch)
     monkeypatch.setattr(trials, "load_network", lambda path: build(asdict(TINY)).eval())
     rows = trials.initialisation([data_folder], tmp_path, PHASES, MACHINE)
     assert list(rows) == ["Random", "Sharp drops", "Our drops"]

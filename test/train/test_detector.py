@@ -18,18 +18,13 @@ from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.data.views import IGNORED, UNKNOWN, WHOLE, draw_view  # noqa: E402
 from derain_ros.nets.detector import CELLS, CLASSES, Detection, Detector  # noqa: E402
 from derain_ros.resources import model_dir  # noqa: E402
-from derain_ros.train import detector, exported  # noqa: E402
-from derain_ros.train.detector import (  # noqa: E402
-    DetectRecipe,
-    Views,
-    detection_loss,
-    empty_views,
-    render_views,
-    train,
-    validate,
-)
+from derain_ros.train import detector, exported, loop  # noqa: E402
+from derain_ros.train.detector import DetectRecipe, detection_loss, train, validate  # noqa: E402
+from derain_ros.train.loop import Machine  # noqa: E402
+from derain_ros.train.views import Views, empty_views, render_views  # noqa: E402
 
-TINY = DetectRecipe(views=24, renewed=4, calibration_views=12, epochs=2, batch=8)
+TINY = DetectRecipe(views=24, renewed=4, calibration_views=12, steps=6, warm_up=0, validate_every=3, batch=8)
+CPU = Machine("cpu")
 K = len(CLASSES)
 
 
@@ -39,69 +34,67 @@ def pictures_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_trains_and_writes_checkpoint_and_journal(pictures_folder: Path, tmp_path: Path) -> None:
-    checkpoint = train(pictures_folder, tmp_path / "new" / "output", TINY)
+    checkpoint = train(pictures_folder, tmp_path / "new" / "output", TINY, CPU)
     state = torch.load(checkpoint, weights_only=True)
     assert state["recipe"]["views"] == 24
     trained, fresh = Detector(), Detector()
     trained.load_state_dict(state["net"])
     assert not torch.equal(trained.mask.weight, fresh.mask.weight)
     assert len(state["calibration"]["scale"]) == len(state["calibration"]["shift"]) == K
-    lines = [json.loads(line) for line in (tmp_path / "new/output/detector.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [1, 2]
+    lines = [json.loads(line) for line in (tmp_path / "new/output/log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [3, 6]
     assert lines[-1]["loss"] < lines[0]["loss"]
     assert all(0 <= line[key] <= 1 for line in lines for key in ("accuracy", "false_alarms", "recall", "mask_iou"))
 
 
-def test_a_training_is_taken_up_to_the_same_weights(pictures_folder: Path, tmp_path: Path,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
-    through = torch.load(train(pictures_folder, tmp_path / "through", TINY), weights_only=True)
-    real, epochs = detector.validate, []
+def test_a_training_cut_within_a_pass_is_taken_up_to_the_same_weights(pictures_folder: Path, tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    through = torch.load(train(pictures_folder, tmp_path / "through", TINY, CPU), weights_only=True)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    real, steps = detector.detection_loss, []
 
-    def interrupted(*given: object) -> dict[str, float]:
-        epochs.append(given)
-        if len(epochs) == 2:
-            raise KeyboardInterrupt
+    def cut(*given: object) -> torch.Tensor:
+        steps.append(given)
+        if len(steps) == 5:
+            raise ConnectionResetError("no power")
         return real(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(detector, "validate", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train(pictures_folder, tmp_path / "cut", TINY)
-    checkpoint = train(pictures_folder, tmp_path / "cut", TINY)
-    resumed = torch.load(checkpoint, weights_only=True)
-    assert len(epochs) == 3 and resumed["epoch"] == 2
+    monkeypatch.setattr(detector, "detection_loss", cut)
+    with pytest.raises(ConnectionResetError):
+        train(pictures_folder, tmp_path / "cut", TINY, CPU)
+    resumed = torch.load(train(pictures_folder, tmp_path / "cut", TINY, CPU), weights_only=True)
+    assert len(steps) == 7 and resumed["step"] == 6
     assert all(torch.equal(resumed["net"][name], weights) for name, weights in through["net"].items())
-    assert len((tmp_path / "cut/detector.jsonl").read_text().splitlines()) == 2
-    train(pictures_folder, tmp_path / "cut", TINY)  # there is nothing left to do
-    assert len(epochs) == 3
+    assert resumed["calibration"] == through["calibration"]
 
 
 def test_checkpoints_that_cannot_be_taken_up_are_told(pictures_folder: Path, tmp_path: Path) -> None:
-    torch.save({"net": Detector().state_dict(), "recipe": {}}, tmp_path / "detector.pt")
+    torch.save({"net": Detector().state_dict(), "recipe": {}}, tmp_path / "last.pt")
     with pytest.raises(DataError, match="start_from"):
-        train(pictures_folder, tmp_path, TINY)
+        train(pictures_folder, tmp_path, TINY, CPU)
     with pytest.raises(DataError, match="there is no such checkpoint"):
-        train(pictures_folder, tmp_path / "new", replace(TINY, start_from="nowhere.pt"))
+        train(pictures_folder, tmp_path / "new", replace(TINY, start_from="nowhere.pt"), CPU)
 
 
 def test_the_shipped_detector_is_trained_on_with_pictures_of_ones_own(tmp_path: Path) -> None:
     data = write_own_pictures(tmp_path / "mine")
     before, after = Detector(), Detector()
-    state = torch.load(train(data, tmp_path / "run", replace(TINY, start_from="detect_float", learning_rate=0.0)),
+    state = torch.load(train(data, tmp_path / "run", replace(TINY, start_from="detect_float", learning_rate=0.0), CPU),
                        weights_only=True)
     after.load_state_dict(state["net"])
-    views = render_views(find_pictures(data, "evaluation"), range(24), 3, 1).images[:, None].float()
+    views = render_views(find_pictures(data, "evaluation"), range(24), 3).images[:, None].float()
     exported.begin_detector(before, model_dir() / "detect_float.onnx", views)
     ours, theirs = (detector.predict(net, views[:, 0].byte()).classes for net in (before, after))
     # Only what the batches came to has moved.
     assert torch.equal(before.mask.weight, after.mask.weight)
     assert np.corrcoef(ours.flatten(), theirs.flatten())[0, 1] > 0.95
     with pytest.raises(DataError, match="eight bits; take the model in floating point"):
-        train(data, tmp_path / "other", replace(TINY, start_from="detect"))
+        train(data, tmp_path / "other", replace(TINY, start_from="detect"), CPU)
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="raindrop_real"):
-        train(tmp_path, tmp_path / "output", TINY)
+        train(tmp_path, tmp_path / "output", TINY, CPU)
 
 
 def test_number_and_seed_decide_each_view(pictures_folder: Path) -> None:
@@ -119,7 +112,7 @@ def test_the_oldest_views_are_renewed(pictures_folder: Path) -> None:
     pictures = find_pictures(pictures_folder, "train")
     views = empty_views(6)
     views.images.zero_()
-    render_views(pictures, range(8, 10), 5, 1, into=views)
+    render_views(pictures, range(8, 10), 5, into=views)
     assert (views.images.flatten(1).amax(1) > 0).tolist() == [False, False, True, True, False, False]
     assert np.array_equal(views.images[3].numpy(), draw_view(pictures, np.random.default_rng((5, 9))).image)
 

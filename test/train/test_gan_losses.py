@@ -21,6 +21,7 @@ from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train import gan_losses  # noqa: E402
 from derain_ros.train.exported import load_detector  # noqa: E402
 from derain_ros.train.gan_losses import DetectorFeatures  # noqa: E402
+from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
 
 def test_adversarial_and_discrimination() -> None:
@@ -127,7 +128,7 @@ def test_the_detector_stands_in_for_vgg(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_shipped_detector_stands_in_for_vgg_in_the_recipe_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gan_losses.importlib.util, "find_spec", lambda name: None)
-    recipe = read_phases(Path("paper"))[0]
+    recipe = read_phases(Path("paper"), RestoreRecipe)[0]
     assert recipe.adversarial and recipe.detector == "detect_float"
     features = gan_losses.perceptual_features(recipe.detector)
     assert features is not None

@@ -13,15 +13,16 @@ pytest.importorskip("lightning_fabric", reason="training needs the extra `train`
 from lightning_fabric import Fabric  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+from derain_ros.data.layouts import TrainingFolders  # noqa: E402
 from derain_ros.nets.fast import Restoration  # noqa: E402
 from derain_ros.train import learners  # noqa: E402
 from derain_ros.train.batches import Batch  # noqa: E402
-from derain_ros.train.checkpoint import build  # noqa: E402
 from derain_ros.train.learners import Adversarial, Supervised  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
 PRINTED = RestoreRecipe(network="printed", beta=0.5, average=0.0)
 FAST = RestoreRecipe(width=16, blocks=1)
+NOTHING = TrainingFolders([], [], [], [])
 FABRIC = Fabric(accelerator="cpu", devices=1, precision="32-true")
 
 
@@ -31,14 +32,9 @@ def a_batch(unlabelled: int = 0) -> Batch:
     return Batch(images[:2], images[2:4], (torch.rand(2, 1, 32, 32) > 0.5).float(), images[4:])
 
 
-def network(recipe: RestoreRecipe) -> nn.Module:
-    torch.manual_seed(1)
-    return build(vars(recipe))
-
-
 def adversarial(recipe: RestoreRecipe = PRINTED,
                 perceptual: Callable[[Tensor], list[Tensor]] | None = None) -> Adversarial:
-    return Adversarial(FABRIC, recipe, network(recipe), None, perceptual)
+    return Adversarial(FABRIC, recipe, NOTHING, perceptual=perceptual)
 
 
 def copies(net: nn.Module) -> list[Tensor]:
@@ -88,21 +84,22 @@ class Whitener(nn.Module):
 
 def test_the_teacher_alone_speaks_on_unlabelled_images() -> None:
     teacher = Whitener()
-    taught, alone = (Supervised(FABRIC, replace(FAST, teacher_weight=0.5), network(FAST), t) for t in (teacher, None))
+    taught, alone = (Supervised(FABRIC, replace(FAST, teacher_weight=0.5), NOTHING) for _ in range(2))
+    taught.teacher = teacher
     batch = a_batch(unlabelled=3)
     figures, plain = taught.step(batch, 1e-3), alone.step(batch, 1e-3)
     assert teacher.shown == 5
     assert figures["restoration"] == plain["restoration"] and "teacher" not in plain
     wet = torch.cat([batch.wet, batch.unlabelled])
     with torch.no_grad():
-        restored = network(FAST)(wet).restored
+        restored = Supervised(FABRIC, FAST, NOTHING).net(wet).restored
     # The teacher's output is clamped to 1.
     assert float(figures["teacher"]) == pytest.approx(0.5 * float((restored - 1).abs().mean()), rel=1e-4)
     assert float(figures["loss"]) == pytest.approx(float(figures["teacher"] + figures["restoration"]))
 
 
 def test_the_average_follows() -> None:
-    learner = Supervised(FABRIC, replace(PRINTED, average=0.5), network(PRINTED), None)
+    learner = Supervised(FABRIC, replace(PRINTED, average=0.5), NOTHING)
     first = copies(learner.average)[0]
     learner.step(a_batch(), 1e-2)
     learner.follow(1000)

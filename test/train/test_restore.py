@@ -17,10 +17,11 @@ pytest.importorskip("tensorboard", reason="training needs the extra `train`")
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
 from derain_ros.data.samples import DataError  # noqa: E402
-from derain_ros.train import restore  # noqa: E402
+from derain_ros.train import learners, loop  # noqa: E402
 from derain_ros.train.batches import Batches, RawBatch  # noqa: E402
+from derain_ros.train.loop import Machine, train_phases  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
-from derain_ros.train.restore import Machine, learning_rate, train, train_phases  # noqa: E402
+from derain_ros.train.restore import train  # noqa: E402
 
 TINY = RestoreRecipe(width=16, blocks=1, steps=6, batch=2, crop=32, synthetic=4, validate_every=4, warm_up=2,
                      average=0.9, seed=3)
@@ -75,7 +76,7 @@ def test_resumes_to_the_bit(recipe: RestoreRecipe, data_folder: Path, tmp_path: 
                             monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train([data_folder], tmp_path / "whole", recipe, CPU)
     # A checkpoint after every step, validated or not; the cut falls between two validations.
-    monkeypatch.setattr(restore, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     cut_after(3, monkeypatch)
     with pytest.raises(ConnectionResetError):
         train([data_folder], tmp_path / "cut", recipe, CPU)
@@ -121,7 +122,7 @@ def test_asked_to_stop_it_saves_and_says_so(data_folder: Path, tmp_path: Path, m
 def test_stops_early_and_keeps_the_best(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ahead = iter([20.0, 21.0, 20.5, 20.9])
     figures = {"ssim": 0.5, "clean_psnr": 40.0}
-    monkeypatch.setattr(restore, "validate", lambda *_: ({"psnr": next(ahead), **figures}, torch.zeros(3, 8, 24)))
+    monkeypatch.setattr(learners, "validate", lambda *_: ({"psnr": next(ahead), **figures}, torch.zeros(3, 8, 24)))
     best = train([data_folder], tmp_path, replace(TINY, steps=90, validate_every=1, patience=2), CPU)
     assert [row["psnr"] for row in read_log(tmp_path)] == [20.0, 21.0, 20.5, 20.9]
     assert best.name == "best.pt" and load(best)["figures"]["psnr"] == 21.0  # type: ignore[comparison-overlap]
@@ -140,7 +141,7 @@ def test_processes_share_a_batch(data_folder: Path, tmp_path: Path) -> None:
 def test_phases_begin_where_the_last_one_ended(data_folder: Path, tmp_path: Path) -> None:
     first = replace(PAPER, steps=2, real_share=0.0)
     second = replace(first, learning_rate=0.0, real_share=1.0, seed=9)
-    result = train_phases([data_folder], tmp_path, [first, second], CPU)
+    result = train_phases(lambda recipe, folder: train([data_folder], folder, recipe, CPU), tmp_path, [first, second])
     assert result == tmp_path / "2/best.pt"
     learnt, kept = load(tmp_path / "1/best.pt")["average"], load(result)["average"]
     assert all(torch.equal(kept[name], learnt[name]) for name in learnt if "running" not in name and "num_" not in name)
@@ -159,7 +160,7 @@ def test_tensorboard_gets_figures_and_samples(data_folder: Path, tmp_path: Path)
     train([data_folder], tmp_path, replace(PAPER, steps=2), CPU)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert {"psnr", "ssim", "loss", "judge", "gan", "fm", "fid", "mask"} <= set(events.Tags()["scalars"])
-    image, = events.Images("wet, restored, clean")
+    image, = events.Images("samples")
     assert (image.step, image.width) == (2, 3 * 256)
 
 
@@ -167,11 +168,3 @@ def test_a_loss_that_is_none_ends_it(data_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="step 4: the loss is (nan|inf)"):
         train([data_folder], tmp_path, replace(TINY, learning_rate=1e30, warm_up=0), CPU)
     assert not (tmp_path / "last.pt").exists()
-
-
-def test_learning_rate_rises_then_falls() -> None:
-    recipe = replace(TINY, steps=100, warm_up=10, learning_rate=1.0)
-    rates = [learning_rate(step, recipe) for step in range(100)]
-    assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(rates[9], abs=0.03)
-    assert rates[9:] == sorted(rates[9:], reverse=True) and rates[-1] < 0.02
-    assert learning_rate(99, replace(recipe, final_rate=1.0)) == 1.0

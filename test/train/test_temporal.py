@@ -92,9 +92,9 @@ def test_trains_writes_resumes_and_is_published(data_folder: Path, models: Path,
 
 def test_a_cut_training_goes_on_to_the_same_weights(data_folder: Path, models: Path, tmp_path: Path,
                                                     monkeypatch: pytest.MonkeyPatch) -> None:
-    from derain_ros.train import temporal
+    from derain_ros.train import loop, temporal
     restorers = [Manifest.load(models).get("restore_mono_int8")]
-    monkeypatch.setattr(temporal, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     whole = torch.load(train([data_folder], tmp_path / "whole", TINY, restorers), weights_only=True)
 
     class Cut(Exception):

@@ -1,0 +1,292 @@
+"""The training loop: one for every network and every recipe.
+
+A learner says what is learnt and what one step of it does; the loop sets the rate, validates, logs, saves, stops early,
+and takes a training up where it was cut, to the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from derain_ros.data.samples import DataError
+from derain_ros.train import checkpoint
+from derain_ros.train.interrupt import any_asked, asked_to_stop
+from derain_ros.train.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY = 120.0
+"""Seconds of training, at the most, that a cut costs."""
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What to train on."""
+
+    accelerator: str = "auto"
+    """`cpu`, `cuda`, `mps`, or `auto`: the fastest there is."""
+    devices: int = 1
+    """Processors or graphics cards that share a batch."""
+    precision: str = "bf16-mixed"
+    """`bf16-mixed` halves the time of a step where the device has it, at the same result; `32-true` is for others."""
+    workers: int | None = None
+    """Processes that draw samples for each device; by default none on a processor, up to 8 beside a graphics card."""
+
+
+class Learner:
+    """A network, its optimiser, its data: what the loop asks of each kind of training.
+
+    A learner that is built has its first weights, drawn or those of `start_from`; data is read when it is asked for.
+    """
+
+    task: str
+    """What the network is for, of `tasks.TASKS`."""
+    better: str
+    """The figure of `validate` by which the best checkpoint is told: the larger, the better."""
+    origin: str = ""
+    """The exported model or training that the weights began with."""
+    data: Sequence[str] = ()
+    """What is trained on, for the card."""
+    bar: Progress | None = None
+    """The loop's, on which `shown` shows what takes long."""
+
+    def __init__(self, fabric: Fabric, recipe: Recipe, net: nn.Module,
+                 optimiser: Callable[[nn.Module], torch.optim.Optimizer]) -> None:
+        self.fabric, self.recipe = fabric, recipe
+        # Convolutions of few channels are fastest on channels that lie side by side.
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
+        self.optimiser = optimiser(self.net)
+        self.forward, self.stepper = fabric.setup(self.net, self.optimiser)
+
+    def batches(self, first: int) -> Iterable[Any]:
+        """What the steps from number `first` on are made with: a function of recipe, data and step alone."""
+        raise NotImplementedError
+
+    def losses(self, batch: Any) -> dict[str, Tensor]:
+        """The parts of the loss on `batch`, scalars; the loss is their sum."""
+        raise NotImplementedError
+
+    def step(self, batch: Any, rate: float) -> dict[str, Tensor]:
+        """One step on `batch` at this learning rate; the losses before it, `loss` and its parts, scalars."""
+        self.set_rate(rate)
+        parts = self.losses(batch)
+        loss = torch.stack(list(parts.values())).sum()
+        self.optimiser.zero_grad()
+        self.fabric.backward(loss)
+        self.stepper.step()
+        return {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+
+    def set_rate(self, rate: float) -> None:
+        """Learn at this rate from now on."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def follow(self, step: int) -> None:
+        """What is to be done after step number `step`, such as moving an average of the weights."""
+
+    def validate(self) -> tuple[dict[str, float], Tensor | None]:
+        """Figures on data never trained on, and samples to look at, (3, height, width) in 0..1."""
+        raise NotImplementedError
+
+    def shown(self, items: Sequence[Item], what: str) -> Iterator[Item]:
+        """The items one by one, while a bar shows how far `what` is."""
+        if self.bar is None:
+            yield from items
+            return
+        task = self.bar.add_task(what, total=len(items), note="")
+        for item in items:
+            yield item
+            self.bar.advance(task)
+        self.bar.remove_task(task)
+
+    def state(self) -> dict[str, Any]:
+        """All that learning changes; `net` is what is exported where there is no `average`."""
+        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+
+Build = Callable[[Fabric, int], Learner]
+"""Builds a learner on a fabric whose samples are drawn by so many processes; picklable where devices share a batch."""
+
+
+def train(build: Build, output: Path, machine: Machine = Machine()) -> Path:  # noqa: B008
+    """Train what `build` gives; returns its checkpoint in `output`.
+
+    That is best.pt, the best of all validations, where the recipe stops early, else last.pt. A training found in
+    `output` is taken up where it stopped, to the same result. DataError where data or recipe do not fit.
+    KeyboardInterrupt after Ctrl-C, when the checkpoint has been written.
+    """
+    # Spawned processes run this module only; the default would run the calling script once more for each.
+    fabric = Fabric(accelerator=machine.accelerator, devices=machine.devices,
+                    strategy="ddp_spawn" if machine.devices > 1 else "auto",
+                    precision=machine.precision)  # type: ignore[arg-type]  # a literal there
+    try:
+        result, stopped = fabric.launch(_run, build, output, machine.workers)  # type: ignore[arg-type]  # takes more
+    except KeyboardInterrupt:
+        for child in multiprocessing.active_children():
+            os.kill(child.pid or 0, signal.SIGINT)
+            child.join()
+        raise
+    if stopped:
+        raise KeyboardInterrupt
+    return Path(result)
+
+
+def train_phases(phase: Callable[[AnyRecipe, Path], Path], output: Path, recipes: Sequence[AnyRecipe]) -> Path:
+    """Train by one recipe after the other, `phase(recipe, folder)` each, in `output`/1, `output`/2 and so on; each
+    begins where the last one ended.
+
+    Returns the last checkpoint. A single recipe is trained in `output` itself.
+    """
+    if len(recipes) == 1:
+        return phase(recipes[0], output)
+    result = Path()
+    for number, recipe in enumerate(recipes, 1):
+        log.info("phase %d of %d", number, len(recipes))
+        result = phase(recipe.begun_with(result) if number > 1 else recipe, output / str(number))
+    return result
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """The rate at `step`: a linear rise, then a cosine down to `final_rate` of the peak."""
+    rise = min(1.0, (step + 1) / max(1, recipe.warm_up))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
+    return recipe.learning_rate * rise * (recipe.final_rate + (1 - recipe.final_rate) * cosine)
+
+
+def _run(fabric: Fabric, build: Build, output: Path, workers: int | None) -> tuple[str, bool]:
+    """One process of a training: the checkpoint, and whether Ctrl-C came before the end."""
+    output.mkdir(parents=True, exist_ok=True)
+    main = fabric.is_global_zero  # the only process that writes
+    if fabric.world_size > 1:  # a process of its own, in which nothing is set up
+        logging.basicConfig(level=logging.INFO if main else logging.ERROR, format="%(message)s")
+    on_gpu = fabric.device.type == "cuda"
+    if on_gpu:
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    if workers is None:
+        workers = min(8, (os.cpu_count() or 1) // fabric.world_size) if on_gpu else 0
+    learner = build(fabric, workers)
+    recipe = learner.recipe
+
+    last, best = output / "last.pt", output / "best.pt"
+    start, best_figure, best_step, sums = 0, -math.inf, 0, {}
+    figures: dict[str, float] = {}
+    if last.exists():
+        state = checkpoint.read(last)
+        try:
+            learner.load(state)
+            start, figures, best_step = state["step"], state["figures"], state["best_step"]
+            best_figure, sums = state["best_figure"], fabric.to_device(state["sums"])
+        except (RuntimeError, KeyError, ValueError) as error:  # PyTorch lists every layer
+            raise DataError(f"{last}: holds another network or training than the recipe's; choose another output, or "
+                            "the recipe that it was begun with; weights alone are taken by `start_from`") from error
+        learner.origin = state["origin"]
+        log.info("resumed at step %d" if start < recipe.steps else "nothing is left to train: it holds step %d", start)
+        checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
+
+    def save(path: Path, step: int) -> None:
+        # The losses' sums since the last validation are part of it: the log will not tell where training was cut.
+        checkpoint.write({**learner.state(), "task": learner.task, "step": step, "recipe": asdict(recipe),
+                          "figures": figures, "sums": sums, "best_figure": best_figure, "best_step": best_step,
+                          "data": list(learner.data), "origin": learner.origin}, path)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+               TextColumn("{task.fields[note]}"))
+    with (_board(output, start, main) as board, asked_to_stop(fabric) as asked,
+          Progress(*columns, disable=not main) as bar):
+        learner.bar = bar
+        task = bar.add_task("training", total=recipe.steps, completed=start, note="")
+        saved = time.monotonic()
+        batches = iter(learner.batches(start))
+        for step in range(start + 1, recipe.steps + 1):
+            if recipe.patience and step - 1 - best_step >= recipe.patience * recipe.validate_every:
+                log.info("step %d: %s no better than %.2f for %d validations", step - 1, learner.better, best_figure,
+                         recipe.patience)
+                break
+            losses = learner.step(next(batches), learning_rate(step - 1, recipe))
+            learner.follow(step - 1)
+            sums = {name: sums.get(name, 0) + value for name, value in losses.items()}
+            bar.update(task, completed=step)
+
+            if step % recipe.validate_every == 0 or step == recipe.steps:
+                since = (step - 1) % recipe.validate_every + 1
+                means = {name: float(value) / since for name, value in sums.items()}
+                _must_be_finite(means["loss"], step, recipe)
+                measured, samples = learner.validate()
+                # All go by the first one's figures, or rounding might stop only some of them.
+                figures, sums = fabric.broadcast({**means, **measured}), {}
+                better = figures[learner.better] > best_figure
+                if better:
+                    best_figure, best_step = figures[learner.better], step
+                if main:
+                    if better:
+                        save(best, step)
+                    save(last, step)
+                    saved = time.monotonic()
+                    _record(output, board, step, figures, samples)
+                bar.update(task, note=f"{learner.better} {figures[learner.better]:.4g}")
+                log.info("step %d: %s", step, ", ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+            elif main and time.monotonic() - saved > SAVE_EVERY:
+                _must_be_finite(float(losses["loss"]), step, recipe)
+                save(last, step)
+                saved = time.monotonic()
+            if any_asked(fabric, asked, step):
+                if main:
+                    save(last, step)
+                log.info("interrupted: %s holds step %d; the same command goes on from there", last, step)
+                return str(last), True
+    return str(best if recipe.patience else last), False
+
+
+def _must_be_finite(loss: float, step: int, recipe: Recipe) -> None:
+    """DataError before a checkpoint of use is overwritten by one of none."""
+    if not math.isfinite(loss):
+        raise DataError(f"step {step}: the loss is {loss}; try a lower `learning_rate` than {recipe.learning_rate}")
+
+
+def _record(output: Path, board: SummaryWriter | None, step: int, figures: dict[str, float],
+            samples: Tensor | None) -> None:
+    with (output / "log.jsonl").open("a") as file:
+        file.write(json.dumps({"step": step, "time": round(time.time()), **figures}) + "\n")
+    if board is not None:
+        for name, value in figures.items():
+            board.add_scalar(name, value, step)
+        if samples is not None:
+            board.add_image("samples", samples, step)
+        board.flush()
+
+
+@contextmanager
+def _board(output: Path, start: int, main: bool) -> Iterator[SummaryWriter | None]:
+    """Where TensorBoard reads; what a cut training wrote beyond `start` is hidden."""
+    board = SummaryWriter(str(output / "tensorboard"), purge_step=start + 1) if main else None
+    try:
+        yield board
+    finally:
+        if board is not None:
+            board.close()
