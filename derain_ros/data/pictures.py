@@ -95,7 +95,7 @@ def find_pictures(data: Path, split: str) -> Pictures:
                         f"{CLASSES[0]}, and into others called {', '.join(CLASSES[1:])}")
 
     def runs(folder: str, own_evaluation: bool = True) -> list[Path]:
-        return _runs(image_files(data / folder), split, own_evaluation)
+        return split_runs(image_files(data / folder), split, own_evaluation)
 
     def split_folder(folder: str) -> list[Path]:
         if split == "evaluation":
@@ -151,12 +151,12 @@ def _own_pictures(data: Path, split: str) -> Pictures:
     if len(files[CLASSES[0]]) < FEWEST:
         raise DataError(f"{folders[CLASSES[0]]}: holds {len(files[CLASSES[0]])} pictures, {FEWEST} are needed at the "
                         "least: some are kept for calibration and for evaluation")
-    parts = {name: _runs(paths, split) if len(paths) >= FEWEST else paths * (split == "train")
+    parts = {name: split_runs(paths, split) if len(paths) >= FEWEST else paths * (split == "train")
              for name, paths in files.items()}
     return Pictures({"own": parts.pop(CLASSES[0])}, [], [], [], {name: paths for name, paths in parts.items() if paths})
 
 
-def _runs(files: list[Path], split: str, own_evaluation: bool = True) -> list[Path]:
+def split_runs(files: list[Path], split: str, own_evaluation: bool = True) -> list[Path]:
     """The runs of neighbours that go to a split; without `own_evaluation`, training has those of evaluation, too."""
     run = max(1, min(RUN, len(files) // 18))
     goes_to = {0: "evaluation" if own_evaluation else "train", 4: "calibration"}

@@ -1,0 +1,102 @@
+"""The real-time fuser: how much of the visible and of the infrared image each pixel takes.
+
+Each image is parted into a base, a fixed smoothing of it, and details, what is left. The network sees both images and
+the mask on the quarter grid (space to depth by 4) and gives for every pixel a weight of the two bases and two gains of
+the details. Nothing else reaches the result: there is no residual, hence nothing in it that neither image holds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from derain_ros.nets.fast import ResidualBlock, conv
+
+STRIDE = 16
+"""Height and width of an input must be multiples of this."""
+CELL = 4
+"""Pixels along a side of a cell of the quarter grid."""
+LARGEST_GAIN = 1.5
+"""Of the details: a little more than 1, so that contrast can be raised but noise never much."""
+TAPS = 5
+"""Cells along a side of the smoothing that makes the base."""
+
+
+class Fusion(NamedTuple):
+    """The fused luminance, not clamped, and what made it, each (N, 1, H, W): weight of the visible base in 0..1, gains
+    of the visible and of the infrared details in 0..LARGEST_GAIN."""
+
+    fused: Tensor
+    weight: Tensor
+    visible_gain: Tensor
+    infrared_gain: Tensor
+
+
+class Fuser(nn.Module):
+    """Luminance, infrared image, and mask of what the visible image lacks, (N, 1, H, W) float in 0..1, to `Fusion`.
+
+    H and W are multiples of STRIDE. `width` filters on the quarter grid, one and a half times as many at an eighth and
+    twice as many at a sixteenth, where most parameters are.
+    """
+
+    smoothing: Tensor
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.width, eighth, sixteenth = width, width * 3 // 2, width * 2
+        pixels = CELL * CELL
+        self.stem = conv(3 * pixels, width)
+        self.down_eighth = conv(width, eighth, stride=2)
+        self.eighth = ResidualBlock(eighth)
+        self.down_sixteenth = conv(eighth, sixteenth, stride=2)
+        self.sixteenth = nn.Sequential(ResidualBlock(sixteenth), nn.ReLU(), ResidualBlock(sixteenth))
+        self.up_eighth = conv(sixteenth, 4 * eighth, kernel=1)
+        self.up_quarter = conv(eighth, 4 * width, kernel=1)
+        self.join = conv(width, width)
+        self.weight, self.visible_gain, self.infrared_gain = (conv(width, pixels) for _ in range(3))
+        for last in (self.weight, self.visible_gain, self.infrared_gain):
+            nn.init.normal_(last.weight, std=1e-2)
+        self.register_buffer("smoothing", smoothing(), persistent=False)
+
+    def forward(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> Fusion:
+        """Fuse."""
+        return Fusion(*(F.pixel_shuffle(x, CELL) for x in
+                        self.cells(*(F.pixel_unshuffle(x, CELL) for x in (visible, infrared, mask)))))
+
+    def cells(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> Fusion:
+        """The same on the quarter grid, (N, 16, H / 4, W / 4) each."""
+        quarter = F.relu(self.stem(torch.cat([visible, infrared, mask], 1)))
+        eighth = self.eighth(F.relu(self.down_eighth(quarter)))
+        deep = self.sixteenth(F.relu(self.down_sixteenth(F.relu(eighth))))
+        eighth = F.relu(eighth + F.pixel_shuffle(self.up_eighth(F.relu(deep)), 2))
+        quarter = F.relu(quarter + F.pixel_shuffle(self.up_quarter(eighth), 2))
+        joined = F.relu(self.join(quarter))
+        weight = self.weight(joined).sigmoid()
+        visible_gain, infrared_gain = (last(joined).sigmoid() * LARGEST_GAIN
+                                       for last in (self.visible_gain, self.infrared_gain))
+        visible_base, infrared_base = self.base(visible), self.base(infrared)
+        fused = (infrared_base + weight * (visible_base - infrared_base) + visible_gain * (visible - visible_base)
+                 + infrared_gain * (infrared - infrared_base))
+        return Fusion(fused, weight, visible_gain, infrared_gain)
+
+    def base(self, cells: Tensor) -> Tensor:
+        """The smoothed image of `cells`, both (N, 16, h, w) on the quarter grid; the border goes on beyond itself."""
+        means = F.pad(cells.mean(1, keepdim=True), [TAPS // 2] * 4, mode="replicate")
+        return F.conv2d(means, self.smoothing)
+
+
+def smoothing() -> Tensor:
+    """What each of a cell's 16 pixels takes of the means of 5x5 cells around: (16, 1, 5, 5), each sums to 1.
+
+    The means are smoothed by 1-2-1 along both axes, and interpolated linearly between the centres of cells.
+    """
+    rows = torch.zeros(CELL, TAPS)
+    for pixel in range(CELL):
+        place = TAPS // 2 + (pixel + 0.5) / CELL - 0.5
+        low = int(place)
+        for cell, share in ((low, 1 - (place - low)), (low + 1, place - low)):
+            rows[pixel, cell - 1:cell + 2] += share * torch.tensor([0.25, 0.5, 0.25])
+    return torch.einsum("ia,jb->ijab", rows, rows).reshape(CELL * CELL, 1, TAPS, TAPS)
