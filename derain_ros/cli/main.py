@@ -1,7 +1,9 @@
 """`derain`: the group of all sub-commands, and what a user sees when one fails."""
 
+import io
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +50,9 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the sub-command: exit code 2 where it was called wrongly, 1 where it failed, 130 after Ctrl-C."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="surrogateescape")  # names of files need not be text
         try:
             with _ended_in_order():
                 return super().invoke(ctx)

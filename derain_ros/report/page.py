@@ -35,7 +35,8 @@ def write(path: Path, record: Record) -> None:
     parts.append(f"<h2>Latency and scores</h2><img alt='latency and scores over time' src='{_plot(record)}'>")
     parts += ["<h2>Before and after</h2>", *map(_figure, record.pictures)] if record.pictures else []
     try:
-        path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+        # Names of files need not be text.
+        path.write_text("\n".join(parts) + "\n", encoding="utf-8", errors="replace")
     except OSError as error:
         raise ReplayError(f"{path}: cannot be written ({error.strerror})") from error
 

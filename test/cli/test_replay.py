@@ -53,6 +53,34 @@ def test_offline(bag: Path, tmp_path: Path) -> None:
         assert reader.topics["/derained/right/image_raw"].count == 12
 
 
+def test_names_need_not_be_text(bag: Path, tmp_path: Path) -> None:
+    odd, output = (tmp_path / os.fsdecode(name) for name in (b"b\xff\xfeg", b"o\xff"))
+    bag.rename(odd)
+    result = runner.invoke(app, ["replay", str(odd), "--output", str(output), "--models",
+                                 str(write_models(tmp_path / "models"))])
+    assert result.exit_code == 0, result.output
+    assert b"written: " + os.fsencode(output) in result.stdout_bytes
+    assert "derain: b??g" in (output / "report.html").read_text()
+    with BagReader(output) as reader:
+        assert reader.topics["/derained/left/image_raw"].count == 12
+    result = runner.invoke(app, ["replay", str(odd / "none"), "--output", str(tmp_path / "out")])
+    assert result.exit_code == 1 and "does not exist" in result.output
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/null"])
+def test_a_pipe_is_no_bag_and_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    result = runner.invoke(app, ["replay", str(tmp_path / kind), "--output", str(tmp_path / "out")])
+    assert result.exit_code == 1 and "neither a folder nor a regular file" in result.output
+
+
+def test_what_is_not_read_of_a_bag_is_told(bag: Path, tmp_path: Path) -> None:
+    (bag / "other.mcap").write_bytes((bag / f"{bag.name}.mcap").read_bytes())
+    result = runner.invoke(app, ["replay", str(bag), "--output", str(tmp_path / "out"), "--models",
+                                 str(write_models(tmp_path / "models"))])
+    assert result.exit_code == 0 and "other.mcap lies there, too, but metadata.yaml does not name it" in result.output
+
+
 def test_the_robots_parameters(bag: Path, tmp_path: Path) -> None:
     models, file = write_models(tmp_path / "models"), tmp_path / "robot.yaml"
     arguments = ["replay", str(bag), "--output", str(tmp_path / "out"), "--config", str(file)]
