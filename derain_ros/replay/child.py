@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +22,8 @@ from derain_ros.resources import default_file
 
 BOOTSTRAP = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 PROFILE, BUILTIN = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"
-NODE = "import sys; from derain_ros.ros.node import main; sys.exit(main())"
+NODE = ("import sys; from derain_ros.ros.node import main; from derain_ros.replay.child import end_with_parent; "
+        "end_with_parent(); sys.exit(main())")
 ENDS_S = 20.0
 KILLED_AFTER_S = 5.0
 
@@ -40,6 +43,19 @@ def join_own_domain() -> None:
     os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 101))
 
 
+def end_with_parent() -> None:
+    """Have SIGINT end this process once its standard input ends, which is so when its parent is gone, however that
+    went; and SIGKILL, where it has not ended ENDS_S later."""
+    def watch() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(ENDS_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="derain parent", daemon=True).start()
+
+
 class NodeProcess:
     """The derain node with these settings, while the context is open. ReplayError where it does not end well."""
 
@@ -55,7 +71,7 @@ class NodeProcess:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", NODE, "--ros-args", "--params-file", str(directory / "parameters.yaml")],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
+                stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment,
                 start_new_session=True)  # Ctrl-C reaches the player, which ends the node in order
 
     def check(self) -> None:
@@ -89,7 +105,7 @@ class NodeProcess:
                     self._process.wait(KILLED_AFTER_S)
         finally:
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
             self._directory.cleanup()
 
     def _last_words(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -114,6 +115,7 @@ class _Renderer:
         import cv2
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+        threading.Thread(target=_end_with_parent, name="derain parent", daemon=True).start()
         cv2.setNumThreads(1)
         _Renderer.one = _Renderer(drive)
 
@@ -132,6 +134,14 @@ class _Renderer:
         if index % 2 == 0:
             made["thermal"] = self.scene.render(self.rig["thermal"], seconds)[0], None
         return made
+
+
+def _end_with_parent() -> None:
+    """End this process once its parent has ended: one that is killed cannot end its pool, which would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _info(out: BagWriter, drive: Drive, name: str, stamp_ns: int) -> Any:

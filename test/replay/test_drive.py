@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import is_running, wait_for
 
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.drive import Drive, record
@@ -65,3 +68,18 @@ def test_wet_frames_differ_from_the_truth_only_where_the_drops_are(bags: tuple[P
 def test_the_scene_moves(bags: tuple[Path, Path]) -> None:
     frames = list(images(bags[0])["/right/image_raw"].values())
     assert np.abs(frames[0].astype(int) - frames[1]).mean() > 3
+
+
+def test_what_renders_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    code = ("import sys; from pathlib import Path; from derain_ros.replay.drive import Drive, record\n"
+            "if __name__ == '__main__':\n"
+            "    record(Drive(seconds=1000.0, width=160, height=120), Path(sys.argv[1]), Path(sys.argv[2]),\n"
+            "           lambda done, total: print(done, flush=True))\n")
+    (tmp_path / "program.py").write_text(code)
+    with subprocess.Popen([sys.executable, tmp_path / "program.py", tmp_path / "drive", tmp_path / "truth"],
+                          stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "1\n"
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(children) > 1 and all(is_running(int(child)) for child in children)
+        process.kill()
+    wait_for(lambda: not any(is_running(int(child)) for child in children), "the end of all of them")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ import pytest
 from live import derain, environment
 from odd_bags import TYPES
 from tiny_models import BRIGHTER_BY, write_models
-from waiting import PATIENCE_S, wait_for
+from waiting import PATIENCE_S, is_running, wait_for
 
 from derain_ros.config import Config
 from derain_ros.frame import Frame
@@ -188,6 +190,22 @@ def test_a_node_is_ended_in_order_whatever_ends_the_player(tmp_path: Path, monke
         wait_for(lambda: "active for left, right" in node._log.read_text(), "an active node")
         raise KeyboardInterrupt
     assert node._process.returncode == 0
+
+
+def test_a_node_ends_when_its_player_is_killed(tmp_path: Path) -> None:
+    code = ("import sys, time; from pathlib import Path; from derain_ros.config import Config\n"
+            "from derain_ros.replay.child import NodeProcess\n"
+            "with NodeProcess(Config(), Path(sys.argv[1])) as node:\n"
+            "    while 'active for left, right' not in node._log.read_text():\n"
+            "        node.check()\n        time.sleep(0.01)\n"
+            "    print(node._process.pid, flush=True)\n    time.sleep(1000)")
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True,
+                          env=environment()) as process:
+        assert process.stdout is not None
+        node = int(process.stdout.readline())
+        assert is_running(node)
+        process.kill()
+    wait_for(lambda: not is_running(node), "the node's end")
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("anything")])
