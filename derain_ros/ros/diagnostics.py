@@ -27,7 +27,8 @@ reports."""
 @dataclass(frozen=True)
 class Health:
     """What /diagnostics tells of the node apart from counts: `engine` is loading, ready or failed: and why; `hints` are
-    what its user should change. The inputs are not `subscribed` to while nobody wants an output."""
+    what its user should change. The inputs are not `subscribed` to while nobody wants an output. `failure` says why the
+    node could not be configured; empty where it could."""
 
     state: str
     engine: str
@@ -37,6 +38,7 @@ class Health:
     budget_ms: float
     hints: Sequence[str] = ()
     subscribed: bool = True
+    failure: str = ""
 
     @property
     def listens(self) -> bool:
@@ -130,7 +132,9 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
     level, message = OK, "restoring" if health.affected else "clean"
     # What the flag says is of no worth where nothing was looked at.
     amiss = ", ".join(f"{recent[key]} {key}" for key in NOT_LOOKED_AT if recent[key])
-    if health.state != "active":
+    if health.failure:
+        level, message = ERROR, health.failure
+    elif health.state != "active":
         message = health.state
     elif health.engine.startswith("failed"):
         level, message = ERROR, f"engine {health.engine}; frames are passed on untouched"

@@ -57,7 +57,7 @@ class DerainNode(LifecycleNode):
     def __init__(self, **arguments: Any) -> None:
         super().__init__("derain", **arguments)
         self._log_handler = RosLogHandler(self.get_logger())
-        self._state, self._affected = "unconfigured", False
+        self._state, self._failure, self._affected = "unconfigured", "", False
         self._worker: Worker | None = None
         self.at_rest = True
         """Whether the networks of all that was taken down have ended."""
@@ -109,10 +109,11 @@ class DerainNode(LifecycleNode):
                                   self.get_logger())
         except Exception as error:
             # rclpy would swallow it and leave the user without a word.
-            self.get_logger().error(f"the node cannot be configured: {error}")
+            self._failure = f"the node cannot be configured: {error}"
+            self.get_logger().error(self._failure)
             self._take_down()
             return FAILURE
-        self._state = "inactive"
+        self._state, self._failure = "inactive", ""
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -257,7 +258,7 @@ class DerainNode(LifecycleNode):
         self._attend()
         health = Health(self._state, self.engine, self._worker.models if self._worker else "none", self._config.enabled,
                         self._affected, self._config.budget_ms, self._find_hints(now_s),
-                        self._inputs is not None and self._inputs.is_open)
+                        self._inputs is not None and self._inputs.is_open, self._failure)
         report = DiagnosticArray(status=self.statistics.report(
             self.get_fully_qualified_name().lstrip("/"), health, seconds))
         report.header.stamp = self.get_clock().now().to_msg()

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSDurabilityPolicy, QoSLivelinessPolicy, QoSProfile, QoSReliabilityPolicy
 from ros_bench import BEST_EFFORT, Bench, image_message, wait_for
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -36,13 +38,21 @@ def test_parameters_of_ros_override_the_quality_of_service(start: Start) -> None
         "qos_overrides./derained/left/image_raw.publisher.reliability": "best_effort",
         "qos_overrides./derained/right/anomaly_mask.publisher.durability": "transient_local",
         "qos_overrides./derain/status.publisher.reliability": "best_effort",
-        "qos_overrides./diagnostics.publisher.durability": "transient_local"}, reliable=False)
+        "qos_overrides./diagnostics.publisher.durability": "transient_local",
+        "qos_overrides./right/image_raw.subscription.deadline": 10**9,
+        "qos_overrides./derained/right/image_raw.publisher.lifespan": 2 * 10**9,
+        "qos_overrides./derained/right/camera_info.publisher.liveliness": "manual_by_topic",
+        "qos_overrides./derained/right/camera_info.publisher.liveliness_lease_duration": 3 * 10**9}, reliable=False)
     assert qos_of(bench, "/left/image_raw").reliability == RELIABLE
     assert qos_of(bench, "/left/camera_info").durability == LATCHED
     assert qos_of(bench, "/derained/left/image_raw").reliability != RELIABLE
     assert qos_of(bench, "/derained/right/anomaly_mask").durability == LATCHED
     assert qos_of(bench, "/derain/status").reliability != RELIABLE
     assert qos_of(bench, "/diagnostics").durability == LATCHED
+    assert qos_of(bench, "/right/image_raw").deadline == Duration(seconds=1)
+    assert qos_of(bench, "/derained/right/image_raw").lifespan == Duration(seconds=2)
+    assert qos_of(bench, "/derained/right/camera_info").liveliness == QoSLivelinessPolicy.MANUAL_BY_TOPIC
+    assert qos_of(bench, "/derained/right/camera_info").liveliness_lease_duration == Duration(seconds=3)
     # What was named for one camera is not what the other one gets.
     assert qos_of(bench, "/right/image_raw").reliability != RELIABLE
     assert qos_of(bench, "/right/camera_info").durability != LATCHED
@@ -89,7 +99,8 @@ def test_they_can_be_read_before_anybody_subscribes(start: Start) -> None:
 
 
 @pytest.mark.parametrize(("policy", "value"), [("reliability", "relible"), ("reliability", "unknown"), ("depth", 0),
-                                               ("depth", -1), ("history", "all")])
+                                               ("depth", -1), ("history", "all"), ("deadline", -5),
+                                               ("liveliness", "alive")])
 @pytest.mark.parametrize("end", ["/left/image_raw.subscription", "/left/camera_info.subscription",
                                  "/derained/right/image_raw.publisher"])
 def test_a_node_with_a_value_that_cannot_be_used_says_so(context: Any, capfd: pytest.CaptureFixture[str], end: str,
@@ -99,9 +110,19 @@ def test_a_node_with_a_value_that_cannot_be_used_says_so(context: Any, capfd: py
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     told = capfd.readouterr().err
     assert f"qos_overrides.{end}: " in told and str(value) in told and "depth 1 or more" in told
+    assert str(value) in node._failure and "cannot be configured" in node._failure
     # Nothing is left of what was made before.
     assert not list(node.subscriptions) and [p.topic_name for p in node.publishers if "derained" in p.topic_name] == []
     node.destroy_node()
+
+
+def test_a_node_that_cannot_be_configured_is_an_error_in_diagnostics(start: Start) -> None:
+    bench = start(outputs=False, **{"qos_overrides./left/image_raw.subscription.reliability": "relible"})
+    found = bench.wait_diagnostics(lambda d: d["derain"]["state"] == "unconfigured", "a report")
+    level, message = found["derain"][0].level, found["derain"][0].message
+    assert level == DiagnosticStatus.ERROR
+    assert message.startswith("the node cannot be configured: qos_overrides./left/image_raw.subscription: ")
+    assert "`relible`; history is keep_last or keep_all" in message
 
 
 @pytest.mark.parametrize(("topic", "policy", "value"), [
