@@ -1,5 +1,5 @@
-"""What a user should change, judged once a second: cameras that do not pair or whose stamps do not advance, images that
-get lost, topics in use twice, engines that cannot be kept.
+"""What a user should change, judged once a second: cameras that do not pair, that are frozen or whose stamps do not
+advance, images that get lost, topics in use twice, engines that cannot be kept.
 
 Each hint is a sentence that says what is wrong and which parameter, variable or node to look at.
 """
@@ -27,6 +27,9 @@ MOST, LOST = 0.5, 0.05
 """Shares of a camera's frames above which it matters that they stay unpaired, and that they get lost."""
 STANDING = 0.1
 """Share of a camera's frames whose stamps do not advance from which on that is told."""
+FROZEN, MOVING = 0.9, 0.5
+"""Shares of a camera's images that repeat the one before: from the first on it is frozen if another one is below the
+second. Where nothing changes in any, the scene may be that of a simulation."""
 LOSSES = 3
 """Images that must be lost in that time: a single one may be an accident."""
 REPEATED_S = 60.0
@@ -54,7 +57,13 @@ class Hints:
         topics that the node publishes.
         """
         self._judge(now_s, counts, arrivals, tolerance_ms, inputs)
-        hints = self._judged | shared_topics(self._node, list(inputs.values()), outputs)
+        return self._told(now_s, self._judged | shared_topics(self._node, list(inputs.values()), outputs))
+
+    def look_aside(self, now_s: float) -> list[str]:
+        """The hints that hold while no frames are taken; those not logged lately are logged."""
+        return self._told(now_s, {})
+
+    def _told(self, now_s: float, hints: dict[str, str]) -> list[str]:
         hints |= {"cache": cache.trouble()} if cache.trouble() else {}
         for about, hint in hints.items():
             if now_s - self._logged_s.get(about, -math.inf) >= REPEATED_S:
@@ -77,6 +86,7 @@ class Hints:
             hint = unpaired(cameras, seconds, arrivals, tolerance_ms, inputs, bool(self._judged))
             self._judged |= {"unpaired": hint} if hint else {}
             self._judged |= {f"stamps {camera}": hint for camera, hint in standing(arrivals, inputs).items()}
+            self._judged |= {f"frozen {camera}": hint for camera, hint in frozen(recent, inputs).items()}
         self._before, self._since_s = counts, now_s
 
 
@@ -104,6 +114,16 @@ def standing(arrivals: Arrivals, topics: Mapping[str, str]) -> dict[str, str]:
             hints[camera] = (f"stamps do not advance on {topic}, in {stood} of the last {len(stamps)} frames: these "
                              "are timed by their arrival; let the driver stamp each frame when it is taken")
     return hints
+
+
+def frozen(counts: Mapping[str, Counter[str]], topics: Mapping[str, str]) -> dict[str, str]:
+    """By camera, what to do where it sends one image again and again, while another one's change."""
+    shares = {camera: count["repeated"] / count["received"] for camera, count in counts.items() if count["received"]}
+    if min(shares.values(), default=1.0) >= MOVING:
+        return {}
+    return {camera: f"{topics[camera]} brings the same image again and again: its camera or driver hangs, or a cap is "
+            "on the lens; look at it, and start it anew" for camera, share in shares.items()
+            if share >= FROZEN and counts[camera]["repeated"] >= LOSSES}
 
 
 def unpaired(counts: Mapping[str, Counter[str]], seconds: float, arrivals: Arrivals, tolerance_ms: float,

@@ -21,6 +21,8 @@ from derain_ros.runtime.plan.budget import Cadence
 
 ARRIVALS = 64
 """The last frames whose stamps are compared where cameras do not pair."""
+SAMPLED = 4096
+"""Bytes of an image, spread evenly, by which it is told whether it is the one before: noise changes some of them."""
 
 
 class Intake:
@@ -33,6 +35,7 @@ class Intake:
                  logger: RcutilsLogger) -> None:
         self._statistics, self._put, self._now_ns, self._log = statistics, put, now_ns, CameraLog(logger)
         self.arrivals: deque[tuple[str, int]] = deque(maxlen=ARRIVALS)
+        self._samples: dict[str, bytes] = {}
         self._cadence = Cadence()
         self.synchronizer = Synchronizer(config.cameras, 0, 0, self._on_unpaired)
         self.apply(config)
@@ -58,7 +61,7 @@ class Intake:
         if isinstance(message, RawImage) and message.is_bigendian:
             # Bytes have no order, so the image is good; its driver should be looked at.
             self._statistics.count(camera, "bad_big_endian")
-        self.arrivals.append((camera, frame.stamp_ns))
+        self._note(camera, frame, message)
         frames = self.synchronizer.add(camera, frame)
         if frames is not None:
             stamp_ns = next(iter(frames.frames.values())).stamp_ns
@@ -70,10 +73,22 @@ class Intake:
         """Take in a serialized thermal image."""
         self._statistics.count(camera, "received", *["lost"] * lost)
         try:
-            self.synchronizer.add_thermal(frame_of(self._read(cdr), time.monotonic_ns()))
+            message = self._read(cdr)
+            frame = frame_of(message, time.monotonic_ns())
         except ImageError as error:
             self._log.warning(camera, str(error))
             self._statistics.count(camera, f"bad_{error.reason}", "unusable")
+            return
+        self._note(camera, frame, message)
+        self.synchronizer.add_thermal(frame)
+
+    def _note(self, camera: str, frame: Frame, message: RawImage | CompressedImage) -> None:
+        """Note when a frame was taken, and count it where it is the image before once more."""
+        self.arrivals.append((camera, frame.stamp_ns))
+        sample = bytes(message.data[::max(1, len(message.data) // SAMPLED)])
+        if sample == self._samples.get(camera):
+            self._statistics.count(camera, "repeated")
+        self._samples[camera] = sample
 
     def _begun_ns(self, frames: FrameSet, received_ns: int) -> int:
         """From when on the budget counts, on the monotonic clock."""

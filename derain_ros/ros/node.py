@@ -266,7 +266,7 @@ class DerainNode(LifecycleNode):
 
     def _find_hints(self, now_s: float) -> list[str]:
         if self._inputs is None or not self._inputs.is_open:
-            return []
+            return self._hints.look_aside(now_s)
         inputs = self._inputs.names
         with self._taking:
             arrivals = list(self._intake.arrivals)

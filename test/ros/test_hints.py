@@ -18,7 +18,7 @@ from std_msgs.msg import Header
 
 from derain_ros.engine.cache import write_whole
 from derain_ros.ros import hints
-from derain_ros.ros.hints import Hints, lost, standing, unpaired
+from derain_ros.ros.hints import Hints, frozen, lost, standing, unpaired
 
 Start = Callable[..., Bench]
 WET = np.full((24, 36), 160, np.uint8)
@@ -305,8 +305,44 @@ def test_stamps_that_stand_still_are_told_and_the_flag_rises_all_the_same(start:
     assert [message.data for message in bench.got["/derain/anomaly"]] == [False, True]
 
 
-def test_a_folder_for_engines_that_cannot_be_written_is_told_until_it_can(start: Start, tmp_path: Path) -> None:
-    bench = start().ready()
+@pytest.mark.parametrize(("stamped", "said"), [
+    (True, "/thermal/image_raw brings the same image again and again"),
+    (False, "stamps do not advance on /thermal/image_raw")])
+def test_a_thermal_camera_that_is_frozen_is_told(start: Start, stamped: bool, said: str) -> None:
+    bench = start(thermal=True).ready()
+    lines = logged(bench)
+    heat, ms = np.full((24, 36), 9000, np.uint16), 0.0
+
+    def told() -> bool:
+        nonlocal ms
+        ms += 100
+        for camera in ("left", "right"):
+            bench.send(camera, image_message(WET + np.uint8(ms // 100 % 7), ms=ms))
+        seen = heat if stamped else heat + np.uint16(ms // 100)
+        bench.send("thermal", image_message(seen, "mono16", ms=ms if stamped else 77.0))
+        time.sleep(PERIOD_S)
+        return any(said in line for line in lines)
+
+    wait_for(told, "the hint in the log")
+    other = "again and again" if not stamped else "do not advance"
+    assert not any(other in line for line in lines) and not any("left" in line or "right" in line for line in lines)
+    assert said in hint_of(bench, said)
+
+
+@pytest.mark.parametrize(("counts", "told_of"), [
+    ({"left": (60, 0), "right": (60, 60)}, {"right"}), ({"left": (60, 60), "right": (60, 60)}, set()),
+    ({"left": (60, 60)}, set()), ({"left": (60, 0), "right": (60, 40)}, set()),
+    ({"left": (60, 0), "right": (0, 0)}, set()), ({"left": (60, 0), "right": (2, 2)}, set()), ({"left": (0, 0), "right": (0, 0)}, set())])
+def test_a_camera_is_frozen_where_another_one_is_not(counts: dict[str, tuple[int, int]], told_of: set[str]) -> None:
+    counted = {camera: Counter(received=received, repeated=repeated) for camera, (received, repeated) in counts.items()}
+    assert set(frozen(counted, TOPICS)) == told_of
+
+
+@pytest.mark.parametrize("outputs", [True, False])
+def test_a_folder_for_engines_that_cannot_be_written_is_told_until_it_can(start: Start, tmp_path: Path,
+                                                                          outputs: bool) -> None:
+    bench = start(outputs=outputs)
+    wait_for(lambda: bench.got["/diagnostics"], "the first report")
     (tmp_path / "full").write_text("where the folder should be")
     write_whole(tmp_path / "full/choice.json", b"{}")
     assert f"cannot be kept in {tmp_path / 'full'}" in hint_of(bench, "compiled engines")
