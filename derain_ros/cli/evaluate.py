@@ -43,12 +43,13 @@ def restoration(
       derain evaluate restoration runs/restore.onnx --wet data/rain --clean data/clean
     """
     from derain_ros.cli.figures import figures_of, restorer_named
-    from derain_ros.data.layouts import ALL, SPLITS
+    from derain_ros.data.layouts import ALL
+    from derain_ros.data.splits import PAIR_SPLITS
     from derain_ros.data.samples import anomaly_of
     from derain_ros.evaluate.held_out import KINDS, held_out
     from derain_ros.evaluate.restoration import markdown, read_pairs
-    if split not in (*SPLITS, ALL):
-        raise typer.BadParameter(f"{split!r} is none of {', '.join(SPLITS)}, {ALL}", param_hint="--split")
+    if split not in (*PAIR_SPLITS, ALL):
+        raise typer.BadParameter(f"{split!r} is none of {', '.join(PAIR_SPLITS)}, {ALL}", param_hint="--split")
     if (data is None) == (wet is None) or (wet is None) != (clean is None):
         raise typer.BadParameter("give either --data, or --wet and --clean")
     rows = []

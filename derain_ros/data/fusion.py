@@ -10,8 +10,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from derain_ros.data.pictures import read_grey, split_runs
+from derain_ros.data.pictures import read_grey
 from derain_ros.data.samples import DataError, image_files
+from derain_ros.data.splits import ONE_PLACE, run_split
 from derain_ros.rain.drops import LensDrops, mask_of
 from derain_ros.rain.style import DropStyle
 
@@ -19,8 +20,6 @@ FOLDERS = {"roadscene": ("roadscene_rain/train/clean", "roadscene_rain/train/inf
            "msrs": ("msrs/train/visible", "msrs/train/infrared"),
            "llvip": ("llvip/train/visible", "llvip/train/infrared")}
 """Folders of visible and of infrared images below the data folder, by the name of their source."""
-ONE_PLACE = ("llvip",)
-"""Sources that show one place only: for training alone."""
 SHARES = {"roadscene": 0.45, "msrs": 0.4, "llvip": 0.15}
 """How often a sample is of each source."""
 MASKED, NOISY, SATURATED, MISALIGNED = 0.35, 0.3, 0.1, 0.15
@@ -47,10 +46,10 @@ class FusionPair:
 
 
 def fusion_pairs(data: Path, split: str) -> list[FusionPair]:
-    """The pairs below the data folder of one of `pictures.SPLITS`, in order of source and name.
+    """The pairs below the data folder of one of `splits.PICTURE_SPLITS`, in order of source and name.
 
     Of road scenes and MSRS the same runs of neighbours are held out as from the other networks, see
-    `pictures.find_pictures`. DataError where a folder is missing, or an image has no counterpart.
+    `splits`. DataError where a folder is missing, or an image has no counterpart.
     """
     missing = [folder for pair in FOLDERS.values() for folder in pair if not (data / folder).is_dir()]
     if missing:
@@ -59,7 +58,7 @@ def fusion_pairs(data: Path, split: str) -> list[FusionPair]:
     found = []
     for source, (visible, infrared) in FOLDERS.items():
         files = image_files(data / visible)
-        files = files if source in ONE_PLACE else split_runs(files, split)
+        files = files if source in ONE_PLACE else run_split(files, split)
         if source in ONE_PLACE and split != "train":
             continue
         there = {path.stem: path for path in image_files(data / infrared)}

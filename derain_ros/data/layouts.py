@@ -10,17 +10,19 @@ from pathlib import Path
 
 from rich.progress import track
 
-from derain_ros.data.pictures import RUN
-from derain_ros.data.samples import CLEAN_FOLDERS, HELD_OUT_FRAMES, DataError, Pair, image_files, read_pair
+from derain_ros.data.samples import CLEAN_FOLDERS, DataError, Pair, image_files, read_pair
+from derain_ros.data.splits import (
+    EVERY,
+    HELD_OUT_FRAMES,
+    PAIR_SPLITS,
+    VALIDATION_FOLDERS,
+    every_split,
+    rain_split,
+    time_split,
+)
 
-SPLITS = ("train", "validation", "test", "test_b")
-"""What pairs are for; `test_b` is the second, harder test set of Qian et al."""
 ALL = "all"
 """Every pair of a folder, whatever it is for: to measure on a folder that was never trained on."""
-VALIDATION_FOLDERS = ("bsds500/val", "camvid/val/image")
-"""Folders of clean photographs below the data folder that no training sees."""
-EVERY = 12
-"""Each so manieth pair is for validation, and for testing, where a layout has no such parts of its own."""
 MEMORY = 512 * 2 ** 20
 """Bytes of images that one process keeps; what goes beyond them is read again each time."""
 TOLD = 20
@@ -91,12 +93,12 @@ def pairs(folder: Path, split: str, anomaly: str = "drops") -> list[PairPath]:
 
     DataError where the folder's layout is none of those known, or a wet image lacks its clean one.
     """
-    if split not in (*SPLITS, ALL):
-        raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}, {ALL}")
+    if split not in (*PAIR_SPLITS, ALL):
+        raise ValueError(f"split {split!r} is none of {', '.join(PAIR_SPLITS)}, {ALL}")
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder")
     if split == ALL:
-        return list(dict.fromkeys(pair for part in SPLITS for pair in pairs(folder, part, anomaly)))
+        return list(dict.fromkeys(pair for part in PAIR_SPLITS for pair in pairs(folder, part, anomaly)))
     found = _find(folder, split, anomaly)
     if found is None:
         raise DataError(f"{folder}: holds no images in a known layout. Looked for:\n{LAYOUTS}")
@@ -180,11 +182,7 @@ def _project_rain(folder: Path, split: str) -> list[PairPath] | None:
     root = folder / "roadscene_rain/train"
     if not root.is_dir():
         return None
-    found = list(_match(root / "rain", root / "clean"))
-    # The same part is held out as from the detector, see `pictures.find_pictures`.
-    run = max(1, min(RUN, len(found) // 18))
-    parts = {0: "test", 4: "validation"}
-    return [pair for i, pair in enumerate(found) if parts.get(i // run % 9, "train") == split]
+    return rain_split(list(_match(root / "rain", root / "clean")), split)
 
 
 def _rainds_rain(folder: Path, split: str) -> list[PairPath] | None:
@@ -198,7 +196,7 @@ def _project(folder: Path, split: str) -> list[PairPath] | None:
         return None
     found = list(_match(root / "rain", root / "clean"))
     if not any(pair.wet.name.startswith(HELD_OUT_FRAMES) for pair in found):  # pairs of one's own
-        return _part(found, split)
+        return _undivided(found, split)
     held_out = split in ("validation", "test")
     return [p for p in found if split != "test_b" and p.wet.name.startswith(HELD_OUT_FRAMES) == held_out]
 
@@ -210,7 +208,7 @@ def _qian(folder: Path, split: str) -> list[PairPath] | None:
     root = folder / {"test": "test_a", "test_b": "test_b"}.get(split, "train")
     found = [] if not root.is_dir() else list(
         _match(root / "data", root / "gt", lambda stem: stem.removesuffix("_rain") + "_clean"))
-    return found if split.startswith("test") else _part(found, split)
+    return found if split.startswith("test") else _undivided(found, split)
 
 
 def _robotcar(folder: Path, split: str) -> list[PairPath] | None:
@@ -218,10 +216,7 @@ def _robotcar(folder: Path, split: str) -> list[PairPath] | None:
     if not wet.is_dir() or not clean.is_dir() or not image_files(wet)[0].stem.startswith("left_"):
         return None
     found = list(_match(wet, clean, lambda stem: "right_" + stem.removeprefix("left_")))
-    # Neighbouring frames are nearly the same: what is held out is of another time.
-    tenth = -(-len(found) // 10)
-    parts = {"train": found[:-2 * tenth], "validation": found[-2 * tenth:-tenth], "test": found[-tenth:]}
-    return parts.get(split, [])
+    return time_split(found, split)
 
 
 def _rainds(folder: Path, split: str) -> list[PairPath] | None:
@@ -245,13 +240,13 @@ def _rainds(folder: Path, split: str) -> list[PairPath] | None:
                 found += _match(root / kind, root / "gt", clean_stem, lenient=True)
     if split.startswith("test"):
         return [] if split == "test_b" else found
-    return _part(found, split)
+    return _undivided(found, split)
 
 
 def _plain(folder: Path, split: str) -> list[PairPath] | None:
     direct = _sides(folder)
     if direct is not None:
-        return _part(list(_match(*direct)), split)
+        return _undivided(list(_match(*direct)), split)
     parts = [part for part in ("train", "val", "test") if _sides(folder / part) is not None]
     if not parts:
         return None
@@ -259,7 +254,7 @@ def _plain(folder: Path, split: str) -> list[PairPath] | None:
     part = "val" if split == "validation" and own_validation else split.replace("validation", "train")
     sides = _sides(folder / part)
     found = [] if sides is None else list(_match(*sides))
-    return found if own_validation or split.startswith("test") else _part(found, split)
+    return found if own_validation or split.startswith("test") else _undivided(found, split)
 
 
 def _sides(root: Path) -> tuple[Path, Path] | None:
@@ -269,9 +264,8 @@ def _sides(root: Path) -> tuple[Path, Path] | None:
     return (wet[0], clean[0]) if wet and clean else None
 
 
-def _part(found: list[PairPath], split: str) -> list[PairPath]:
-    """Of pairs that are not divided, those for this split: what is held out validates, and is tested on."""
-    return [p for i, p in enumerate(found) if split != "test_b" and (i % EVERY == 0) == (split != "train")]
+def _undivided(found: Sequence[PairPath], split: str) -> list[PairPath]:
+    return every_split(found, split, lambda pair: pair.clean)
 
 
 def _match(wet: Path, clean: Path, clean_stem: Callable[[str], str] = lambda stem: stem,

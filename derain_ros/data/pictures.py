@@ -1,4 +1,4 @@
-"""The pictures the detector is trained, calibrated and measured on, and the split between the three."""
+"""The pictures the detector is trained, calibrated and measured on."""
 
 from __future__ import annotations
 
@@ -10,23 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from derain_ros.data.samples import HELD_OUT_FRAMES, DataError, image_files
+from derain_ros.data.samples import DataError, image_files
+from derain_ros.data.splits import drive_split, frame_split, froth_split, run_split
 from derain_ros.nets.detector import CLASSES
 from derain_ros.rain.outlines import read_outlines
 
-SPLITS = ("train", "calibration", "evaluation")
-
-CALIBRATION_FRAMES = ("5600_", "9600_")
-"""Whole frames of the real pairs kept for calibration; those of HELD_OUT_FRAMES are for evaluation."""
-
 NIGHT = {24, 25, 26, *range(65, 84), *range(103, 140), *range(145, 181)}
 """Numbers of the road scenes that were taken at night, told by eye."""
-
-SAME_DRIVE = 20
-"""Photographs of dirt whose numbers are nearer to each other than this are of one drive. Every second drive is held out
-for evaluation: neighbours show the same dirt."""
-HELD_OUT_FROTH = ("F1_1_2_", "F1_1_4_")
-"""Beginnings of the names of the froth, by plant cell, that is held out for evaluation."""
 
 FOLDERS = ("raindrop_real/train/rain", "raindrop_real/train/clean", "roadscene_rain/train/rain",
            "roadscene_rain/train/clean", "msrs/train/visible")
@@ -37,10 +27,6 @@ OWN_FOLDERS = {"train": ("camvid/train/image", "bsds500/train", "droplet_masks/t
                "calibration": ("camvid/train/image", "bsds500/train", "droplet_masks/train"),
                "evaluation": ("camvid/val/image", "bsds500/val", "droplet_masks/val", *SOILING)}
 """The others that a split takes."""
-
-RUN = 5
-"""Neighbours of a folder that go to one split together: they often show the same place."""
-
 
 FEWEST = 9
 """Clean pictures of one's own at the least. Of a class with fewer, all are trained on, and none is measured."""
@@ -75,13 +61,9 @@ class Pictures:
 
 
 def find_pictures(data: Path, split: str) -> Pictures:
-    """The pictures below the data folder of one of SPLITS; DataError names a folder without any.
+    """The pictures below the data folder of one of `splits.PICTURE_SPLITS`; DataError names a folder without any.
 
-    Evaluation has the validation folders of CamVid and BSDS500, the HELD_OUT_FRAMES of the real drops, and every ninth
-    run of neighbours of the other folders; calibration has CALIBRATION_FRAMES and every ninth run of all others;
-    training has the rest. LLVIP shows one place only: it is for training alone. Of real dirt and of froth there is too
-    little for three parts: every second drive (see SAME_DRIVE) and HELD_OUT_FROTH are for evaluation, none for
-    calibration.
+    Evaluation has the validation folders of CamVid and BSDS500, and its parts of the other folders as `splits` says.
 
     Pictures of one's own lie in folders named by the detector's classes, of which only `clean` must be there; of each,
     every ninth run is for evaluation, another one for calibration. A class with fewer than FEWEST is for training.
@@ -95,14 +77,14 @@ def find_pictures(data: Path, split: str) -> Pictures:
                         f"{CLASSES[0]}, and into others called {', '.join(CLASSES[1:])}")
 
     def runs(folder: str, own_evaluation: bool = True) -> list[Path]:
-        return split_runs(image_files(data / folder), split, own_evaluation)
+        return run_split(image_files(data / folder), split, own_evaluation)
 
     def split_folder(folder: str) -> list[Path]:
         if split == "evaluation":
             return image_files(data / folder.format("val"))
         return runs(folder.format("train"), own_evaluation=False)
 
-    real = [p for p in image_files(data / "raindrop_real/train/rain") if _frame_split(p.name) == split]
+    real = [p for p in image_files(data / "raindrop_real/train/rain") if frame_split(p.name) == split]
     drops = [(p, data / "raindrop_real/train/clean" / p.name) for p in real]
     streaks = [(p, data / "roadscene_rain/train/clean" / p.name) for p in runs("roadscene_rain/train/rain")]
     clean = {"camvid": split_folder("camvid/{}/image"), "bsds500": split_folder("bsds500/{}"),
@@ -112,32 +94,12 @@ def find_pictures(data: Path, split: str) -> Pictures:
     soil: list[tuple[Path, Path]] = []
     if split != "calibration":
         photographs, masks, froth = (data / folder for folder in SOILING)
-        soil = [(p, masks / f"{p.stem}.png") for i, drive in enumerate(drives(image_files(photographs))) for p in drive
-                if i % 2 == (split == "evaluation")]
-        clean["froth"] = [p for p in image_files(froth)
-                          if p.name.startswith(HELD_OUT_FROTH) == (split == "evaluation")]
+        soil = [(p, masks / f"{p.stem}.png") for p in drive_split(image_files(photographs), split)]
+        clean["froth"] = froth_split(image_files(froth), split)
     outlines = read_outlines(data / f"droplet_masks/{'val' if split == 'evaluation' else 'train'}", most=400)
     if split != "evaluation":
         outlines = outlines[0::2] if split == "train" else outlines[1::2]
     return Pictures(clean, drops, streaks, outlines, soil=soil)
-
-
-def drives(photographs: list[Path]) -> list[list[Path]]:
-    """The photographs of real dirt by drive, see SAME_DRIVE; their names begin with their numbers."""
-    found: list[list[Path]] = []
-    for path in sorted(photographs):
-        if found and _number(path) - _number(found[-1][-1]) < SAME_DRIVE:
-            found[-1].append(path)
-        else:
-            found.append([path])
-    return found
-
-
-def _number(path: Path) -> int:
-    number = path.stem.split("_")[0]
-    if not number.isdigit():
-        raise DataError(f"{path}: the names of photographs of dirt are to begin with a number, which tells their drive")
-    return int(number)
 
 
 def _own_pictures(data: Path, split: str) -> Pictures:
@@ -151,16 +113,9 @@ def _own_pictures(data: Path, split: str) -> Pictures:
     if len(files[CLASSES[0]]) < FEWEST:
         raise DataError(f"{folders[CLASSES[0]]}: holds {len(files[CLASSES[0]])} pictures, {FEWEST} are needed at the "
                         "least: some are kept for calibration and for evaluation")
-    parts = {name: split_runs(paths, split) if len(paths) >= FEWEST else paths * (split == "train")
+    parts = {name: run_split(paths, split) if len(paths) >= FEWEST else paths * (split == "train")
              for name, paths in files.items()}
     return Pictures({"own": parts.pop(CLASSES[0])}, [], [], [], {name: paths for name, paths in parts.items() if paths})
-
-
-def split_runs(files: list[Path], split: str, own_evaluation: bool = True) -> list[Path]:
-    """The runs of neighbours that go to a split; without `own_evaluation`, training has those of evaluation, too."""
-    run = max(1, min(RUN, len(files) // 18))
-    goes_to = {0: "evaluation" if own_evaluation else "train", 4: "calibration"}
-    return [path for i, path in enumerate(files) if goes_to.get(i // run % 9, "train") == split]
 
 
 def is_night(path: Path) -> bool:
@@ -177,9 +132,3 @@ def read_grey(path: Path) -> np.ndarray:
         raise DataError(f"{path}: cannot be read as an image")
     scale = LARGEST / max(image.shape)
     return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-def _frame_split(name: str) -> str:
-    if name.startswith(HELD_OUT_FRAMES):
-        return "evaluation"
-    return "calibration" if name.startswith(CALIBRATION_FRAMES) else "train"

@@ -19,8 +19,6 @@ ANOMALIES = ("drops", "rain")
 """What a restorer can learn to take away: drops on the lens, or rain that falls before it."""
 CLEAN_FOLDERS = ("camvid/train/image", "bsds500/train", "roadscene_rain/train/clean", "msrs/train/visible")
 """Folders of clean photographs below the data folder, on which drops and rain are drawn."""
-HELD_OUT_FRAMES = ("2400_", "7200_", "12000_")
-"""Whole frames of the real pairs kept out of training: crops of one frame share their scene and their drops."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance, as OpenCV takes them."""
 STREAKED = 10

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from derain_ros.data.samples import read_rgb
+from derain_ros.data.splits import SCENES
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops, mask_of
 from derain_ros.rain.motion import motion
@@ -19,8 +20,6 @@ from derain_ros.rain.style import DropStyle
 
 DRIVES, RATES = 0.35, (4.0, 30.0)
 """Share of the sequences that come from procedural drives, and at how many frames a second."""
-SCENES, UNSEEN_SCENES = range(1000, 1012), range(2000, 2003)
-"""Seeds of the worlds they lead through, in training and in validation: each is laid out once, which takes long."""
 DRY, DIRTY = 0.1, 0.2
 """Shares of the sequences with nothing on the glass, and with dirt in the place of drops."""
 NEARER = 2.4

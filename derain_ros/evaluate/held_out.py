@@ -10,12 +10,11 @@ import numpy as np
 
 from derain_ros.data.layouts import pairs
 from derain_ros.data.samples import STREAKED, image_files, rain_on, random_crop, read_rgb
+from derain_ros.data.splits import VALIDATION_FOLDERS
 from derain_ros.evaluate.restoration import EvaluationError, Pair, luminance
 from derain_ros.rain.drops import OCCLUDED, LensDrops, mask_of
 from derain_ros.rain.style import DropStyle
 
-PHOTOGRAPHS = ("bsds500/val", "camvid/val/image")
-"""Folders of clean photographs, below the folder of data, that are kept out of training."""
 SIDE = 256
 """Of the crops behind drops of our own, in pixels."""
 KINDS = {
@@ -47,7 +46,7 @@ def held_out(data: Path, channels: int, split: str = "test", count: int = 40,
     rain = anomaly == "rain"
     read = [(path.name, path.read()) for path in pairs(data, split, anomaly)]
     sets = {"real_rain" if rain else "real": [Pair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]}
-    files = [path for name in PHOTOGRAPHS if (data / name).is_dir() for path in _spread(data / name, count // 2)]
+    files = [path for name in VALIDATION_FOLDERS if (data / name).is_dir() for path in _spread(data / name, count // 2)]
     if files:
         made = ({"streak": _in_rain(files, night=False), "night_rain": _in_rain(files, night=True)} if rain else
                 {"synthetic": _synthetic(files), "focused": _focused(files, 978, 1.0),
@@ -56,7 +55,8 @@ def held_out(data: Path, channels: int, split: str = "test", count: int = 40,
         sets["clean"] = [Pair(path.stem, image, image) for path, image in ((p, read_rgb(p)) for p in files)]
     sets = {kind: chosen for kind, chosen in sets.items() if chosen}
     if not sets:
-        raise EvaluationError(f"{data}: holds no pairs for {split}, nor photographs in {' or '.join(PHOTOGRAPHS)}")
+        raise EvaluationError(f"{data}: holds no pairs for {split}, nor photographs in "
+                              f"{' or '.join(VALIDATION_FOLDERS)}")
     grey = {kind: [_in_grey(pair) for pair in chosen] for kind, chosen in sets.items()}
     return grey if channels == 1 else sets | {f"{kind}_grey": chosen for kind, chosen in grey.items()}
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from derain_ros.data.layouts import TrainingFolders, pairs
 from derain_ros.data.samples import DataError
+from derain_ros.data.splits import ABLATION_FRAMES
 from derain_ros.evaluate.restoration import Pair, Score, score
 from derain_ros.train.checkpoint import load_network
 from derain_ros.train.loop import Machine, train_phases
@@ -21,9 +22,6 @@ from derain_ros.train.restore import train_on
 from derain_ros.train.validation import as_tensor, restore
 
 log = logging.getLogger(__name__)
-
-VALIDATION_FRAMES = ("800_", "5600_", "10400_")
-"""Whole frames of RobotCar(R) on which trainings stop early here; the tables are made on those held out from all."""
 
 
 def ablation(data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe],
@@ -73,11 +71,11 @@ def _rows(data: Sequence[Path], output: Path, trainings: Mapping[str, Sequence[R
 def split(data: Sequence[Path]) -> TrainingFolders:
     """What the folders hold, the pairs to validate on apart from those to test on.
 
-    Of RobotCar(R) there is one held-out part: VALIDATION_FRAMES are taken out of training in its place.
+    Of RobotCar(R) there is one held-out part: ABLATION_FRAMES are taken out of training in its place.
     """
     folders = TrainingFolders.find(data)
     tested = {path.wet for folder in data for path in pairs(folder, "test")}
-    kept_out = [path for path in folders.train if path.wet.name.startswith(VALIDATION_FRAMES)]
+    kept_out = [path for path in folders.train if path.wet.name.startswith(ABLATION_FRAMES)]
     validation = [path for path in folders.validation if path.wet not in tested]
     if validation:
         return replace(folders, validation=validation)

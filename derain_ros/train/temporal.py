@@ -15,7 +15,8 @@ from torch import Tensor
 
 from derain_ros.data.layouts import TrainingFolders
 from derain_ros.data.samples import DataError
-from derain_ros.data.sequences import SCENES, UNSEEN_SCENES, SequenceSample, draw_sequence
+from derain_ros.data.sequences import SequenceSample, draw_sequence
+from derain_ros.data.splits import SCENES, UNSEEN_SCENES
 from derain_ros.engine import load
 from derain_ros.manifest import Model
 from derain_ros.nets.temporal import TemporalFilter

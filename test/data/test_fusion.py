@@ -15,8 +15,9 @@ pytest.importorskip("torch")
 
 from derain_ros.data import fusion  # noqa: E402
 from derain_ros.data.fusion import FOLDERS, FusionPair, FusionSource, fusion_pairs  # noqa: E402
-from derain_ros.data.pictures import SPLITS, find_pictures  # noqa: E402
+from derain_ros.data.pictures import find_pictures  # noqa: E402
 from derain_ros.data.samples import DataError  # noqa: E402
+from derain_ros.data.splits import PICTURE_SPLITS  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SIZE = 96
@@ -34,7 +35,7 @@ def only(monkeypatch: pytest.MonkeyPatch, **share: float) -> None:
 
 
 def test_no_pair_is_in_two_splits_and_each_image_has_its_own(pairs_folder: Path) -> None:
-    splits = [fusion_pairs(pairs_folder, split) for split in SPLITS]
+    splits = [fusion_pairs(pairs_folder, split) for split in PICTURE_SPLITS]
     for one, other in combinations(splits, 2):
         assert one and not set(one) & set(other)
     assert sum(map(len, splits)) == 18 * len(FOLDERS)
@@ -45,7 +46,7 @@ def test_no_pair_is_in_two_splits_and_each_image_has_its_own(pairs_folder: Path)
 
 @pytest.mark.skipif(not (DATA / "msrs/train/infrared").is_dir(), reason=f"no pairs at {DATA}; set DERAIN_DATA")
 def test_what_other_networks_hold_out_is_held_out_here() -> None:
-    for split in SPLITS:
+    for split in PICTURE_SPLITS:
         pictures, pairs = find_pictures(DATA, split), fusion_pairs(DATA, split)
         assert [p.visible for p in pairs if p.source == "roadscene"] == pictures.clean["roadscene"]
         assert [p.visible for p in pairs if p.source == "msrs"] == pictures.clean["msrs"]

@@ -14,8 +14,9 @@ from tiny_pictures import SOILED, SOILED_HELD_OUT, write_own_pictures, write_pic
 
 pytest.importorskip("torch")
 
-from derain_ros.data.pictures import RUN, SPLITS, drives, find_pictures, is_night, read_grey  # noqa: E402
+from derain_ros.data.pictures import find_pictures, is_night, read_grey  # noqa: E402
 from derain_ros.data.samples import DataError  # noqa: E402
+from derain_ros.data.splits import PICTURE_SPLITS, RUN  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -26,7 +27,7 @@ def pictures_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_no_picture_is_in_two_splits(pictures_folder: Path) -> None:
-    splits = [find_pictures(pictures_folder, split) for split in SPLITS]
+    splits = [find_pictures(pictures_folder, split) for split in PICTURE_SPLITS]
     for one, other in combinations(splits, 2):
         for source in one.clean:
             assert one.clean[source]
@@ -40,21 +41,13 @@ def test_no_picture_is_in_two_splits(pictures_folder: Path) -> None:
 
 
 def test_whole_drives_of_dirt_and_cells_of_froth_are_held_out(pictures_folder: Path) -> None:
-    train, calibration, evaluation = (find_pictures(pictures_folder, split) for split in SPLITS)
+    train, calibration, evaluation = (find_pictures(pictures_folder, split) for split in PICTURE_SPLITS)
     assert [photograph.stem for photograph, _ in evaluation.soil] == list(SOILED_HELD_OUT)
     assert [photograph.stem for photograph, _ in train.soil] == [n for n in SOILED if n not in SOILED_HELD_OUT]
     assert all(mask.is_file() and mask.stem == photograph.stem for photograph, mask in train.soil + evaluation.soil)
     assert [path.name[5] for path in train.clean["froth"]] == ["1", "3"]
     assert [path.name[5] for path in evaluation.clean["froth"]] == ["2", "4"]
     assert not calibration.soil and "froth" not in calibration.clean
-
-
-def test_numbers_tell_the_drives() -> None:
-    names = ["0100_FV.jpg", "0119_RV.jpg", "0139_FV.jpg", "0020_FV.jpg"]
-    assert [[p.name[:4] for p in drive] for drive in drives([Path(n) for n in names])] == [["0020"], ["0100", "0119"],
-                                                                                           ["0139"]]
-    with pytest.raises(DataError, match=r"mud.jpg: the names .* begin with a number"):
-        drives([Path("0100_FV.jpg"), Path("mud.jpg")])
 
 
 @pytest.mark.skipif(not (DATA / "soiling").is_dir(), reason=f"no real dirt at {DATA}; set DERAIN_DATA")
@@ -107,7 +100,7 @@ def test_each_split_asks_for_its_own_folders_alone(tmp_path: Path) -> None:
 
 def test_pictures_of_ones_own_are_known_by_their_folders(tmp_path: Path) -> None:
     data = write_own_pictures(tmp_path / "mine")
-    splits = [find_pictures(data, split) for split in SPLITS]
+    splits = [find_pictures(data, split) for split in PICTURE_SPLITS]
     for kind, of in (("clean", [split.clean["own"] for split in splits]),
                      ("raindrop", [split.labelled["raindrop"] for split in splits])):
         assert [len(paths) for paths in of] == [14, 2, 2]
@@ -117,7 +110,7 @@ def test_pictures_of_ones_own_are_known_by_their_folders(tmp_path: Path) -> None
     for number, path in enumerate(sorted((data / "raindrop").iterdir())):
         if number >= 3:
             path.unlink()
-    few = [find_pictures(data, split).labelled for split in SPLITS]
+    few = [find_pictures(data, split).labelled for split in PICTURE_SPLITS]
     assert [len(labelled.get("raindrop", [])) for labelled in few] == [3, 0, 0]
     for name in ("dirt", ".thumbnails"):
         (data / name).mkdir()
