@@ -332,7 +332,8 @@ def test_a_thermal_camera_that_is_frozen_is_told(start: Start, stamped: bool, sa
 @pytest.mark.parametrize(("counts", "told_of"), [
     ({"left": (60, 0), "right": (60, 60)}, {"right"}), ({"left": (60, 60), "right": (60, 60)}, set()),
     ({"left": (60, 60)}, set()), ({"left": (60, 0), "right": (60, 40)}, set()),
-    ({"left": (60, 0), "right": (0, 0)}, set()), ({"left": (60, 0), "right": (2, 2)}, set()), ({"left": (0, 0), "right": (0, 0)}, set())])
+    ({"left": (60, 0), "right": (0, 0)}, set()), ({"left": (60, 0), "right": (2, 2)}, set()),
+    ({"left": (0, 0), "right": (0, 0)}, set())])
 def test_a_camera_is_frozen_where_another_one_is_not(counts: dict[str, tuple[int, int]], told_of: set[str]) -> None:
     counted = {camera: Counter(received=received, repeated=repeated) for camera, (received, repeated) in counts.items()}
     assert set(frozen(counted, TOPICS)) == told_of

@@ -9,6 +9,8 @@ RISES_AFTER_NS = 300_000_000
 FALLS_AFTER_NS = 60_000_000_000
 """How long frames must reach beyond the levels, or use less than WASTED of them, until they follow. A dark road uses
 few bits for long."""
+WITHIN = 1 / 8
+"""What time within the levels counts against time beyond: exposures that take turns reach beyond now and then."""
 WASTED = 0.4
 STRAY = 0.005
 """Share of the pixels on either side that do not count when it is asked how dark and how bright an image is: hot and
@@ -30,9 +32,10 @@ class LevelsOfCamera:
     def __init__(self) -> None:
         self.levels: Levels | None = None
         self._last_ns = 0
-        self._beyond_ns = -1  # How long frames have reached beyond the levels; those within count half against it.
-        self._beyond = (0, 0)  # The extent of these frames together.
+        self._beyond_ns: float | None = None  # How long frames have reached beyond the levels, less those within.
+        self._beyond = (0, 0)  # The extent of all of them together.
         self._wasted_since_ns = -1
+        self._used = (0, 0)  # The extent of all frames since then.
 
     def follow(self, image: np.ndarray, now_ns: int) -> Levels:
         """The levels to see an (H, W) or (H, W, C) uint16 image with, at a time that only rises."""
@@ -41,27 +44,33 @@ class LevelsOfCamera:
         if self.levels is None:
             self.levels = fitting(low, high)
         black, white = self.levels
+        counted_ns = min(passed_ns, RISES_AFTER_NS)  # one frame after a pause does not decide alone
         if low < black or high >= white:
-            known = self._beyond if self._beyond_ns >= 0 else (low, high)
-            self._beyond = min(low, known[0]), max(high, known[1])
-            self._beyond_ns = self._beyond_ns + passed_ns if self._beyond_ns >= 0 else 0
-            if self._beyond_ns >= RISES_AFTER_NS:
-                # Where exposures take turns, the levels that hold for all of them.
-                self._settle(fitting(*self._beyond))
-        elif self._beyond_ns >= 0:
-            self._beyond = min(low, self._beyond[0]), max(high, self._beyond[1])
-            self._beyond_ns = max(-1, self._beyond_ns - passed_ns // 2)
-        better = fitting(low, high)
+            self._look_beyond(low, high, 0.0 if self._beyond_ns is None else counted_ns)
+        elif self._beyond_ns is not None:
+            self._look_beyond(low, high, -WITHIN * counted_ns)
+        if self._wasted_since_ns < 0:
+            self._wasted_since_ns, self._used = now_ns, (low, high)
+        self._used = min(low, self._used[0]), max(high, self._used[1])
+        better = fitting(*self._used)
         if better[1] - better[0] >= WASTED * (white - black):
             self._wasted_since_ns = -1
-        elif self._wasted_since_ns < 0:
-            self._wasted_since_ns = now_ns
         elif now_ns - self._wasted_since_ns >= FALLS_AFTER_NS:
             self._settle(better)
         return self.levels
 
+    def _look_beyond(self, low: int, high: int, passed_ns: float) -> None:
+        """Count a frame towards other levels, those that hold for all of them; or give these up."""
+        known = self._beyond if self._beyond_ns is not None else (low, high)
+        self._beyond = min(low, known[0]), max(high, known[1])
+        self._beyond_ns = (self._beyond_ns or 0.0) + passed_ns
+        if self._beyond_ns >= RISES_AFTER_NS:
+            self._settle(fitting(*self._beyond))
+        elif self._beyond_ns <= -RISES_AFTER_NS:
+            self._beyond_ns = None
+
     def _settle(self, levels: Levels) -> None:
-        self.levels, self._beyond_ns, self._wasted_since_ns = levels, -1, -1
+        self.levels, self._beyond_ns, self._wasted_since_ns = levels, None, -1
 
 
 def levels_of(image: np.ndarray) -> Levels:

@@ -104,9 +104,24 @@ def test_one_hot_pixel_of_a_small_image_is_no_brightness() -> None:
     assert levels_of(small)[1] < 15000
 
 
-def test_exposures_that_take_turns_are_both_seen() -> None:
+@pytest.mark.parametrize("first", [14000, 20000])
+@pytest.mark.parametrize("turns", [1, 2, 4, 6])
+@pytest.mark.parametrize("period_s", [0.005, 0.05, 0.4, 5.0])
+def test_exposures_that_take_turns_are_all_seen(first: int, turns: int, period_s: float) -> None:
     levels = LevelsOfCamera()
-    for number in range(100):
-        scene = noise(14000, 510) if number % 3 else noise(20000, 510)
-        seen = seen_at(scene, levels.follow(scene, number * 50_000_000))
-        assert number < 40 or 0 < np.median(seen) < 255, number
+    often, seldom = noise(first, 510), noise(34000 - first, 510)
+    within, followed = 0.3 / min(period_s, 0.3) * 8 * (turns + 1) + turns + 1, []
+    for number in range(round(within) + 100):
+        scene = often if number % (turns + 1) < turns else seldom
+        followed.append(levels.follow(scene, round(number * period_s * S)))
+        assert number < within or 0 < np.median(seen_at(scene, followed[-1])) < 255, number
+    assert len(set(followed)) == 2, "one change, then they stay"
+
+
+@pytest.mark.parametrize("period_s", [0.05, 1.0])
+def test_a_lamp_that_passes_now_and_then_changes_nothing(period_s: float) -> None:
+    levels = LevelsOfCamera()
+    usual, lit = noise(14000, 510), noise(20000, 510)
+    first = levels.follow(usual, 0)
+    for number in range(1, 400):
+        assert levels.follow(lit if number % 40 == 0 else usual, round(number * period_s * S)) == first
