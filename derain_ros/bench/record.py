@@ -12,8 +12,10 @@ from derain_ros import __version__
 from derain_ros.bench import BenchError
 from derain_ros.bench.speed import Case
 from derain_ros.engine.machine import nvidia_gpus, physical_cores, processor, versions
+from derain_ros.files import read_file
 
 FORMAT = 1
+MOST_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Record:
     def read(cls, path: Path) -> Record:
         """Read what `save` wrote; BenchError where it is none."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_file(path, MOST_BYTES))
             if content.pop("format") != FORMAT:
                 raise BenchError(f"{path}: is of another version of this package; measure again")
             cases = [Case(**{**case, "shape": tuple(case["shape"])}) for case in content.pop("cases")]

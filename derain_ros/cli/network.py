@@ -9,8 +9,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from derain_ros.cli.check import Check
+from derain_ros.files import read_file
 from derain_ros.ros.transport import BUILTIN, PROFILE, chosen
 
+MOST_BYTES = 1 << 20
+"""Of a profile: none that anybody writes comes near."""
 SEGMENT = 8 << 20
 """Bytes of shared memory a publisher of images needs; with Fast DDS's 512 kB it loses most of them."""
 SHARED_MEMORY = 64 << 20
@@ -49,7 +52,8 @@ def transport() -> Check:
         return Check("transport", f"{which}; images of those without one will get lost", remedy)
     path = Path(value)
     try:
-        sizes = [int(e.text or 0) for e in ElementTree.parse(path).iter() if e.tag.endswith("}segment_size")]
+        profile = ElementTree.fromstring(read_file(path, MOST_BYTES))
+        sizes = [int(e.text or 0) for e in profile.iter() if e.tag.endswith("}segment_size")]
     except (OSError, ElementTree.ParseError, ValueError) as error:
         return Check("transport", f"{name}: {path} cannot be used: {error}", remedy)
     if max(sizes, default=0) < SEGMENT:

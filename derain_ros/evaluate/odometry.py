@@ -17,6 +17,7 @@ import numpy as np
 from derain_ros.engine import Engine
 from derain_ros.evaluate.restoration import EvaluationError, read
 from derain_ros.evaluate.sequence import joined
+from derain_ros.files import read_file
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.motion import camera_pose
 from derain_ros.rain.scene import Scene, rig
@@ -37,6 +38,8 @@ MISSES = 1.5
 """Pixels by which a point may miss the motion that it agrees with."""
 ENOUGH = 8
 """Points that must agree on a motion."""
+MOST_BYTES = 1 << 28
+"""Of a file of poses."""
 
 Views = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
 """Images (H, W) uint8 of the left and of the right eye."""
@@ -106,7 +109,8 @@ def from_kitti(folder: Path, count: int, rate: float = 10.0) -> StereoSequence:
 def _numbers(path: Path, columns: int) -> np.ndarray:
     """The rows of `columns` numbers of a text file, which may begin with a name; EvaluationError where it has none."""
     try:
-        rows = [line.split(":")[-1].split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = read_file(path, MOST_BYTES).decode().splitlines()
+        rows = [line.split(":")[-1].split() for line in lines if line.strip()]
         return np.array(rows, float).reshape(-1, columns)
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path}: should hold lines of {columns} numbers: {error}") from error

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,17 @@ def test_a_useless_profile(text: str | None, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv(PROFILE, str(path))
     check = network.transport()
     assert check.remedy != "" and str(path) in check.found
+
+
+@pytest.mark.parametrize("make", [
+    os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir,
+    lambda path: path.write_bytes(b"<dds>" + bytes(2 << 20))], ids=["pipe", "device", "folder", "large"])
+def test_a_profile_that_is_no_file_is_told_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                              make: Callable[[Path], None]) -> None:
+    make(tmp_path / "profile.xml")
+    monkeypatch.setenv(PROFILE, str(tmp_path / "profile.xml"))
+    check = network.transport()
+    assert f"{tmp_path / 'profile.xml'} cannot be used" in check.found and SHIPPED in check.remedy
 
 
 @pytest.mark.parametrize(("given", "found", "well"), [
