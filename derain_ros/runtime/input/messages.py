@@ -16,6 +16,8 @@ DECODED = {(values, dtype): encoding for dtype, names in (("uint8", ("mono8", "b
                                                           ("uint16", ("mono16", "bgr16", "bgra16")))
            for values, encoding in zip((1, 3, 4), names, strict=True)}
 """What OpenCV decodes, by values of a pixel and their type."""
+LAST_STAMP_NS = (1 << 31) * 1_000_000_000 - 1
+"""Of the year 2038. A message with a billion nanoseconds or more tells of later ones, and no other can."""
 
 
 class ImageError(ValueError):
@@ -45,8 +47,8 @@ class Received(Frame):
 
 
 def stamp_ns(stamp: Any) -> int:
-    """A message's stamp in nanoseconds."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    """A message's stamp in nanoseconds; of one past the last that a message should have, that one."""
+    return min(int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec), LAST_STAMP_NS)
 
 
 def frame_of(message: Any, received_ns: int = 0) -> Received:

@@ -91,6 +91,13 @@ def test_the_whole_format_of_a_compressed_image_is_believed(form: str, pixels: n
     assert frame.message is None and (frame.received_ns, frame.frame_id) == (9, "eye")
 
 
+@pytest.mark.parametrize(("sec", "nanosec", "wanted"), [
+    (-5, 7, -4_999_999_993), (2**31 - 1, 999_999_999, 2**31 * 10**9 - 1), (2**31 - 1, 2**32 - 1, 2**31 * 10**9 - 1)])
+def test_stamps_can_be_written_again(sec: int, nanosec: int, wanted: int) -> None:
+    frame = frame_of(image(header=Message(stamp=Message(sec=sec, nanosec=nanosec), frame_id="")))
+    assert frame.stamp_ns == wanted and -(1 << 31) <= frame.stamp_ns // 10**9 < 1 << 31
+
+
 def jpeg(orientation: int = 0, thumbnail: bytes = b"") -> bytes:
     """A JPEG twice as wide as high, with what a camera writes of its orientation, or a thumbnail beside."""
     data = cv2.imencode(".jpg", cv2.resize(RED, (64, 32)))[1].tobytes()
