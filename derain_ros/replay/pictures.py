@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,13 +24,14 @@ def write_pictures(reader: BagReader, cameras: Cameras, folder: Path, every_s: f
                    progress: Progress | None = None) -> tuple[int, int]:
     """Write an image of each camera as PNG into `folder`, made where needed, whenever `every_s` seconds have gone by.
 
-    Names are those of bag and camera and the stamp in nanoseconds. Images come as networks see them: grey or colour, in
-    eight bits. Returns how many were written, and how many could not be read; ReplayError where the folder cannot be
-    written.
+    Names are those of bag and camera and the stamp in nanoseconds, and where one comes again, a number. Images come as
+    networks see them: grey or colour, in eight bits. Returns how many were written, and how many could not be read;
+    ReplayError where the folder cannot be written.
     """
     wanted = {topic.name: camera for camera, topic in cameras.images.items()}
     total = sum(topic.count for topic in reader.topics.values())
     last_ns: dict[str, int] = {}
+    names: Counter[str] = Counter()
     written = unreadable = 0
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,9 @@ def write_pictures(reader: BagReader, cameras: Cameras, folder: Path, every_s: f
                 unreadable += 1
                 continue
             last_ns[camera] = message.stamp_ns
-            path = folder / f"{reader.path.stem}_{camera}_{message.stamp_ns}.png"
+            name = f"{reader.path.stem}_{camera}_{message.stamp_ns}"
+            names[name] += 1
+            path = folder / (f"{name}_{names[name]}.png" if names[name] > 1 else f"{name}.png")
             path.write_bytes(cv2.imencode(".png", _picture(frame))[1].tobytes())
             written += 1
     except OSError as error:

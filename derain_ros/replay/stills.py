@@ -49,7 +49,10 @@ def restore_files(pipeline: Pipeline, files: Sequence[Path], output: Path, masks
     file, or one into a file beside the `files`.
     """
     written = _written(files, output, masks)
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReplayError(f"{output}: cannot be made ({error.strerror})") from error
     account = StillsAccount()
     for number, path in enumerate(files):
         progress(number, len(files))
@@ -65,8 +68,13 @@ def restore_files(pipeline: Pipeline, files: Sequence[Path], output: Path, masks
         if done.action not in (Action.RESTORED, Action.PASSED_CLEAN):
             account.told.append(f"{path}: not restored: {result.detail}")
         for file, image in zip(written[path], (done.frame.image, done.mask), strict=False):
-            if not cv2.imwrite(str(file), image):
-                raise ReplayError(f"{file}: cannot be written")
+            packed, data = cv2.imencode(".png", image)
+            if not packed:
+                raise ReplayError(f"{file}: an image of {image.shape[1]}x{image.shape[0]} does not fit into a PNG")
+            try:
+                file.write_bytes(data.tobytes())
+            except OSError as error:
+                raise ReplayError(f"{file}: cannot be written ({error.strerror})") from error
     progress(len(files), len(files))
     return account
 

@@ -59,3 +59,13 @@ def test_every_image_of_one_camera(bag: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     code, output = run(bag, tmp_path / "file/below")
     assert code == 1 and "cannot be written" in output
+
+
+def test_images_of_one_time_are_all_written(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "drive") as writer:
+        for level in (10, 20, 30):
+            writer.put("/left/image_raw", 7, image_of(writer.types, Frame(np.full((48, 64), level, np.uint8), "mono8")))
+    code, output = run(tmp_path / "drive", tmp_path / "all", "--every", 0)
+    assert code == 0 and "3 pictures" in output
+    written = {path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[0, 0] for path in (tmp_path / "all").iterdir()}
+    assert written == {"drive_left_7.png": 10, "drive_left_7_2.png": 20, "drive_left_7_3.png": 30}

@@ -121,6 +121,22 @@ def test_pixels_that_only_a_header_tells_of_are_not_made(source: Path, models: P
     assert code == 1 and "a.png: tells of 60000x60000 pixels" in output and "3 of 4" not in output
 
 
+def test_names_need_not_be_text(tmp_path: Path, models: Path) -> None:
+    name = os.fsdecode(b"a\xff")
+    (tmp_path / f"{name}.png").write_bytes(cv2.imencode(".png", np.full((40, 56), WET, np.uint8))[1].tobytes())
+    assert run(tmp_path / f"{name}.png", tmp_path / "out", "--models", models, "--masks")[0] == 0
+    assert sorted(os.listdir(os.fsencode(tmp_path / "out"))) == [b"a\xff.png", b"a\xff_mask.png"]
+
+
+def test_an_output_that_cannot_be_made_or_written_is_told(source: Path, models: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    code, output = run(source, tmp_path / "file", "--models", models)
+    assert code == 1 and "file: cannot be made (File exists)" in output
+    (tmp_path / "out/a.png").mkdir(parents=True)
+    code, output = run(source, tmp_path / "out", "--models", models)
+    assert code == 1 and "a.png: cannot be written (Is a directory)" in output
+
+
 def test_what_is_no_whole_image_is_told_and_left_out(source: Path, models: Path, tmp_path: Path) -> None:
     jpeg = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))[1].tobytes()
     (source / "cut.jpg").write_bytes(jpeg[:-200])
