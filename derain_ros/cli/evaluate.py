@@ -189,8 +189,13 @@ def detection(
 def fusion(
     folder: Annotated[Path, typer.Argument(help="Folder with visible (or clean) and infrared in it, and a folder of "
                                            "fused images for each method; all of a scene under one name.")],
+    model: Annotated[Optional[list[str]], typer.Option(help="Fuser of the manifest to be measured as well; "
+                                                       "repeatable.")] = None,
+    models: MODELS = None,
     scenes: Annotated[Optional[int], typer.Option(min=1, help="Pairs to measure at the most, spread over all; else "
                                                   "all.")] = None,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Only the pairs that the fuser's training holds out, of "
+                                           "roadscene_rain/train or msrs/train.")] = False,
     output: Annotated[Optional[Path], typer.Option(help="Folder to write: the tables, and the figures of each image as "
                                                    "CSV.")] = None,
     sheet: Annotated[Optional[Path], typer.Option(help="PNG or JPEG file to write: up to twelve scenes, the methods "
@@ -203,20 +208,26 @@ def fusion(
 
     Examples:
 
-      derain evaluate fusion data/fusion_peers --output figures --sheet fusion.png
+      derain evaluate fusion data/fusion_peers --model fuse --output figures --sheet fusion.png
 
       derain evaluate fusion data/msrs/train --scenes 20
     """
     import cv2
     from rich.progress import track
 
+    from derain_ros.cli.figures import model_named
+    from derain_ros.data.splits import run_split
+    from derain_ros.engine import load
     from derain_ros.evaluate.fusion import evaluate, find, markdown, spread, write_csv
+    from derain_ros.evaluate.fusion_held_out import fused_with
     from derain_ros.evaluate.sheet import side_by_side
     if sheet is not None and (sheet.suffix.lower() not in (".png", ".jpg", ".jpeg") or not sheet.parent.is_dir()):
         raise typer.BadParameter(f"{sheet}: name a .png or .jpg file in a folder that exists", param_hint="--sheet")
     collection = find(folder)
-    names = spread(collection.names, scenes or len(collection.names))
-    methods = collection.methods()
+    names = run_split(collection.names, "evaluation") if held_out else collection.names
+    names = spread(names, scenes or len(names))
+    ours = {name: fused_with(load(model_named(name, models, "fuse"))) for name in model or ()}
+    methods = ours | collection.methods()
     scores = list(track(evaluate(map(collection.scene, names), methods), "measuring fused images",
                         total=len(names) * len(methods)))
     table = markdown(scores)

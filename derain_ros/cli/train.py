@@ -177,3 +177,26 @@ def detect(
     recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
     checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} detect --data {data}")
+
+
+@app.command()
+def fuse(
+    data: Data, output: Output,
+    config: Annotated[Optional[Path], typer.Option(help="YAML file of what differs from the defaults.")] = None,
+    start_from: Annotated[str, typer.Option(help="Begin with a trained fuser: a checkpoint.")] = "",
+    accelerator: Accelerator = "auto", precision: Precision = "32-true", workers: Workers = None,
+) -> None:
+    """Train the fuser on pairs of visible and infrared images, some of them behind drops.
+
+    Takes up what an earlier call left in the output folder.
+
+    Example: derain train fuse --data data --output runs/fuse
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    machine = _machine(accelerator, 1, precision, workers)
+    from derain_ros.train.fuse import FuseRecipe, train
+    from derain_ros.train.loop import train_phases
+    recipes: list[FuseRecipe] = read_phases(config, FuseRecipe)
+    recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
+    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
+    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} fuse --data {data}")

@@ -178,16 +178,20 @@ class Score:
     figures: dict[str, float]
 
 
-def evaluate(scenes: Iterable[Scene], methods: Mapping[str, Method]) -> Iterator[Score]:
-    """Every method's figures on every scene; EvaluationError for a fused image of another size or type."""
+def evaluate(scenes: Iterable[Scene], methods: Mapping[str, Method],
+             keys: Sequence[str] = tuple(METRICS)) -> Iterator[Score]:
+    """Every method's figures, those of METRICS that are named, on every scene.
+
+    EvaluationError for a fused image of another size or type.
+    """
     for scene in scenes:
         for name, method in methods.items():
             fused = method(scene)
             if fused.shape != scene.visible.shape or fused.dtype != np.uint8:
                 raise EvaluationError(f"{name}: its image of {scene.name} is {fused.dtype} {fused.shape}; it has to be "
                                       f"uint8 {scene.visible.shape}, as the sources are")
-            yield Score(name, scene.name, {key: metric.measure(scene.visible, scene.infrared, fused)
-                                           for key, metric in METRICS.items()})
+            yield Score(name, scene.name, {key: METRICS[key].measure(scene.visible, scene.infrared, fused)
+                                           for key in keys})
 
 
 def write_csv(scores: Sequence[Score], path: Path) -> None:

@@ -102,7 +102,7 @@ def contenders(engines: Sequence[str], sizes: Sequence[tuple[int, int]], batches
         net = candidate.make().eval()
         file = Path(folder.name) / f"{done}.onnx"
         image = torch.zeros((*shape, 3), dtype=torch.uint8)
-        export_onnx(Graph(net), image, ["restored", "mask"], {}, file)
+        export_onnx(Graph(net), {"image": image}, ["restored", "mask"], {}, file)
         model = Model(candidate.name, "restore", file, hashlib.sha256(file.read_bytes()).hexdigest(), 3,
                       candidate.stride)
         gmac = macs(candidate.make().to("meta"), torch.empty(1, 3, *shape[1:], device="meta")) / 1e9

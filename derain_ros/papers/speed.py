@@ -110,7 +110,7 @@ def _prepare(candidate: Candidate, path: Path, threads: int, height: int,
     torch.manual_seed(0)
     net = candidate.make().eval()
     image = np.random.default_rng(0).integers(0, 256, (1, height, width, 3), dtype=np.uint8)
-    export_onnx(_Graph(net), torch.from_numpy(image), ["restored"], {}, path)
+    export_onnx(_Graph(net), {"image": torch.from_numpy(image)}, ["restored"], {}, path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

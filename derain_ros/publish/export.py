@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,27 +20,32 @@ class ExportError(RuntimeError):
     """The exported graph does not do what the network does, or the checkpoint cannot be read."""
 
 
-def export_onnx(graph: nn.Module, example: Tensor, outputs: list[str], dynamic: dict[int, str], path: Path) -> None:
-    """Write `graph` to `path` as ONNX with input `image`; `dynamic` names its free dimensions.
+def export_onnx(graph: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], dynamic: Mapping[int, str],
+                path: Path) -> None:
+    """Write `graph` to `path` as ONNX; `inputs` are examples by name, in the order in which `graph` takes them, and
+    `dynamic` names the free dimensions of all of them.
 
     ExportError where ONNX Runtime's outputs differ from PyTorch's by more than one grey level (uint8) or 1e-3 (float).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    shapes = {"image": {axis: torch.export.Dim.DYNAMIC for axis in dynamic}}
+    # Under one name a dimension is the same in all inputs.
+    shapes = [{axis: torch.export.Dim.DYNAMIC for axis in dynamic} for _ in inputs]
     # Else the exporter tells at length of libraries that it could do with, and of its own code.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        program = torch.onnx.export(graph.eval(), (example,), None, dynamo=True, opset_version=OPSET,
-                                    input_names=["image"], output_names=outputs, dynamic_shapes=shapes, verbose=False)
+        program = torch.onnx.export(graph.eval(), tuple(inputs.values()), None, dynamo=True, opset_version=OPSET,
+                                    input_names=list(inputs), output_names=list(outputs), dynamic_shapes=shapes,
+                                    verbose=False)
     assert program is not None
     program.optimize()
     program.save(str(path))
     _tidy(path, dynamic)
+    feed = {name: example.numpy() for name, example in inputs.items()}
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = graph(example)
-    for name, ours, theirs in zip(outputs, expected, session.run(None, {"image": example.numpy()}), strict=True):
+        expected = graph(*inputs.values())
+    for name, ours, theirs in zip(outputs, expected, session.run(None, feed), strict=True):
         difference = np.abs(ours.numpy().astype(np.float64) - theirs.astype(np.float64))
         # A pixel on the edge of rounding, or of the mask's threshold, may fall to either side.
         wrong = np.mean(difference > (1 if ours.dtype == torch.uint8 else 1e-3))
@@ -47,14 +53,15 @@ def export_onnx(graph: nn.Module, example: Tensor, outputs: list[str], dynamic: 
             raise ExportError(f"{path}: {name} differs from PyTorch's in {wrong:.2%} of its values")
 
 
-def _tidy(path: Path, dynamic: dict[int, str]) -> None:
-    """Name the free dimensions of the input, and drop the exporter's notes, which hold paths of this machine."""
+def _tidy(path: Path, dynamic: Mapping[int, str]) -> None:
+    """Name the free dimensions of the inputs, and drop the exporter's notes, which hold paths of this machine."""
     model = onnx.load(path)
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
-    for axis, name in dynamic.items():
-        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    for given in graph.input:
+        for axis, name in dynamic.items():
+            given.type.tensor_type.shape.dim[axis].dim_param = name
     onnx.checker.check_model(model)
     onnx.save(model, path)
 

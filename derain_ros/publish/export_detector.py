@@ -72,7 +72,7 @@ def export_detector(checkpoint: Path, path: Path) -> None:
     """Write the detector of `checkpoint` to `path` as ONNX for any batch; ExportError where the two disagree."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, *SIZE, 1), dtype=np.uint8))
-    export_onnx(load_detector(checkpoint), example, OUTPUTS, {0: "batch"}, path)
+    export_onnx(load_detector(checkpoint), {"image": example}, OUTPUTS, {0: "batch"}, path)
 
 
 def quantize_detector(source: Path, target: Path, images: np.ndarray) -> None:

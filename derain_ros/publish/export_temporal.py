@@ -47,4 +47,5 @@ def export_temporal(net: TemporalFilter, path: Path) -> None:
     """Write the filter to `path`; any batch, any height and width that are multiples of CELL."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, 24 * CELL, 32 * CELL, 5 + MEMORY), dtype=np.uint8))
-    export_onnx(TemporalGraph(net), example, ["weights", "mask", "memory"], {0: "batch", 1: "height", 2: "width"}, path)
+    export_onnx(TemporalGraph(net), {"image": example}, ["weights", "mask", "memory"],
+                {0: "batch", 1: "height", 2: "width"}, path)

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -86,7 +86,7 @@ class Batches(IterableDataset):  # type: ignore[type-arg]  # torch has no type p
                         stack([s.mask for s in samples]), stack([s.colour for s in samples] + [c for _, c in extra]))
 
 
-def loader(batches: Batches, workers: int, pin: bool) -> DataLoader[RawBatch]:
+def loader(batches: IterableDataset[Any], workers: int, pin: bool) -> DataLoader[Any]:
     """Draws `batches` in so many processes, or here where it is 0; `pin` readies them for a graphics card."""
     if workers:
         # A forked process that finds an engine to clear away would wait for its threads, which it has not, for ever.

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 WHITE = 255.0
 NOISE = 2.0
 """Variance of the eye's noise in the information that passes, in squared grey levels."""
-GRID, AROUND = 4, 9
-"""Pixels along a side of a cell, and cells along a side of the window in which a source's contrast says how much of the
-base is its."""
 NEAR = 9
-"""Side of the window in which the infrared image is flat or not."""
+"""Side in pixels of the window that smooths to the base, and in which the infrared image is flat or not."""
+DARKER = 0.25
+"""Share of the base that the darker source has: half way between the mean of both and the brighter one. A share that
+follows contrast makes halos: a bright sky turned dark but for a rim along the roofs."""
 FLAT = 3.0
 """Standard deviation in grey levels of what counts as flat: the noise of a sensor."""
 LEAST = 1e-6
@@ -30,8 +30,8 @@ class FusionLosses(NamedTuple):
 
     `edges`: 1 less how well edges are kept (Qabf; inverted edges count as lost); `information`: 2 less what passes of
     both sources (VIF); `gradient`: distance to the stronger source's gradient; `base`: that of the smoothed image to
-    the sources', weighted by their contrast; `flat`: the infrared gain where the infrared image is flat; `correlation`:
-    of the fused image with its sources, 1 less the mean, and of differences (SCD), 2 less the sum.
+    a mean of the sources in which the brighter one weighs more; `flat`: the infrared gain where the infrared image is
+    flat; `correlation`: of the fused image with its sources, 1 less the mean, and of differences (SCD), 2 less the sum.
     """
 
     edges: Tensor
@@ -102,17 +102,21 @@ def _gradient(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -
 
 
 def _base(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -> Tensor:
-    variance = [_mean(F.avg_pool2d(image * image, GRID), AROUND) - _mean(F.avg_pool2d(image, GRID), AROUND) ** 2
-                for image in (visible, infrared)]
-    share = variance[0].clamp(min=0) / (variance[0].clamp(min=0) + variance[1].clamp(min=0) + LEAST)
-    share = F.interpolate(share, scale_factor=float(GRID), mode="bilinear")
-    share = share * (0.3 + 0.7 * _mean(trust, NEAR))
-    low = [_mean(image, NEAR) for image in (fused, visible, infrared)]
-    return (low[0] - share * low[1] - (1 - share) * low[2]).abs().mean()
+    low, low_visible, low_infrared = (_mean(image, NEAR) for image in (fused, visible, infrared))
+    share = DARKER + (1 - 2 * DARKER) * torch.sigmoid((low_visible - low_infrared) * 20)
+    # Infrared that is too bright to show anything says nothing about the day.
+    saturated = ((low_infrared - 0.85) * 10).clamp(0, 1) * _flatness(infrared)
+    share = (share + (1 - share) * saturated) * (0.3 + 0.7 * _mean(trust, NEAR))
+    return (low - share * low_visible - (1 - share) * low_infrared).abs().mean()
 
 
 def _flat(gain: Tensor, infrared: Tensor) -> Tensor:
-    return (gain ** 2 * torch.exp(-(_deviation(infrared, NEAR) * WHITE / FLAT) ** 2)).mean()
+    return (gain ** 2 * _flatness(infrared)).mean()
+
+
+def _flatness(infrared: Tensor) -> Tensor:
+    """1 where the infrared image shows nothing but its noise, down to 0."""
+    return torch.exp(-(_deviation(infrared, NEAR) * WHITE / FLAT) ** 2)
 
 
 def _correlation(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -> Tensor:

@@ -1,0 +1,125 @@
+"""From a fuser's checkpoint to ONNX: uint8 images in, the fused luminance out, in floats or in eight bits."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from derain_ros.data.fusion import FusionSample
+from derain_ros.data.samples import DataError
+from derain_ros.nets.fuse import CELL, STRIDE, Fuser
+from derain_ros.publish.export import ExportError, export_onnx
+from derain_ros.train import checkpoint as checkpoints
+
+INPUTS = ("visible", "infrared", "mask")
+QUANTIZED_OPS = ("Conv", "Relu", "Add", "Concat")
+FLOAT_OPS = ("ReduceMean", "Sub", "Sigmoid")
+"""Of the nodes in floats those that take what nodes in eight bits take or give."""
+
+
+class FuserGraph(nn.Module):
+    """The fuser as the robot runs it: `visible`, `infrared`, `mask` (N, H, W, 1) uint8 to `fused` of that form."""
+
+    def __init__(self, net: Fuser) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> tuple[Tensor]:
+        """Scale to 0..1, fuse on the quarter grid, clamp and round."""
+        # One channel: a permutation moves nothing.
+        cells = (F.pixel_unshuffle(image.permute(0, 3, 1, 2), CELL).float() * (1 / 255)
+                 for image in (visible, infrared, mask))
+        fused = (self.net.cells(*cells).fused.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+        return (F.pixel_shuffle(fused, CELL).permute(0, 2, 3, 1),)
+
+
+def load_fuser(checkpoint: Path) -> tuple[Fuser, dict[str, Any]]:
+    """The averaged network of a checkpoint of `derain train fuse`, for evaluation, and all that the checkpoint holds.
+    """
+    try:
+        state = checkpoints.read(checkpoint)
+        net = Fuser(state["recipe"]["width"])
+        net.load_state_dict(state["average"])
+    except (DataError, KeyError, RuntimeError) as error:
+        what = str(error).split("\n", 1)[0]
+        raise ExportError(f"{checkpoint}: not a checkpoint of `derain train fuse`: {what}") from error
+    return net.eval(), state
+
+
+def export_fuser(net: Fuser, path: Path) -> None:
+    """Write the fuser to `path`; any batch, any height and width that are multiples of STRIDE."""
+    rng = np.random.default_rng(0)
+    examples = {name: torch.from_numpy(rng.integers(0, 256, (2, 6 * STRIDE, 8 * STRIDE, 1), dtype=np.uint8))
+                for name in INPUTS}
+    export_onnx(FuserGraph(net), examples, ["fused"], {0: "batch", 1: "height", 2: "width"}, path)
+
+
+class _Samples(CalibrationDataReader):
+    """Hands out the samples one by one, as the quantiser asks for them."""
+
+    def __init__(self, samples: Sequence[FusionSample]) -> None:
+        self._samples: Iterator[FusionSample] = iter(samples)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next sample's images as the model takes them; None at the end."""
+        sample = next(self._samples, None)
+        return None if sample is None else {name: getattr(sample, name)[None, ..., None] for name in INPUTS}
+
+
+def quantize_fuser(source: Path, target: Path, samples: Sequence[FusionSample]) -> None:
+    """Write the exported fuser `source` with unsigned 8-bit activations and signed 8-bit weights to `target`.
+
+    The ranges are measured on `samples`. Bases and details, and what is computed of them, stay float, and so do the
+    weight and the gains: eight bits there would be noise on every pixel.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = Path(folder, "prepared.onnx")
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(str(prepared), str(target), _Samples(samples), quant_format=QuantFormat.QDQ, per_channel=True,
+                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                        op_types_to_quantize=list(QUANTIZED_OPS), nodes_to_exclude=_in_floats(onnx.load(prepared)))
+    model = onnx.load(target)
+    _bypass(model)
+    onnx.checker.check_model(model)
+    onnx.save(model, target)
+
+
+def _in_floats(model: onnx.ModelProto) -> list[str]:
+    """Names of the smoothings, of one channel each, and of all nodes after them or after the sigmoids."""
+    single = {weight.name for weight in model.graph.initializer if len(weight.dims) == 4 and weight.dims[1] == 1}
+    after: set[str] = set()
+    names = []
+    for node in model.graph.node:
+        begins = node.op_type == "Sigmoid" or node.op_type == "Conv" and node.input[1] in single
+        if begins or after & set(node.input):
+            names.append(node.name)
+            after |= set(node.output)
+    return names
+
+
+def _bypass(model: onnx.ModelProto) -> None:
+    """Give nodes in floats, where they take what was brought to eight bits and back, what was there before."""
+    maker = {output: node for node in model.graph.node for output in node.output}
+    for node in model.graph.node:
+        if node.op_type in FLOAT_OPS:
+            for place, name in enumerate(node.input):
+                if name in maker and maker[name].op_type == "DequantizeLinear":
+                    node.input[place] = maker[maker[name].input[0]].input[0]
+    for _ in range(2):  # what no node takes any more: the way back first, then the way there
+        taken = {name for node in model.graph.node for name in node.input} | {o.name for o in model.graph.output}
+        kept = [node for node in model.graph.node if taken & set(node.output)]
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
+    used = [weight for weight in model.graph.initializer if any(weight.name in node.input for node in model.graph.node)]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(used)

@@ -1,0 +1,180 @@
+"""The fuser's learner: crops of visible and infrared images, and what the fused one should hold of both."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import IterableDataset, get_worker_info
+
+from derain_ros.data.fusion import FusionPair, FusionSource, fusion_pairs
+from derain_ros.data.samples import DataError
+from derain_ros.nets.fuse import STRIDE, Fuser
+from derain_ros.rain.outlines import read_outlines
+from derain_ros.train import checkpoint, loop
+from derain_ros.train.batches import loader
+from derain_ros.train.fusion_losses import edge_preservation, fidelity, fusion_losses
+from derain_ros.train.loop import Learner, Machine
+from derain_ros.train.muon import Muon
+from derain_ros.train.recipe import Recipe
+
+VALIDATION = 20
+"""Pairs that are validated on, at the most."""
+
+
+@dataclass(frozen=True)
+class FuseRecipe(Recipe):
+    """Hyper-parameters of the fuser's training."""
+
+    steps: int = 2400
+    batch: int = 4
+    learning_rate: float = 6e-3
+    warm_up: int = 50
+    final_rate: float = 0.02
+    validate_every: int = 400
+    width: int = 32
+    """Filters of the network on the quarter grid."""
+    crop: int = 128
+    """Side of the training crops in pixels, a multiple of 16."""
+    average: float = 0.999
+    """Decay of the moving average of the weights, which is validated and exported."""
+    edges: float = 2.0
+    """Weight of the edges of both sources that are lost; for all weights see `FusionLosses`."""
+    information: float = 0.5
+    """Weight of the information of both sources that is lost."""
+    gradient: float = 1.0
+    """Weight of the distance to the stronger source's gradient."""
+    base: float = 5.0
+    """Weight of the distance of the base to that of both sources, the brighter one more than the other."""
+    flat: float = 0.5
+    """Weight of the gain of infrared details where the infrared image is flat."""
+    correlation: float = 0.4
+    """Weight of the correlation with both sources that is lost."""
+
+    def __post_init__(self) -> None:
+        """DataError for values that cannot be trained with."""
+        super().__post_init__()
+        if self.crop <= 0 or self.crop % STRIDE:
+            raise DataError(f"recipe: crop: {self.crop} is not a multiple of {STRIDE}")
+        self.must_be_above_zero("width")
+        self.must_be_shares("average")
+        self.must_not_be_negative(*WEIGHTS)
+
+
+WEIGHTS = ("edges", "information", "gradient", "base", "flat", "correlation")
+
+
+def train(data: Path, output: Path, recipe: FuseRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
+    """Train a fuser on the pairs below `data`; returns its checkpoint in `output`, see `loop.train`.
+
+    DataError where the data does not fit.
+    """
+    return loop.train(partial(FuseLearner, recipe, data), output, machine)
+
+
+class FuseLearner(Learner):
+    """A fuser and the moving average of its weights, which is validated and exported."""
+
+    task, better = "fuse", "both"
+    recipe: FuseRecipe
+
+    def __init__(self, recipe: FuseRecipe, data: Path, fabric: Fabric, workers: int) -> None:
+        self.folder, self.workers = data, workers
+        self.train, self.unseen = (fusion_pairs(data, split) for split in ("train", "calibration"))
+        if not self.unseen:
+            raise DataError(f"{data}: there are too few pairs to train and to validate on")
+        self.unseen = self.unseen[::-(-len(self.unseen) // VALIDATION)]
+        self.data = [f"{count} pairs of {source}" for source, count in Counter(p.source for p in self.train).items()]
+        torch.manual_seed(recipe.seed)
+        net = Fuser(recipe.width)
+        if recipe.start_from:
+            state = checkpoint.read(Path(recipe.start_from))
+            try:
+                net.load_state_dict(state.get("average", state["net"]))
+            except RuntimeError as error:
+                raise DataError(f"{recipe.start_from}: holds another network than a fuser {recipe.width} filters "
+                                "wide") from error
+            self.origin = "an earlier training"
+        super().__init__(fabric, recipe, net, lambda net: Muon(net, recipe.learning_rate))
+        self.average = fabric.to_device(copy.deepcopy(self.net).requires_grad_(False))
+
+    def batches(self, first: int) -> Iterator[list[Tensor]]:
+        """The samples of the steps from number `first` on, each of their parts (N, 1, size, size) in 0..1."""
+        recipe, fabric = self.recipe, self.fabric
+        outlines = read_outlines(self.folder / "droplet_masks/train", most=400)[0::2]
+        source = FusionSource(self.train, recipe.crop, recipe.seed, outlines)
+        places = range(fabric.global_rank, recipe.batch, fabric.world_size)
+        raw = loader(FusionBatches(source, places, range(first, recipe.steps)), self.workers,
+                     fabric.device.type == "cuda")
+        return ([self._scaled(part) for part in batch] for batch in raw)
+
+    def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
+        """What the fused images lack, weighted by the recipe."""
+        visible, infrared, mask, clean_visible, clean_infrared = batch
+        out = self.forward(visible, infrared, mask)
+        losses = fusion_losses(out.fused.float(), out.infrared_gain.float(), clean_visible, clean_infrared, 1 - mask)
+        return {name: getattr(self.recipe, name) * loss for name, loss in losses._asdict().items()}
+
+    @torch.no_grad()
+    def follow(self, step: int) -> None:
+        """Move the average towards the weights, in earnest at first: it must forget those it began with."""
+        decay = min(self.recipe.average, (step + 1) / (step + 10))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
+
+    @torch.no_grad()
+    def validate(self) -> tuple[dict[str, float], Tensor | None]:
+        """How well edges (Qabf, 0 to 1) and information (VIF, 0 to 2) of pairs never trained on are kept by the
+        average, and `both`, the sum of the first and half of the second; the sample is the last pair and its fusion.
+        """
+        figures = []
+        for pair in self.shown(self.unseen, "fusing what it is validated on"):
+            visible, infrared = self._whole(pair)
+            everywhere = torch.ones_like(visible)
+            fused = self.average(visible, infrared, 1 - everywhere).fused.clamp(0, 1)
+            figures.append((edge_preservation(fused, visible, infrared, everywhere).item(),
+                            (fidelity(fused, visible) + fidelity(fused, infrared)).item()))
+        edges, information = np.mean(figures, axis=0).tolist()
+        samples = torch.cat([visible, infrared, fused], 3)[0].expand(3, -1, -1).cpu()
+        return {"qabf": edges, "vif": information, "both": edges + information / 2}, samples
+
+    def state(self) -> dict[str, Any]:
+        """All that learning changes."""
+        return super().state() | {"average": self.average.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        super().load(state)
+        self.average.load_state_dict(state["average"])
+
+    def _whole(self, pair: FusionPair) -> list[Tensor]:
+        """A pair's images but for what is beyond a multiple of STRIDE, (1, 1, H, W) in 0..1."""
+        images = pair.read()
+        height, width = (side // STRIDE * STRIDE for side in images[0].shape)
+        return [self._scaled(torch.from_numpy(image[None, :height, :width])) for image in images]
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        """Images (N, H, W) uint8 as (N, 1, H, W) in 0..1 on the device."""
+        return images.to(self.fabric.device, non_blocking=True)[:, None].float() / 255
+
+
+class FusionBatches(IterableDataset):  # type: ignore[type-arg]  # torch has no type parameter here at run time
+    """The batches of some steps: of each part of a `FusionSample` those at some places, (N, size, size) uint8."""
+
+    def __init__(self, source: FusionSource, places: range, steps: range) -> None:
+        self.source, self.places, self.steps = source, places, steps
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        """With several workers each takes its own steps; the loader puts them in order again."""
+        worker = get_worker_info()
+        for step in self.steps if worker is None else self.steps[worker.id::worker.num_workers]:
+            samples = [self.source.sample(step, place) for place in self.places]
+            yield [torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True)]
