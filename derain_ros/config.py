@@ -32,7 +32,17 @@ class Config:
     cameras: list[str] = setting(
         ["left", "right"], "Names of the cameras restored together, the left one first; each is the namespace of its "
         "image_raw and camera_info.", read_only=True)
-    thermal: bool = setting(False, "Subscribe to thermal/image_raw and pair it with the cameras.", read_only=True)
+    thermal: bool = setting(False, "Subscribe to thermal/image_raw and fuse it with the left camera's images, on "
+                            "derained/fused.", read_only=True)
+    thermal_homography: list[float] = setting(
+        [0.0] * 9, "Takes thermal pixels to left pixels, row by row, as `derain calibrate thermal` writes it; zeros: "
+        "thermal_extrinsic and both camera_info are used.", read_only=True)
+    thermal_extrinsic: list[float] = setting(
+        [0.0] * 6, "Where the thermal camera's optical frame is in the left camera's: x right, y down, z ahead in "
+        "metres, then roll, pitch, yaw in radians; zeros: what /tf_static says.", read_only=True)
+    thermal_distance: float = setting(
+        10.0, "How far away is what the extrinsic transform brings together; what is nearer or further is off by the "
+        "parallax.", unit="m", low=0.1, high=1000.0, read_only=True)
     transport: str = setting("raw", "Type of the input images: sensor_msgs/Image or CompressedImage.",
                              choices=("raw", "compressed"), read_only=True)
     lazy: bool = setting(True, "Subscribe to the inputs only while somebody subscribes to an output: an image, a mask, "
@@ -75,7 +85,7 @@ class Config:
     severe_hold_s: float = setting(3.0, "How long the severity must stay that high.", unit="s", low=0.0, high=600.0)
     pair_tolerance_ms: float = setting(5.0, "Largest difference of stamps within a frame set.", unit="ms",
                                        low=0.0, high=1000.0)
-    thermal_tolerance_ms: float = setting(100.0, "Largest difference of stamps between the thermal frame and a "
+    thermal_tolerance_ms: float = setting(200.0, "Largest difference of stamps between the thermal frame and a "
                                           "frame set.", unit="ms", low=0.0, high=10000.0)
 
     def __post_init__(self) -> None:
@@ -119,7 +129,7 @@ def check(name: str, value: Any) -> None:
     f = next(f for f in fields(Config) if f.name == name)
     meta = f.metadata
     kinds: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,),
-                                          "list[str]": (list, tuple)}
+                                          "list[str]": (list, tuple), "list[float]": (list, tuple)}
     kind = kinds[str(f.type)]
     # Python takes a bool for an int.
     fits = isinstance(value, kind) and (bool in kind or not isinstance(value, bool))
@@ -130,6 +140,9 @@ def check(name: str, value: Any) -> None:
     if meta["low"] is not None and not meta["low"] <= value <= meta["high"]:
         unit = f" {meta['unit']}" if meta["unit"] else ""
         raise ConfigError(f"{name}: {value} is outside {meta['low']} to {meta['high']}{unit}")
+    if f.type == "list[float]" and not all(isinstance(number, (int, float)) and not isinstance(number, bool)
+                                           for number in value):
+        raise ConfigError(f"{name}: {value!r} must be a list of numbers")
     if name == "cameras":
         _check_cameras(value)
 

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 import derain_ros
 from derain_ros.cli import (
     bench,
+    calibrate,
     demo,
     doctor,
     engine,
@@ -141,6 +142,7 @@ app.command("models")(models.command)
 app.command("doctor")(doctor.command)
 app.command("export")(export.command)
 app.command("quantize")(quantize.command)
+app.add_typer(calibrate.app, name="calibrate")
 app.add_typer(engine.app, name="engine")
 app.add_typer(bench.app, name="bench")
 app.add_typer(train.app, name="train")

@@ -19,6 +19,7 @@ from derain_ros.config import Config, ConfigError
 QOS = "qos_overrides."
 OF_RCLPY = (f"{QOS}/clock.", f"{QOS}/parameter_events.")
 """How the parameters begin that rclpy declares by itself, when it wants them."""
+LISTS = (Parameter.Type.STRING_ARRAY, Parameter.Type.DOUBLE_ARRAY, Parameter.Type.INTEGER_ARRAY)
 MODELS = "models"
 MODELS_HELP = "Directory with the models and their models.yaml; empty takes the ones that came with the package."
 
@@ -31,7 +32,7 @@ def declare(node: Node) -> Config:
     node.declare_parameter(MODELS, "", ParameterDescriptor(description=MODELS_HELP, read_only=True))
     for field in fields(Config):
         given = node._parameter_overrides.get(field.name)
-        if field.type == "list[str]" and given is not None and given.type_ == Parameter.Type.STRING:
+        if str(field.type).startswith("list") and given is not None and given.type_ == Parameter.Type.STRING:
             raise ConfigError(f'{field.name}: it is a list: write {field.name}:="[{given.value}]"')
         node.declare_parameter(field.name, _default(field), descriptor(field))
     # ROS 2 says nothing of a name that is written wrongly.
@@ -55,7 +56,9 @@ def descriptor(field: Field[Any]) -> ParameterDescriptor:
     meta = field.metadata
     found = ParameterDescriptor(description=_describe(field), read_only=meta["read_only"],
                                 additional_constraints=_choices(field))
-    if field.type == "float":
+    if field.type == "list[float]":
+        found.dynamic_typing = True  # lists of whole numbers are of another type
+    elif field.type == "float":
         # Dynamic typing lets a user write 100 for 100.0; `changed` checks what the range does not.
         found.dynamic_typing = True
         found.floating_point_range = [FloatingPointRange(from_value=float(meta["low"]), to_value=float(meta["high"]))]
@@ -122,4 +125,4 @@ def _default(field: Field[Any]) -> Any:
 def _value(parameter: Parameter) -> Any:
     value = parameter.value
     # rclpy hands lists out as array.array or tuple, as their type goes.
-    return list(value) if parameter.type_ == Parameter.Type.STRING_ARRAY else value
+    return list(value) if parameter.type_ in LISTS else value

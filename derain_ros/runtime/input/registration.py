@@ -1,0 +1,200 @@
+"""Maps the thermal camera's image into the left camera's view: another lens, another size, another place.
+
+Both ways lead to the same: the place in the thermal image of every pixel of the left one. A homography is what
+`derain calibrate thermal` finds. Lenses and the place of the thermal camera say it for what is at one distance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+LEAST_COVERED = 0.05
+"""Share of the left view that the thermal image must cover: less is a mistake in the numbers."""
+FEATHER = 16.0
+"""Pixels inside the border of the thermal image over which it fades in."""
+NOWHERE = -1e6
+"""Place in the thermal image of what is behind that camera."""
+FISHEYE = ("equidistant", "fisheye")
+"""Distortion models of camera_info that are not OpenCV's usual one."""
+
+Size = tuple[int, int]
+"""Height and width."""
+
+
+class RegistrationError(ValueError):
+    """The thermal camera cannot be registered; the message says what is wrong or missing, and how to mend it."""
+
+
+class Registration(Protocol):
+    """Where the left camera's pixels are in the thermal image."""
+
+    def find(self, left: Size, thermal: Size) -> np.ndarray:
+        """Column and row (H, W, 2) float32 in thermal images of that size of each pixel of left images of that size;
+        far outside where it is not seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Homography:
+    """`matrix` (3, 3) takes thermal pixels to left pixels, for images of the sizes that it was found with."""
+
+    matrix: np.ndarray
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Homography:
+        """The homography of nine numbers, row by row. RegistrationError where they are none."""
+        mend = "; run `derain calibrate thermal BAG`, which writes it"
+        if len(numbers) != 9:
+            raise RegistrationError(f"thermal_homography has {len(numbers)} numbers and needs nine, row by row{mend}")
+        matrix = np.array(numbers, np.float64).reshape(3, 3)
+        if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix / max(np.abs(matrix).max(), 1e-12))) < 1e-12:
+            raise RegistrationError(f"thermal_homography {list(numbers)} cannot be inverted{mend}")
+        return cls(matrix)
+
+    def find(self, left: Size, thermal: Size) -> np.ndarray:
+        """See `Registration.find`."""
+        back = np.linalg.inv(self.matrix)
+        back = back * np.sign(back[2] @ (left[1] / 2, left[0] / 2, 1.0))
+        column, row, depth = np.moveaxis(cv2.transform(_pixels(left), back)[:, 0], -1, 0)
+        ahead = np.maximum(depth, 1e-9)
+        found = np.where(depth > 1e-9, (column / ahead, row / ahead), NOWHERE)
+        return found.T.reshape(*left, 2).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """What camera_info says of a camera: `matrix` K, `distortion` D, `rotation` R, `projection` the left three columns
+    of P, for images of `size`. `rectified` images are seen through R and P, others through K and D."""
+
+    size: Size
+    matrix: np.ndarray
+    distortion: np.ndarray
+    fisheye: bool
+    rotation: np.ndarray
+    projection: np.ndarray
+    rectified: bool = False
+
+    @classmethod
+    def of(cls, info: Any, camera: str, rectified: bool = False) -> Lens:
+        """The lens that a sensor_msgs/CameraInfo tells. RegistrationError where the `camera` was not calibrated."""
+        matrix, projection = np.array(info.k, float).reshape(3, 3), np.array(info.p, float).reshape(3, 4)[:, :3]
+        rotation = np.array(info.r, float).reshape(3, 3)
+        used = projection if rectified else matrix
+        if used[0, 0] <= 0 or used[1, 1] <= 0 or info.width < 1 or info.height < 1:
+            raise RegistrationError(f"camera_info of {camera} holds no calibration ({'P' if rectified else 'K'} is "
+                                    "zero); calibrate that camera, or give thermal_homography")
+        return cls((int(info.height), int(info.width)), matrix, np.array(info.d, float),
+                   info.distortion_model in FISHEYE, rotation if rotation.any() else np.eye(3), projection, rectified)
+
+    def rays(self, size: Size) -> np.ndarray:
+        """Directions (H * W, 3) in the camera's optical frame, 1 ahead, of the pixels of images of `size`."""
+        pixels = _scaled(_pixels(size), size, self.size)
+        if self.rectified:
+            flat = cv2.undistortPoints(pixels, self.projection, None)
+        elif self.fisheye:
+            flat = cv2.fisheye.undistortPoints(pixels, self.matrix, self.distortion[:4])
+        else:
+            flat = cv2.undistortPoints(pixels, self.matrix, self.distortion)
+        rays = np.concatenate((flat.reshape(-1, 2), np.ones((len(pixels), 1))), axis=1)
+        return rays @ self.rotation if self.rectified else rays
+
+    def places(self, points: np.ndarray, size: Size) -> np.ndarray:
+        """Column and row (N, 2) in images of `size` of points (N, 3) of the optical frame; NOWHERE of those behind."""
+        points = points @ self.rotation.T if self.rectified else points
+        seen = points[:, 2] > 1e-6
+        ahead = np.where(seen[:, None], points, (0.0, 0.0, 1.0)).reshape(-1, 1, 3)
+        matrix = self.projection if self.rectified else self.matrix
+        none = np.zeros(3)
+        if self.fisheye and not self.rectified:
+            found = cv2.fisheye.projectPoints(ahead, none, none, matrix, self.distortion[:4])[0]
+        else:
+            found = cv2.projectPoints(ahead, none, none, matrix, None if self.rectified else self.distortion)[0]
+        # What is far outside of the view may come back into it through the polynomial of the distortion.
+        limit = 2 * np.hypot(self.size[1] / matrix[0, 0], self.size[0] / matrix[1, 1])
+        seen &= np.hypot(points[:, 0], points[:, 1]) < limit * np.maximum(points[:, 2], 1e-6)
+        return np.where(seen[:, None], _scaled(found.reshape(-1, 1, 2), self.size, size).reshape(-1, 2), NOWHERE)
+
+
+@dataclass(frozen=True, eq=False)
+class Lenses:
+    """Both lenses, and where the thermal camera is: `pose` (4, 4) takes points of its optical frame to those of the
+    left one, in metres. It holds for what is `distance_m` ahead of the left camera."""
+
+    left: Lens
+    thermal: Lens
+    pose: np.ndarray
+    distance_m: float
+
+    def find(self, left: Size, thermal: Size) -> np.ndarray:
+        """See `Registration.find`."""
+        points = self.left.rays(left)
+        points = points / np.maximum(points[:, 2:], 1e-6) * self.distance_m
+        # The inverse of the pose: turned back about where the thermal camera is.
+        points = (points - self.pose[:3, 3]) @ self.pose[:3, :3]
+        return self.thermal.places(points, thermal).reshape(*left, 2).astype(np.float32)
+
+
+def pose_of(numbers: Sequence[float]) -> np.ndarray:
+    """The (4, 4) pose of x, y, z in metres and roll, pitch, yaw in radians about fixed axes, as tf has them.
+    RegistrationError where these are not six finite numbers."""
+    if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
+        raise RegistrationError(f"thermal_extrinsic is {list(numbers)} and must be six numbers: x, y, z of the thermal "
+                                "camera in the left one's optical frame in metres, then roll, pitch, yaw in radians")
+    about_x, about_y, about_z = (cv2.Rodrigues(np.eye(3)[k] * numbers[3 + k])[0] for k in range(3))
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = about_z @ about_y @ about_x, numbers[:3]
+    return pose
+
+
+class Warp:
+    """Brings thermal images of one size into the left view: `inside` (H, W) uint8 is 255 where they show it, and less
+    towards their border. RegistrationError where they show next to nothing of it."""
+
+    def __init__(self, registration: Registration, left: Size, thermal: Size) -> None:
+        places = registration.find(left, thermal)
+        height, width = thermal
+        column, row = places[..., 0], places[..., 1]
+        seen = ((column >= 0) & (row >= 0) & (column <= width - 1) & (row <= height - 1)).view(np.uint8)
+        covered = float(seen.mean())
+        if covered < LEAST_COVERED:
+            raise RegistrationError(f"the thermal image shows {covered:.0%} of the left view: look at "
+                                    "thermal_homography, which takes thermal pixels to left ones, or at "
+                                    "thermal_extrinsic, which is in metres and radians of optical frames")
+        self.size = thermal
+        self._places = places
+        depth = cv2.distanceTransform(seen, cv2.DIST_L2, 3)
+        self.inside: np.ndarray = cv2.convertScaleAbs(depth, alpha=255 / FEATHER)
+        self.move(0.0, 0.0)
+
+    def move(self, columns: float, rows: float) -> None:
+        """Show what is seen by so many pixels further to the right, and further down, than the registration has it."""
+        height, width = self._places.shape[:2]
+        moved = self._places
+        if columns or rows:
+            back = np.array([[1, 0, -columns], [0, 1, -rows]], np.float64)
+            moved = cv2.warpAffine(moved, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                                   borderMode=cv2.BORDER_REPLICATE)
+        self._maps = cv2.convertMaps(moved, None, cv2.CV_16SC2)  # type: ignore[call-overload]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """A thermal image (h, w) uint8 in the left view, (H, W) uint8; its border goes on where it ends."""
+        places, fractions = self._maps
+        return cv2.remap(image, places, fractions, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _pixels(size: Size) -> np.ndarray:
+    """Column and row (H * W, 1, 2) float64 of every pixel."""
+    rows, columns = np.mgrid[:size[0], :size[1]].astype(np.float64)
+    return np.stack((columns, rows), axis=-1).reshape(-1, 1, 2)
+
+
+def _scaled(places: np.ndarray, size: Size, other: Size) -> np.ndarray:
+    """Places (..., 2) in images of one size in those of another size of the same view."""
+    scale = np.array((other[1] / size[1], other[0] / size[0]))
+    # Centres of pixels, not their corners, fall on each other.
+    return (places + 0.5) * scale - 0.5
