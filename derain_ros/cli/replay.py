@@ -122,7 +122,7 @@ def command(
     record.save(output / "record.json")
     page.write(output / "report.html", record)
     progress.show(console, [frames_table(account), actions_table(account), latency_table(account, record.timed)])
-    for note in (*reader.notes, *account.notes, account.damage):
+    for note in (*account.notes, account.damage):
         if note:
             console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True, highlight=False)
     console.print(f"written: {output}", soft_wrap=True, highlight=False, markup=False)

@@ -81,7 +81,9 @@ def _told_of_loading(pipeline: Pipeline, tell: Tell | None) -> Iterator[None]:
 
 
 def keep(reader: BagReader, writer: BagWriter, account: Account) -> set[str]:
-    """Make the bag's topics known to the writer and return them, without those that an earlier replay has made."""
+    """Make the bag's topics known to the writer and return them, without those that an earlier replay has made; what is
+    not read of the bag is noted in the account."""
+    account.notes += reader.notes
     made = {name for name in reader.topics if name.startswith(OURS)}
     if made:
         account.notes.append(f"topics of an earlier replay are replaced: {', '.join(sorted(made))}")
