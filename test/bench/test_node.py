@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import PATIENCE_S
+from waiting import PATIENCE_S, is_running, wait_for
 
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
@@ -93,3 +93,15 @@ def test_the_camera_sends_at_its_rate_until_it_is_ended() -> None:
     assert len(stamps) > 2 and sorted(set(stamps)) == stamps
     # Never faster than it should; how much slower depends on the machine. The first pair may have been late.
     assert (len(stamps) - 2) / (stamps[-1] - stamps[0]) * 1e9 <= 51
+
+
+def test_what_makes_the_machine_busy_ends_with_the_benchmark_however_that_ends() -> None:
+    code = ("import os, time; from pathlib import Path; from derain_ros.bench.node import _busy\n"
+            "with _busy(2):\n    own = Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text()\n"
+            "    print(own, flush=True)\n    time.sleep(1000)")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        busy = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(busy) == 2 and all(map(is_running, busy))
+        process.kill()
+    wait_for(lambda: not any(map(is_running, busy)), "their end")
