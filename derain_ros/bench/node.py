@@ -191,7 +191,7 @@ def _warm_up(node: NodeProcess, link: Any, receiver: _Receiver, rate: float, hei
 
 @contextmanager
 def _busy(number: int) -> Iterator[None]:
-    """So many processes that do nothing but compute, ended with the context, or with this process where it is killed."""
+    """So many processes that do nothing but compute, ended with the context, or with this process if it is killed."""
     code = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
     others = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(number)]
     try:
