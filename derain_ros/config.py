@@ -97,6 +97,9 @@ class Config:
         if self.thermal and "thermal" in self.cameras:
             raise ConfigError("cameras: thermal is the name of the thermal camera; name the other one differently, or "
                               "set thermal to false")
+        if self.thermal and "fused" in self.cameras:
+            raise ConfigError("cameras: fused is where fused images are published; name the camera differently, or set "
+                              "thermal to false")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Config:

@@ -123,6 +123,9 @@ class Result:
     `affected` is the debounced flag: any camera affected. `stage_ms` holds the milliseconds of each stage that ran and
     `total`; `left_ms` is what the budget left for restoring when the plan was chosen, nan where none was. `detail` says
     why frames were passed on where that was not the plan.
+
+    `fused` is the first camera's frame fused with the thermal one; None where it is not. `fusion` is then why; it is
+    `fused` otherwise, and empty where nobody asks for it.
     """
 
     cameras: dict[str, CameraResult]
@@ -132,3 +135,5 @@ class Result:
     detail: str = ""
     models: str = ""
     left_ms: float = float("nan")
+    fused: Frame | None = None
+    fusion: str = ""

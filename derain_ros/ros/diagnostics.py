@@ -11,6 +11,7 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from derain_ros.frame import Action, Alarm, CameraResult, Result
+from derain_ros.ros.inputs import THERMAL
 
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 ALARMS = {Alarm.CLEAR: OK, Alarm.AFFECTED: WARN, Alarm.SEVERE: ERROR}
@@ -55,13 +56,14 @@ class Statistics:
 
     def __init__(self, cameras: Sequence[str], thermal: bool = False) -> None:
         self._cameras = tuple(cameras)
-        self._sources = (*cameras, *(("thermal",) if thermal else ()))
+        self._sources = (*cameras, *((THERMAL,) if thermal else ()))
         self._counts: dict[str, Counter[str]] = {source: Counter() for source in self._sources}
         self._before = {source: Counter[str]() for source in self._sources}
         self._last: dict[str, CameraResult] = {}
         self._silent_s = dict.fromkeys(self._sources, 0.0)
         self._gaps_s: dict[str, deque[float]] = {source: deque(maxlen=_GAPS) for source in self._sources}
         self._plans: Counter[str] = Counter()
+        self._fusion = self._unfused = ""
         self._latency_ms: deque[float] = deque(maxlen=_LATENCIES)
         self._budget_misses = self._budget_misses_before = 0
         self._lock = threading.Lock()
@@ -82,6 +84,12 @@ class Statistics:
         with self._lock:
             self._last |= result.cameras
             self._plans[result.plan] += 1
+            self._fusion = result.fusion
+            if result.fused is not None:
+                self._counts[THERMAL]["fused"] += 1
+            elif result.fusion:
+                self._counts[THERMAL]["not_fused"] += 1
+                self._unfused = result.fusion
 
     def counts(self, camera: str) -> Counter[str]:
         """A copy of a camera's counts since the node was made."""
@@ -98,6 +106,7 @@ class Statistics:
             before, self._before = self._before, counts
             latency_ms, last = list(self._latency_ms), dict(self._last)
             plans, self._plans = self._plans, Counter()
+            fusion, unfused = self._fusion, self._unfused
             misses, recent_misses = self._budget_misses, self._budget_misses - self._budget_misses_before
             self._budget_misses_before = misses
         recents = {source: Counter({key: n - before[source][key] for key, n in counts[source].items()})
@@ -112,6 +121,8 @@ class Statistics:
                                     last.get(source), stale[source])
             if source in self._cameras:
                 status.values += _accounts(counts[source])
+            else:
+                _tell_of_fusion(status, fusion, unfused, counts[source], recents[source])
             statuses.append(status)
         return statuses
 
@@ -185,6 +196,16 @@ def _source_status(name: str, health: Health, counts: Counter[str], recent: Coun
         "rate_in_hz": rate_in, "rate_out_hz": rate_out, **_seen(last),
         **{key: counts[key] for key in ("received", "lost", "unusable")},
         **{key: n for key, n in counts.items() if key.startswith("bad_")}}))
+
+
+def _tell_of_fusion(status: DiagnosticStatus, fusion: str, unfused: str, counts: Counter[str],
+                    recent: Counter[str]) -> None:
+    """Add to the status of the thermal camera what came of its last image, and warn where most are `unfused`, and why.
+    """
+    if recent["not_fused"] > recent["fused"]:
+        status.level, status.message = max(status.level, WARN), f"{status.message}; not fused: {unfused}"
+    status.values += _values({"fusion": fusion or "nobody subscribes to derained/fused",
+                              "fused": counts["fused"], "not_fused": counts["not_fused"]})
 
 
 def _seen(last: CameraResult | None) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ COMPRESSED = "/compressed"
 NO_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
 
 ImageCallback = Callable[[str, bytes, int], None]
-InfoCallback = Callable[[bytes], None]
+InfoCallback = Callable[[str, bytes], None]
 
 
 class ImageInput:
@@ -70,7 +70,7 @@ class InfoInput:
     """
 
     def __init__(self, node: LifecycleNode, camera: str, images: str, callback: InfoCallback) -> None:
-        self._node, self._callback = node, callback
+        self._node, self._camera, self._callback = node, camera, callback
         own = f"{camera}/camera_info"
         beside = images.removesuffix(COMPRESSED).rpartition("/")[0] + "/camera_info"
         topics = [own] if _is_remapped(node, own) else list(dict.fromkeys((beside, node.resolve_topic_name(own))))
@@ -111,23 +111,23 @@ class InfoInput:
         """Hand a message on, unless somebody publishes one of the `better` topics."""
         if not any(map(self._node.count_publishers, better)):
             self._heard = True
-            self._callback(message)
+            self._callback(self._camera, message)
 
 
 class Inputs:
     """Subscriptions to all inputs, which are there while they are wanted; messages come in a thread of their own.
 
-    `on_info` has the callback of each camera. ConfigError, or rclpy's ParameterException, where the user's QoS of a
-    topic cannot be used.
+    `on_info` gets the name of a camera and a serialized camera_info. ConfigError, or rclpy's ParameterException, where
+    the user's QoS of a topic cannot be used.
     """
 
     def __init__(self, node: LifecycleNode, config: Config, on_image: ImageCallback, on_thermal: ImageCallback,
-                 on_info: Mapping[str, InfoCallback]) -> None:
+                 on_info: InfoCallback) -> None:
         self._node = node
         images = {camera: ImageInput(node, camera, config.transport, on_image) for camera in config.cameras}
-        self._infos = [InfoInput(node, camera, images[camera].name, callback) for camera, callback in on_info.items()]
         if config.thermal:
             images[THERMAL] = ImageInput(node, THERMAL, config.transport, on_thermal)
+        self._infos = [InfoInput(node, camera, each.name, on_info) for camera, each in images.items()]
         self._images = list(images.values())
         self.names = {camera: each.name for camera, each in images.items()}
         """The topic of each camera's images, thermal among them."""

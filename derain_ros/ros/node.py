@@ -27,6 +27,7 @@ from derain_ros.config import ConfigError
 from derain_ros.frame import Action, FrameSet, Result
 from derain_ros.ros import parameters
 from derain_ros.ros.diagnostics import Health, Statistics
+from derain_ros.ros.fused import FusedTopics
 from derain_ros.ros.hints import Hints
 from derain_ros.ros.inputs import Inputs
 from derain_ros.ros.intake import Intake
@@ -62,6 +63,7 @@ class DerainNode(LifecycleNode):
         self.at_rest = True
         """Whether the networks of all that was taken down have ended."""
         self._topics: dict[str, CameraTopics] = {}
+        self._fused: FusedTopics | None = None
         self._inputs: Inputs | None = None
         self._taking = threading.Lock()
         try:
@@ -102,11 +104,13 @@ class DerainNode(LifecycleNode):
         try:
             for camera in config.cameras:
                 self._topics[camera] = CameraTopics(self, camera, self._attend)
-            self._inputs = Inputs(self, config, self._on_image, self._on_thermal,
-                                  {camera: topics.take_info for camera, topics in self._topics.items()})
-            parameters.warn_of_qos(self)
+            self._inputs = Inputs(self, config, self._on_image, self._on_thermal, self._on_info)
             self._worker = Worker(config, self.get_parameter(parameters.MODELS).value, self._publish, self._drop,
                                   self.get_logger())
+            if config.thermal:
+                self._fused = FusedTopics(self, config.cameras[0], self._inputs.names, self._worker.fusion,
+                                          self._attend)
+            parameters.warn_of_qos(self)
         except Exception as error:
             # rclpy would swallow it and leave the user without a word.
             self._failure = f"the node cannot be configured: {error}"
@@ -176,13 +180,17 @@ class DerainNode(LifecycleNode):
             self.at_rest = self._worker.close() and self.at_rest
         for topics in self._topics.values():
             topics.destroy()
-        self._worker, self._topics, self._inputs = None, {}, None
+        if self._fused is not None:
+            self._fused.destroy()
+        self._worker, self._topics, self._inputs, self._fused = None, {}, None, None
 
     def _attend(self, _: object = None) -> None:
         """Subscribe to the inputs, or unsubscribe, as outputs are wanted; called as that changes, and every second."""
         if self._state != "active" or self._inputs is None:
             return
         outputs = [self._anomaly, self._status, *self._camera_publishers()]
+        if self._fused is not None:
+            self._fused.attend()
         wanted = not self._config.lazy or any(output.get_subscription_count() for output in outputs)
         if self._inputs.attend(wanted, time.monotonic()):
             self._forget()
@@ -202,6 +210,12 @@ class DerainNode(LifecycleNode):
         with self._taking:
             self._intake.take_thermal(camera, message, lost)
 
+    def _on_info(self, camera: str, message: bytes) -> None:
+        if camera in self._topics:
+            self._topics[camera].take_info(message)
+        if self._fused is not None:
+            self._fused.take_info(camera, message)
+
     def _put(self, job: Job) -> None:
         assert self._worker is not None
         self._worker.put(job)
@@ -220,6 +234,8 @@ class DerainNode(LifecycleNode):
                 self.statistics.count(camera, "dropped")
             else:
                 self.statistics.count(camera, "published", done.action.value)
+        if self._fused is not None:
+            self._fused.publish(frames, result)
         if result.stage_ms and self._worker is not None:
             self._worker.published()
             latency_ms = (time.monotonic_ns() - frames.received_ns) / 1e6
@@ -275,7 +291,8 @@ class DerainNode(LifecycleNode):
                                 [publisher.topic_name for publisher in self._camera_publishers()])
 
     def _camera_publishers(self) -> list[Publisher]:
-        return [publisher for topics in self._topics.values() for publisher in topics.publishers]
+        fused = self._fused.publishers if self._fused is not None else []
+        return [*(publisher for topics in self._topics.values() for publisher in topics.publishers), *fused]
 
 
 def main(args: list[str] | None = None) -> int:

@@ -38,10 +38,11 @@ def create_output(node: LifecycleNode, kind: type, name: str, qos: QoSProfile, o
 class CameraTopics:
     """Publishers of one camera, and the camera_info that goes with its images; `publish` may be called in any thread.
 
-    `on_matched` is called whenever a subscriber comes or goes.
+    `on_matched` is called whenever a subscriber comes or goes. What is `fused` has no mask.
     """
 
-    def __init__(self, node: LifecycleNode, camera: str, on_matched: Callable[[Any], None]) -> None:
+    def __init__(self, node: LifecycleNode, camera: str, on_matched: Callable[[Any], None],
+                 fused: bool = False) -> None:
         self._node = node
         self._infos = CameraInfos()
 
@@ -52,12 +53,17 @@ class CameraTopics:
         # As image_transport does, below the name that the image has after remapping.
         self._compressed = publisher(CompressedImage, f"{self._image.topic_name}/compressed", IMAGE_OUT)
         self._info = publisher(CameraInfo, f"derained/{camera}/camera_info", INFO_OUT)
-        self._mask = publisher(Image, f"derained/{camera}/anomaly_mask", IMAGE_OUT)
+        self._masks = [] if fused else [publisher(Image, f"derained/{camera}/anomaly_mask", IMAGE_OUT)]
 
     @property
     def publishers(self) -> list[LifecyclePublisher]:
         """All publishers of the camera."""
-        return [self._image, self._compressed, self._info, self._mask]
+        return [self._image, self._compressed, self._info, *self._masks]
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody subscribes to the images."""
+        return bool(self._image.get_subscription_count() or self._compressed.get_subscription_count())
 
     def publish(self, frame: Frame, result: CameraResult) -> None:
         """Publish one frame and its camera_info; a frame that was passed on goes out in the message it came in.
@@ -74,8 +80,9 @@ class CameraTopics:
     def publish_rest(self, frame: Frame, result: CameraResult) -> None:
         """Publish the mask of one frame and its compressed image, each where anybody listens; FrameError where the
         image cannot be compressed."""
-        if self._mask.get_subscription_count() and result.mask.size:
-            self._mask.publish(write_image(Frame(result.mask, "mono8", frame.stamp_ns, frame.frame_id)))
+        for masks in self._masks:
+            if masks.get_subscription_count() and result.mask.size:
+                masks.publish(write_image(Frame(result.mask, "mono8", frame.stamp_ns, frame.frame_id)))
         if self._compressed.get_subscription_count():
             came = _came_in(frame, result)
             if came and came.compressed:

@@ -12,6 +12,7 @@ from derain_ros.config import Config
 from derain_ros.engine.auto import label
 from derain_ros.frame import FrameSet, Result
 from derain_ros.ros.mailbox import Job, Mailbox
+from derain_ros.runtime.fusion import Fusion
 from derain_ros.runtime.pipeline import Pipeline
 
 LOADING_MAY_TAKE_S = 5.0
@@ -50,6 +51,11 @@ class Worker:
     def affected(self) -> bool:
         """The debounced flag: whether any camera is affected."""
         return self._pipeline.decision.affected
+
+    @property
+    def fusion(self) -> Fusion:
+        """The thermal camera, and whether fused images are wanted."""
+        return self._pipeline.fusion
 
     def apply(self, config: Config) -> None:
         """Take over changed settings; ConfigError for one that is read-only."""

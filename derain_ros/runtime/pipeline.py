@@ -12,8 +12,9 @@ from pathlib import Path
 
 from derain_ros.config import PLANS, Config, ConfigError
 from derain_ros.engine import Engine, EngineError
-from derain_ros.frame import Action, FrameSet, Result
+from derain_ros.frame import Action, Anomaly, FrameSet, Result
 from derain_ros.manifest import Manifest
+from derain_ros.runtime.fusion import Fusion
 from derain_ros.runtime.input.encoding import FrameError, leveled
 from derain_ros.runtime.input.instants import Instants
 from derain_ros.runtime.input.levels import LevelsOfCamera
@@ -24,7 +25,7 @@ from derain_ros.runtime.loading.loader import Loader
 from derain_ros.runtime.loading.models import find_detector, find_restorers, find_temporal
 from derain_ros.runtime.plan.budget import Times
 from derain_ros.runtime.plan.choice import Choice
-from derain_ros.runtime.plan.ladder import Ladder, Plan
+from derain_ros.runtime.plan.ladder import Ladder, Plan, followed
 from derain_ros.runtime.run import Run
 from derain_ros.runtime.stages import Images, Stage
 from derain_ros.runtime.stages.restore import restorers
@@ -64,7 +65,8 @@ class Pipeline:
         self._judge: Judge | None = None
         self._loader: Loader | None = None
         self._ladder = Ladder([])
-        self._choice = Choice()
+        self.fusion = Fusion(self.config)
+        self._choice, self._choice_of_passed = Choice(), Choice()
         self._overhead = Times()  # What is around the stages of a plan, from the mailbox to publication.
         self._started_ns = 0
         self._stages_ms = 0.0
@@ -88,6 +90,7 @@ class Pipeline:
             raise
         loader = Loader(manifest.verify, config, self._background)
         self._ladder = Ladder(restorers(networks, loader), [Temporal(temporal, loader)] if temporal else [])
+        self.fusion.load(manifest, loader)
         self._loader, self._judge, self.state = loader, judge, "ready"
 
     def prepare(self) -> None:
@@ -164,7 +167,8 @@ class Pipeline:
             time.sleep(0.01)
         # All that refers to networks: they are to go with this, not when Python next looks for cycles.
         self._judge = self._loader = self._at_work = None
-        self._ladder, self._choice = Ladder([]), Choice()
+        self._ladder, self._choice, self._choice_of_passed = Ladder([]), Choice(), Choice()
+        self.fusion.stage = None
         return done and not busy
 
     def _restore(self, run: Run) -> Result:
@@ -187,15 +191,18 @@ class Pipeline:
         run.anomalies = dict(zip(run.frames, found, strict=True))
         self.decision.update(run.anomalies, now_ns, config)
 
+        fuse = self.fusion.stage_for(run, run.thermal, images)
         plans = ladder.plans(images.batches, self.decision.kinds, config.plan)
-        if self._background:
-            loader.want(ladder.wanted(plans, images.batches))
-        if not config.enabled:
-            return run.passed(Action.PASSED_DISABLED, "restoration is switched off")
-        if config.gating and not self.decision.affected and not any(anomaly.affected for anomaly in found):
-            return run.passed(Action.PASSED_CLEAN)
-        if not plans:
+        passed = self._why_passed(found)
+        if passed is None and not plans:
             raise FrameError(f"there is no restorer for such images; {loader.state or 'set restorer to auto'}")
+        if self._background:
+            loader.want(ladder.wanted(followed(plans, fuse), images.batches))
+        if passed is not None:
+            plans = [Plan(())]
+            if fuse is None:
+                return run.passed(*passed)
+        plans = followed(plans, fuse)
         while not self._background and plans and not plans[0].ready(images.batches):
             with run.excluded():
                 loader.wait([wanted for stage in plans[0].steps for wanted in stage.load(images.batches)])
@@ -204,19 +211,31 @@ class Pipeline:
         if not ready:
             return run.passed(Action.PASSED_DISABLED, f"models: {loader.state or 'loading'}")
 
-        plan = self._choose(ready, images, run) if self._background else ready[0]
-        if plan is None:
+        choice = self._choice if passed is None else self._choice_of_passed
+        plan = self._choose(choice, ready, images, run) if self._background else ready[0]
+        if plan is None and passed is None:
             return run.passed(Action.PASSED_BUDGET, f"{ready[-1].name} takes {ready[-1].cost_ms(images.batches):.0f} "
                                                     f"ms, more than {STALL:g} periods of the camera")
-        detail = self._run(plan, images, run, loader)
+        detail = "" if plan is None else self._run(plan, images, run, loader)
+        self.fusion.take(run, images)
+        if passed is not None:
+            return run.passed(*passed)
+        assert plan is not None
         return run.restored(images, plan.name, config.fill, detail)
 
-    def _choose(self, ready: Sequence[Plan], images: Images, run: Run) -> Plan | None:
+    def _why_passed(self, found: Sequence[Anomaly]) -> tuple[Action, str] | None:
+        """What is done with frames that are not to be restored, and why; None where they are."""
+        if not self.config.enabled:
+            return Action.PASSED_DISABLED, "restoration is switched off"
+        clean = not self.decision.affected and not any(anomaly.affected for anomaly in found)
+        return (Action.PASSED_CLEAN, "") if self.config.gating and clean else None
+
+    def _choose(self, choice: Choice, ready: Sequence[Plan], images: Images, run: Run) -> Plan | None:
         """The plan that keeps up with the cameras within the budget; None where the stream would stall."""
         budget_ms = self.config.budget_ms
         run.left_ms = budget_ms - run.age_ms
         limit_ms = min(budget_ms, run.period_ms or budget_ms) - self._overhead.usual(None)
-        return self._choice.choose(ready, images.batches, limit_ms, self._stall_ms(run) - run.age_ms, self._clock())
+        return choice.choose(ready, images.batches, limit_ms, self._stall_ms(run) - run.age_ms, self._clock())
 
     def _run(self, plan: Plan, images: Images, run: Run, loader: Loader) -> str:
         """Run the stages of a plan; in words, where one failed and what was restored before it is taken."""
@@ -227,6 +246,9 @@ class Pipeline:
                     stage.run(images)
             except Exception as error:
                 stage.fail(error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}"))
+                if stage is self.fusion.stage:
+                    run.fusion = str(error)
+                    return ""
                 if images.restored is None:
                     raise
                 return f"without {stage.name}: {error}"

@@ -21,11 +21,14 @@ class Run:
 
     def __init__(self, frames: FrameSet, decision: Decision, clock: Callable[[], int]) -> None:
         self.frames = frames.frames
+        self.thermal = frames.thermal
         self.period_ms = frames.period_ms
         self.anomalies: dict[str, Anomaly] = {}
         self.stage_ms: dict[str, float] = {}
         self.left_ms = float("nan")
         self.plan_ms = 0.0  # What the stages of the plan took.
+        self.fused: Frame | None = None
+        self.fusion = ""
         self._decision, self._clock = decision, clock
         self.started_ns = clock()
         self.received_ns = frames.received_ns or self.started_ns
@@ -57,13 +60,16 @@ class Run:
         """Every camera's own frame, with the detector's mask where it found the view affected."""
         cameras = {}
         for name, frame in self.frames.items():
-            anomaly = self.anomalies.get(name)
-            if anomaly is not None and anomaly.affected:
-                mask = _at_size_of(frame, anomaly)
-            else:
-                mask = np.zeros(size_of(frame), np.uint8)
-            cameras[name] = CameraResult(frame, action, mask, anomaly, self._decision.alarm(name))
+            cameras[name] = CameraResult(frame, action, self.hidden(name), self.anomalies.get(name),
+                                         self._decision.alarm(name))
         return self._result(cameras, "passthrough", detail)
+
+    def hidden(self, name: str) -> np.ndarray:
+        """The detector's mask of a camera's frame, at its size; zeros where it found nothing."""
+        frame, anomaly = self.frames[name], self.anomalies.get(name)
+        if anomaly is not None and anomaly.affected:
+            return _at_size_of(frame, anomaly)
+        return np.zeros(size_of(frame), np.uint8)
 
     def restored(self, images: Images, plan: str, fill: str, detail: str = "") -> Result:
         """Every camera's restored frame, under the mask shown as `fill` says, with the restorers' mask, which is finer
@@ -81,7 +87,8 @@ class Run:
 
     def _result(self, cameras: dict[str, CameraResult], plan: str, detail: str, models: str = "") -> Result:
         self.stage_ms["total"] = (self._clock() - self.started_ns) / 1e6
-        return Result(cameras, plan, self._decision.affected, dict(self.stage_ms), detail, models, self.left_ms)
+        return Result(cameras, plan, self._decision.affected, dict(self.stage_ms), detail, models, self.left_ms,
+                      self.fused, self.fusion)
 
 
 def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:

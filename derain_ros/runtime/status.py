@@ -22,16 +22,17 @@ class Status:
 
 
 def _times(result: Result) -> dict[str, float]:
-    """Milliseconds in all, of detecting, and of all stages after that."""
-    stages = {stage: ms for stage, ms in result.stage_ms.items() if stage not in ("total", "detect")}
+    """Milliseconds in all, of detecting, of all stages after that, and of fusing where that was done."""
+    stages = {stage: ms for stage, ms in result.stage_ms.items() if stage not in ("total", "detect", "fuse")}
+    fuse = {"fuse": result.stage_ms["fuse"]} if "fuse" in result.stage_ms else {}
     return {"total": result.stage_ms.get("total", 0.0), "detect": result.stage_ms.get("detect", 0.0),
-            "restore": sum(stages.values())}
+            "restore": sum(stages.values()), **fuse}
 
 
 def statuses_of(result: Result) -> list[Status]:
     """What was done with each camera's frame: OK where it was restored or clean, WARN otherwise."""
     statuses = []
-    for camera, done in result.cameras.items():
+    for number, (camera, done) in enumerate(result.cameras.items()):
         anomaly = done.anomaly
         fine = done.action in (Action.RESTORED, Action.PASSED_CLEAN)
         statuses.append(Status(OK if fine else WARN, camera, done.action.value, done.frame.frame_id, {
@@ -46,5 +47,6 @@ def statuses_of(result: Result) -> list[Status]:
             **{f"{stage}_ms": f"{ms:.2f}" for stage, ms in _times(result).items()},
             "left_ms": f"{result.left_ms:.2f}",
             "detail": result.detail,
+            **({"fusion": result.fusion} if result.fusion and not number else {}),
             **{f"p_{kind}": f"{p:.3f}" for kind, p in (anomaly.probabilities if anomaly else {}).items()}}))
     return statuses

@@ -91,7 +91,23 @@ def test_troubles_are_told_while_they_last(statistics: Statistics) -> None:
 def test_thermal_has_no_frames_to_publish(statistics: Statistics) -> None:
     statistics.count("thermal", "received")
     assert values(report(statistics)["robot/derain: thermal"]) == {
-        "rate_in_hz": "1.0", "rate_out_hz": "0.0", "received": "1", "lost": "0", "unusable": "0"}
+        "rate_in_hz": "1.0", "rate_out_hz": "0.0", "received": "1", "lost": "0", "unusable": "0",
+        "fusion": "nobody subscribes to derained/fused", "fused": "0", "not_fused": "0"}
+
+
+def test_images_that_are_not_fused_are_warned_of_with_the_reason(statistics: Statistics) -> None:
+    def see(fusion: str, times: int) -> DiagnosticStatus:
+        statistics.count("thermal", "received")
+        for _ in range(times):
+            fused = Frame(np.zeros((2, 2), np.uint8)) if fusion == "fused" else None
+            statistics.see(Result({}, "light", False, {}, fused=fused, fusion=fusion))
+        return report(statistics)["robot/derain: thermal"]
+
+    assert see("fused", 3).level == OK
+    gone = see("no thermal frame within 200 ms of the left one", 2)
+    assert gone.level == WARN and gone.message.endswith("not fused: no thermal frame within 200 ms of the left one")
+    again = see("fused", 1)
+    assert again.level == OK and (values(again)["fused"], values(again)["not_fused"]) == ("4", "2")
 
 
 def test_latencies_are_percentiles(statistics: Statistics) -> None:

@@ -165,26 +165,32 @@ class Warp:
             raise RegistrationError(f"the thermal image shows {covered:.0%} of the left view: look at "
                                     "thermal_homography, which takes thermal pixels to left ones, or at "
                                     "thermal_extrinsic, which is in metres and radians of optical frames")
-        self.size = thermal
         self._places = places
         depth = cv2.distanceTransform(seen, cv2.DIST_L2, 3)
         self.inside: np.ndarray = cv2.convertScaleAbs(depth, alpha=255 / FEATHER)
-        self.move(0.0, 0.0)
+        self._unmoved = self._maps = _in_fractions(places)
 
     def move(self, columns: float, rows: float) -> None:
         """Show what is seen by so many pixels further to the right, and further down, than the registration has it."""
         height, width = self._places.shape[:2]
-        moved = self._places
-        if columns or rows:
-            back = np.array([[1, 0, -columns], [0, 1, -rows]], np.float64)
-            moved = cv2.warpAffine(moved, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                   borderMode=cv2.BORDER_REPLICATE)
-        self._maps = cv2.convertMaps(moved, None, cv2.CV_16SC2)  # type: ignore[call-overload]
+        back = np.array([[1, 0, -columns], [0, 1, -rows]], np.float64)
+        self._maps = _in_fractions(cv2.warpAffine(
+            self._places, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE))
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """A thermal image (h, w) uint8 in the left view, (H, W) uint8; its border goes on where it ends."""
-        places, fractions = self._maps
-        return cv2.remap(image, places, fractions, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.remap(image, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    def unmoved(self, image: np.ndarray) -> np.ndarray:
+        """The same as the registration alone has it."""
+        return cv2.remap(image, *self._unmoved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _in_fractions(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places (H, W, 2) float32 as whole pixels and fractions, which are looked up faster."""
+    whole, fractions = cv2.convertMaps(places, None, cv2.CV_16SC2)  # type: ignore[call-overload]
+    return whole, fractions
 
 
 def _pixels(size: Size) -> np.ndarray:

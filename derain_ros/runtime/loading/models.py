@@ -73,6 +73,11 @@ def find_temporal(config: Config, manifest: Manifest) -> Network | None:
     return next(network for network in _networks(manifest, "temporal") if model in network.models)
 
 
+def find_fuser(manifest: Manifest) -> Network | None:
+    """The fuser of visible and infrared images; None where there is no such model."""
+    return next(iter(_networks(manifest, "fuse")), None)
+
+
 def load_detector(model: Model, config: Config) -> Engine:
     """The detector by the engine that is asked for, or else by ONNX Runtime on the processor; EngineError.
 

@@ -35,6 +35,11 @@ class Plan:
         return all(step.ready(batches) for step in self.steps)
 
 
+def followed(plans: Sequence[Plan], stage: Stage | None) -> list[Plan]:
+    """Each of `plans` with a stage more, where there is one, and then without: it goes first where time is short."""
+    return [each for plan in plans for each in ((Plan((*plan.steps, stage)), plan) if stage else (plan,))]
+
+
 class Ladder:
     """The plans that can be made of `restorers` and of the stages that may come `after` them.
 

@@ -1,4 +1,4 @@
-"""The steps that run networks on a frame set: restore, temporal, and what comes.
+"""The steps that run networks on a frame set: restore, temporal, fuse.
 
 A stage knows its networks, says what must be loaded for some images, whether that is ready and what it takes, and runs.
 """
@@ -34,6 +34,10 @@ class Images:
     take it, (H, W, C) uint8. A stage replaces `restored`, images of the same form, and `masks`, (H, W) uint8 with the
     probability in 255th that a pixel is occluded or was reconstructed; both are None until a restorer has run. `models`
     are the names of those that ran.
+
+    For the fuser, `infrared` is what the thermal camera shows of the first camera's view, (H, W) uint8, and how far it
+    does, 255 where it does and 0 where not; `hidden`, (H, W) uint8, 255 where the detector finds that view hidden.
+    `fused` is what it makes of all that, of the form of `seen`.
     """
 
     cameras: Sequence[str]
@@ -45,6 +49,9 @@ class Images:
     restored: list[np.ndarray] | None = None
     masks: list[np.ndarray] | None = None
     models: list[str] = field(default_factory=list)
+    infrared: tuple[np.ndarray, np.ndarray] | None = None
+    hidden: np.ndarray | None = None
+    fused: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """FrameError for a frame that is malformed."""
@@ -104,21 +111,26 @@ class NetworkStage:
         """The network for a batch, and the shape that it gets."""
         return Wanted(self.networks[batch[3]], batch[:3])
 
+    def of(self, batches: Collection[Batch]) -> Collection[Batch]:
+        """What of such images goes through the networks."""
+        return batches
+
     def can(self, batches: Collection[Batch]) -> bool:
         """See `Stage.can`."""
-        return all(batch[3] in self.networks and not self._loader.is_out(self.networks[batch[3]]) for batch in batches)
+        return all(batch[3] in self.networks and not self._loader.is_out(self.networks[batch[3]])
+                   for batch in self.of(batches))
 
     def load(self, batches: Collection[Batch]) -> list[Wanted]:
         """See `Stage.load`."""
-        return [self.wanted(batch) for batch in batches]
+        return [self.wanted(batch) for batch in self.of(batches)]
 
     def ready(self, batches: Collection[Batch]) -> bool:
         """See `Stage.ready`."""
-        return self.can(batches) and all(self._loader.engine(self.wanted(batch)) is not None for batch in batches)
+        return self.can(batches) and all(engine is not None for engine in map(self._loader.engine, self.load(batches)))
 
     def cost_ms(self, batches: Collection[Batch]) -> float:
         """See `Stage.cost_ms`."""
-        measured = sum(self._loader.measured_ms(self.wanted(batch)) for batch in batches)
+        measured = sum(map(self._loader.measured_ms, self.load(batches)))
         return self._times.usual(self._key(batches)) or measured
 
     def learn(self, batches: Collection[Batch], ms: float) -> None:
@@ -148,5 +160,5 @@ class NetworkStage:
 
     def _key(self, batches: Collection[Batch]) -> object:
         """All that the time of a run depends on."""
-        engines = [(batch, self._loader.engine(self.wanted(batch))) for batch in batches]
+        engines = [(batch, self._loader.engine(self.wanted(batch))) for batch in self.of(batches)]
         return tuple((batch, e and (e.name, e.device, e.streams, e.model.name)) for batch, e in engines)

@@ -1,0 +1,149 @@
+"""Follows the thermal camera: whether its frames are fit to be fused, and what they show in the left camera's view."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import cv2
+import numpy as np
+
+from derain_ros.config import Config
+from derain_ros.frame import Frame
+from derain_ros.runtime.input.alignment import likeness, peak, structure
+from derain_ros.runtime.input.encoding import FrameError, leveled, size_of, to_grey
+from derain_ros.runtime.input.geometry import Geometry
+from derain_ros.runtime.input.levels import LevelsOfCamera
+from derain_ros.runtime.input.registration import Homography, Registration, RegistrationError, Size, Warp
+
+FROZEN_NS = 300_000_000
+"""How long the same image may come again and again: some drivers repeat each, and a shutter is closed for longer."""
+BLANK = 1.0
+"""Standard deviation in grey levels below which a thermal image shows nothing, as of a closed shutter."""
+LOOK_NS = 1_000_000_000
+"""How often it is looked whether both images lie on each other."""
+LOOKS, ENOUGH_LOOKS = 7, 3
+"""The last looks that are judged by together, and how many it takes: contours of a single one may mislead."""
+WIDTH, REACH = 240, 10
+"""Width that images are reduced to for a look, and by how many pixels they may be found apart then."""
+SURE = 3.0
+"""Standard errors by which what the looks have in common must stand out to be believed."""
+MOST = 0.015
+"""Share of the width by which the thermal image is moved to fit at the most; further apart it is not fused."""
+STEP = 0.5
+"""Pixels by which it is moved at the least."""
+
+
+class Thermal:
+    """The thermal camera of one pipeline. `geometry` is told of camera_info and transforms, by any thread."""
+
+    def __init__(self, config: Config) -> None:
+        self.geometry = Geometry(config)
+        self.inside = np.zeros((1, 1), np.uint8)
+        """(H, W) uint8: 255 where the thermal image shows the left view, less towards its border."""
+        self._tolerance_ms = config.thermal_tolerance_ms
+        self._levels = LevelsOfCamera()
+        self._last: Frame | None = None
+        self._changed_ns = 0
+        self._fault = ""
+        self._grey = np.zeros((1, 1), np.uint8)
+        self._registration: Registration | None = None
+        self._sizes: tuple[Size, Size] | None = None
+        self._warp: Warp | None = None
+        self._misfit = ""
+        self._shown: np.ndarray | None = None
+        self._looks: deque[np.ndarray] = deque(maxlen=LOOKS)
+        self._looked_ns = -LOOK_NS
+        self._apart: tuple[float, float] = (0.0, 0.0)
+
+    def look(self, frame: Frame | None, left: Frame, visible: np.ndarray, now_ns: int) -> str:
+        """Why the thermal frame nearest to a `left` frame cannot be fused; empty where it can.
+
+        `visible` is what the left camera sees, (H, W, 1 or 3) uint8; `now_ns` a time that only rises.
+        """
+        if frame is None:
+            return f"no thermal frame within {self._tolerance_ms:g} ms of the left one"
+        if frame is not self._last:
+            self._take(frame, now_ns)
+        if self._fault:
+            return self._fault
+        try:
+            self._fit(frame, left, visible.shape[:2])
+        except RegistrationError as error:
+            return str(error)
+        if now_ns - self._looked_ns >= LOOK_NS:
+            self._looked_ns = now_ns
+            self._compare(visible)
+        width = visible.shape[1]
+        distance = float(np.hypot(*self._apart))
+        return (f"thermal and left image are {distance:.0f} px apart, more than {MOST * width:.0f}; calibrate again"
+                if distance > MOST * width else "")
+
+    @property
+    def shown(self) -> np.ndarray:
+        """What the last frame shows of the left view, (H, W) uint8; after `look` found nothing against it."""
+        assert self._warp is not None
+        if self._shown is None:
+            self._shown = self._warp(self._grey)
+        return self._shown
+
+    def _take(self, frame: Frame, now_ns: int) -> None:
+        """Look at a new frame by itself."""
+        last, self._last, self._shown = self._last, frame, None
+        try:
+            self._grey = to_grey(leveled(frame, self._levels, now_ns))
+        except FrameError as error:
+            self._fault = f"thermal: {error}"
+            return
+        same = last is not None and np.array_equal(last.image, frame.image)
+        if not same:
+            self._changed_ns = now_ns
+        frozen_ns = now_ns - self._changed_ns
+        self._fault = ""
+        if same and frozen_ns > FROZEN_NS:
+            self._fault = f"the thermal image has been the same for {frozen_ns / 1e9:.1f} s"
+        elif float(cv2.meanStdDev(self._grey)[1].item()) < BLANK:
+            self._fault = "the thermal image shows nothing; is its shutter closed?"
+
+    def _fit(self, frame: Frame, left: Frame, size: tuple[int, ...]) -> None:
+        """Make ready for the sizes and the registration of now; RegistrationError where they do not fit."""
+        registration = self.geometry.registration(left.frame_id, frame.frame_id)
+        sizes = (size[0], size[1]), size_of(frame)
+        if registration is self._registration and sizes == self._sizes:
+            if self._warp is None:
+                raise RegistrationError(self._misfit)
+            return
+        if isinstance(registration, Homography) and self._warp is not None and self._sizes is not None:
+            now, before = (f"{w}x{h} and {v}x{u}" for (u, v), (h, w) in (sizes, self._sizes))
+            raise RegistrationError(f"thermal and left images are now {now}, and were {before}: thermal_homography "
+                                    "holds for one size; restart the node after calibrating again")
+        self._warp, self._registration, self._sizes, self._shown, self._apart = None, registration, sizes, None, (0, 0)
+        self._looks.clear()
+        try:
+            self._warp = Warp(registration, *sizes)
+        except (RegistrationError, cv2.error) as error:
+            self._misfit = str(error)
+            raise RegistrationError(self._misfit) from error
+        self.inside = self._warp.inside
+
+    def _compare(self, visible: np.ndarray) -> None:
+        """Look how far apart both images are, and move the thermal one by that."""
+        assert self._warp is not None
+        height, width = visible.shape[:2]
+        small = WIDTH, max(2 * REACH + 1, round(WIDTH * height / width))
+        grey = cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY) if visible.shape[2] == 3 else visible[..., 0]
+        seen, warm, inside = (cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+                              for image in (grey, self._warp.unmoved(self._grey), self.inside))
+        contours = structure(warm)
+        contours[inside < 255] = 0
+        self._looks.append(likeness(structure(seen), contours, REACH))
+        if len(self._looks) < ENOUGH_LOOKS:
+            return
+        maps = np.stack(self._looks)
+        column, row = peak(maps.sum(axis=0))
+        best = maps[:, round(row) + REACH, round(column) + REACH] - maps.mean(axis=(1, 2))
+        if best.mean() < SURE * best.std() / np.sqrt(len(best)):
+            return
+        apart = column * width / small[0], row * height / small[1]
+        if float(np.hypot(apart[0] - self._apart[0], apart[1] - self._apart[1])) >= STEP:
+            self._apart, self._shown = apart, None
+            self._warp.move(*apart)
