@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from derain_ros.resources import model_dir
 from derain_ros.tasks import TASKS
 
 MANIFEST_NAME = "models.yaml"
+FIGURES = "figures"
+"""The folder beside it that holds, in a file for each model, its measured qualities."""
 PRECISIONS = ("float32", "int8")
 MOST_MODEL_BYTES = 1 << 30
 MOST_PIXELS, MOST_STRIDE, MOST_SCALE = 2048, 128, 8
@@ -38,8 +40,7 @@ class Model:
 
     `file` is the absolute path of the ONNX file and `sha256` its digest. `channels` is 1 (grey), 3 (RGB) or, of a
     temporal filter, the number of its planes; height and width of what the network takes must be multiples of `stride`.
-    `figures` are its measured qualities, `card` is the name of the Markdown file beside the manifest that tells how it
-    was made.
+    `card` is the name of the Markdown file beside the manifest that tells how it was made.
 
     Models of one `network` are that network for grey and for colour images, in one `precision` of PRECISIONS or
     another; by itself each model is a network of its own. A restorer belongs to a `plan`, one of PLANS, wants images
@@ -56,7 +57,6 @@ class Model:
     channels: int
     stride: int
     description: str = ""
-    figures: dict[str, float | str] = field(default_factory=dict)
     card: str = ""
     classes: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
@@ -106,6 +106,23 @@ class Manifest:
             raise ManifestError(f"{name}: no such model in {self.directory}; there are: {there}")
         return self.models[name]
 
+    def figures(self, model: Model) -> dict[str, float]:
+        """The model's measured qualities, of `figures`/NAME.yaml beside the manifest; none where it was not measured.
+
+        ManifestError where the file does not hold names with a number each.
+        """
+        path = self.directory / FIGURES / f"{model.name}.yaml"
+        if not path.exists():
+            return {}
+        try:
+            content = read_yaml(path)
+        except (OSError, FileError) as error:
+            raise ManifestError(f"{path}: {error}; measure the model again or remove the file") from error
+        if not isinstance(content, dict) or not all(
+                isinstance(name, str) and isinstance(value, (int, float)) for name, value in content.items()):
+            raise ManifestError(f"{path}: must hold names with a number each; measure the model again or remove it")
+        return content
+
     def verify(self, model: Model) -> None:
         """Raise ManifestError if the model's file is missing, is not the one the manifest describes, or is not all
         there is of it."""
@@ -131,7 +148,7 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     if not isinstance(entry, Mapping):
         raise ManifestError(f"{where}: must be a mapping of keys to values")
     required: dict[str, type] = {"name": str, "task": str, "file": str, "sha256": str, "channels": int, "stride": int}
-    optional: dict[str, type] = {"description": str, "figures": dict, "card": str, "plan": str, "precision": str,
+    optional: dict[str, type] = {"description": str, "card": str, "plan": str, "precision": str,
                                  "serves": list, "multi_label": bool, "network": str, "scale": int}
     detector = {"classes": list, "size": list}
     if isinstance(entry.get("name"), str):
@@ -155,9 +172,6 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
              f"one of {', '.join(PRECISIONS)}")
     _require(1 <= entry.get("scale", 1) <= MOST_SCALE, where, "scale", entry.get("scale"),
              f"between 1 and {MOST_SCALE}")
-    figures = entry.get("figures", {})
-    _require(all(isinstance(name, str) and isinstance(value, (int, float, str)) for name, value in figures.items()),
-             where, "figures", figures, "names with a number or a text each")
     served = tuple(entry.get("serves", ()))
     anomalies = ANOMALY_KINDS[1:]
     _require(set(map(str, served)) <= set(anomalies), where, "serves", entry.get("serves"),

@@ -22,8 +22,22 @@ def test_entries_are_read(tmp_path: Path) -> None:
     rgb, detect = manifest.get("restore_rgb"), manifest.get("detect")
     assert (rgb.task, rgb.channels, rgb.stride, rgb.size, rgb.classes) == ("restore", 3, 8, None, ())
     assert rgb.file == tmp_path / "restore_rgb.onnx" and rgb.file.is_absolute()
-    assert rgb.figures == {"psnr_gain_db": 1.0} and rgb.card == "restore_rgb.md"
+    assert rgb.card == "restore_rgb.md"
     assert (detect.task, detect.classes, detect.size) == ("detect", CLASSES, DETECTOR_SIZE)
+
+
+def test_figures_lie_beside_and_may_be_missing(tmp_path: Path) -> None:
+    manifest = Manifest.load(write_models(tmp_path))
+    model = manifest.get("restore_mono")
+    assert manifest.figures(model) == {}
+    path = tmp_path / "figures/restore_mono.yaml"
+    path.parent.mkdir()
+    path.write_text("psnr: 20.5\nimages: 3\n")
+    assert manifest.figures(model) == {"psnr": 20.5, "images": 3}
+    for text in ("psnr: [1.0]", "1: 2", "- 3", "psnr: good", "a: &a [*a]"):
+        path.write_text(text)
+        with pytest.raises(ManifestError, match="restore_mono.yaml: .*measure the model again or remove"):
+            manifest.figures(model)
 
 
 def test_what_a_restorer_is_made_for_is_read_and_has_defaults(tmp_path: Path) -> None:
@@ -167,7 +181,7 @@ def test_a_model_with_weights_in_another_file_is_refused(tmp_path: Path) -> None
     ({"channels": 2}, "channels is 2"),
     ({"channels": True}, "channels is True, which is not of type int"),
     ({"stride": 0}, "stride is 0"), ({"stride": 1 << 20}, "stride is 1048576; it must be between 1 and 128"),
-    ({"scale": 9}, "scale is 9"), ({"figures": {"psnr": [1.0]}}, "figures is"), ({"figures": {1: 2}}, "figures is"),
+    ({"scale": 9}, "scale is 9"),
     ({"sha256": None}, "sha256 is None, which is not of type str"),
     ({"colour": "blue"}, "unknown key 'colour'"),
     ({"size": [1, 2, 3]}, "size is"),

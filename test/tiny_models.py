@@ -63,7 +63,7 @@ def write_model(directory: Path, model: onnx.ModelProto, *, name: str, **keys: o
     data = model.SerializeToString()
     (directory / f"{name}.onnx").write_bytes(data)
     return {"name": name, "file": f"{name}.onnx", "sha256": hashlib.sha256(data).hexdigest(),
-            "description": "For tests only.", "figures": {"psnr_gain_db": 1.0}, "card": f"{name}.md", **keys}
+            "description": "For tests only.", "card": f"{name}.md", **keys}
 
 
 def restorer(channels: int) -> onnx.ModelProto:

@@ -42,8 +42,8 @@ def command(
     damages = []
     for model in chosen:
         size = f"{model.file.stat().st_size / 1e6:.1f} MB" if model.file.is_file() else "missing"
-        shown = [key for key in model.figures if name or key in SHOWN[model.task]]
-        figures = "\n".join(f"{key} {_short(model.figures[key])}" for key in shown)
+        measured = manifest.figures(model)
+        figures = "\n".join(f"{key} {value:.3g}" for key, value in measured.items() if name or key in SHOWN[model.task])
         row = [model.name, TAKES.get(model.channels, "both"), size, figures]
         if verify:
             try:
@@ -62,7 +62,3 @@ def command(
         console.print(str(manifest.directory), soft_wrap=True, markup=False, highlight=False)
     if damages:
         raise ManifestError("\n".join(damages))
-
-
-def _short(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -75,7 +75,7 @@ def publish_detector(checkpoint: Path, name: str, directory: Path, data: Path | 
 def _measure(name: str, directory: Path, entry: dict[str, Any], data: Path) -> DetectionReport:
     enter(directory, entry)
     report = evaluate(load(Manifest.load(directory).get(name)), data)
-    enter(directory, {**entry, "figures": {key: round(value, 4) for key, value in report.figures.items()}})
+    enter(directory, entry, report.figures)
     write_block(directory / entry["card"], f"figures {name}",
                 f"`derain evaluate detection {name} --data DATA`. {report.markdown()}")
     return report
@@ -104,5 +104,5 @@ def _entry(name: str, card: str, precision: str) -> dict[str, Any]:
     return {"name": name, "task": "detect", "network": card, "file": f"{name}.onnx", "channels": 1, "stride": 2,
             "description": f"Which anomalies, where and how bad, on a grey image of {SIZE[1]}x{SIZE[0]}"
                            + (", 8 bit" if precision == "int8" else ""),
-            "precision": precision, "figures": {}, "card": f"{card}.md", "classes": list(CLASSES),
+            "precision": precision, "card": f"{card}.md", "classes": list(CLASSES),
             "size": list(SIZE)}

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from derain_ros.nets.detector import CLASSES, SIZE, Detector
+from derain_ros.publish.eight_bits import quantize
 from derain_ros.publish.export import ExportError, export_onnx
 
 OUTPUTS = ["probabilities", "mask", "severity"]
@@ -39,18 +38,6 @@ class DetectorGraph(nn.Module):
         """
         out = self.net(image.reshape(-1, 1, *SIZE).float())  # one channel: no need to transpose
         return (out.classes * self.scale + self.shift).sigmoid(), out.mask.sigmoid(), out.severity.sigmoid()
-
-
-class _Images(CalibrationDataReader):
-    """Hands out the images (n, *SIZE) one by one, as the quantiser asks for them."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self._images: Iterator[np.ndarray] = iter(images)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next image as the model takes it; None at the end."""
-        image = next(self._images, None)
-        return None if image is None else {"image": image[None, ..., None]}
 
 
 def load_detector(checkpoint: Path) -> DetectorGraph:
@@ -87,6 +74,4 @@ def quantize_detector(source: Path, target: Path, images: np.ndarray) -> None:
         nodes = onnx.load(prepared).graph.node
         convolutions = [i for i, node in enumerate(nodes) if node.op_type == "Conv"]
         outside = [node.name for i, node in enumerate(nodes) if i <= convolutions[0] or i > convolutions[-1]]
-        quantize_static(str(prepared), str(target), _Images(images), quant_format=QuantFormat.QDQ, per_channel=True,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                        op_types_to_quantize=QUANTIZED_OPS, nodes_to_exclude=outside)
+        quantize(prepared, target, ({"image": image[None, ..., None]} for image in images), QUANTIZED_OPS, outside)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 from derain_ros.data.fusion import FusionSample
 from derain_ros.data.samples import DataError
 from derain_ros.nets.fuse import CELL, STRIDE, Fuser
+from derain_ros.publish.eight_bits import quantize
 from derain_ros.publish.export import ExportError, export_onnx
 from derain_ros.train import checkpoint as checkpoints
 
@@ -64,18 +64,6 @@ def export_fuser(net: Fuser, path: Path) -> None:
     export_onnx(FuserGraph(net), examples, ["fused"], {0: "batch", 1: "height", 2: "width"}, path)
 
 
-class _Samples(CalibrationDataReader):
-    """Hands out the samples one by one, as the quantiser asks for them."""
-
-    def __init__(self, samples: Sequence[FusionSample]) -> None:
-        self._samples: Iterator[FusionSample] = iter(samples)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next sample's images as the model takes them; None at the end."""
-        sample = next(self._samples, None)
-        return None if sample is None else {name: getattr(sample, name)[None, ..., None] for name in INPUTS}
-
-
 def quantize_fuser(source: Path, target: Path, samples: Sequence[FusionSample]) -> None:
     """Write the exported fuser `source` with unsigned 8-bit activations and signed 8-bit weights to `target`.
 
@@ -85,9 +73,8 @@ def quantize_fuser(source: Path, target: Path, samples: Sequence[FusionSample]) 
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        quantize_static(str(prepared), str(target), _Samples(samples), quant_format=QuantFormat.QDQ, per_channel=True,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                        op_types_to_quantize=list(QUANTIZED_OPS), nodes_to_exclude=_in_floats(onnx.load(prepared)))
+        inputs = ({name: getattr(sample, name)[None, ..., None] for name in INPUTS} for sample in samples)
+        quantize(prepared, target, inputs, QUANTIZED_OPS, _in_floats(onnx.load(prepared)))
     model = onnx.load(target)
     _bypass(model)
     onnx.checker.check_model(model)

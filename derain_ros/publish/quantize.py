@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from derain_ros.data.layouts import TrainingFolders
 from derain_ros.data.samples import anomaly_of, read_rgb
 from derain_ros.evaluate.restoration import luminance
 from derain_ros.manifest import Manifest, Model
+from derain_ros.publish.eight_bits import quantize
 from derain_ros.publish.equalise import equalise
 from derain_ros.publish.export import ExportError
 from derain_ros.publish.restorer import enter, publish_figures
@@ -30,18 +31,6 @@ SUFFIX = "_int8"
 PERCENTILE = 99.998
 """Share of the activations, in per cent, that the range of eight bits holds: what is rarer would make every step of it
 coarse. On images trained on, `balanced` then loses 0.05 dB on real drops in place of 0.2 with the whole range."""
-
-
-class _Wet(CalibrationDataReader):
-    """Hands out the calibration images one by one, as the quantiser asks for them."""
-
-    def __init__(self, images: list[np.ndarray]) -> None:
-        self._images: Iterator[np.ndarray] = iter(images)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next image as the model takes it; None at the end."""
-        image = next(self._images, None)
-        return None if image is None else {"image": image[None]}
 
 
 def calibration_images(data: Path, channels: int, anomaly: str = "drops") -> list[np.ndarray]:
@@ -66,7 +55,7 @@ def _square(image: np.ndarray) -> np.ndarray:
 
 
 def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
-    """Write `source` with unsigned 8-bit activations and signed 8-bit weights, per channel, to `target`.
+    """Write `source` in eight bits to `target`, see `eight_bits`.
 
     What is added to the image itself stays float, and so does the printed network from its generated image on: eight
     bits there would be noise on every clean pixel. Channels are made alike first: without that, clean photographs lose
@@ -100,11 +89,8 @@ def quantize_temporal(source: Path, target: Path, planes: list[np.ndarray]) -> N
 def _quantize(prepared: Path, target: Path, images: list[np.ndarray], operators: Sequence[str],
               kept: list[str]) -> None:
     try:
-        quantize_static(str(prepared), str(target), _Wet(images), quant_format=QuantFormat.QDQ, per_channel=True,
-                        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                        op_types_to_quantize=list(operators), nodes_to_exclude=kept,
-                        calibrate_method=CalibrationMethod.Percentile,
-                        extra_options={"CalibPercentile": PERCENTILE})
+        quantize(prepared, target, ({"image": image[None]} for image in images), operators, kept,
+                 calibrate_method=CalibrationMethod.Percentile, extra_options={"CalibPercentile": PERCENTILE})
     except ValueError as error:
         raise ExportError(f"{target.stem}: its activations hardly vary, so that they have no range: {error}; train it "
                           "longer") from error
@@ -129,7 +115,7 @@ def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float
 def _entry(model: Model, path: Path) -> dict[str, Any]:
     entry = {"name": path.stem, "task": model.task, "network": model.network, "file": path.name,
              "channels": model.channels, "stride": model.stride, "description": f"{model.description}, 8 bit",
-             "plan": model.plan, "precision": "int8", "figures": {}, "card": model.card}
+             "plan": model.plan, "precision": "int8", "card": model.card}
     entry |= {"scale": model.scale} if model.task == "restore" else {}
     return entry | ({"serves": list(model.serves)} if model.serves else {})
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -15,7 +17,7 @@ from derain_ros.data.samples import DataError, anomaly_of
 from derain_ros.engine import load
 from derain_ros.evaluate.held_out import KINDS, held_out
 from derain_ros.evaluate.restoration import EvaluationError, Score, evaluate, markdown, summary
-from derain_ros.manifest import MANIFEST_NAME, Manifest, Model
+from derain_ros.manifest import FIGURES, MANIFEST_NAME, Manifest, Model
 from derain_ros.nets.fast import STRIDE, FastRestorer
 from derain_ros.publish.card import write_block, write_card
 from derain_ros.publish.export_restorer import export_restorer, load_restorer, to_grey
@@ -23,8 +25,9 @@ from derain_ros.publish.export_restorer import export_restorer, load_restorer, t
 log = logging.getLogger(__name__)
 
 
-def enter(directory: Path, entry: dict[str, Any]) -> None:
-    """Put a model's entry into `directory`/models.yaml in place of the one of its name; fills in the file's sha256."""
+def enter(directory: Path, entry: dict[str, Any], figures: Mapping[str, float] = MappingProxyType({})) -> None:
+    """Put a model's entry into `directory`/models.yaml in place of the one of its name, with the file's sha256, and its
+    figures, rounded, beside it; those of a model of that name that was there before go."""
     manifest = directory / MANIFEST_NAME
     content = yaml.safe_load(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
     models = [m for m in (content or {}).get("models", []) if m["name"] != entry["name"]]
@@ -33,6 +36,12 @@ def enter(directory: Path, entry: dict[str, Any]) -> None:
     models.sort(key=lambda m: str(m["name"]))
     text = yaml.safe_dump({"models": models}, sort_keys=False, width=120, allow_unicode=True)
     manifest.write_text(text, encoding="utf-8")
+    path = directory / FIGURES / f"{entry['name']}.yaml"
+    path.unlink(missing_ok=True)
+    if figures:
+        path.parent.mkdir(exist_ok=True)
+        rounded = {name: round(float(value), 4) for name, value in figures.items()}
+        path.write_text(yaml.safe_dump(rounded, sort_keys=False), encoding="utf-8")
 
 
 def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, data: Path | None,
@@ -55,7 +64,7 @@ def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, d
         "name": name, "task": "restore", "network": network_of(name), "file": path.name,
         "channels": net.channels, "stride": STRIDE,
         "description": f"{what}, {'grey' if net.channels == 1 else 'RGB'}", "plan": plan or plan_of(name),
-        "scale": scale, "precision": "float32", "figures": {}, "card": f"{name}.md"}
+        "scale": scale, "precision": "float32", "card": f"{name}.md"}
     if serves:
         entry["serves"] = list(serves)
     enter(directory, entry)
@@ -76,9 +85,9 @@ def network_of(name: str) -> str:
 
 
 def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:
-    """Measure the model `name` of `directory` on what is held out below `data`, for its entry and its card; returns it.
+    """Measure the model `name` of `directory` on what is held out below `data`; the figures, which its card tells, too.
 
-    Nothing where nothing is held out there, which is logged. In the entry each figure of
+    Nothing where nothing is held out there, which is logged. Each figure of
     `evaluate.restoration.summary` has the kind of images before it, as in `real_psnr_gain`; intervals are in the card
     alone.
     """
@@ -88,9 +97,9 @@ def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Pat
     except (EvaluationError, DataError) as error:
         log.warning("%s is entered without figures: %s", name, error)
         return {}
-    figures = {f"{kind}_{key}": round(value, 4) for kind, scores in rows.items()
+    figures = {f"{kind}_{key}": value for kind, scores in rows.items()
                for key, value in summary(scores).items() if not key.endswith(("_low", "_high"))}
-    enter(directory, {**entry, "figures": figures})
+    enter(directory, entry, figures)
     notes = "\n".join(f"- {kind}: {what}" for kind, what in KINDS.items() if kind in rows)
     table = markdown([(kind, name, scores) for kind, scores in rows.items()])
     write_block(directory / model.card, f"figures {name}", f"{notes}\n\n{table}")

@@ -75,7 +75,7 @@ def publish_temporal(checkpoint: Path, name: str, directory: Path, data: Path | 
     entry: dict[str, Any] = {
         "name": name, "task": "temporal", "file": path.name, "channels": TEMPORAL_PLANES, "stride": CELL,
         "description": "Joins restored frames with those before them, grey and colour", "precision": "float32",
-        "figures": {}, "card": f"{name}.md"}
+        "card": f"{name}.md"}
     enter(directory, entry)
     card = directory / entry["card"]
     if not card.exists():
@@ -92,7 +92,7 @@ def publish_temporal_figures(name: str, directory: Path, entry: dict[str, Any], 
     manifest = Manifest.load(directory)
     engine, temporal = load(manifest.get(RESTORER)), load(manifest.get(name))
     rows = [row for video in videos(data) for row in measure(engine, temporal, video)]
-    enter(directory, {**entry, "figures": {key: round(value, 4) for key, value in summary(rows).items()}})
+    enter(directory, entry, summary(rows))
     write_block(directory / entry["card"], f"figures {name}",
                 f"Behind `{RESTORER}`, {FRAMES} frames of each sequence; "
                 f"`derain evaluate sequence {RESTORER} --temporal {name} --frames {FRAMES} --kitti "

@@ -33,7 +33,7 @@ def test_a_tuned_detector_gets_figures_and_a_card_of_its_own(tmp_path: Path, mon
     assert report is not None and list(manifest.models) == ["detect", "detect_float"]
     for model in manifest.models.values():
         manifest.verify(model)
-        assert model.figures["own_false_alarms"] in (0.0, 0.5, 1.0) and model.card == "detect.md"
+        assert manifest.figures(model)["own_false_alarms"] in (0.0, 0.5, 1.0) and model.card == "detect.md"
         assert model.network == "detect", "eight bits and floating point are one network"
     assert "It began with the weights of detect_float (sha256 " in card and "DATA held 14 clean pictures of own" in card
     assert card.count("| own_false_alarms |") == 2 and "MSRS" not in card and "Not measured" not in card
