@@ -23,7 +23,7 @@ from derain_ros.runtime import pipeline as pipeline_module
 from derain_ros.runtime.judge import judge as judge_module
 from derain_ros.runtime.loading import loader as loader_module
 from derain_ros.runtime.loading.lane import Late
-from derain_ros.tasks import TEMPORAL_PLANES
+from derain_ros.tasks import TASKS, TEMPORAL_PLANES
 
 MS = 1_000_000
 SIZE = (20, 28)
@@ -42,6 +42,7 @@ DETECT = model("detect", task="detect", classes=ANOMALY_KINDS, size=(24, 32))
 QUALITY, BALANCED, LIGHT = (model(plan, plan=plan) for plan in PLANS)
 RAIN = model("rain", serves=("streak", "night_rain"))
 TEMPORAL = model("temporal", task="temporal", channels=TEMPORAL_PLANES, stride=2)
+FUSE = model("fuse", task="fuse")
 
 
 class Whole(Manifest):
@@ -74,7 +75,8 @@ class World:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.ms = {"detect": 1.0, "quality": 60.0, "balanced": 30.0, "light": 10.0, "rain": 8.0, "temporal": 5.0}
+        self.ms = {"detect": 1.0, "quality": 60.0, "balanced": 30.0, "light": 10.0, "rain": 8.0, "temporal": 5.0,
+                   "fuse": 15.0}
         self.seen = {"raindrop": 0.9}
         """Probabilities of what is on an affected lens."""
         self.failure: dict[str, Exception] = {}
@@ -119,7 +121,8 @@ class Hang(BaseException):
 
 
 class FakeEngine:
-    """One of the world's: a restorer adds 1 and masks the first row, a temporal filter keeps all of the frame.
+    """One of the world's: a restorer adds 1 and masks the first row, a temporal filter keeps all of the frame, a fuser
+    takes the brighter image.
 
     A detector finds what is on the lens on views brighter than 100, on the left half of them.
     """
@@ -132,9 +135,9 @@ class FakeEngine:
     def prepare(self, shape: tuple[int, int, int]) -> None:
         """There is nothing to prepare."""
 
-    def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`."""
-        world = self.world
+        world, image = self.world, images[TASKS[self.model.task].inputs[0]]
         if 0 in image.shape:
             raise EngineError(f"{self.model.name}: takes no images {image.shape}")
         if not world.loading:
@@ -149,6 +152,8 @@ class FakeEngine:
             mask = np.zeros(image.shape[:3], np.uint8)
             mask[:, 0] = 255
             return {"restored": image + 1, "mask": mask}
+        if self.model.task == "fuse":
+            return {"fused": np.maximum(image, images["infrared"])}
         if self.model.task == "temporal":
             weights = np.zeros((*image.shape[:3], 3), np.uint8)
             weights[..., 0] = 255

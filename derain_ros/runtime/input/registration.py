@@ -166,7 +166,8 @@ class Warp:
                                     "thermal_homography, which takes thermal pixels to left ones, or at "
                                     "thermal_extrinsic, which is in metres and radians of optical frames")
         self._places = places
-        depth = cv2.distanceTransform(seen, cv2.DIST_L2, 3)
+        # Without a border in sight the distance to it is beyond all bounds.
+        depth = np.minimum(cv2.distanceTransform(seen, cv2.DIST_L2, 3), FEATHER)
         self.inside: np.ndarray = cv2.convertScaleAbs(depth, alpha=255 / FEATHER)
         self._unmoved = self._maps = _in_fractions(places)
 

@@ -62,7 +62,7 @@ class Choice:
         """Whether a plan is to be run; where it is not, it waits to be tried again."""
         key = plan.key(batches)
         wait = self._waits.get(key)
-        if self._current is not None and self._current.key(batches) == key:
+        if self._is_at_work(plan):
             fits = plan.cost_ms(batches) <= limit_ms
             if fits and wait is not None and wait.fits_since_ns is None:
                 self._waits[key] = replace(wait, fits_since_ns=now_ns)
@@ -81,6 +81,10 @@ class Choice:
             ns = RETRY_NS if wait is None or lasted else min(2 * wait.ns, LONGEST_RETRY_NS)
             self._waits[key] = _Wait(now_ns + ns, ns)
         return fits
+
+    def _is_at_work(self, plan: Plan) -> bool:
+        """Whether a plan is what was run last, or that without a stage that came after it."""
+        return self._current is not None and self._current.steps[:len(plan.steps)] == plan.steps
 
     def _forget(self, plan: Plan, batches: Collection[Batch]) -> None:
         """Forget what a plan took, but for the stages that it shares with the one at work."""

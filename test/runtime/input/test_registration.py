@@ -160,3 +160,7 @@ def test_the_rendered_drive_is_registered_at_its_distance() -> None:
     assert near.sum() > 5000 and np.median(np.abs(there[near] - depth[near])) < 0.1
     off = cv2.remap(warm, places + np.float32(8), None, cv2.INTER_NEAREST, borderValue=-1)
     assert np.median(np.abs(off[near] - depth[near])) > 0.5
+
+
+def test_a_thermal_image_that_shows_all_of_the_left_view_fades_nowhere() -> None:
+    assert Warp(Homography.of([1.0, 0, 0, 0, 1.0, 0, 0, 0, 1]), LEFT, LEFT).inside.min() == 255

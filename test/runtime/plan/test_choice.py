@@ -236,3 +236,16 @@ def test_images_of_another_size_wait_for_nothing() -> None:
     plans = [Plan((stage,)) for stage in world.stages.values()]  # type: ignore[arg-type]
     other = world.choice.choose(plans, [(2, 135, 180, 1)], 100.0, STALL_MS, 200 * MS)
     assert other is not None and other.name == "quality"
+
+
+def test_without_the_stage_that_goes_first_the_rest_of_a_plan_stays() -> None:
+    """What a plan takes up anew must leave a margin; what was run with one stage more is not taken up anew."""
+    choice, quality, light, fuse = Choice(), Played("quality", 95.0), Played("light", 10.0), Played("fuse", 4.0)
+    steps = [(quality, fuse), (quality,), (light, fuse), (light,)]
+    plans = [Plan(each) for each in steps]  # type: ignore[arg-type]
+    assert choice.choose(plans, BATCHES, 120.0, STALL_MS, 0) == plans[0]
+    assert choice.choose(plans, BATCHES, 98.0, STALL_MS, 100 * MS) == plans[1]
+    # Nobody asks for the stage any more.
+    alone = Choice()
+    alone.choose(plans, BATCHES, 120.0, STALL_MS, 0)
+    assert alone.choose(plans[1::2], BATCHES, 98.0, STALL_MS, 100 * MS) == plans[1]
