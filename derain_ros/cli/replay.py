@@ -81,7 +81,7 @@ def command(
     from derain_ros.replay.record import Record
     from derain_ros.replay.shown import restored_pictures
     from derain_ros.report import page
-    from derain_ros.report.tables import actions_table, frames_table, latency_table
+    from derain_ros.report.tables import actions_table, frames_table, fusion_table, latency_table
 
     console = progress.output_console()
     known = {} if config is None else read_parameters(config)
@@ -121,7 +121,9 @@ def command(
                         restored_pictures(output, inputs, account, step("Looking at the results")))
     record.save(output / "record.json")
     page.write(output / "report.html", record)
-    progress.show(console, [frames_table(account), actions_table(account), latency_table(account, record.timed)])
+    fusion = [fusion_table(account)] if account.fusion else []
+    progress.show(console, [frames_table(account), actions_table(account), *fusion,
+                            latency_table(account, record.timed)])
     for note in (*account.notes, account.damage):
         if note:
             console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True, highlight=False)

@@ -30,6 +30,7 @@ class Account:
 
     `broken` counts images that could not be read, `damage` says where a damaged bag ended, `notes` what else a person
     should know. `plans` counts the frame sets restored by each plan and its models, `engines` are those, in words.
+    `fusion` counts the frame sets that were fused with thermal ones, and those that were not by the reason why.
     """
 
     frames_in: Counter[str] = field(default_factory=Counter)
@@ -39,6 +40,7 @@ class Account:
     notes: list[str] = field(default_factory=list)
     plans: Counter[tuple[str, str]] = field(default_factory=Counter)
     engines: str = ""
+    fusion: Counter[str] = field(default_factory=Counter)
 
     def total(self, camera: str = "") -> dict[str, int]:
         """Numbers of frames `in`, `out`, `dropped`, `restored`, `passed on`, `broken`; of one camera or of all."""

@@ -16,11 +16,12 @@ from derain_ros.frame import Action, Frame, FrameSet
 from derain_ros.manifest import PLANS, Manifest
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
-from derain_ros.replay.drive import Drive, record
+from derain_ros.replay.drive import Drive, record, thermal_place
 from derain_ros.replay.player import LIVE, play
 from derain_ros.replay.quality import compare
 from derain_ros.replay.record import Record
 from derain_ros.replay.records import ReplayError
+from derain_ros.replay.shown import fused_pictures
 from derain_ros.replay.topics import choose
 from derain_ros.runtime.pipeline import Pipeline
 
@@ -76,12 +77,13 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     with BagReader(bag) as reader:
         cameras = choose(reader.topics)
         config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal), plan=plan,
-                        budget_ms=max(Config().budget_ms, PERIODS * 1e3 / rate))
+                        thermal_extrinsic=thermal_place(drive), budget_ms=max(Config().budget_ms, PERIODS * 1e3 / rate))
         account = play(reader, cleaned, cameras, config, models, progress=step("Playing through the node"))
     account.notes += notes
     told = step("Comparing with the truth")
     wet = {camera: drive.truth(camera) for camera in cameras.images}
     quality, pictures = compare(cleaned, truth, wet)
+    pictures += fused_pictures(cleaned, cameras)
     failure = failure_of(account, wet)
     account.notes += [failure] if failure else []
     made = Record(f"derain: a rainy drive of {drive.seconds:g} s at {rate:g} Hz", LIVE, account, pictures, wet, quality)

@@ -144,6 +144,13 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+def thermal_place(drive: Drive) -> list[float]:
+    """The parameter thermal_extrinsic of a drive: where its thermal camera is in the left one's optical frame."""
+    cameras = rig(drive.width, drive.height)
+    ahead, left, up = (float(n) for n in np.subtract(cameras["thermal"].offset, cameras["left"].offset))
+    return [-left, -up, ahead, 0.0, 0.0, 0.0]
+
+
 def _info(out: BagWriter, drive: Drive, name: str, stamp_ns: int) -> Any:
     cameras = rig(drive.width, drive.height)
     camera = cameras[name]

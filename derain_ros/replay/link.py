@@ -33,11 +33,11 @@ class Link:
     """The player's end of DDS while the context is open.
 
     `inputs` maps topics of the bag to a topic of the node and its type. `on_output` is called with topic and serialized
-    message by the link's thread. `engine` and `models` are what the node last said of these in /diagnostics;
-    empty before.
+    message by the link's thread; fused images are among the outputs where these are `fused`. `engine` and `models` are
+    what the node last said of these in /diagnostics; empty before.
     """
 
-    def __init__(self, cameras: list[str], inputs: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, cameras: list[str], inputs: Mapping[str, tuple[str, str]], fused: bool = False) -> None:
         tune_malloc()
         self.inputs = inputs
         self.on_output: Callable[[str, bytes], None] | None = None
@@ -48,6 +48,9 @@ class Link:
             self.outputs |= {f"/derained/{camera}/image_raw": "sensor_msgs/msg/Image",
                              f"/derained/{camera}/anomaly_mask": "sensor_msgs/msg/Image",
                              f"/derained/{camera}/camera_info": "sensor_msgs/msg/CameraInfo"}
+        if fused:
+            self.outputs |= {"/derained/fused/image_raw": "sensor_msgs/msg/Image",
+                             "/derained/fused/camera_info": "sensor_msgs/msg/CameraInfo"}
         self._types = get_typestore(Stores.ROS2_JAZZY)
         self._context = rclpy.Context()
         # Ctrl-C is the player's to handle: the node is ended in order then.

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.images import header_of, image_of
 from derain_ros.replay.records import Message, ReplayError, Topic
 from derain_ros.replay.topics import INFO, Cameras
+from derain_ros.runtime.input.geometry import is_rectified
 from derain_ros.runtime.input.messages import ImageError, Received, frame_of, frame_unread
-from derain_ros.runtime.input.synchronize import Synchronizer
+from derain_ros.runtime.input.synchronize import THERMAL, Synchronizer
 from derain_ros.runtime.pipeline import Pipeline
 from derain_ros.runtime.status import statuses_of
 
 OURS = ("/derained/", "/derain/")
 """Where the topics of the node lie."""
 OFFLINE = "Time of the pipeline"
+STATIC = "/tf_static"
 LOOKS_S = 0.2
 """How often it is looked what is being loaded."""
 Progress = Callable[[int, int], None]
@@ -100,6 +102,11 @@ class _Run:
         self.reader, self.writer, self.pipeline = reader, writer, pipeline
         self.account = Account(frames_in=Counter(dict.fromkeys(cameras.images, 0)))
         self._thermal = cameras.thermal
+        self._first, first = next(iter(cameras.images.items()))
+        self._rectified = {self._first: is_rectified(first.name), THERMAL: is_rectified(cameras.thermal)}
+        self._geometry = pipeline.fusion.thermal.geometry
+        if pipeline.config.thermal and self._geometry.fault and not self._geometry.needs_transform:
+            self.account.notes.append(f"there is no fusion: {self._geometry.fault}")
         self._camera_of = {topic.name: camera for camera, topic in cameras.images.items()}
         self._info_of = {topic: camera for camera, topic in cameras.info.items()}
         config = pipeline.config
@@ -112,9 +119,12 @@ class _Run:
         """Work on one message of the bag."""
         self._now_ns = message.stamp_ns
         if message.topic in self._info_of:
-            self._copy_info(message)
+            self._take_info(message)
+        elif message.topic == STATIC and self._geometry.needs_transform:
+            with suppress(ReplayError):
+                self._geometry.take_transforms(self.reader.decode(message).transforms)
         elif message.topic == self._thermal:
-            frame = self._frame("thermal", message)
+            frame = self._frame(THERMAL, message)
             if frame is not None:
                 self._synchronizer.add_thermal(frame)
         elif message.topic in self._camera_of:
@@ -154,10 +164,19 @@ class _Run:
             self._noted.add((camera, reason))
             self.account.notes.append(note)
 
-    def _copy_info(self, message: Message) -> None:
-        topic = f"/derained/{self._info_of[message.topic]}/camera_info"
-        self.writer.add(Topic(topic, INFO, 0))
-        self.writer.write(Message(topic, message.stamp_ns, message.data))
+    def _take_info(self, message: Message) -> None:
+        """Copy a camera_info beside the images that come of its camera; and what it says of the lens."""
+        camera = self._info_of[message.topic]
+        fuses = self.pipeline.config.thermal
+        beside = [*([camera] if camera != THERMAL else []), *(["fused"] if fuses and camera == self._first else [])]
+        for name in beside:
+            topic = f"/derained/{name}/camera_info"
+            self.writer.add(Topic(topic, INFO, 0))
+            self.writer.write(Message(topic, message.stamp_ns, message.data))
+        if fuses and self._geometry.needs_info and camera in self._rectified:
+            with suppress(ReplayError):
+                self._geometry.take_info("left" if camera == self._first else THERMAL, self.reader.decode(message),
+                                         self._rectified[camera])
 
     def _unpaired(self, camera: str, frame: Frame) -> None:
         self._pass_on(camera, frame, Action.PASSED_UNPAIRED, "no frame of another camera at that time")
@@ -180,6 +199,10 @@ class _Run:
             score = done.anomaly.score if done.anomaly else float("nan")
             self.account.outputs.append(Output(camera, frame.stamp_ns, done.action.value,
                                                done.anomaly is not None and done.anomaly.affected, score, elapsed_ms))
+        if result.fusion:
+            self.account.fusion[result.fusion] += 1
+        if result.fused is not None:
+            self.writer.put("/derained/fused/image_raw", stamp_ns, image_of(types, result.fused))
         self.writer.put("/derain/status", stamp_ns, self._status(result))
         self.writer.put("/derain/anomaly", stamp_ns, types.types["std_msgs/msg/Bool"](data=result.affected))
 

@@ -34,6 +34,7 @@ WAITING_BYTES = 1 << 30
 """Messages that may wait for the disk."""
 SLOW_SHARE = 0.1
 """Share of the frames passed on for the budget from which on that is told."""
+FUSED = "/derained/fused/image_raw"
 HEADER_BYTES = 16
 """Of a serialized message that begins with a header: encapsulation, stamp and length of the frame_id."""
 
@@ -54,7 +55,7 @@ def play(reader: BagReader, output: Path, cameras: Cameras, config: Config, mode
     inputs = _inputs(cameras, reader.topics)
     packed = any(msgtype == COMPRESSED for _, msgtype in inputs.values())
     config = replace(config, transport="compressed" if packed else "raw")
-    with NodeProcess(config, models) as node, Link(list(cameras.images), inputs) as link:
+    with NodeProcess(config, models) as node, Link(list(cameras.images), inputs, config.thermal) as link:
         _await_ready(node, link)
         with _Recorder(output) as recorder:
             account = Account(frames_in=Counter(dict.fromkeys(cameras.images, 0)))
@@ -166,6 +167,7 @@ class _Session:
             for status in array.status:  # type: ignore[attr-defined]
                 values = {v.key: v.value for v in status.values}
                 said[status.name, _stamp(data)].append(values)
+                account.fusion.update([values["fusion"]] if "fusion" in values else [])
             if values.get("action") == Action.RESTORED.value:
                 account.plans[values.get("plan", ""), values.get("models", "")] += 1
         account.engines = self.link.models
@@ -210,7 +212,7 @@ class _Session:
         stamp_ns = self._first_ns + round((now - self._begun_ns) * self.rate)
         if topic == "/derain/status":
             self._statuses.append(data)
-        elif topic.endswith("/image_raw"):
+        elif topic.endswith("/image_raw") and topic != FUSED:
             self._came[topic.split("/")[2], _stamp(data)].append(now)
         self.recorder.put(Message(topic, stamp_ns, data))
 

@@ -18,7 +18,7 @@ from derain_ros.replay.quality import Quality
 from derain_ros.replay.records import ReplayError
 from derain_ros.replay.shown import Picture
 
-FORMAT = 1
+FORMAT = 2
 MOST_BYTES = 1 << 30
 
 
@@ -42,7 +42,8 @@ class Record:
         content = {
             "format": FORMAT, "kind": "replay", "title": self.title, "timed": self.timed, "machine": self.machine,
             "frames_in": account.frames_in, "broken": account.broken, "damage": account.damage, "notes": account.notes,
-            "engines": account.engines, "plans": [[*key, count] for key, count in account.plans.items()],
+            "engines": account.engines, "fusion": account.fusion,
+            "plans": [[*key, count] for key, count in account.plans.items()],
             "outputs": [[_known(value) for value in astuple(output)] for output in account.outputs],
             "wet": {camera: [[stamp, wet] for stamp, wet in truth.items()] for camera, truth in self.wet.items()},
             "quality": None if self.quality is None else {
@@ -64,7 +65,8 @@ class Record:
             account = Account(
                 Counter(content["frames_in"]), [Output(*map(_number, row)) for row in content["outputs"]],
                 Counter(content["broken"]), content["damage"], content["notes"],
-                Counter({(plan, models): count for plan, models, count in content["plans"]}), content["engines"])
+                Counter({(plan, models): count for plan, models, count in content["plans"]}), content["engines"],
+                Counter(content["fusion"]))
             quality = content["quality"]
             if quality is not None:
                 pairs = [(_number(before), _number(after)) for before, after in quality["psnr"]]

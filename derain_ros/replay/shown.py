@@ -10,18 +10,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from derain_ros.frame import Action
+from derain_ros.frame import Action, Frame
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.offline import Progress
 from derain_ros.replay.records import ReplayError
+from derain_ros.replay.topics import Cameras
 from derain_ros.runtime.input.encoding import to_network
 from derain_ros.runtime.input.messages import ImageError, frame_of
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
 EACH = 3
 """Frames of each camera that are shown."""
+KEPT = 16
+"""Images of a topic that are kept for those that come of them."""
 SEEN, RESTORED, MASK, DRY = "seen", "published", "reconstructed", "without drops"
+THERMAL, FUSED = "thermal", "fused"
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,46 @@ def restored_pictures(output: Path, inputs: Mapping[str, str], account: Account,
             except (ImageError, ReplayError):
                 continue
             if (camera, frame.stamp_ns) in wanted:
-                seen = to_network(frame)
-                found[camera, frame.stamp_ns][what] = seen[..., 0] if seen.shape[2] == 1 else seen[..., ::-1]
+                found[camera, frame.stamp_ns][what] = _shown(frame)
     return [picture(*key, {name: images[name] for name in (SEEN, RESTORED)}, images.get(MASK))
             for key, images in sorted(found.items()) if {SEEN, RESTORED} <= set(images)]
+
+
+def fused_pictures(output: Path, cameras: Cameras) -> list[Picture]:
+    """Pictures of EACH fused images, spread evenly, out of the bag that a replay has written: what the first camera
+    saw, the thermal image before it, what was published of the camera, and both fused."""
+    camera, topic = next(iter(cameras.images.items()))
+    topics = {topic.name: SEEN, cameras.thermal: THERMAL, f"/derained/{camera}/image_raw": RESTORED,
+              "/derained/fused/image_raw": FUSED}
+    with BagReader(output) as reader:
+        count = reader.topics["/derained/fused/image_raw"].count if "/derained/fused/image_raw" in reader.topics else 0
+        wanted = {(2 * k + 1) * count // (2 * EACH) for k in range(EACH)} if count else set()
+        last: dict[str, dict[int, np.ndarray]] = {what: {} for what in topics.values()}
+        pictures, number = [], 0
+        for message in reader.messages() if wanted else ():
+            what = topics.get(message.topic)
+            if what is None:
+                continue
+            number += what == FUSED
+            try:
+                frame = frame_of(reader.decode(message))
+            except (ImageError, ReplayError):
+                continue
+            kept = last[what]
+            kept[frame.stamp_ns] = _shown(frame)
+            if len(kept) > KEPT:
+                del kept[next(iter(kept))]
+            if what == FUSED and number - 1 in wanted and last[THERMAL]:
+                stamp = frame.stamp_ns
+                near = min(last[THERMAL], key=lambda at, stamp=stamp: abs(at - stamp))  # type: ignore[misc]
+                found = {SEEN: last[SEEN].get(stamp), THERMAL: last[THERMAL][near],
+                         RESTORED: last[RESTORED].get(stamp), FUSED: kept[stamp]}
+                pictures.append(picture(camera, stamp, {name: image for name, image in found.items()
+                                                        if image is not None}, None))
+    return pictures
+
+
+def _shown(frame: Frame) -> np.ndarray:
+    """What a frame shows, (H, W) or (H, W, 3) BGR uint8."""
+    seen = to_network(frame)
+    return seen[..., 0] if seen.shape[2] == 1 else seen[..., ::-1]

@@ -25,7 +25,8 @@ OTHER_WORDS = {"depth", "disparity", "mask", "derained", "anomaly", "confidence"
 class Cameras:
     """The image topics to work on: `images` by camera name; `info` the camera_info topics where there are any.
 
-    `thermal` is a topic, or empty. `unused` are image topics that were left out.
+    `thermal` is a topic, or empty; its camera_info is in `info`, too, by the name `thermal`. `unused` are image topics
+    that were left out.
     """
 
     images: dict[str, Topic]
@@ -63,7 +64,8 @@ def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, 
                         and images[n].msgtype in kinds and _camera_of(n) not in taken), "")
     thermal = "" if thermal == NONE else thermal
     used = {t.name for t in chosen.values()} | {thermal}
-    return Cameras(chosen, _infos(chosen, topics), thermal, sorted(set(images) - used))
+    infos = _infos(chosen | ({"thermal": images[thermal]} if thermal else {}), topics)
+    return Cameras(chosen, infos, thermal, sorted(set(images) - used))
 
 
 def _check(by_user: Iterable[str], topics: Mapping[str, Topic], images: Mapping[str, Topic]) -> None:

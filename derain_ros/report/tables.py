@@ -26,6 +26,7 @@ def tables_of(record: Record) -> list[Table]:
     """All tables of a replay; those that need the truth where it is known."""
     account = record.account
     tables = [frames_table(account), actions_table(account), plans_table(account), latency_table(account, record.timed)]
+    tables += [fusion_table(account)] if account.fusion else []
     tables += [decisions_table(account, record.wet)] if record.wet else []
     return tables + ([quality_table(record.quality)] if record.quality is not None else [])
 
@@ -47,6 +48,12 @@ def plans_table(account: Account) -> Table:
     """By which plans and models frame sets were restored, how often, and the engines that were loaded."""
     rows = [[plan, models, str(count)] for (plan, models), count in account.plans.most_common()]
     return Table("Restored by", ["plan", "models", "frame sets"], [*rows, ["engines", account.engines or "-", ""]])
+
+
+def fusion_table(account: Account) -> Table:
+    """How many frame sets were fused with thermal ones, and why the others were not."""
+    rows = [[state, str(count)] for state, count in account.fusion.most_common()]
+    return Table("Fusion with the thermal camera", ["", "frame sets"], rows)
 
 
 def latency_table(account: Account, title: str) -> Table:

@@ -12,10 +12,11 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo
 
 from derain_ros.frame import CameraResult, FrameSet, Result
-from derain_ros.ros.inputs import COMPRESSED, THERMAL
+from derain_ros.ros.inputs import THERMAL
 from derain_ros.ros.log import CameraLog
 from derain_ros.ros.topics import CameraTopics
 from derain_ros.runtime.fusion import Fusion
+from derain_ros.runtime.input.geometry import is_rectified
 
 STATIC = QoSProfile(depth=100, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 STAMP_ENDS = 12
@@ -35,8 +36,7 @@ class FusedTopics:
         self._log = CameraLog(node.get_logger())
         self._topics = CameraTopics(node, "fused", on_matched, fused=True)
         self._geometry = fusion.thermal.geometry
-        self._rectified = {name: "rect" in topics[name].removesuffix(COMPRESSED).rpartition("/")[2]
-                           for name in (camera, THERMAL)}
+        self._rectified = {name: is_rectified(topics[name]) for name in (camera, THERMAL)}
         self._last: dict[str, bytes] = {}
         self._static: Any = None
         fusion.wanted = False

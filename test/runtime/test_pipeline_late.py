@@ -245,11 +245,11 @@ def test_a_real_thread_that_hangs_is_left_behind(make: Make, world: World, monke
     assert restored(pipeline.process(pair()))
     began, go, run, hung = threading.Event(), threading.Event(), FakeEngine.run, pipeline.engines[1]
 
-    def hang(engine: FakeEngine, image: np.ndarray) -> dict[str, np.ndarray]:
+    def hang(engine: FakeEngine, **images: np.ndarray) -> dict[str, np.ndarray]:
         if engine is hung:
             began.set()
             assert go.wait(PATIENCE_S)
-        return run(engine, image)
+        return run(engine, **images)
 
     monkeypatch.setattr(FakeEngine, "run", hang)
     pipeline.apply(Config(budget_ms=20))

@@ -114,6 +114,11 @@ class Geometry:
         return np.linalg.inv(roots[0][1]) @ roots[1][1]
 
 
+def is_rectified(topic: str) -> bool:
+    """Whether images are rectified, by the last part of their topic's name, as image_proc calls them."""
+    return "rect" in topic.removesuffix("/compressed").rpartition("/")[2]
+
+
 def _rotation(x: float, y: float, z: float, w: float) -> np.ndarray:
     """The (3, 3) rotation of a quaternion."""
     axis = np.array((x, y, z))
