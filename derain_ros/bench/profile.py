@@ -182,7 +182,7 @@ def _idle_networks(lenses: Sequence[LensDrops]) -> Iterator[None]:
     from derain_ros.runtime.judge import judge
     from derain_ros.runtime.loading import loader
     before = judge.load_detector, loader.load, loader.choose
-    judge.load_detector = lambda model, *rest: Idle(model, lenses)  # type: ignore[assignment]
+    judge.load_detector = lambda model, *rest: Idle(model, lenses)
     loader.load = lambda model, *rest: Idle(model, ())
     loader.choose = lambda models, *rest, **named: Choice(Idle(models[-1], ()), "idle")
     try:

@@ -175,7 +175,7 @@ def motion(sequence: StereoSequence, images: Sequence[np.ndarray], masks: Sequen
     `images` are the left and the right one and the next left one, `masks` say above 0 where they are not to be used.
     """
     corners = cv2.goodFeaturesToTrack(images[0], CORNERS, 0.01, APART, mask=None if masks is None else 255 - masks[0])
-    if corners is None:  # type: ignore[redundant-expr]  # of a blank image, which its stubs do not know
+    if corners is None:  # of a blank image, which its stubs do not know
         return None  # type: ignore[unreachable]
     places = [corners, *(_track(images[0], other, corners) for other in images[1:])]
     here, right, after, back = (place.reshape(-1, 2) for place in (*places, _track(images[2], images[0], places[2])))

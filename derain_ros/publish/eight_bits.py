@@ -10,7 +10,7 @@ import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 
-class _Inputs(CalibrationDataReader):
+class _Inputs(CalibrationDataReader):  # type: ignore[misc]  # has no types
     """Hands out what the model takes, one run after the other, as the quantiser asks for it."""
 
     def __init__(self, inputs: Iterable[Mapping[str, np.ndarray]]) -> None:

@@ -198,10 +198,10 @@ def test_what_is_trained_smooths_as_the_robot_does(sample: SequenceSample) -> No
             torch.nn.init.constant_(net.last.bias[4 * part:4 * part + 4], bias)
         trained = run(net, [sample])[0].image[0, 0].numpy() * 255
 
-    def smooth(planes: np.ndarray) -> dict[str, np.ndarray]:
-        weights = np.zeros((*planes.shape[:3], 3), np.uint8)
+    def smooth(image: np.ndarray) -> dict[str, np.ndarray]:
+        weights = np.zeros((*image.shape[:3], 3), np.uint8)
         weights[..., 2] = 255
-        return {"weights": weights, "mask": planes[..., 3], "memory": planes[..., 5:]}
+        return {"weights": weights, "mask": image[..., 3], "memory": image[..., 5:]}
 
     frame, restored, mask = (images[:1] for images in (sample.wet, sample.restored, sample.mask))
     on_robot, _ = OnRobot().apply(SimpleNamespace(run=smooth), ["left"], [0], frame[..., None],  # type: ignore[arg-type]
