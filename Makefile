@@ -1,4 +1,5 @@
 # make demo    a rainy drive through the real node; ends with a table, a cleaned bag and an HTML report
+# make check   lint, types and the quick tests
 # make test    all tests
 # make lint    ruff and mypy
 # make clean   remove what these made
@@ -8,16 +9,22 @@
 
 PYTHON ?= python3
 
+# Tests that start no node, no training and no process.
+QUICK = test/runtime test/engine test/report test/nets test/rain test/test_layers.py test/test_manifest.py test/test_tasks.py
+
 # The environments hold a ROS 2 of their own, from wheels: one that is sourced must not mix with it.
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-.PHONY: demo test lint clean
+.PHONY: demo check test lint clean
 
 demo: .venv/demo/.installed
 	.venv/demo/bin/derain demo
 
 test: .venv/test/.installed
 	.venv/test/bin/python -m pytest
+
+check: lint
+	.venv/test/bin/python -m pytest -q $(QUICK)
 
 lint: .venv/test/.installed
 	.venv/test/bin/python -m ruff check
