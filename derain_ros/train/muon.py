@@ -1,4 +1,7 @@
-"""Muon: momentum whose matrices are orthogonalised before each step (Jordan et al. 2024)."""
+"""Muon: momentum whose matrices are orthogonalised before each step (Jordan et al. 2024).
+
+PyTorch's own (from 2.9 on) takes matrices only, and refuses the weights of convolutions, which are all that there is.
+"""
 
 from __future__ import annotations
 
