@@ -34,6 +34,8 @@ def command(
       derain export runs/temporal/last.pt temporal --data data
 
       derain export runs/detect/last.pt detect --data data
+
+      derain export runs/fuse/last.pt fuse --data data
     """
     from derain_ros.publish.export import task_of
     path = models / f"{name}.onnx"
@@ -44,6 +46,11 @@ def command(
             raise typer.BadParameter("the detector is grey already; leave --grey out")
         report = publish_detector(checkpoint, name, models, data)
         figures = report.figures if report else {}
+    elif task_of(checkpoint) == "fuse":
+        from derain_ros.publish.fuse import publish_fuser
+        if grey:
+            raise typer.BadParameter("the fuser takes grey images; leave --grey out")
+        figures = publish_fuser(checkpoint, name, models, data)
     elif task_of(checkpoint) == "temporal":
         from derain_ros.publish.temporal import publish_temporal
         if grey:

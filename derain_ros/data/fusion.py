@@ -22,7 +22,7 @@ FOLDERS = {"roadscene": ("roadscene_rain/train/clean", "roadscene_rain/train/inf
 """Folders of visible and of infrared images below the data folder, by the name of their source."""
 SHARES = {"roadscene": 0.45, "msrs": 0.4, "llvip": 0.15}
 """How often a sample is of each source."""
-MASKED, NOISY, SATURATED, MISALIGNED = 0.35, 0.3, 0.1, 0.15
+MASKED, NOISY, SATURATED, MISALIGNED = 0.35, 0.3, 0.15, 0.15
 """Shares of the samples with drops before the visible image, noise in the infrared one, infrared so bright that parts
 of it are white, and an infrared image that is a few pixels off."""
 FARTHEST = 3.0
@@ -104,7 +104,7 @@ class FusionSource:
         images = pairs[int(rng.integers(len(pairs)))].read()
         visible, infrared, seen_infrared = _crops(*images, self.size, rng)
         visible = _lit(visible, np.exp(rng.uniform(-0.5, 0.3)), np.exp(rng.uniform(-0.3, 0.3)))
-        gain = np.exp(rng.uniform(0.3, 1.5) if rng.random() < SATURATED else rng.uniform(-0.4, 0.2))
+        gain = np.exp(rng.uniform(0.5, 2.5) if rng.random() < SATURATED else rng.uniform(-0.4, 0.2))
         gamma = np.exp(rng.uniform(-0.3, 0.3))
         infrared, seen_infrared = (_lit(image, gain, gamma) for image in (infrared, seen_infrared))
         seen, mask = visible, np.zeros_like(visible)

@@ -23,6 +23,7 @@ from derain_ros.publish.export import ExportError
 from derain_ros.publish.restorer import enter, publish_figures
 from derain_ros.publish.temporal import calibration_planes, publish_temporal_figures
 from derain_ros.runtime.stages.scale import reduce
+from derain_ros.tasks import TASKS
 from derain_ros.train.recipe import RestoreRecipe
 from derain_ros.train.sources import render_of
 
@@ -99,6 +100,9 @@ def _quantize(prepared: Path, target: Path, images: list[np.ndarray], operators:
 def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float]:
     """Quantise the restorer or the temporal filter `name` of `directory` and enter it as `name`_int8; its figures."""
     model = Manifest.load(directory).get(name)
+    if model.task not in ("restore", "temporal"):
+        raise ExportError(f"{name}: a {TASKS[model.task].called} is in eight bits when it is exported with --data; "
+                          "export its checkpoint again")
     path = directory / f"{name}{SUFFIX}.onnx"
     if model.task == "temporal":
         quantize_temporal(model.file, path, calibration_planes(model, directory, data))

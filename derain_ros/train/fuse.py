@@ -47,17 +47,17 @@ class FuseRecipe(Recipe):
     """Side of the training crops in pixels, a multiple of 16."""
     average: float = 0.999
     """Decay of the moving average of the weights, which is validated and exported."""
-    edges: float = 2.0
+    edges: float = 3.0
     """Weight of the edges of both sources that are lost; for all weights see `FusionLosses`."""
     information: float = 0.5
     """Weight of the information of both sources that is lost."""
     gradient: float = 1.0
     """Weight of the distance to the stronger source's gradient."""
-    base: float = 5.0
+    base: float = 4.0
     """Weight of the distance of the base to that of both sources, the brighter one more than the other."""
-    flat: float = 0.5
+    flat: float = 1.5
     """Weight of the gain of infrared details where the infrared image is flat."""
-    correlation: float = 0.4
+    correlation: float = 0.3
     """Weight of the correlation with both sources that is lost."""
 
     def __post_init__(self) -> None:
