@@ -79,7 +79,7 @@ def command(
     from derain_ros.replay.offline import OFFLINE
     from derain_ros.replay.player import LIVE
     from derain_ros.replay.record import Record
-    from derain_ros.replay.shown import restored_pictures
+    from derain_ros.replay.shown import fused_pictures, restored_pictures
     from derain_ros.report import page
     from derain_ros.report.tables import actions_table, frames_table, fusion_table, latency_table
 
@@ -117,8 +117,9 @@ def command(
             account = replay(reader, output, cameras, pipeline, step("Restoring"),
                              lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
         inputs = {name: topic.name for name, topic in cameras.images.items()}
-        record = Record(f"derain: {bag.name}", LIVE if live else OFFLINE, account,
-                        restored_pictures(output, inputs, account, step("Looking at the results")))
+        pictures = restored_pictures(output, inputs, account, step("Looking at the results"))
+        pictures += fused_pictures(output, cameras) if account.fusion["fused"] else []
+        record = Record(f"derain: {bag.name}", LIVE if live else OFFLINE, account, pictures)
     record.save(output / "record.json")
     page.write(output / "report.html", record)
     fusion = [fusion_table(account)] if account.fusion else []

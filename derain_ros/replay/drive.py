@@ -128,11 +128,12 @@ class _Renderer:
         """The pictures of one pair, and of the thermal camera at every second one."""
         seconds, wet = index / self.drive.rate, self.drive.wet(index)
         made: Pictures = {}
+        if index % 2 == 0:
+            # Before the others, as it is there when their pair is whole: no pair waits for it.
+            made["thermal"] = self.scene.render(self.rig["thermal"], seconds)[0], None
         for camera in ("left", "right"):
             dry = self.scene.render(self.rig[camera], seconds)[0]
             made[camera] = (self.drops[camera].apply(dry)[0], dry) if camera in wet else (dry, None)
-        if index % 2 == 0:
-            made["thermal"] = self.scene.render(self.rig["thermal"], seconds)[0], None
         return made
 
 
