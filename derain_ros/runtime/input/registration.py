@@ -16,7 +16,7 @@ import numpy as np
 
 LEAST_COVERED = 0.05
 """Share of the left view that the thermal image must cover: less is a mistake in the numbers."""
-FEATHER = 16.0
+FEATHER = 32.0
 """Pixels inside the border of the thermal image over which it fades in."""
 NOWHERE = -1e6
 """Place in the thermal image of what is behind that camera."""

@@ -10,10 +10,11 @@ import numpy as np
 from derain_ros.config import Config
 from derain_ros.frame import Frame
 from derain_ros.runtime.input.alignment import likeness, peak, structure
-from derain_ros.runtime.input.encoding import FrameError, leveled, size_of, to_grey
+from derain_ros.runtime.input.encoding import LAYOUTS, FrameError, leveled, size_of, to_grey
 from derain_ros.runtime.input.geometry import Geometry
 from derain_ros.runtime.input.levels import LevelsOfCamera
 from derain_ros.runtime.input.registration import Homography, Registration, RegistrationError, Size, Warp
+from derain_ros.runtime.input.tone import ToneOfCamera
 
 FROZEN_NS = 300_000_000
 """How long the same image may come again and again: some drivers repeat each, and a shutter is closed for longer."""
@@ -42,7 +43,7 @@ class Thermal:
         self.inside = np.zeros((1, 1), np.uint8)
         """(H, W) uint8: 255 where the thermal image shows the left view, less towards its border."""
         self._tolerance_ms = config.thermal_tolerance_ms
-        self._levels = LevelsOfCamera()
+        self._levels, self._tone = LevelsOfCamera(), ToneOfCamera()
         self._last: Frame | None = None
         self._changed_ns = 0
         self._fault = ""
@@ -91,7 +92,9 @@ class Thermal:
         """Look at a new frame by itself."""
         last, self._last, self._shown = self._last, frame, None
         try:
-            self._grey = to_grey(leveled(frame, self._levels, now_ns))
+            seen = leveled(frame, self._levels, now_ns)
+            deep = seen.levels if LAYOUTS[frame.encoding].channels == 1 else None
+            self._grey = to_grey(seen) if deep is None else self._tone.follow(seen.image, deep, now_ns)
         except FrameError as error:
             self._fault = f"thermal: {error}"
             return
