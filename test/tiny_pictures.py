@@ -45,6 +45,16 @@ def write_pictures(data: Path) -> Path:
     return data
 
 
+def write_triplets(data: Path) -> Path:
+    """Fill `data`, which is returned, with `write_pictures` and, beside each road scene, its negative as infrared."""
+    write_pictures(data)
+    for path in sorted((data / "roadscene_rain/train/clean").glob("*.png")):
+        infrared = data / "roadscene_rain/train/infrared" / path.name
+        infrared.parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(infrared), 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+    return data
+
+
 def write_own_pictures(data: Path, count: int = 18) -> Path:
     """Fill `data`, which is returned, with pictures of one's own: `count` clean ones and as many behind drops."""
     rng = np.random.default_rng(3)

@@ -44,8 +44,8 @@ def restoration(
     """
     from derain_ros.cli.figures import figures_of, restorer_named
     from derain_ros.data.layouts import ALL
-    from derain_ros.data.splits import PAIR_SPLITS
     from derain_ros.data.samples import anomaly_of
+    from derain_ros.data.splits import PAIR_SPLITS
     from derain_ros.evaluate.held_out import KINDS, held_out
     from derain_ros.evaluate.restoration import markdown, read_pairs
     if split not in (*PAIR_SPLITS, ALL):

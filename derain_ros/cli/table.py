@@ -66,6 +66,25 @@ def initialisation(data: Data, runs: Runs, output: Markdown = None, steps: Steps
     _trained("initialisation", INITIALISATION, data, runs, output, _phases(config, steps, crop), accelerator)
 
 
+@app.command()
+def night(
+    data: Annotated[Path, typer.Option(help="Folder with rainy, clean and infrared images of the same views.")],
+    checkpoint: Annotated[Optional[Path], typer.Option(help="Last checkpoint of `derain train night`.")] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes at the most.")] = 40,
+    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
+                                                   "default.")] = None,
+    output: Markdown = None,
+) -> None:
+    """The table of paper 3: rainy road scenes cleaned and fused with infrared, by its networks and by the node's.
+
+    Example: derain table night --data data --checkpoint runs/night/2/last.pt --output night.md
+    """
+    from derain_ros.data.night import triplets
+    from derain_ros.papers.night import markdown, measure
+    first, second = measure(data, checkpoint, models, scenes)
+    _give(markdown(first, second, min(scenes, len(triplets(data, "test")))), output)
+
+
 def _phases(config: Path, steps: Optional[int], crop: Optional[int]) -> "list[RestoreRecipe]":
     """The phases of a recipe, cut down; a short training is validated four times."""
     from dataclasses import replace

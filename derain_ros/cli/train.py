@@ -18,6 +18,7 @@ Precision = Annotated[str, typer.Option(help="bf16-mixed, 16-mixed or 32-true.")
 Workers = Annotated[Optional[int], typer.Option(min=0, help="Processes that draw samples for each device.")]
 
 
+NIGHT = Path("night_small")
 PRECISIONS = ("bf16-mixed", "16-mixed", "32-true")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps", "tpu")
 """What Lightning Fabric calls them."""
@@ -200,3 +201,30 @@ def fuse(
     recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
     checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} fuse --data {data}")
+
+
+@app.command()
+def night(
+    data: Data, output: Output,
+    config: Annotated[Path, typer.Option(help="YAML file of what differs from the defaults, or a shipped one: night, "
+                                         "as printed, or night_small, which a processor trains.")] = NIGHT,
+    accelerator: Accelerator = "auto", precision: Precision = "32-true",
+) -> None:
+    """Train paper 3's CleanNet, then its FusionNet, on rainy, clean and infrared images of the same views.
+
+    Takes up what an earlier call left in the output folder. The networks are for the paper's table; in the node the
+    restorers of rain and the fuser do this job.
+
+    Examples:
+
+      derain train night --data data --output runs/night
+
+      derain train night --data data --output runs/night --config night --accelerator cuda --precision bf16-mixed
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    machine = _machine(accelerator, 1, precision, None)
+    from derain_ros.train.loop import train_phases
+    from derain_ros.train.night import NightRecipe, train
+    recipes: list[NightRecipe] = read_phases(config, NightRecipe)
+    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
+    typer.echo(f"checkpoint: {checkpoint}; next: derain table night --data {data} --checkpoint {checkpoint}")

@@ -76,6 +76,20 @@ class Refinement(nn.Module):
         return Refined(images, illuminations)
 
 
+class RefinedFusion(nn.Module):
+    """FusionNet and the refinement behind it: luminance and infrared (N, 1, H, W) in 0..1 to the fused image of that
+    form and what the refinement made of it."""
+
+    def __init__(self, width: int = 44, refinement: int = 16) -> None:
+        super().__init__()
+        self.fusion, self.refinement = FusionNet(width), Refinement(refinement)
+
+    def forward(self, visible: Tensor, infrared: Tensor) -> tuple[Tensor, Refined]:
+        """Fuse, then refine; the last of the refined images is the result."""
+        fused = self.fusion(visible, infrared)
+        return fused, self.refinement(fused, infrared)
+
+
 def _small(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(),
                          nn.Conv2d(width, 1, 3, 1, 1))

@@ -13,6 +13,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from derain_ros.tasks import TASKS
+
 OPSET = 18
 
 
@@ -69,6 +71,10 @@ def _tidy(path: Path, dynamic: Mapping[int, str]) -> None:
 def task_of(checkpoint: Path) -> str:
     """The task of the manifest that the checkpoint was trained for; ExportError where it is none of ours."""
     try:
-        return str(torch.load(checkpoint, weights_only=True, map_location="cpu")["task"])
+        task = str(torch.load(checkpoint, weights_only=True, map_location="cpu")["task"])
     except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train`: {error}") from error
+    if task not in TASKS:
+        raise ExportError(f"{checkpoint}: holds a network of the task {task}, which is measured by `derain table` and "
+                          "does not run in the node")
+    return task

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from derain_ros.cli.main import app
 from derain_ros.cli.train import read_phases
 from derain_ros.train.detector import DetectRecipe
+from derain_ros.train.night import NightRecipe
 from derain_ros.train.recipe import RECIPES, RestoreRecipe
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
@@ -130,10 +131,14 @@ def test_a_recipe_that_cannot_be_trained_with_is_told(text: str, told: str, data
 
 
 def test_shipped_recipes() -> None:
-    recipes = {path.stem: read_phases(Path(path.stem), DetectRecipe if "detector" in path.stem else RestoreRecipe)
+    kinds = {"tune_detector": DetectRecipe, "night": NightRecipe, "night_small": NightRecipe}
+    recipes = {path.stem: read_phases(Path(path.stem), kinds.get(path.stem, RestoreRecipe))
                for path in RECIPES.glob("*.yaml")}
-    assert recipes.keys() == {"quality", "balanced", "light", "paper", "rain", "tune", "tune_detector"}
-    assert recipes.pop("tune_detector")[0].steps == 1500
+    assert recipes.keys() == {"quality", "balanced", "light", "paper", "rain", "tune", *kinds}
+    assert recipes["tune_detector"][0].steps == 1500
+    clean, fuse = recipes["night"]
+    assert (clean.width, clean.blocks, clean.stage, fuse.stage) == (48, (4, 6, 6, 8), "clean", "fuse")
+    recipes = {name: phases for name, phases in recipes.items() if name not in kinds}
     sizes = {name: (recipe.width, recipe.blocks, recipe.deep, recipe.scale, bool(recipe.teacher))
              for name, (recipe, *_) in recipes.items()}
     assert sizes["quality"] == (64, 9, 6, 1, False) and sizes["balanced"] == (32, 6, 0, 1, True)
