@@ -47,7 +47,7 @@ def fusion_losses(fused: Tensor, infrared_gain: Tensor, visible: Tensor, infrare
     """The losses of `fused`, made with the gain of infrared details, of the sources as they should be."""
     return FusionLosses(1 - edge_preservation(fused, visible, infrared, trust).mean(),
                         2 - fidelity(fused, visible, trust).mean() - fidelity(fused, infrared).mean(),
-                        _gradient(fused, visible, infrared, trust), _base(fused, visible, infrared, trust),
+                        _gradient(fused, visible, infrared, trust), _base(fused, visible, infrared),
                         _flat(infrared_gain, infrared), _correlation(fused, visible, infrared, trust))
 
 
@@ -101,12 +101,13 @@ def _gradient(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -
             + (y - torch.where(stronger, visible_y, infrared_y)).abs().mean())
 
 
-def _base(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -> Tensor:
+def _base(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+    # Behind drops, too, or each would leave a patch as dark as the infrared image is: what they hide is detail.
     low, low_visible, low_infrared = (_mean(image, NEAR) for image in (fused, visible, infrared))
     share = DARKER + (1 - 2 * DARKER) * torch.sigmoid((low_visible - low_infrared) * 20)
     # Infrared that is too bright to show anything says nothing about the day.
     saturated = ((low_infrared - 0.85) * 10).clamp(0, 1) * _flatness(infrared)
-    share = (share + (1 - share) * saturated) * (0.3 + 0.7 * _mean(trust, NEAR))
+    share = share + (1 - share) * saturated
     return (low - share * low_visible - (1 - share) * low_infrared).abs().mean()
 
 

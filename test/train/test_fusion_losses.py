@@ -61,9 +61,16 @@ def test_both_sources_are_asked_for() -> None:
     assert losses(VISIBLE)["information"] < losses(texture(5))["information"]
 
 
-def test_the_base_is_that_of_the_source_which_shows_something() -> None:
-    dark, saturated = np.full((SIZE, SIZE), 10, np.uint8), np.full((SIZE, SIZE), 255, np.uint8)
-    assert losses(INFRARED, visible=dark)["base"] < 0.01 < losses(dark, visible=dark)["base"]
+def test_the_base_is_a_mean_in_which_the_brighter_source_weighs_more() -> None:
+    dark, bright = np.full((SIZE, SIZE), 20, np.uint8), np.full((SIZE, SIZE), 200, np.uint8)
+    for visible, infrared in ((dark, bright), (bright, dark)):
+        wanted = np.full((SIZE, SIZE), 155, np.uint8)
+        assert losses(wanted, visible, infrared)["base"] < 0.005
+        assert losses(dark, visible, infrared)["base"] > losses(bright, visible, infrared)["base"] > 0.15
+
+
+def test_infrared_that_is_white_all_over_says_nothing_of_the_base() -> None:
+    saturated = np.full((SIZE, SIZE), 255, np.uint8)
     assert losses(VISIBLE, infrared=saturated)["base"] < 0.01 < losses(saturated, infrared=saturated)["base"]
 
 
@@ -78,7 +85,7 @@ def test_where_the_visible_image_is_hidden_the_infrared_one_counts_alone() -> No
     nowhere = torch.zeros_like(EVERYWHERE)
     seen, hidden = losses(INFRARED), losses(INFRARED, trust=nowhere)
     assert hidden["edges"] < 0.1 < seen["edges"] and hidden["gradient"] < 0.01 < seen["gradient"]
-    assert hidden["base"] < 0.5 * losses(VISIBLE, trust=nowhere)["base"]
+    assert hidden["base"] == seen["base"], "what a drop hides is detail"
     assert losses(VISIBLE, trust=nowhere)["edges"] == pytest.approx(losses(VISIBLE, visible=INFRARED)["edges"],
                                                                     abs=0.01)
 
