@@ -31,8 +31,8 @@ COMMON = 0.05
 by night too, and pairs of different scenes 0.01 to 0.03 where seven are taken together."""
 MOST = 0.015
 """Share of the width by which the thermal image is moved to fit at the most; further apart it is not fused."""
-STEP = 0.5
-"""Pixels by which it is moved at the least."""
+STEP = 0.75
+"""Pixels from where it is now by which it must be off to be moved, by whole pixels: what is in place is left alone."""
 
 
 class Thermal:
@@ -149,6 +149,6 @@ class Thermal:
         if max(abs(column), abs(row)) > REACH - 1 or together.max() - together.mean() < COMMON:
             return
         apart = column * width / small[0], row * height / small[1]
-        if float(np.hypot(apart[0] - self._apart[0], apart[1] - self._apart[1])) >= STEP:
-            self._apart, self._shown = apart, None
-            self._warp.move(*apart)
+        if max(abs(apart[0] - self._apart[0]), abs(apart[1] - self._apart[1])) >= STEP:
+            self._apart, self._shown = (float(round(apart[0])), float(round(apart[1]))), None
+            self._warp.move(*self._apart)
