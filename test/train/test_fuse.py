@@ -12,6 +12,9 @@ from tiny_fusion import write_pairs
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
+from typer.testing import CliRunner  # noqa: E402
+
+from derain_ros.cli.main import app  # noqa: E402
 from derain_ros.data.fusion import FusionSource, fusion_pairs  # noqa: E402
 from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.publish.export import task_of  # noqa: E402
@@ -70,3 +73,11 @@ def test_what_does_not_fit_is_told(pairs_folder: Path, tmp_path: Path) -> None:
     narrow = train(pairs_folder, tmp_path / "narrow", replace(TINY, steps=2), CPU)
     with pytest.raises(DataError, match="another network than a fuser 32 filters wide"):
         train(pairs_folder, tmp_path / "wide", replace(TINY, width=32, start_from=str(narrow)), CPU)
+
+
+def test_the_command_takes_a_recipe_and_says_what_is_next(pairs_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("{width: 16, crop: 64, batch: 2, steps: 2, validate_every: 2}")
+    result = CliRunner().invoke(app, ["train", "fuse", "--data", str(pairs_folder), "--output", str(tmp_path / "run"),
+                                      "--config", str(tmp_path / "recipe.yaml"), "--accelerator", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert f"next: derain export {tmp_path / 'run/last.pt'} fuse --data {pairs_folder}" in result.output
