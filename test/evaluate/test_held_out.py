@@ -17,6 +17,8 @@ from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.held_out import held_out  # noqa: E402
 from derain_ros.evaluate.restoration import evaluate, luminance, similarity, summary  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
+from derain_ros.runtime.judge.detect import Detector  # noqa: E402
+from derain_ros.runtime.stages.restore import restore_image  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not (DATA / "roadscene_rain").is_dir(),
@@ -101,3 +103,19 @@ def test_rain_is_restored_by_its_own_restorer_in_the_pipeline() -> None:
         assert result.models.startswith("restore_mono_rain") and result.plan == "rain"
         restored = result.cameras["left"].frame.image
         assert similarity(restored, pair.clean)[0] > similarity(pair.wet, pair.clean)[0] + 3.0
+
+
+@needs_data
+def test_the_detectors_coverage_is_that_of_the_restorers_mask() -> None:
+    """`coverage` is the detector's where nothing is restored, and the mask's where something is: one word, one share."""
+    manifest = Manifest.load()
+    detector, restorer = Detector(load(manifest.get("detect"))), load(manifest.get("restore_mono_light_int8"))
+    means = []
+    for kind in ("real", "synthetic", "focused", "pane"):
+        wet = [pair.wet for pair in held_out(DATA, 1, count=16)[kind][:16]]
+        found = [detector.detect([Frame(image, "mono8")])[0].coverage for image in wet]
+        masked = [float(np.mean(restore_image(restorer, image)[1] > 0)) for image in wet]
+        means.append((np.mean(found), np.mean(masked)))
+    found, masked = np.array(means).T
+    assert np.abs(found - masked).max() < 0.15 and np.abs(found - masked).mean() < 0.1
+    assert np.corrcoef(found, masked)[0, 1] > 0.95
