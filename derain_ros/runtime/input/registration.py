@@ -18,6 +18,8 @@ LEAST_COVERED = 0.05
 """Share of the left view that the thermal image must cover: less is a mistake in the numbers."""
 FEATHER = 32.0
 """Pixels inside the border of the thermal image over which it fades in."""
+GRID = 8
+"""Pixels between those whose places are computed: all of them would take long enough for frames to be late."""
 NOWHERE = -1e6
 """Place in the thermal image of what is behind that camera."""
 FISHEYE = ("equidistant", "fisheye")
@@ -34,9 +36,9 @@ class RegistrationError(ValueError):
 class Registration(Protocol):
     """Where the left camera's pixels are in the thermal image."""
 
-    def find(self, left: Size, thermal: Size) -> np.ndarray:
-        """Column and row (H, W, 2) float32 in thermal images of that size of each pixel of left images of that size;
-        far outside where it is not seen."""
+    def find(self, pixels: np.ndarray, left: Size, thermal: Size) -> np.ndarray:
+        """Column and row (N, 2) in thermal images of that size of `pixels`, (N, 1, 2) float64 columns and rows, of left
+        images of that size; far outside where they are not seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,14 +58,13 @@ class Homography:
             raise RegistrationError(f"thermal_homography {list(numbers)} cannot be inverted{mend}")
         return cls(matrix)
 
-    def find(self, left: Size, thermal: Size) -> np.ndarray:
+    def find(self, pixels: np.ndarray, left: Size, thermal: Size) -> np.ndarray:
         """See `Registration.find`."""
         back = np.linalg.inv(self.matrix)
         back = back * np.sign(back[2] @ (left[1] / 2, left[0] / 2, 1.0))
-        column, row, depth = np.moveaxis(cv2.transform(_pixels(left), back)[:, 0], -1, 0)
+        column, row, depth = np.moveaxis(cv2.transform(pixels, back)[:, 0], -1, 0)
         ahead = np.maximum(depth, 1e-9)
-        found = np.where(depth > 1e-9, (column / ahead, row / ahead), NOWHERE)
-        return found.T.reshape(*left, 2).astype(np.float32)
+        return np.where(depth > 1e-9, (column / ahead, row / ahead), NOWHERE).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +92,9 @@ class Lens:
         return cls((int(info.height), int(info.width)), matrix, np.array(info.d, float),
                    info.distortion_model in FISHEYE, rotation if rotation.any() else np.eye(3), projection, rectified)
 
-    def rays(self, size: Size) -> np.ndarray:
-        """Directions (H * W, 3) in the camera's optical frame, 1 ahead, of the pixels of images of `size`."""
-        pixels = _scaled(_pixels(size), size, self.size)
+    def rays(self, pixels: np.ndarray, size: Size) -> np.ndarray:
+        """Directions (N, 3) in the camera's optical frame, 1 ahead, of pixels (N, 1, 2) of images of `size`."""
+        pixels = _scaled(pixels, size, self.size)
         if self.rectified:
             flat = cv2.undistortPoints(pixels, self.projection, None)
         elif self.fisheye:
@@ -130,13 +131,13 @@ class Lenses:
     pose: np.ndarray
     distance_m: float
 
-    def find(self, left: Size, thermal: Size) -> np.ndarray:
+    def find(self, pixels: np.ndarray, left: Size, thermal: Size) -> np.ndarray:
         """See `Registration.find`."""
-        points = self.left.rays(left)
+        points = self.left.rays(pixels, left)
         points = points / np.maximum(points[:, 2:], 1e-6) * self.distance_m
         # The inverse of the pose: turned back about where the thermal camera is.
         points = (points - self.pose[:3, 3]) @ self.pose[:3, :3]
-        return self.thermal.places(points, thermal).reshape(*left, 2).astype(np.float32)
+        return self.thermal.places(points, thermal)
 
 
 def pose_of(numbers: Sequence[float]) -> np.ndarray:
@@ -151,12 +152,24 @@ def pose_of(numbers: Sequence[float]) -> np.ndarray:
     return pose
 
 
+def places_of(registration: Registration, left: Size, thermal: Size) -> np.ndarray:
+    """Column and row (H, W, 2) float32 in the thermal image of every pixel of the left one.
+
+    They are computed at each GRID-th pixel; between these, nothing bends.
+    """
+    rows, columns = (np.arange(0.0, side + GRID, GRID) for side in left)
+    pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
+    found = registration.find(pixels.reshape(-1, 1, 2), left, thermal).reshape(pixels.shape).astype(np.float32)
+    row, column = np.mgrid[:left[0], :left[1]].astype(np.float32) / GRID
+    return cv2.remap(found, column, row, cv2.INTER_LINEAR)
+
+
 class Warp:
     """Brings thermal images of one size into the left view: `inside` (H, W) uint8 is 255 where they show it, and less
     towards their border. RegistrationError where they show next to nothing of it."""
 
     def __init__(self, registration: Registration, left: Size, thermal: Size) -> None:
-        places = registration.find(left, thermal)
+        places = places_of(registration, left, thermal)
         height, width = thermal
         column, row = places[..., 0], places[..., 1]
         seen = ((column >= 0) & (row >= 0) & (column <= width - 1) & (row <= height - 1)).view(np.uint8)
@@ -192,12 +205,6 @@ def _in_fractions(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places (H, W, 2) float32 as whole pixels and fractions, which are looked up faster."""
     whole, fractions = cv2.convertMaps(places, None, cv2.CV_16SC2)  # type: ignore[call-overload]
     return whole, fractions
-
-
-def _pixels(size: Size) -> np.ndarray:
-    """Column and row (H * W, 1, 2) float64 of every pixel."""
-    rows, columns = np.mgrid[:size[0], :size[1]].astype(np.float64)
-    return np.stack((columns, rows), axis=-1).reshape(-1, 1, 2)
 
 
 def _scaled(places: np.ndarray, size: Size, other: Size) -> np.ndarray:

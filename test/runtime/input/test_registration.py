@@ -14,6 +14,7 @@ from derain_ros.runtime.input.registration import (
     Lenses,
     RegistrationError,
     Warp,
+    places_of,
     pose_of,
 )
 
@@ -37,7 +38,7 @@ def lenses(left: Any, thermal: Any, pose: Any = (0,) * 6, distance_m: float = 5.
 
 def test_a_homography_takes_thermal_pixels_to_left_ones() -> None:
     matrix = np.array([[2.1, 0.05, 7], [-0.03, 1.9, 3], [1e-4, -2e-4, 1]])
-    places = Homography.of(matrix.ravel().tolist()).find(LEFT, THERMAL)
+    places = places_of(Homography.of(matrix.ravel().tolist()), LEFT, THERMAL)
     assert places.shape == (*LEFT, 2) and places.dtype == np.float32
     for pixel in ((10.0, 20.0), (70.0, 50.0)):
         there = matrix @ (*pixel, 1)
@@ -49,7 +50,7 @@ def test_a_homography_takes_thermal_pixels_to_left_ones() -> None:
 
 def test_what_lies_behind_a_steep_homography_is_nowhere() -> None:
     matrix = np.linalg.inv(np.array([[1, 0, 0], [0, 1, 0], [-0.01, 0, 1.2]]))
-    places = Homography.of(matrix.ravel().tolist()).find(LEFT, THERMAL)
+    places = places_of(Homography.of(matrix.ravel().tolist()), LEFT, THERMAL)
     assert (places[:, 125:] < -1e5).all() and (places[:, :110] >= 0).all()
 
 
@@ -63,7 +64,7 @@ def test_numbers_that_are_no_homography_are_told(numbers: list[float], told: str
 
 
 def test_a_camera_at_the_same_place_with_another_lens() -> None:
-    places = lenses(info(LEFT, 100), info(THERMAL, 40)).find(LEFT, THERMAL)
+    places = places_of(lenses(info(LEFT, 100), info(THERMAL, 40)), LEFT, THERMAL)
     # A ray through a pixel of the left camera meets the other one as far from its middle as focal lengths have it.
     assert places[59, 79] == pytest.approx((39.5 - 0.5 * 0.4, 29.5 - 0.5 * 0.4), abs=1e-3)
     assert places[59, 129] == pytest.approx((39.5 + 49.5 * 0.4, 29.5 - 0.5 * 0.4), abs=1e-3)
@@ -71,7 +72,7 @@ def test_a_camera_at_the_same_place_with_another_lens() -> None:
 
 def test_a_camera_beside_sees_what_is_near_further_away() -> None:
     beside = (0.1, 0, 0, 0, 0, 0)
-    near, far = (lenses(info(LEFT, 100), info(LEFT, 100), beside, metres).find(LEFT, LEFT)[60, 80, 0]
+    near, far = (places_of(lenses(info(LEFT, 100), info(LEFT, 100), beside, metres), LEFT, LEFT)[60, 80, 0]
                  for metres in (2.0, 1000.0))
     assert far == pytest.approx(80, abs=0.02) and near == pytest.approx(80 - 100 * 0.1 / 2, abs=0.02)
 
@@ -94,7 +95,7 @@ def test_lenses_that_bend_lines_are_followed(model: str, distortion: list[float]
     """Both ways: a point of the scene is where OpenCV projects it, in the left image and in the thermal one."""
     bent = [info(size, focal, distortion, model) for size, focal in ((LEFT, 90), (THERMAL, 50))]
     pose = (0.05, -0.02, 0.01, 0.01, -0.02, 0.03)
-    places = lenses(*bent, pose, 5.0).find(LEFT, THERMAL)
+    places = places_of(lenses(*bent, pose, 5.0), LEFT, THERMAL)
     points = np.array([[-1.5, -1, 5], [1.8, 1.2, 5], [0.2, 0.1, 5]])
     project = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
     there = (points - pose[:3]) @ pose_of(pose)[:3, :3]
@@ -108,8 +109,8 @@ def test_lenses_that_bend_lines_are_followed(model: str, distortion: list[float]
 def test_rectified_images_are_seen_through_r_and_p() -> None:
     turned = cv2.Rodrigues(np.array([0.0, 0.1, 0.0]))[0]
     left = info(LEFT, 100, DISTORTION, r=turned.ravel())
-    places = Lenses(Lens.of(left, "left", rectified=True), Lens.of(info(LEFT, 100), "thermal"), np.eye(4),
-                    5.0).find(LEFT, LEFT)
+    found = Lenses(Lens.of(left, "left", rectified=True), Lens.of(info(LEFT, 100), "thermal"), np.eye(4), 5.0)
+    places = places_of(found, LEFT, LEFT)
     # R turns what the camera sees into the rectified image.
     ray = turned.T @ (0, 0, 1)
     assert places[59, 79] == pytest.approx((79.5 + 100 * ray[0] / ray[2] - 0.5, 59.5 - 0.5), abs=0.1)
@@ -117,8 +118,8 @@ def test_rectified_images_are_seen_through_r_and_p() -> None:
 
 def test_images_of_another_size_than_camera_info_says_are_of_the_same_view() -> None:
     whole = lenses(info(LEFT, 100), info(THERMAL, 40))
-    half = whole.find((60, 80), THERMAL)
-    assert half[30, 40] == pytest.approx(whole.find(LEFT, THERMAL)[60:62, 80:82].mean((0, 1)), abs=0.01)
+    half = places_of(whole, (60, 80), THERMAL)
+    assert half[30, 40] == pytest.approx(places_of(whole, LEFT, THERMAL)[60:62, 80:82].mean((0, 1)), abs=0.01)
 
 
 def test_a_camera_without_a_calibration_is_told() -> None:
@@ -153,7 +154,7 @@ def test_the_rendered_drive_is_registered_at_its_distance() -> None:
     warm = Scene(7).render(thermal, 1.0)[1]
     at = [info((camera.height, camera.width), camera.focal) for camera in (left, thermal)]
     # In the left optical frame the thermal camera is half a baseline to the right and 5 cm up.
-    places = lenses(*at, (left.offset[1], -thermal.offset[2], 0, 0, 0, 0), 10.0).find(seen.shape, warm.shape)
+    places = places_of(lenses(*at, (left.offset[1], -thermal.offset[2], 0, 0, 0, 0), 10.0), seen.shape, warm.shape)
     there = cv2.remap(warm, places, None, cv2.INTER_NEAREST, borderValue=-1)
     near = (np.abs(depth - 10) < 1) & (there > 0)
     # But for contours, behind which lies something else.
