@@ -254,8 +254,9 @@ class Pipeline:
                 return f"without {stage.name}: {error}"
             ms = run.stage_ms[stage.name]
             run.plan_ms += ms
-            # What loading slows down says nothing, but for the first time.
-            if undisturbed and not loader.busy or not stage.cost_ms(images.batches):
+            # What loading slows down says nothing, but for the first time; what can be done without waits for its end.
+            known = stage is not self.fusion.stage and stage.cost_ms(images.batches)
+            if undisturbed and not loader.busy or not known:
                 stage.learn(images.batches, ms)
         return ""
 

@@ -24,6 +24,7 @@ from fake_networks import (
 
 from derain_ros import Action, Frame, FrameSet, Pipeline, Result
 from derain_ros.engine import EngineError
+from derain_ros.runtime.loading.loader import Loader
 
 Make = Callable[..., Pipeline]
 SAME = {"thermal": True, "thermal_homography": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]}
@@ -157,3 +158,16 @@ def test_offline_the_fuser_is_waited_for(make: Make, world: World) -> None:
     pipeline = make(*ALL, background=False, **SAME)
     assert pipeline.process(replace(pair(CLEAN, CLEAN), thermal=warm(1))).fusion == "fused"
     assert pipeline.process(replace(pair(WET, WET), thermal=warm(2))).plan == "quality + fuse"
+
+
+def test_while_networks_are_loaded_it_goes_as_well(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What loading slows down teaches the restorers nothing, as wet frames must be restored; fusion can wait."""
+    for _ in range(10):
+        stream.send()
+    stream.world.ms |= {"quality": 70.0, "fuse": 60.0}
+    with monkeypatch.context() as loading:
+        loading.setattr(Loader, "busy", True)
+        busy = [stream.send()[1].plan for _ in range(30)]
+    assert busy.count("quality") >= 24 and set(busy[-2:]) == {"quality"}
+    stream.world.ms |= {"quality": 60.0, "fuse": 15.0}
+    assert [stream.send()[1].plan for _ in range(200)][-1] == "quality + fuse"
