@@ -137,7 +137,8 @@ class Pipeline:
             self._stages_ms = run.plan_ms
             return result
         except Late as late:
-            return run.passed(Action.PASSED_BUDGET, str(late) or f"restoring has not ended after {run.age_ms:.0f} ms")
+            told = str(late) or f"restoring has not ended after {run.age_ms:.0f} ms"
+            return run.passed(*(run.passes or (Action.PASSED_BUDGET, told)))
         except Exception as error:
             # The stream must not stall whatever went wrong, so nothing is let through.
             detail = str(error) or type(error).__name__
@@ -193,7 +194,7 @@ class Pipeline:
 
         fuse = self.fusion.stage_for(run, run.thermal, images)
         plans = ladder.plans(images.batches, self.decision.kinds, config.plan)
-        passed = self._why_passed(found)
+        run.passes = passed = self._why_passed(found)
         if passed is None and not plans:
             raise FrameError(f"there is no restorer for such images; {loader.state or 'set restorer to auto'}")
         if self._background:

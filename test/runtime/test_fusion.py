@@ -171,3 +171,12 @@ def test_while_networks_are_loaded_it_goes_as_well(stream: Stream, monkeypatch: 
     assert busy.count("quality") >= 24 and set(busy[-2:]) == {"quality"}
     stream.world.ms |= {"quality": 60.0, "fuse": 15.0}
     assert [stream.send()[1].plan for _ in range(200)][-1] == "quality + fuse"
+
+
+def test_a_clean_view_whose_fusion_does_not_end_is_still_a_clean_one(stream: Stream) -> None:
+    stream.send(CLEAN)
+    stream.world.hangs.add("fuse")
+    frames, result = stream.send(CLEAN)
+    assert actions(result) == [Action.PASSED_CLEAN] * 2 and passed_on(result, frames) and result.fused is None
+    _, wet = stream.send()
+    assert actions(wet) == [Action.PASSED_BUDGET] * 2, "the thread is still at it"
