@@ -234,13 +234,14 @@ class DerainNode(LifecycleNode):
                 self.statistics.count(camera, "dropped")
             else:
                 self.statistics.count(camera, "published", done.action.value)
-        if self._fused is not None:
-            self._fused.publish(frames, result)
         if result.stage_ms and self._worker is not None:
             self._worker.published()
             latency_ms = (time.monotonic_ns() - frames.received_ns) / 1e6
             over = any(done.action is Action.PASSED_BUDGET for done in result.cameras.values())
             self.statistics.finish(latency_ms, over or latency_ms > self._config.budget_ms)
+        if self._fused is not None and self._worker is not None:
+            result = self._worker.fuse(result)
+            self._fused.publish(frames, result)
         self.statistics.see(result)
         if self._status.get_subscription_count():
             stamp_ns = next(iter(frames.frames.values())).stamp_ns

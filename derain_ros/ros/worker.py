@@ -75,6 +75,10 @@ class Worker:
         """Say that the images of the last result are out; called by `publish`."""
         self._pipeline.published()
 
+    def fuse(self, result: Result) -> Result:
+        """The last result with what is fused of it; called by `publish`, once the images are out."""
+        return self._pipeline.fuse(result)
+
     def stop(self) -> None:
         """Take no more jobs and wait for the one in work; those that were waiting are dropped."""
         self._dropped(self._mailbox.close())

@@ -75,6 +75,7 @@ class Pipeline:
         self._lane = Lane("networks")
         self._hung: list[Lane] = []
         self._at_work: Judge | Stage | None = None
+        self._to_fuse: tuple[Result, Run, Images] | None = None
         self._logged: set[str] = set()
 
     def load(self) -> None:
@@ -125,25 +126,44 @@ class Pipeline:
         """Restore or pass on one frame set, all its cameras alike.
 
         Never raises: where a stage fails the frames are passed on, and so they are where restoring has not ended when
-        the budget and STALL periods of the camera are over.
+        the budget and STALL periods of the camera are over. Beside a stream fusion is left to `fuse`.
         """
         run = Run(frames, self.decision, self._clock)
         self._started_ns, self._stages_ms = run.started_ns, 0.0
         try:
             self._watch()
             patience_ms = self._stall_ms(run) - run.age_ms if self._background else None
-            result = self._lane.begin(partial(self._restore, run)).result(patience_ms)
+            result, images = self._lane.begin(partial(self._restore, run)).result(patience_ms)
             # Of a run that was waited for, and of no other that ends beside it.
             self._stages_ms = run.plan_ms
-            return result
+            self._to_fuse = None if images is None else (result, run, images)
+            return result if self._background else self.fuse(result)
         except Late as late:
-            told = str(late) or f"restoring has not ended after {run.age_ms:.0f} ms"
-            return run.passed(*(run.passes or (Action.PASSED_BUDGET, told)))
+            return run.passed(Action.PASSED_BUDGET, str(late) or f"restoring has not ended after {run.age_ms:.0f} ms")
         except Exception as error:
             # The stream must not stall whatever went wrong, so nothing is let through.
             detail = str(error) or type(error).__name__
             self._log(detail, None if isinstance(error, (EngineError, FrameError)) else error)
             return run.passed(Action.PASSED_ERROR, detail)
+
+    def fuse(self, result: Result) -> Result:
+        """The last result of `process`, with the fused image where there was time for one when its plan was chosen.
+
+        To be called as soon as the images of the result are published, which do not wait for it. Never raises.
+        """
+        planned, self._to_fuse = self._to_fuse, None
+        if planned is None or planned[0] is not result:
+            return result
+        _, run, images = planned
+        try:
+            patience_ms = self._stall_ms(run) - run.age_ms if self._background else None
+            self._lane.begin(partial(self._fuse, run, images)).result(patience_ms)
+        except Late:
+            run.fusion = "fusion has not ended in time"
+        except Exception as error:
+            run.fusion = str(error) or type(error).__name__
+        models = ", ".join(images.models) if result.models else ""
+        return replace(result, fused=run.fused, fusion=run.fusion, models=models, stage_ms=dict(run.stage_ms))
 
     def is_late(self, frames: FrameSet) -> bool:
         """Whether the budget of a frame set has ended before it was looked at."""
@@ -169,14 +189,14 @@ class Pipeline:
         # All that refers to networks: they are to go with this, not when Python next looks for cycles.
         self._judge = self._loader = self._at_work = None
         self._ladder, self._choice, self._choice_of_passed = Ladder([]), Choice(), Choice()
-        self.fusion.stage = None
+        self.fusion.stage = self._to_fuse = None
         return done and not busy
 
-    def _restore(self, run: Run) -> Result:
-        """The way of a frame set, in the thread of the networks."""
+    def _restore(self, run: Run) -> tuple[Result, Images | None]:
+        """The way of a frame set, in the thread of the networks; the images, too, where they are to be fused."""
         config, judge, loader, ladder = self.config, self._judge, self._loader, self._ladder
         if judge is None or loader is None:
-            return run.passed(Action.PASSED_DISABLED, f"models: {self.state}")
+            return run.passed(Action.PASSED_DISABLED, f"models: {self.state}"), None
 
         if not run.frames:
             raise FrameError("there are no frames")
@@ -194,7 +214,7 @@ class Pipeline:
 
         fuse = self.fusion.stage_for(run, run.thermal, images)
         plans = ladder.plans(images.batches, self.decision.kinds, config.plan)
-        run.passes = passed = self._why_passed(found)
+        passed = self._why_passed(found)
         if passed is None and not plans:
             raise FrameError(f"there is no restorer for such images; {loader.state or 'set restorer to auto'}")
         if self._background:
@@ -202,7 +222,7 @@ class Pipeline:
         if passed is not None:
             plans = [Plan(())]
             if fuse is None:
-                return run.passed(*passed)
+                return run.passed(*passed), None
         plans = followed(plans, fuse)
         while not self._background and plans and not plans[0].ready(images.batches):
             with run.excluded():
@@ -210,19 +230,26 @@ class Pipeline:
             plans = plans if plans[0].ready(images.batches) else plans[1:]
         ready = [plan for plan in plans if plan.ready(images.batches)]
         if not ready:
-            return run.passed(Action.PASSED_DISABLED, f"models: {loader.state or 'loading'}")
+            return run.passed(Action.PASSED_DISABLED, f"models: {loader.state or 'loading'}"), None
 
         choice = self._choice if passed is None else self._choice_of_passed
         plan = self._choose(choice, ready, images, run) if self._background else ready[0]
         if plan is None and passed is None:
-            return run.passed(Action.PASSED_BUDGET, f"{ready[-1].name} takes {ready[-1].cost_ms(images.batches):.0f} "
-                                                    f"ms, more than {STALL:g} periods of the camera")
-        detail = "" if plan is None else self._run(plan, images, run, loader)
-        self.fusion.take(run, images)
+            told = f"{ready[-1].name} takes {ready[-1].cost_ms(images.batches):.0f} ms, more than {STALL:g} periods"
+            return run.passed(Action.PASSED_BUDGET, f"{told} of the camera"), None
+        to_fuse = images if plan is not None and fuse in plan.steps else None
         if passed is not None:
-            return run.passed(*passed)
+            return run.passed(*passed), to_fuse
         assert plan is not None
-        return run.restored(images, plan.name, config.fill, detail)
+        detail = self._run([stage for stage in plan.steps if stage is not fuse], images, run, loader)
+        return run.restored(images, plan.name, config.fill, detail), to_fuse
+
+    def _fuse(self, run: Run, images: Images) -> None:
+        """Fuse what was seen or restored, in the thread of the networks."""
+        stage, loader = self.fusion.stage, self._loader
+        if stage is not None and loader is not None:
+            self._run([stage], images, run, loader)
+            self.fusion.take(run, images)
 
     def _why_passed(self, found: Sequence[Anomaly]) -> tuple[Action, str] | None:
         """What is done with frames that are not to be restored, and why; None where they are."""
@@ -238,19 +265,16 @@ class Pipeline:
         limit_ms = min(budget_ms, run.period_ms or budget_ms) - self._overhead.usual(None)
         return choice.choose(ready, images.batches, limit_ms, self._stall_ms(run) - run.age_ms, self._clock())
 
-    def _run(self, plan: Plan, images: Images, run: Run, loader: Loader) -> str:
-        """Run the stages of a plan; in words, where one failed and what was restored before it is taken."""
-        for stage in plan.steps:
+    def _run(self, steps: Sequence[Stage], images: Images, run: Run, loader: Loader) -> str:
+        """Run stages one after another; in words, where one failed and what was restored before it is taken."""
+        for stage in steps:
             self._at_work, undisturbed = stage, not loader.busy
             try:
                 with run.stage(stage.name):
                     stage.run(images)
             except Exception as error:
                 stage.fail(error if isinstance(error, EngineError) else EngineError(f"{type(error).__name__}: {error}"))
-                if stage is self.fusion.stage:
-                    run.fusion = str(error)
-                    return ""
-                if images.restored is None:
+                if images.restored is None or stage is self.fusion.stage:
                     raise
                 return f"without {stage.name}: {error}"
             ms = run.stage_ms[stage.name]

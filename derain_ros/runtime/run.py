@@ -29,7 +29,6 @@ class Run:
         self.plan_ms = 0.0  # What the stages of the plan took.
         self.fused: Frame | None = None
         self.fusion = ""
-        self.passes: tuple[Action, str] | None = None  # What is done with frames that are not to be restored, and why.
         self._decision, self._clock = decision, clock
         self.started_ns = clock()
         self.received_ns = frames.received_ns or self.started_ns

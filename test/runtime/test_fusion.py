@@ -53,7 +53,7 @@ class Stream:
         result = self.pipeline.process(frames)
         clock.wait(2.0)
         self.pipeline.published()
-        return frames, result
+        return frames, self.pipeline.fuse(result)
 
 
 @pytest.fixture
@@ -173,10 +173,11 @@ def test_while_networks_are_loaded_it_goes_as_well(stream: Stream, monkeypatch: 
     assert [stream.send()[1].plan for _ in range(200)][-1] == "quality + fuse"
 
 
-def test_a_clean_view_whose_fusion_does_not_end_is_still_a_clean_one(stream: Stream) -> None:
+def test_fusion_that_does_not_end_holds_nothing_up(stream: Stream) -> None:
     stream.send(CLEAN)
     stream.world.hangs.add("fuse")
     frames, result = stream.send(CLEAN)
     assert actions(result) == [Action.PASSED_CLEAN] * 2 and passed_on(result, frames) and result.fused is None
+    assert result.fusion == "fusion has not ended in time"
     _, wet = stream.send()
     assert actions(wet) == [Action.PASSED_BUDGET] * 2, "the thread is still at it"
