@@ -21,8 +21,10 @@ TINTS = (1.0, 0.95, 0.85)
 
 
 def shape_for(model: Model, batch: int, height: int, width: int) -> Shape:
-    """The batch a model is run on for frames of this size; a detector has its own, a temporal filter half of it."""
-    return (batch, *(model.size or (half_size(height, width) if model.task == "temporal" else (height, width))))
+    """The batch a model is run on for frames of this size; a detector has its own, a temporal filter half of it, and a
+    fuser gets the first camera's image alone."""
+    images = 1 if model.task == "fuse" else batch
+    return (images, *(model.size or (half_size(height, width) if model.task == "temporal" else (height, width))))
 
 
 def wet_frames(model: Model, shape: Shape, seconds: float = 1.0) -> dict[str, np.ndarray]:
@@ -58,7 +60,7 @@ def precisions(models: Sequence[Model]) -> list[list[Model]]:
     """The models in groups that differ in precision only, the best precision first."""
     groups: dict[object, list[Model]] = {}
     for model in models:
-        # Restorers are known by what they are made for, others by their names.
-        alone = {"restore": "", "temporal": model.name.removesuffix("_int8")}.get(model.task, model.name)
+        # Restorers are known by what they are made for, detectors by their names.
+        alone = {"restore": "", "temporal": model.name.removesuffix("_int8"), "fuse": ""}.get(model.task, model.name)
         groups.setdefault((model.task, alone, model.channels, model.plan, model.serves), []).append(model)
     return [sorted(group, key=lambda model: model.precision == "int8") for group in groups.values()]

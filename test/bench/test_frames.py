@@ -18,6 +18,7 @@ def test_frames_are_those_of_a_stereo_pair(manifest: Manifest) -> None:
     assert wet_frames(temporal, shape_for(temporal, 2, 50, 64))["image"].shape == (2, 26, 32, 9)
     detector = manifest.get("detect")
     assert wet_frames(detector, shape_for(detector, 1, 48, 64))["image"].shape == (1, 96, 128, 1)
+    assert shape_for(manifest.get("fuse"), 2, 48, 64) == (1, 48, 64)
     fuser = wet_frames(manifest.get("fuse"), (1, 48, 64))
     assert {name: image.shape for name, image in fuser.items()} == dict.fromkeys(("visible", "infrared", "mask"),
                                                                                  (1, 48, 64, 1))
