@@ -25,11 +25,13 @@ EPOCH_NS = 1_700_000_000_000_000_000
 PHASES = ((0.2, ()), (0.5, ("left",)), (0.8, ("left", "right")), (1.0, ()))
 """Share of the drive at which each phase ends, and the cameras with drops on the lens during it."""
 COVERAGE = 0.16
+THERMAL_RATE = 10.0
 
 
 @dataclass(frozen=True)
 class Drive:
-    """What to record: `rate` stereo pairs a second, every second one with a thermal frame; sizes in pixels."""
+    """What to record: `rate` stereo pairs a second, and THERMAL_RATE thermal frames, or one for each pair where these
+    are fewer; sizes in pixels."""
 
     seconds: float = 10.0
     rate: float = 20.0
@@ -125,10 +127,10 @@ class _Renderer:
         return _Renderer.one.pictures(index)
 
     def pictures(self, index: int) -> Pictures:
-        """The pictures of one pair, and of the thermal camera at every second one."""
+        """The pictures of one pair, and of the thermal camera where it has one."""
         seconds, wet = index / self.drive.rate, self.drive.wet(index)
         made: Pictures = {}
-        if index % 2 == 0:
+        if index % max(1, round(self.drive.rate / THERMAL_RATE)) == 0:
             # Before the others, as it is there when their pair is whole: no pair waits for it.
             made["thermal"] = self.scene.render(self.rig["thermal"], seconds)[0], None
         for camera in ("left", "right"):

@@ -128,7 +128,8 @@ class Inputs:
         if config.thermal:
             images[THERMAL] = ImageInput(node, THERMAL, config.transport, on_thermal)
         self._infos = [InfoInput(node, camera, each.name, on_info) for camera, each in images.items()]
-        self._images = list(images.values())
+        # What is ready at once is taken in this order: a thermal frame is there, then, when its pair is whole.
+        self._images = sorted(images.values(), key=lambda each: each is not images.get(THERMAL))
         self.names = {camera: each.name for camera, each in images.items()}
         """The topic of each camera's images, thermal among them."""
         self._receiver: Receiver | None = None

@@ -24,7 +24,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
 from derain_ros.config import ConfigError
-from derain_ros.frame import Action, FrameSet, Result
+from derain_ros.frame import Action, Frame, FrameSet, Result
 from derain_ros.ros import parameters
 from derain_ros.ros.diagnostics import Health, Statistics
 from derain_ros.ros.fused import FusedTopics
@@ -108,6 +108,7 @@ class DerainNode(LifecycleNode):
             self._worker = Worker(config, self.get_parameter(parameters.MODELS).value, self._publish, self._drop,
                                   self.get_logger())
             if config.thermal:
+                self._worker.fusion.nearest = self._nearest_thermal
                 self._fused = FusedTopics(self, config.cameras[0], self._inputs.names, self._worker.fusion,
                                           self._attend)
             parameters.warn_of_qos(self)
@@ -215,6 +216,10 @@ class DerainNode(LifecycleNode):
             self._topics[camera].take_info(message)
         if self._fused is not None:
             self._fused.take_info(camera, message)
+
+    def _nearest_thermal(self, frame: Frame) -> Frame | None:
+        with self._taking:
+            return self._intake.synchronizer.nearest_thermal(frame)
 
     def _put(self, job: Job) -> None:
         assert self._worker is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from derain_ros.config import Config
 from derain_ros.frame import Frame
 from derain_ros.manifest import Manifest
@@ -17,12 +19,17 @@ FUSED = "fused"
 
 
 class Fusion:
-    """The thermal camera of a pipeline and the stage that fuses; `wanted` says whether anybody takes fused images."""
+    """The thermal camera of a pipeline and the stage that fuses; `wanted` says whether anybody takes fused images.
+
+    `nearest` gives the thermal frame nearest to one of the first camera; without it that of the frame set is taken.
+    Beside a stream it is asked for late: a thermal frame of the same instant often comes when its pair is whole.
+    """
 
     def __init__(self, config: Config) -> None:
         self.thermal = Thermal(config)
         self.stage: Fuse | None = None
         self.wanted = config.thermal
+        self.nearest: Callable[[Frame], Frame | None] | None = None
         self._lacks = "the fuser is not loaded"
 
     def load(self, manifest: Manifest, loader: Loader) -> None:
@@ -39,6 +46,7 @@ class Fusion:
             run.fusion = self._lacks if self.stage is None else "the fuser fails"
             return None
         try:
+            thermal = thermal if self.nearest is None else self.nearest(images.frames[0])
             run.fusion = self.thermal.look(thermal, images.frames[0], images.seen[0], images.now_ns)
             if run.fusion:
                 return None

@@ -134,6 +134,20 @@ def test_switched_off_the_view_is_fused_as_it_is(make: Make, world: World) -> No
     assert result.fused is not None and result.fused.image[10, 2] == WET
 
 
+def test_beside_a_stream_the_thermal_frame_is_asked_for_late(stream: Stream) -> None:
+    later = warm(99)
+    asked: list[Frame] = []
+
+    def nearest(frame: Frame) -> Frame:
+        asked.append(frame)
+        return later
+
+    stream.pipeline.fusion.nearest = nearest
+    frames, result = stream.send(CLEAN, None)
+    assert result.fused is not None and asked[0].stamp_ns == frames.frames["left"].stamp_ns
+    assert [name for name, _ in stream.world.runs][-2:] == ["detect", "fuse"]
+
+
 def test_nobody_wants_it(stream: Stream) -> None:
     stream.pipeline.fusion.wanted = False
     _, result = stream.send()

@@ -83,7 +83,7 @@ class Synchronizer:
                 self._give_up(name)
             queue.popleft()
         self._lost = max(0, self._lost - 1)
-        return FrameSet(frames, self._nearest_thermal(frame), time.monotonic_ns())
+        return FrameSet(frames, self.nearest_thermal(frame), time.monotonic_ns())
 
     def add_thermal(self, frame: Frame) -> None:
         """Keep a thermal frame for the sets to come."""
@@ -122,7 +122,8 @@ class Synchronizer:
         if self._given_up is not None:
             self._given_up(camera, frame)
 
-    def _nearest_thermal(self, frame: Frame) -> Frame | None:
+    def nearest_thermal(self, frame: Frame) -> Frame | None:
+        """The thermal frame that is nearest to a frame by now; None where none is within the tolerance."""
         by_arrival = self._by_arrival or self._stamps[THERMAL].still
 
         def apart_ns(thermal: Frame) -> int:
