@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from derain_ros.data.fusion import FOLDERS
-
+FOLDERS = ("roadscene_rain/train/clean", "roadscene_rain/train/infrared", "msrs/train/visible", "msrs/train/infrared",
+           "llvip/train/visible", "llvip/train/infrared")
 COUNT = 18
 """Pairs of each source: one a run, so that each split has some."""
 
@@ -17,7 +17,7 @@ def write_pairs(data: Path, height: int = 144, width: int = 176) -> Path:
     """Fill `data`, which is returned: the visible images show fine texture, the infrared ones a few warm blots; and
     masks of drops, from which outlines are read."""
     rng = np.random.default_rng(5)
-    for visible, infrared in FOLDERS.values():
+    for visible, infrared in zip(FOLDERS[::2], FOLDERS[1::2], strict=True):
         for number in range(COUNT):
             coarse = cv2.resize(rng.uniform(40, 200, (8, 10)).astype(np.float32), (width, height))
             _write(data / visible / f"{number:03}.png", coarse + rng.normal(0, 12, coarse.shape))

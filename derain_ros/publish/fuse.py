@@ -48,10 +48,10 @@ the visible image, or that it was made up, the infrared image tells.
 
 ## Limits
 
-- Both images must show the same view: a shift of two pixels costs a third of Qabf. It was trained on some shifts of up to
-  three pixels, which helps little: doubled contours remain.
-- The mask takes details from infrared; the brightness behind it stays that of both images, so what a drop darkens, and a
-  restorer did not mend, remains darker.
+- Both images must show the same view: a shift of two pixels costs a third of Qabf. It was trained on some shifts of up
+  to three pixels, which helps little: doubled contours remain.
+- The mask takes details from infrared; the brightness behind it stays that of both images, so what a drop darkens, and
+  a restorer did not mend, remains darker.
 - By day the base is a mean of both in which the brighter one weighs more: a sky that is bright in the visible image and
   cold in the infrared one comes out darker than the eye saw it.
 - It is trained by differentiable forms of Qabf and VIF among others: those two figures say less about it than about

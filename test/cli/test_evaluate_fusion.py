@@ -7,11 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tiny_models
+from tiny_fusion import write_pairs
 from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
 
 pytest.importorskip("pywt", reason="figures of fused images need the extra `train`")
+pytest.importorskip("torch", reason="figures of fused images need the extra `train`")
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -42,6 +45,20 @@ def test_tables_files_and_sheet(folder: Path, tmp_path: Path) -> None:
     assert len(lines) == 1 + 2 * 5 and {line.split(",")[1] for line in lines[1:]} == {"a", "c"}
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     assert sheet.shape == (2 * (22 + 220), 7 * round(80 * 220 / 60), 3)
+
+
+def test_fusers_of_the_manifest_and_pairs_held_out(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path) / "msrs/train"
+    models = tiny_models.write_models(tmp_path / "models", with_fuser=True)
+    code, output = run("evaluate", "fusion", folder, "--held-out", "--model", "fuse", "--models", models, "--output",
+                       tmp_path)
+    assert code == 0, output
+    lines = (tmp_path / "fusion.csv").read_text().splitlines()[1:]
+    ours, brighter = ([line.split(",")[1:] for line in lines if line.startswith(name)] for name in ("fuse", "maximum"))
+    # Each ninth pair from the first on is held out; the tiny fuser gives the brighter of both.
+    assert [line[0] for line in ours] == ["000", "009"] and ours == brighter
+    code, output = run("evaluate", "fusion", folder, "--model", "restore_mono", "--models", models)
+    assert code == 1 and "name a fuser" in output
 
 
 def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:

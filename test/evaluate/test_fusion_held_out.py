@@ -11,11 +11,12 @@ import pytest
 from tiny_fusion import write_pairs
 
 pytest.importorskip("pywt", reason="figures of fused images need the extra `train`")
+pytest.importorskip("torch", reason="figures of fused images need the extra `train`")
 
-from derain_ros.engine import Engine, load
-from derain_ros.evaluate.fusion import Score, evaluate
-from derain_ros.evaluate.fusion_held_out import KINDS, PEERS, fuse, fused_with, held_out, summary
-from derain_ros.manifest import Manifest
+from derain_ros.engine import Engine, load  # noqa: E402
+from derain_ros.evaluate.fusion import Score, evaluate  # noqa: E402
+from derain_ros.evaluate.fusion_held_out import KINDS, PEERS, fuse, fused_with, held_out, summary  # noqa: E402
+from derain_ros.manifest import Manifest  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 SIZE = (240, 320)
