@@ -10,9 +10,8 @@ from typing import Any
 import torch
 import yaml
 
-from derain_ros.data.samples import CLEAN_FOLDERS
+from derain_ros.data.samples import CLEAN_FOLDERS, DataError
 from derain_ros.data.splits import HELD_OUT_FRAMES
-from derain_ros.data.samples import DataError
 from derain_ros.nets.fast import STRIDE, FastRestorer
 from derain_ros.nets.macs import macs, parameters
 from derain_ros.nets.printed import PrintedRestorer

@@ -36,6 +36,8 @@ def test_lists_every_model_with_its_figures(directory: Path) -> None:
 
 
 def test_shows_one_model_with_all_its_figures_and_its_card(directory: Path) -> None:
+    (directory / "figures").mkdir()
+    (directory / "figures/detect.yaml").write_text("psnr_gain_db: 1.0\n")
     result = models("detect", "--models", str(directory))
     assert result.exit_code == 0
     assert row(result, "detect")[1:] == ["grey", "0.0 MB", "psnr_gain_db 1"]
@@ -65,4 +67,4 @@ def test_verify_exits_1_and_names_what_is_damaged_or_missing(directory: Path) ->
 def test_shipped_models_are_whole() -> None:
     result = models("--verify")
     assert result.exit_code == 0
-    assert [row(result, name)[-1] for name in ("restore_mono", "restore_rgb", "detect")] == ["yes"] * 3
+    assert [row(result, name)[-1] for name in ("restore_mono", "restore_rgb", "detect", "fuse")] == ["yes"] * 4
