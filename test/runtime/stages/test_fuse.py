@@ -3,12 +3,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from fake_networks import FUSE
 
-from derain_ros.engine import EngineError
+from derain_ros.engine import EngineError, load
 from derain_ros.frame import Frame
+from derain_ros.manifest import Manifest
 from derain_ros.runtime.input.encoding import LAYOUTS, from_network
 from derain_ros.runtime.loading.models import Network
 from derain_ros.runtime.stages import RECONSTRUCTED, Images
@@ -141,3 +143,26 @@ def test_an_image_of_another_size_is_refused_and_nothing_is_changed() -> None:
     with pytest.raises(EngineError, match=r"fuse: gave an image \(1, 31, 48, 1\) for images \(1, 32, 48, 1\)"):
         fuse.run(images)
     assert images.fused is None and images.models == []
+
+
+def test_the_shipped_fuser_shows_what_a_drop_hides() -> None:
+    """Behind a drop on the visible lens, contours come from the infrared image, the more so where the mask says it."""
+    size = (192, 256)
+    rng = np.random.default_rng(8)
+    scene = np.full(size, 120, np.uint8)
+    for _ in range(40):
+        x, y, w, h = (int(value) for value in rng.integers((0, 0, 12, 12), (240, 180, 50, 50)))
+        cv2.rectangle(scene, (x, y), (x + w, y + h), int(rng.integers(40, 220)), -1)
+    drop = np.zeros(size, np.uint8)
+    cv2.circle(drop, (128, 96), 40, 255, -1)
+    seen = np.where(drop > 0, cv2.GaussianBlur(scene, (0, 0), 25), scene)
+    engine = load(Manifest.load().get("fuse"), "onnxruntime", 1)
+    inner = cv2.erode(drop, np.ones((17, 17), np.uint8)) > 0
+
+    def contours_kept(mask: np.ndarray) -> float:
+        images = {"visible": seen, "infrared": scene, "mask": mask}
+        fused = engine.run(**{name: image[None, ..., None] for name, image in images.items()})["fused"][0, ..., 0]
+        wanted, found = (cv2.Laplacian(image, cv2.CV_32F)[inner] for image in (scene, fused))
+        return float((wanted * found).sum() / (wanted * wanted).sum())
+
+    assert contours_kept(drop) > 0.5 and contours_kept(drop) > contours_kept(np.zeros(size, np.uint8)) + 0.05
