@@ -67,6 +67,7 @@ EXTRAS = {
         "cuda-bindings",  # the names and arguments of CUDA's calls, which need no card
         "onnx>=1.17",  # the tiny models of the tests
         "pytest",
+        "pytest-cov",  # which lines no test runs
         "setuptools>=70.1",  # the tests build the wheel
     ],
     "lint": [
@@ -89,8 +90,8 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=[NAME, f"{NAME}.*"]), *DATA],
     package_dir=DATA,
-    package_data={f"{NAME}.models": ["*.onnx", "*.yaml", "*.md", "figures/*.yaml"], f"{NAME}.defaults": ["*"], NAME: ["py.typed"],
-                  f"{NAME}.train": ["recipes/*.yaml"]},
+    package_data={f"{NAME}.models": ["*.onnx", "*.yaml", "*.md", "figures/*.yaml"], f"{NAME}.defaults": ["*"],
+                  NAME: ["py.typed"], f"{NAME}.train": ["recipes/*.yaml"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

@@ -103,8 +103,7 @@ def check_bindings(model: Model, padded: tuple[int, int, int, int], bindings: li
     """Raise EngineError unless an engine's inputs and outputs are those of the model for `padded` images."""
     batch, height, width, _ = padded
     task = TASKS[model.task]
-    wanted: dict[str, tuple[bool, tuple[int, ...] | None, str]] = {name: (True, padded, "uint8")
-                                                                   for name in task.inputs}
+    wanted: dict[str, tuple[bool, tuple[int, ...] | None, str]] = dict.fromkeys(task.inputs, (True, padded, "uint8"))
     found = {binding.name: binding for binding in bindings}
     shapes = {"image": padded, "mask": (batch, height, width), "classes": (batch, len(model.classes))}
     wanted |= {name: (False, shapes.get(output.shape), task.dtype) for name, output in task.outputs.items()}

@@ -31,7 +31,7 @@ def export_onnx(graph: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequenc
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Under one name a dimension is the same in all inputs.
-    shapes = [{axis: torch.export.Dim.DYNAMIC for axis in dynamic} for _ in inputs]
+    shapes = [dict.fromkeys(dynamic, torch.export.Dim.DYNAMIC) for _ in inputs]
     # Else the exporter tells at length of libraries that it could do with, and of its own code.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():

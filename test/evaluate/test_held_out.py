@@ -107,7 +107,7 @@ def test_rain_is_restored_by_its_own_restorer_in_the_pipeline() -> None:
 
 @needs_data
 def test_the_detectors_coverage_is_that_of_the_restorers_mask() -> None:
-    """`coverage` is the detector's where nothing is restored, and the mask's where something is: one word, one share."""
+    """`coverage` is the detector's where nothing is restored, and the mask's where something is."""
     manifest = Manifest.load()
     detector, restorer = Detector(load(manifest.get("detect"))), load(manifest.get("restore_mono_light_int8"))
     means = []

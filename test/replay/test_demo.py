@@ -20,7 +20,7 @@ from derain_ros.replay.drive import Drive
 from derain_ros.replay.records import ReplayError
 
 DRIVE = Drive(seconds=1.0, width=64, height=48)
-WET = {camera: {k: True for k in range(10)} | {k: False for k in range(10, 20)} for camera in ("left", "right")}
+WET = {camera: dict.fromkeys(range(10), True) | dict.fromkeys(range(10, 20), False) for camera in ("left", "right")}
 
 
 class FakePipeline:

@@ -25,7 +25,7 @@ class Logger:
 @pytest.mark.parametrize("severity", ["debug", "info", "warning", "error"])
 def test_a_record_keeps_its_severity(severity: str) -> None:
     logger = Logger()
-    library = logging.Logger("library", logging.DEBUG)
+    library = logging.Logger("library", logging.DEBUG)  # noqa: LOG001  # kept from the other tests
     library.addHandler(RosLogHandler(logger))  # type: ignore[arg-type]
     getattr(library, severity)("%d engines", 2)
     assert logger.lines == [(severity, "2 engines")]

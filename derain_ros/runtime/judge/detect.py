@@ -13,9 +13,10 @@ from derain_ros.frame import Anomaly, Frame
 from derain_ros.runtime.input.encoding import check, to_grey
 
 COVERED = 0.25
-"""Probability from which a cell counts as affected. On pictures that detectors are calibrated on, the share found is then
-that of the restorers' masks, which stands in its place once something is restored: behind drops 0.48 of the view (`light`
-masks 0.48, `balanced` 0.51, 0.44 are true), in focus 0.20 (0.18, 0.25; 0.18), on real lenses 0.79 (0.81, 0.86)."""
+"""Probability from which a cell counts as affected. On pictures that detectors are calibrated on, the share found is
+then that of the restorers' masks, which stands in its place once something is restored: behind drops 0.48 of the view
+(`light` masks 0.48, `balanced` 0.51, 0.44 are true), in focus 0.20 (0.18, 0.25; 0.18), on real lenses 0.79 (.81, .86).
+"""
 
 
 class Detector:
