@@ -60,7 +60,7 @@ class Learner:
     """
 
     task: str
-    """What the network is for, of `tasks.TASKS`."""
+    """What the network is for: of `tasks.TASKS`, where it is to run in the node."""
     better: str
     """The figure of `validate` by which the best checkpoint is told: the larger, the better."""
     origin: str = ""
