@@ -24,3 +24,7 @@ def test_a_model_gives_what_its_task_says(model: Model) -> None:
     for name, output in task.outputs.items():
         assert outputs[name].dtype == task.dtype
         assert output.shape == "other" or outputs[name].shape == shapes[output.shape]
+
+
+def test_every_task_has_a_model() -> None:
+    assert {model.task for model in MODELS} == set(TASKS)
