@@ -50,7 +50,6 @@ class Fusion:
             run.fusion = self.thermal.look(thermal, images.frames[0], images.seen[0], images.now_ns)
             if run.fusion:
                 return None
-            images.infrared = self.thermal.shown, self.thermal.inside
         except Exception as error:
             # Whatever a thermal frame is like, the cameras' images go on as they would without it.
             run.fusion = f"thermal: {error!r}"
@@ -58,6 +57,10 @@ class Fusion:
         run.fusion = "no time" if self.stage.ready(images.batches) else "the fuser is being loaded"
         images.hidden = run.hidden(images.cameras[0])
         return self.stage
+
+    def show(self, images: Images) -> None:
+        """Put what the thermal camera shows of the first camera's view beside that."""
+        images.infrared = self.thermal.shown, self.thermal.inside
 
     @staticmethod
     def take(run: Run, images: Images) -> None:

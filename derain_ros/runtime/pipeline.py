@@ -248,6 +248,7 @@ class Pipeline:
         """Fuse what was seen or restored, in the thread of the networks."""
         stage, loader = self.fusion.stage, self._loader
         if stage is not None and loader is not None:
+            self.fusion.show(images)
             self._run([stage], images, run, loader)
             self.fusion.take(run, images)
 
