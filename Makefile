@@ -28,6 +28,7 @@ check: lint
 
 lint: .venv/test/.installed
 	.venv/test/bin/python -m ruff check
+	.venv/test/bin/python -m ruff format --check
 	.venv/test/bin/python -m mypy
 
 clean:

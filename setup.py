@@ -90,8 +90,12 @@ setup(
     python_requires=">=3.10",
     packages=[*find_packages(include=[NAME, f"{NAME}.*"]), *DATA],
     package_dir=DATA,
-    package_data={f"{NAME}.models": ["*.onnx", "*.yaml", "*.md", "figures/*.yaml"], f"{NAME}.defaults": ["*"],
-                  NAME: ["py.typed"], f"{NAME}.train": ["recipes/*.yaml"]},
+    package_data={
+        f"{NAME}.models": ["*.onnx", "*.yaml", "*.md", "figures/*.yaml"],
+        f"{NAME}.defaults": ["*"],
+        NAME: ["py.typed"],
+        f"{NAME}.train": ["recipes/*.yaml"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),

@@ -19,5 +19,6 @@ def __getattr__(name: str) -> Any:
     # The pipeline brings OpenCV with it; whoever only needs the types does not wait for that.
     if name == "Pipeline":
         from derain_ros.runtime.pipeline import Pipeline
+
         return Pipeline
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -85,8 +85,9 @@ class Manifest:
             # What installs by links, as colcon does on request, links each file: models lie beside what it leads to.
             directory = path.resolve().parent
         except OSError as error:
-            raise ManifestError(f"{path}: cannot be read ({error.strerror}); give a directory that holds "
-                                f"{MANIFEST_NAME}") from error
+            raise ManifestError(
+                f"{path}: cannot be read ({error.strerror}); give a directory that holds {MANIFEST_NAME}"
+            ) from error
         except FileError as error:
             raise ManifestError(f"{path}: {error}") from error
         if not isinstance(content, dict) or not isinstance(content.get("models"), list):
@@ -119,7 +120,8 @@ class Manifest:
         except (OSError, FileError) as error:
             raise ManifestError(f"{path}: {error}; measure the model again or remove the file") from error
         if not isinstance(content, dict) or not all(
-                isinstance(name, str) and isinstance(value, (int, float)) for name, value in content.items()):
+            isinstance(name, str) and isinstance(value, (int, float)) for name, value in content.items()
+        ):
             raise ManifestError(f"{path}: must hold names with a number each; measure the model again or remove it")
         return content
 
@@ -136,11 +138,15 @@ class Manifest:
             raise ManifestError(f"{model.file}: cannot be read ({reason}); {mend}") from error
         digest = hashlib.sha256(data).hexdigest()
         if digest != model.sha256:
-            raise ManifestError(f"{model.file}: sha256 is {digest}, the manifest says {model.sha256}; "
-                                f"the file of model {model.name} is damaged or not the one described")
+            raise ManifestError(
+                f"{model.file}: sha256 is {digest}, the manifest says {model.sha256}; "
+                f"the file of model {model.name} is damaged or not the one described"
+            )
         if EXTERNAL_DATA in data:
-            raise ManifestError(f"{model.file}: keeps weights in another file, which no digest covers; save model "
-                                f"{model.name} as one file")
+            raise ManifestError(
+                f"{model.file}: keeps weights in another file, which no digest covers; save model "
+                f"{model.name} as one file"
+            )
 
 
 def _model(entry: Any, directory: Path, where: str) -> Model:
@@ -148,8 +154,16 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     if not isinstance(entry, Mapping):
         raise ManifestError(f"{where}: must be a mapping of keys to values")
     required: dict[str, type] = {"name": str, "task": str, "file": str, "sha256": str, "channels": int, "stride": int}
-    optional: dict[str, type] = {"description": str, "card": str, "plan": str, "precision": str,
-                                 "serves": list, "multi_label": bool, "network": str, "scale": int}
+    optional: dict[str, type] = {
+        "description": str,
+        "card": str,
+        "plan": str,
+        "precision": str,
+        "serves": list,
+        "multi_label": bool,
+        "network": str,
+        "scale": int,
+    }
     detector = {"classes": list, "size": list}
     if isinstance(entry.get("name"), str):
         where = f"{where} ({entry['name']})"
@@ -168,23 +182,44 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     _require(entry["channels"] in channels, where, "channels", entry["channels"], " or ".join(map(str, channels)))
     _require(1 <= entry["stride"] <= MOST_STRIDE, where, "stride", entry["stride"], f"between 1 and {MOST_STRIDE}")
     _require(entry.get("plan", "light") in PLANS, where, "plan", entry.get("plan"), f"one of {', '.join(PLANS)}")
-    _require(entry.get("precision", "int8") in PRECISIONS, where, "precision", entry.get("precision"),
-             f"one of {', '.join(PRECISIONS)}")
-    _require(1 <= entry.get("scale", 1) <= MOST_SCALE, where, "scale", entry.get("scale"),
-             f"between 1 and {MOST_SCALE}")
+    _require(
+        entry.get("precision", "int8") in PRECISIONS,
+        where,
+        "precision",
+        entry.get("precision"),
+        f"one of {', '.join(PRECISIONS)}",
+    )
+    _require(
+        1 <= entry.get("scale", 1) <= MOST_SCALE, where, "scale", entry.get("scale"), f"between 1 and {MOST_SCALE}"
+    )
     served = tuple(entry.get("serves", ()))
     anomalies = ANOMALY_KINDS[1:]
-    _require(set(map(str, served)) <= set(anomalies), where, "serves", entry.get("serves"),
-             f"a list of {', '.join(anomalies)}, or left out by one that serves them all")
+    _require(
+        set(map(str, served)) <= set(anomalies),
+        where,
+        "serves",
+        entry.get("serves"),
+        f"a list of {', '.join(anomalies)}, or left out by one that serves them all",
+    )
     values = {key: entry[key] for key in kinds if key in entry}
     values["file"], values["serves"] = directory / entry["file"], served
     values["network"] = entry.get("network") or entry["name"]
     if entry["task"] == "detect":
         classes, size = entry["classes"], entry["size"]
-        _require(len(classes) > 1 and classes[0] == "clean" and all(isinstance(c, str) for c in classes), where,
-                 "classes", classes, "a list of names, clean first")
-        _require(len(size) == 2 and all(isinstance(n, int) and 0 < n <= MOST_PIXELS for n in size), where,
-                 "size", size, f"[height, width] of {MOST_PIXELS} at the most")
+        _require(
+            len(classes) > 1 and classes[0] == "clean" and all(isinstance(c, str) for c in classes),
+            where,
+            "classes",
+            classes,
+            "a list of names, clean first",
+        )
+        _require(
+            len(size) == 2 and all(isinstance(n, int) and 0 < n <= MOST_PIXELS for n in size),
+            where,
+            "size",
+            size,
+            f"[height, width] of {MOST_PIXELS} at the most",
+        )
         values["classes"], values["size"] = tuple(classes), (size[0], size[1])
     return Model(**values)
 

@@ -40,14 +40,34 @@ class Task:
 
 
 TASKS: Mapping[str, Task] = {
-    "restore": Task("restorer", "restore", (1, 3), {"restored": Output("image", "change"),
-                                                    "mask": Output("mask", "mean")}, reduced=True),
-    "detect": Task("detector", "detect", (1, 3), {"probabilities": Output("classes", "largest"),
-                                                  "mask": Output("other", "mean")},
-                   dtype="float32", optional=("severity",)),
-    "temporal": Task("temporal filter", "join frames", (TEMPORAL_PLANES,), {
-        "weights": Output("other", "mean"), "mask": Output("mask", "mean"), "memory": Output("other", "mean")}),
+    "restore": Task(
+        "restorer",
+        "restore",
+        (1, 3),
+        {"restored": Output("image", "change"), "mask": Output("mask", "mean")},
+        reduced=True,
+    ),
+    "detect": Task(
+        "detector",
+        "detect",
+        (1, 3),
+        {"probabilities": Output("classes", "largest"), "mask": Output("other", "mean")},
+        dtype="float32",
+        optional=("severity",),
+    ),
+    "temporal": Task(
+        "temporal filter",
+        "join frames",
+        (TEMPORAL_PLANES,),
+        {"weights": Output("other", "mean"), "mask": Output("mask", "mean"), "memory": Output("other", "mean")},
+    ),
     # Luminance, and where the visible image is hidden: 255 of its mask.
-    "fuse": Task("fuser", "fuse visible and infrared images", (1,), {"fused": Output("image", "change")},
-                 inputs=("visible", "infrared", "mask"), reduced=True),
+    "fuse": Task(
+        "fuser",
+        "fuse visible and infrared images",
+        (1,),
+        {"fused": Output("image", "change")},
+        inputs=("visible", "infrared", "mask"),
+        reduced=True,
+    ),
 }

@@ -89,11 +89,23 @@ class MaskedFeatures(Node):
             return
         kept = outside(found, grey_of(pair[1]))
         self.get_logger().info(f"{len(kept)} of {len(found)} features kept", throttle_duration_sec=1.0)
-        fields = [PointField(name=name, offset=4 * k, datatype=PointField.FLOAT32, count=1)
-                  for k, name in enumerate(("u", "v"))]
-        self._features.publish(PointCloud2(
-            header=pair[0].header, height=1, width=len(kept), fields=fields, point_step=8, row_step=8 * len(kept),
-            data=kept.tobytes(), is_dense=True, is_bigendian=sys.byteorder == "big"))
+        fields = [
+            PointField(name=name, offset=4 * k, datatype=PointField.FLOAT32, count=1)
+            for k, name in enumerate(("u", "v"))
+        ]
+        self._features.publish(
+            PointCloud2(
+                header=pair[0].header,
+                height=1,
+                width=len(kept),
+                fields=fields,
+                point_step=8,
+                row_step=8 * len(kept),
+                data=kept.tobytes(),
+                is_dense=True,
+                is_bigendian=sys.byteorder == "big",
+            )
+        )
 
 
 def main() -> None:

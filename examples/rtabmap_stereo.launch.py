@@ -26,29 +26,70 @@ def generate_launch_description() -> LaunchDescription:
         return ["/", namespace, "/", images, f"/{camera}/{name}"]
 
     # Image, rectified image and camera_info of one instant have one stamp, so they are matched exactly.
-    parameters = [{"frame_id": LaunchConfiguration("frame_id"), "subscribe_stereo": True, "subscribe_odom_info": True,
-                   "approx_sync": False}]
-    inputs = [(f"{camera}/{name}", topic(camera, name)) for camera in ("left", "right")
-              for name in ("image_rect", "camera_info")]
-    return LaunchDescription([
-        DeclareLaunchArgument("namespace", default_value="camera", description="Namespace of the cameras."),
-        DeclareLaunchArgument("images", default_value="derained", choices=["derained", "masked"],
-                              description="What RTAB-Map is given."),
-        DeclareLaunchArgument("frame_id", default_value="base_link",
-                              description="Frame of the robot; tf leads from it to the left camera."),
-        IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(
-                PathJoinSubstitution([FindPackageShare("derain_ros"), "launch", "derain.launch.py"])),
-            launch_arguments={"namespace": namespace}.items()),
-        ExecuteProcess(
-            cmd=[sys.executable, str(Path(__file__).with_name("smooth_masked.py")),
-                 "--ros-args", "-r", ["__ns:=/", namespace]],
-            condition=IfCondition(EqualsSubstitution(images, "masked")), output="screen"),
-        # rectify_node finds camera_info beside its image, where the node publishes it.
-        *(Node(package="image_proc", executable="rectify_node", name=f"rectify_{camera}", output="screen",
-               remappings=[("image", topic(camera, "image_raw")), ("image_rect", topic(camera, "image_rect"))])
-          for camera in ("left", "right")),
-        Node(package="rtabmap_odom", executable="stereo_odometry", output="screen", parameters=parameters,
-             remappings=inputs),
-        Node(package="rtabmap_slam", executable="rtabmap", output="screen", parameters=parameters, remappings=inputs),
-    ])
+    parameters = [
+        {
+            "frame_id": LaunchConfiguration("frame_id"),
+            "subscribe_stereo": True,
+            "subscribe_odom_info": True,
+            "approx_sync": False,
+        }
+    ]
+    inputs = [
+        (f"{camera}/{name}", topic(camera, name))
+        for camera in ("left", "right")
+        for name in ("image_rect", "camera_info")
+    ]
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("namespace", default_value="camera", description="Namespace of the cameras."),
+            DeclareLaunchArgument(
+                "images",
+                default_value="derained",
+                choices=["derained", "masked"],
+                description="What RTAB-Map is given.",
+            ),
+            DeclareLaunchArgument(
+                "frame_id",
+                default_value="base_link",
+                description="Frame of the robot; tf leads from it to the left camera.",
+            ),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(
+                    PathJoinSubstitution([FindPackageShare("derain_ros"), "launch", "derain.launch.py"])
+                ),
+                launch_arguments={"namespace": namespace}.items(),
+            ),
+            ExecuteProcess(
+                cmd=[
+                    sys.executable,
+                    str(Path(__file__).with_name("smooth_masked.py")),
+                    "--ros-args",
+                    "-r",
+                    ["__ns:=/", namespace],
+                ],
+                condition=IfCondition(EqualsSubstitution(images, "masked")),
+                output="screen",
+            ),
+            # rectify_node finds camera_info beside its image, where the node publishes it.
+            *(
+                Node(
+                    package="image_proc",
+                    executable="rectify_node",
+                    name=f"rectify_{camera}",
+                    output="screen",
+                    remappings=[("image", topic(camera, "image_raw")), ("image_rect", topic(camera, "image_rect"))],
+                )
+                for camera in ("left", "right")
+            ),
+            Node(
+                package="rtabmap_odom",
+                executable="stereo_odometry",
+                output="screen",
+                parameters=parameters,
+                remappings=inputs,
+            ),
+            Node(
+                package="rtabmap_slam", executable="rtabmap", output="screen", parameters=parameters, remappings=inputs
+            ),
+        ]
+    )

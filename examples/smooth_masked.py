@@ -53,8 +53,9 @@ class SmoothMasked(Node):
             infos = self.create_publisher(CameraInfo, f"masked/{camera}/camera_info", QOS)
             self.create_subscription(CameraInfo, f"derained/{camera}/camera_info", infos.publish, QOS)
             for kind, name in (("image", "image_raw"), ("mask", "anomaly_mask")):
-                self.create_subscription(Image, f"derained/{camera}/{name}",
-                                         partial(self._on_message, camera, kind), QOS)
+                self.create_subscription(
+                    Image, f"derained/{camera}/{name}", partial(self._on_message, camera, kind), QOS
+                )
 
     def _on_message(self, camera: str, kind: str, message: Image) -> None:
         pair = self._pairs[camera].add(kind, message)
@@ -63,10 +64,11 @@ class SmoothMasked(Node):
         image, mask = pair[0], grey_of(pair[1])
         channels = {"mono8": 1, "8UC1": 1, "rgb8": 3, "bgr8": 3}.get(image.encoding)
         if channels is None:
-            self.get_logger().error(f"{camera}: images of encoding {image.encoding} are passed on as they are",
-                                    throttle_duration_sec=5.0)
+            self.get_logger().error(
+                f"{camera}: images of encoding {image.encoding} are passed on as they are", throttle_duration_sec=5.0
+            )
         elif mask.any():
-            rows = np.ndarray((image.height, image.step), np.uint8, image.data)[:, :image.width * channels]
+            rows = np.ndarray((image.height, image.step), np.uint8, image.data)[:, : image.width * channels]
             pixels = rows if channels == 1 else rows.reshape(image.height, image.width, channels)
             image.step = image.width * channels
             image.data = array.array("B", smooth(pixels, mask).tobytes())

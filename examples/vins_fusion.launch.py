@@ -20,15 +20,19 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 def generate_launch_description() -> LaunchDescription:
     """The node and VINS-Fusion."""
-    return LaunchDescription([
-        DeclareLaunchArgument("namespace", default_value="camera", description="Namespace of the cameras."),
-        DeclareLaunchArgument("config", description="Path of the config file of VINS-Fusion."),
-        IncludeLaunchDescription(
-            PythonLaunchDescriptionSource(
-                PathJoinSubstitution([FindPackageShare("derain_ros"), "launch", "derain.launch.py"])),
-            launch_arguments={"namespace": LaunchConfiguration("namespace")}.items()),
-        OpaqueFunction(function=vins),
-    ])
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("namespace", default_value="camera", description="Namespace of the cameras."),
+            DeclareLaunchArgument("config", description="Path of the config file of VINS-Fusion."),
+            IncludeLaunchDescription(
+                PythonLaunchDescriptionSource(
+                    PathJoinSubstitution([FindPackageShare("derain_ros"), "launch", "derain.launch.py"])
+                ),
+                launch_arguments={"namespace": LaunchConfiguration("namespace")}.items(),
+            ),
+            OpaqueFunction(function=vins),
+        ]
+    )
 
 
 def vins(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -40,9 +44,21 @@ def vins(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if named == [f"/{namespace}/{images}/{camera}/image_raw" for camera in ("left", "right")]:
             break
     else:
-        raise ValueError(f"{config}: image0_topic and image1_topic are {named}; "
-                         f"must be /{namespace}/derained/left/image_raw and /{namespace}/derained/right/image_raw")
-    blur = ExecuteProcess(cmd=[sys.executable, str(Path(__file__).with_name("smooth_masked.py")),
-                               "--ros-args", "-r", f"__ns:=/{namespace}"], output="screen")
-    return [*([blur] if images == "masked" else []),
-            ExecuteProcess(cmd=["ros2", "run", "vins", "vins_node", config], output="screen")]
+        raise ValueError(
+            f"{config}: image0_topic and image1_topic are {named}; "
+            f"must be /{namespace}/derained/left/image_raw and /{namespace}/derained/right/image_raw"
+        )
+    blur = ExecuteProcess(
+        cmd=[
+            sys.executable,
+            str(Path(__file__).with_name("smooth_masked.py")),
+            "--ros-args",
+            "-r",
+            f"__ns:=/{namespace}",
+        ],
+        output="screen",
+    )
+    return [
+        *([blur] if images == "masked" else []),
+        ExecuteProcess(cmd=["ros2", "run", "vins", "vins_node", config], output="screen"),
+    ]

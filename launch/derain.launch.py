@@ -14,8 +14,12 @@ ARGUMENTS = [
     ("namespace", "", "Namespace of the node and of its topics."),
     ("params_file", "", "File with parameters; empty for the defaults."),
     ("cameras", "", "Names of the cameras, as in [left] or left,right; empty for those of the parameters."),
-    ("inputs", "", "Topics of the images where they are not <camera>/image_raw, as in "
-     "left=/cam0/image_raw,right=/cam1/image_raw; camera_info is beside each image. thermal may be among them."),
+    (
+        "inputs",
+        "",
+        "Topics of the images where they are not <camera>/image_raw, as in "
+        "left=/cam0/image_raw,right=/cam1/image_raw; camera_info is beside each image. thermal may be among them.",
+    ),
     ("transport", "", "raw or compressed, as the images come; empty for what the parameters say."),
     ("pair_tolerance_ms", "", "Largest difference of stamps within a pair; empty for that of the parameters."),
     ("thermal", "", "true or false: whether there is a thermal camera; empty for what the parameters say."),
@@ -23,30 +27,51 @@ ARGUMENTS = [
     ("autostart", "", "true or false: false leaves the life cycle to a manager; empty for what the parameters say."),
     ("log_level", "info", "debug, info, warn, error or fatal."),
     ("use_sim_time", "", "true or false: whether to take the time from /clock."),
-    ("lazy", "", "true or false: false takes the cameras' images though nobody wants the output; empty for what the "
-     "parameters say."),
-    ("fastdds_profile", "default", "Profile of Fast DDS: default for the one of the package where no variable of the "
-     "environment chooses how images travel, none for that of the environment or none at all, or a path."),
+    (
+        "lazy",
+        "",
+        "true or false: false takes the cameras' images though nobody wants the output; empty for what the "
+        "parameters say.",
+    ),
+    (
+        "fastdds_profile",
+        "default",
+        "Profile of Fast DDS: default for the one of the package where no variable of the "
+        "environment chooses how images travel, none for that of the environment or none at all, or a path.",
+    ),
 ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """The node with its arguments."""
-    return LaunchDescription([
-        *(DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS),
-        OpaqueFunction(function=derain_node),
-    ])
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, default, text in ARGUMENTS
+            ),
+            OpaqueFunction(function=derain_node),
+        ]
+    )
 
 
 def derain_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The node as the arguments ask for it."""
     given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     logger = f"{given['namespace']}/derain".strip("/").replace("/", ".")
-    return [Node(
-        package="derain_ros", executable="derain_node", name="derain", namespace=given["namespace"], output="screen",
-        parameters=[*filter(None, [given["params_file"]]), parameters(given)], remappings=remappings(given["inputs"]),
-        arguments=["--ros-args", "--log-level", f"{logger}:={given['log_level']}"],
-        additional_env=environment(given["fastdds_profile"]))]
+    return [
+        Node(
+            package="derain_ros",
+            executable="derain_node",
+            name="derain",
+            namespace=given["namespace"],
+            output="screen",
+            parameters=[*filter(None, [given["params_file"]]), parameters(given)],
+            remappings=remappings(given["inputs"]),
+            arguments=["--ros-args", "--log-level", f"{logger}:={given['log_level']}"],
+            additional_env=environment(given["fastdds_profile"]),
+        )
+    ]
 
 
 def parameters(given: dict[str, str]) -> dict[str, object]:
@@ -76,9 +101,12 @@ def remappings(inputs: str) -> list[tuple[str, str]]:
         camera, equals, topic = (word.strip() for word in entry.partition("="))
         if not (camera and equals and topic):
             raise ValueError(f"inputs:={inputs}: {entry!r} is not of the form camera=topic")
-        info = topic[:topic.rfind("/") + 1] + "camera_info"
-        found += [(f"{camera}/image_raw", topic), (f"{camera}/image_raw/compressed", f"{topic}/compressed"),
-                  (f"{camera}/camera_info", info)]
+        info = topic[: topic.rfind("/") + 1] + "camera_info"
+        found += [
+            (f"{camera}/image_raw", topic),
+            (f"{camera}/image_raw/compressed", f"{topic}/compressed"),
+            (f"{camera}/camera_info", info),
+        ]
     return found
 
 

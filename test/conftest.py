@@ -30,8 +30,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SETS_LAYOUT = ("DERAIN_DEBUG", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TERMINAL_WIDTH", "TTY_COMPATIBLE",
-               "TTY_INTERACTIVE")
+SETS_LAYOUT = (
+    "DERAIN_DEBUG",
+    "FORCE_COLOR",
+    "GITHUB_ACTIONS",
+    "PY_COLORS",
+    "TERMINAL_WIDTH",
+    "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+)
 """What a machine may have set that changes what commands print: of ours, of rich and of typer."""
 COLUMNS = 10_000
 """Wider than any path may be long: what tests look for is not broken into lines."""
@@ -91,4 +98,5 @@ def pytest_unconfigure() -> None:
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folders that training reads, with few images in each."""
     from tiny_data import write_data
+
     return write_data(tmp_path_factory.mktemp("training images"))

@@ -33,8 +33,14 @@ CLEAN, WET = 50, 150
 
 def model(name: str, **keys: Any) -> Model:
     """An entry of a manifest, by default a restorer of grey images whose network has its name."""
-    plain: dict[str, Any] = {"task": "restore", "file": Path(f"{name}.onnx"), "sha256": "", "channels": 1, "stride": 8,
-                             "network": name}
+    plain: dict[str, Any] = {
+        "task": "restore",
+        "file": Path(f"{name}.onnx"),
+        "sha256": "",
+        "channels": 1,
+        "stride": 8,
+        "network": name,
+    }
     return Model(name, **plain | keys)
 
 
@@ -75,8 +81,15 @@ class World:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.ms = {"detect": 1.0, "quality": 60.0, "balanced": 30.0, "light": 10.0, "rain": 8.0, "temporal": 5.0,
-                   "fuse": 15.0}
+        self.ms = {
+            "detect": 1.0,
+            "quality": 60.0,
+            "balanced": 30.0,
+            "light": 10.0,
+            "rain": 8.0,
+            "temporal": 5.0,
+            "fuse": 15.0,
+        }
         self.seen = {"raindrop": 0.9}
         """Probabilities of what is on an affected lens."""
         self.failure: dict[str, Exception] = {}
@@ -93,26 +106,36 @@ class World:
         monkeypatch.setattr(loader_module, "choose", self.choose)
         monkeypatch.setattr(loader_module, "forget", lambda *what: None)
         monkeypatch.setattr(loader_module, "time", SimpleNamespace(perf_counter=lambda: self.clock() / 1e9))
-        monkeypatch.setattr(loader_module, "threading", SimpleNamespace(Condition=threading.Condition,
-                                                                        Thread=self.thread))
+        monkeypatch.setattr(
+            loader_module, "threading", SimpleNamespace(Condition=threading.Condition, Thread=self.thread)
+        )
         monkeypatch.setattr(pipeline_module, "Lane", lambda name: PlayedLane(self.clock))
 
     def load(self, model: Model, engine: str, threads: int = 0, streams: int = 1) -> FakeEngine:
         """One engine of that name."""
         return FakeEngine(self, model, engine)
 
-    def choose(self, models: Sequence[Model], shape: tuple[int, int, int], engine: str = "auto", threads: int = 0,
-               tell: object = None, rests: bool = False) -> Choice:
+    def choose(
+        self,
+        models: Sequence[Model],
+        shape: tuple[int, int, int],
+        engine: str = "auto",
+        threads: int = 0,
+        tell: object = None,
+        rests: bool = False,
+    ) -> Choice:
         """The fastest engine, for the last precision."""
         chosen = FakeEngine(self, models[-1], "tensorrt" if engine == "auto" else engine)
         return Choice(chosen, "the fastest", (), ((label(chosen), self.ms[chosen.model.network]),))
 
     def thread(self, target: Callable[[], None], **how: Any) -> SimpleNamespace:
         """A thread whose work is done as it starts, beside the stream: no time goes by."""
+
         def start() -> None:
             before, self.loading = self.clock.now_ns, True
             target()
             self.clock.now_ns, self.loading = before, False
+
         return SimpleNamespace(start=start)
 
 
@@ -200,15 +223,29 @@ class PlayedLane:
             if failed is not None:
                 raise failed
             return done
+
         return SimpleNamespace(result=result)
 
 
-def pair(left: int = WET, right: int = WET, at_s: float = 0.0, received_ns: int = 0, period_ms: float = 0.0,
-         size: tuple[int, int] = SIZE) -> FrameSet:
+def pair(
+    left: int = WET,
+    right: int = WET,
+    at_s: float = 0.0,
+    received_ns: int = 0,
+    period_ms: float = 0.0,
+    size: tuple[int, int] = SIZE,
+) -> FrameSet:
     """A grey frame of each eye, all of one value."""
     stamp = round(at_s * 1e9)
-    return FrameSet({"left": Frame(np.full(size, left, np.uint8), "mono8", stamp, "l"),
-                     "right": Frame(np.full(size, right, np.uint8), "mono8", stamp, "r")}, None, received_ns, period_ms)
+    return FrameSet(
+        {
+            "left": Frame(np.full(size, left, np.uint8), "mono8", stamp, "l"),
+            "right": Frame(np.full(size, right, np.uint8), "mono8", stamp, "r"),
+        },
+        None,
+        received_ns,
+        period_ms,
+    )
 
 
 def actions(result: Result) -> list[Action]:

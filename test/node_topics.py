@@ -20,9 +20,10 @@ def topics_of_node(namespace: str = "/") -> tuple[dict[str, str], dict[str, str]
     with tempfile.TemporaryDirectory() as folder:
         overrides = [Parameter("models", value=str(write_models(Path(folder)))), Parameter("lazy", value=False)]
         node = DerainNode(context=context, parameter_overrides=overrides, namespace=namespace)
-        published, subscribed = ({name: kind for name, (kind,) in found(node.get_name(), node.get_namespace())}
-                                 for found in (node.get_publisher_names_and_types_by_node,
-                                               node.get_subscriber_names_and_types_by_node))
+        published, subscribed = (
+            {name: kind for name, (kind,) in found(node.get_name(), node.get_namespace())}
+            for found in (node.get_publisher_names_and_types_by_node, node.get_subscriber_names_and_types_by_node)
+        )
         # Python must not end while a thread of the node still loads models.
         wait_for(lambda: not node.engine.startswith("loading"), "the models")
         node.destroy_node()

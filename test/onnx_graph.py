@@ -16,8 +16,15 @@ def run_as_onnx(net: torch.nn.Module, path: Path, **images: torch.Tensor) -> lis
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        program = torch.onnx.export(net.eval(), tuple(images.values()), None, dynamo=True, opset_version=18,
-                                    input_names=list(images), verbose=False)
+        program = torch.onnx.export(
+            net.eval(),
+            tuple(images.values()),
+            None,
+            dynamo=True,
+            opset_version=18,
+            input_names=list(images),
+            verbose=False,
+        )
     assert program is not None
     program.save(str(path))
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

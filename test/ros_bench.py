@@ -37,13 +37,20 @@ def at_ms(message: Any) -> float:
     return message.header.stamp.sec * 1e3 + message.header.stamp.nanosec / 1e6
 
 
-def image_message(pixels: np.ndarray, encoding: str = "mono8", ms: float = 0.0, frame_id: str = "cam",
-                  padding: int = 0) -> Image:
+def image_message(
+    pixels: np.ndarray, encoding: str = "mono8", ms: float = 0.0, frame_id: str = "cam", padding: int = 0
+) -> Image:
     """An image message whose rows are padded by so many bytes of 0xEE."""
     rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(pixels.shape[0], -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xEE)
-    return Image(header=Header(stamp=stamp(ms), frame_id=frame_id), height=pixels.shape[0], width=pixels.shape[1],
-                 encoding=encoding, step=rows.shape[1], data=array.array("B", rows.tobytes()))
+    return Image(
+        header=Header(stamp=stamp(ms), frame_id=frame_id),
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        step=rows.shape[1],
+        data=array.array("B", rows.tobytes()),
+    )
 
 
 def pixels_of(message: Image) -> np.ndarray:
@@ -51,7 +58,7 @@ def pixels_of(message: Image) -> np.ndarray:
     dtype = np.uint16 if message.encoding == "mono16" else np.uint8
     rows = np.frombuffer(bytes(message.data), np.uint8).reshape(message.height, message.step)
     channels = 3 if message.encoding in ("rgb8", "bgr8") else 1
-    used = np.ascontiguousarray(rows[:, :message.width * channels * np.dtype(dtype).itemsize]).view(dtype)
+    used = np.ascontiguousarray(rows[:, : message.width * channels * np.dtype(dtype).itemsize]).view(dtype)
     return used.reshape((message.height, message.width, 3) if channels == 3 else (message.height, message.width))
 
 
@@ -88,10 +95,22 @@ class Bench:
     `arguments` are those behind --ros-args. Without `outputs` only /diagnostics is subscribed to.
     """
 
-    def __init__(self, context: Any, models: Path, parameters: dict[str, Any], reliable: bool = True,
-                 arguments: tuple[str, ...] = (), outputs: bool = True) -> None:
-        parameters = {"models": str(models), "engine": "onnxruntime", "budget_ms": 10000.0, "on_hold_s": 0.0,
-                      "off_hold_s": 0.0} | parameters
+    def __init__(
+        self,
+        context: Any,
+        models: Path,
+        parameters: dict[str, Any],
+        reliable: bool = True,
+        arguments: tuple[str, ...] = (),
+        outputs: bool = True,
+    ) -> None:
+        parameters = {
+            "models": str(models),
+            "engine": "onnxruntime",
+            "budget_ms": 10000.0,
+            "on_hold_s": 0.0,
+            "off_hold_s": 0.0,
+        } | parameters
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         self.derain = DerainNode(context=context, parameter_overrides=overrides, cli_args=["--ros-args", *arguments])
         config = self.derain._config
@@ -100,8 +119,9 @@ class Bench:
         self.node = rclpy.create_node("bench", context=context)
         self._inputs: list[Any] = []
         kind, suffix = (CompressedImage, "/compressed") if config.transport == "compressed" else (Image, "")
-        self.images = {c: self._publisher(kind, f"{c}/image_raw{suffix}")
-                       for c in self.cameras + ["thermal"] * config.thermal}
+        self.images = {
+            c: self._publisher(kind, f"{c}/image_raw{suffix}") for c in self.cameras + ["thermal"] * config.thermal
+        }
         self.infos = {c: self._publisher(CameraInfo, f"{c}/camera_info") for c in self.cameras}
         self._qos = RELIABLE if reliable else BEST_EFFORT
         self._outputs: list[Any] = []
@@ -122,10 +142,14 @@ class Bench:
     def take_outputs(self) -> None:
         """Subscribe to all outputs."""
         for camera in self.cameras:
-            self._outputs += [self._subscribe(kind, f"derained/{camera}/{name}", self._qos) for kind, name in (
-                (Image, "image_raw"), (CameraInfo, "camera_info"), (Image, "anomaly_mask"))]
-        self._outputs += [self._subscribe(DiagnosticArray, "/derain/status", RELIABLE),
-                          self._subscribe(Bool, "/derain/anomaly", LATCHED)]
+            self._outputs += [
+                self._subscribe(kind, f"derained/{camera}/{name}", self._qos)
+                for kind, name in ((Image, "image_raw"), (CameraInfo, "camera_info"), (Image, "anomaly_mask"))
+            ]
+        self._outputs += [
+            self._subscribe(DiagnosticArray, "/derain/status", RELIABLE),
+            self._subscribe(Bool, "/derain/anomaly", LATCHED),
+        ]
 
     def leave_outputs(self) -> None:
         """Take the subscriptions to all outputs down."""
@@ -197,23 +221,27 @@ class Bench:
 
     def wait_images(self, camera: str, number: int) -> list[Image]:
         """The images of a camera once so many came back."""
-        return wait_for(lambda: len(self.restored(camera)) >= number and self.restored(camera),
-                        f"{number} images of {camera}")
+        return wait_for(
+            lambda: len(self.restored(camera)) >= number and self.restored(camera), f"{number} images of {camera}"
+        )
 
     def wait_status(self, ms: float) -> dict[str, tuple[DiagnosticStatus, dict[str, str]]]:
         """By camera, the status of the frame set of this stamp, with its values."""
         found = wait_for(lambda: [s for s in self.got["/derain/status"] if at_ms(s) == ms], f"the status of {ms} ms")
         return {s.name: (s, {v.key: v.value for v in s.values}) for s in found[0].status}
 
-    def wait_diagnostics(self, condition: Callable[[dict[str, dict[str, str]]], bool],
-                         what: str) -> dict[str, tuple[DiagnosticStatus, dict[str, str]]]:
+    def wait_diagnostics(
+        self, condition: Callable[[dict[str, dict[str, str]]], bool], what: str
+    ) -> dict[str, tuple[DiagnosticStatus, dict[str, str]]]:
         """By name, the statuses of the first /diagnostics whose values satisfy `condition`."""
+
         def satisfied() -> Any:
             for message in self.got["/diagnostics"]:
                 statuses = {s.name: (s, {v.key: v.value for v in s.values}) for s in message.status}
                 if condition({name: values for name, (_, values) in statuses.items()}):
                     return statuses
             return None
+
         return wait_for(satisfied, what)
 
     def close(self) -> None:

@@ -20,21 +20,24 @@ def test_two_configs_share_no_list() -> None:
     assert Config().cameras is not Config().cameras
 
 
-@pytest.mark.parametrize(("name", "value", "message"), [
-    ("budget_ms", 0.5, "budget_ms: 0.5 is outside 1.0 to 10000.0 ms"),
-    ("budget_ms", math.nan, "budget_ms: nan is outside"),
-    ("budget_ms", "fast", "budget_ms: 'fast' is not of type float"),
-    ("budget_ms", True, "budget_ms: True is not of type float"),
-    ("threads", 1.5, "threads: 1.5 is not of type int"),
-    ("threads", -1, "threads: -1 is outside 0 to 256"),
-    ("enabled", 1, "enabled: 1 is not of type bool"),
-    ("engine", "warp", "engine: 'warp' is not one of auto, onnxruntime"),
-    ("cameras", [], "must name at least one camera"),
-    ("cameras", ["left", "left"], "each once"),
-    ("cameras", ["left", ""], "begin with no digit"),
-    ("cameras", ["left eye"], "'left eye' must be letters"),
-    ("cameras", "left", "is not of type list"),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("budget_ms", 0.5, "budget_ms: 0.5 is outside 1.0 to 10000.0 ms"),
+        ("budget_ms", math.nan, "budget_ms: nan is outside"),
+        ("budget_ms", "fast", "budget_ms: 'fast' is not of type float"),
+        ("budget_ms", True, "budget_ms: True is not of type float"),
+        ("threads", 1.5, "threads: 1.5 is not of type int"),
+        ("threads", -1, "threads: -1 is outside 0 to 256"),
+        ("enabled", 1, "enabled: 1 is not of type bool"),
+        ("engine", "warp", "engine: 'warp' is not one of auto, onnxruntime"),
+        ("cameras", [], "must name at least one camera"),
+        ("cameras", ["left", "left"], "each once"),
+        ("cameras", ["left", ""], "begin with no digit"),
+        ("cameras", ["left eye"], "'left eye' must be letters"),
+        ("cameras", "left", "is not of type list"),
+    ],
+)
 def test_a_bad_value_is_refused_with_its_name_and_range(name: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         Config.from_mapping({name: value})
@@ -46,6 +49,7 @@ def test_a_whole_number_is_a_float_too() -> None:
 
 def test_the_engines_are_those_there_are() -> None:
     from derain_ros.engine import ENGINES
+
     assert next(f.metadata["choices"] for f in fields(Config) if f.name == "engine") == ENGINES
 
 

@@ -12,8 +12,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "derain_ros"
 ROOMS = re.findall(r"^\| `(\w+)/` \|", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8"), re.M)
 WORKSHOP = {"data", "evaluate", "nets", "papers", "publish", "report", "train"}
-FORBIDDEN = {"runtime": {"rclpy", "torch"}, "engine": {"rclpy", "torch"}, "rain": {"rclpy", "torch"},
-             "ros": {"torch"}, "replay": {"torch"}, "data": {"rclpy"}, "train": {"rclpy"}, "nets": {"rclpy"}}
+FORBIDDEN = {
+    "runtime": {"rclpy", "torch"},
+    "engine": {"rclpy", "torch"},
+    "rain": {"rclpy", "torch"},
+    "ros": {"torch"},
+    "replay": {"torch"},
+    "data": {"rclpy"},
+    "train": {"rclpy"},
+    "nets": {"rclpy"},
+}
 """What no file of a room imports, at whatever place."""
 
 
@@ -29,8 +37,9 @@ def imported(room: str) -> dict[str, set[str]]:
                 assert not node.level, f"{path}: imports are absolute"
                 module = node.module or ""
                 names |= {f"{module}.{alias.name}" for alias in node.names} if module == "derain_ros" else {module}
-        found[str(path.relative_to(PACKAGE))] = {name.split(".")[1] if name.startswith("derain_ros.") else
-                                                 name.split(".")[0] for name in names}
+        found[str(path.relative_to(PACKAGE))] = {
+            name.split(".")[1] if name.startswith("derain_ros.") else name.split(".")[0] for name in names
+        }
     return found
 
 
@@ -41,7 +50,7 @@ def test_the_list_names_every_room() -> None:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_imports_go_down(room: str) -> None:
-    above = set(ROOMS[:ROOMS.index(room)])
+    above = set(ROOMS[: ROOMS.index(room)])
     assert {file: names & above for file, names in imported(room).items() if names & above} == {}
 
 

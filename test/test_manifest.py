@@ -105,16 +105,24 @@ def laughs(depth: int) -> str:
     return "models:\n- &a0 [x, x]\n" + "".join(f"- &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, depth))
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    (laughs(60), "more than 16 levels"), (laughs(12), "model 1: must be a mapping"),
-    ("models: [&a [x, *a]]", "refers to &a, which is not complete there"),
-    ("a: &a [" + "x, " * 400 + "]\nmodels: [" + "*a, " * 400 + "]", "more than 65536 values"),
-    ("[" * 100_000, "more than 16 levels"),
-    ("models:\n" + "".join(" " * n + "a:\n" for n in range(1, 600)), "more than 16 levels"),
-    ("models: [{name: " + "x" * 100_000 + "}]", "a value of 100000 characters"), ("#" * (1 << 19), "524288 bytes"),
-    ("models: 2026-13-45", "not valid YAML: month"), ("models: !!python/name:os.system", "not valid YAML"),
-    ("models: [{name: a, task: {" + ", ".join(f"k{n}: {n}" for n in range(9000)) + "}}]", "model 1 .a.: task is"),
-    ("models: [{name: a, task: [" + "x, " * 9000 + "]}]", "task is"), ("models: [{1: 2}]", "unknown key 1")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (laughs(60), "more than 16 levels"),
+        (laughs(12), "model 1: must be a mapping"),
+        ("models: [&a [x, *a]]", "refers to &a, which is not complete there"),
+        ("a: &a [" + "x, " * 400 + "]\nmodels: [" + "*a, " * 400 + "]", "more than 65536 values"),
+        ("[" * 100_000, "more than 16 levels"),
+        ("models:\n" + "".join(" " * n + "a:\n" for n in range(1, 600)), "more than 16 levels"),
+        ("models: [{name: " + "x" * 100_000 + "}]", "a value of 100000 characters"),
+        ("#" * (1 << 19), "524288 bytes"),
+        ("models: 2026-13-45", "not valid YAML: month"),
+        ("models: !!python/name:os.system", "not valid YAML"),
+        ("models: [{name: a, task: {" + ", ".join(f"k{n}: {n}" for n in range(9000)) + "}}]", "model 1 .a.: task is"),
+        ("models: [{name: a, task: [" + "x, " * 9000 + "]}]", "task is"),
+        ("models: [{1: 2}]", "unknown key 1"),
+    ],
+)
 def test_a_hostile_manifest_is_refused_in_few_words(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "models.yaml").write_text(text)
     with pytest.raises(ManifestError, match=message) as caught:
@@ -123,8 +131,11 @@ def test_a_hostile_manifest_is_refused_in_few_words(tmp_path: Path, text: str, m
 
 
 @pytest.mark.parametrize("name", ["models.yaml", "detect.onnx"])
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink(path, path),
-                                  lambda path: os.symlink("/dev/zero", path)], ids=["fifo", "folder", "loop", "device"])
+@pytest.mark.parametrize(
+    "make",
+    [os.mkfifo, os.mkdir, lambda path: os.symlink(path, path), lambda path: os.symlink("/dev/zero", path)],
+    ids=["fifo", "folder", "loop", "device"],
+)
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, name: str, make: Callable[[Path], None]) -> None:
     manifest = Manifest.load(write_models(tmp_path))
     (tmp_path / name).unlink()
@@ -162,11 +173,18 @@ def test_a_folder_of_links_to_another_is_that_folder(tmp_path: Path) -> None:
 
 def test_a_model_with_weights_in_another_file_is_refused(tmp_path: Path) -> None:
     import onnx
+
     write_models(tmp_path)
     graph = onnx.load(tmp_path / "detect.onnx")
     assert graph.graph.initializer
-    onnx.save(graph, tmp_path / "detect.onnx", save_as_external_data=True, location="weights", size_threshold=0,
-              convert_attribute=True)
+    onnx.save(
+        graph,
+        tmp_path / "detect.onnx",
+        save_as_external_data=True,
+        location="weights",
+        size_threshold=0,
+        convert_attribute=True,
+    )
     entries = _entries_of(tmp_path)
     entries[2]["sha256"] = hashlib.sha256((tmp_path / "detect.onnx").read_bytes()).hexdigest()
     write_manifest(tmp_path, entries)
@@ -175,25 +193,30 @@ def test_a_model_with_weights_in_another_file_is_refused(tmp_path: Path) -> None
         manifest.verify(manifest.get("detect"))
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"task": "guess"}, "task is 'guess'; it must be one of restore, detect"),
-    ({"task": ["detect"]}, r"task is \['detect'\]"),
-    ({"channels": 2}, "channels is 2"),
-    ({"channels": True}, "channels is True, which is not of type int"),
-    ({"stride": 0}, "stride is 0"), ({"stride": 1 << 20}, "stride is 1048576; it must be between 1 and 128"),
-    ({"scale": 9}, "scale is 9"),
-    ({"sha256": None}, "sha256 is None, which is not of type str"),
-    ({"colour": "blue"}, "unknown key 'colour'"),
-    ({"size": [1, 2, 3]}, "size is"),
-    ({"size": [0, 4]}, "size is"), ({"size": [4, 1 << 20]}, r"size is \[4, 1048576\]; it must be \[height, width\] of"),
-    ({"classes": ["raindrop", "clean"]}, "classes is"),
-    ({"classes": ["clean"]}, "classes is"),
-    ({"multi_label": 1}, "multi_label is 1, which is not of type bool"),
-    ({"plan": "best"}, "plan is 'best'; it must be one of quality, balanced, light"),
-    ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, int8"),
-    ({"serves": "dirt"}, "serves is 'dirt', which is not of type list"),
-    ({"serves": ["clean"]}, r"serves is \['clean'\]; it must be a list of raindrop, dirt, streak, night_rain"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "guess"}, "task is 'guess'; it must be one of restore, detect"),
+        ({"task": ["detect"]}, r"task is \['detect'\]"),
+        ({"channels": 2}, "channels is 2"),
+        ({"channels": True}, "channels is True, which is not of type int"),
+        ({"stride": 0}, "stride is 0"),
+        ({"stride": 1 << 20}, "stride is 1048576; it must be between 1 and 128"),
+        ({"scale": 9}, "scale is 9"),
+        ({"sha256": None}, "sha256 is None, which is not of type str"),
+        ({"colour": "blue"}, "unknown key 'colour'"),
+        ({"size": [1, 2, 3]}, "size is"),
+        ({"size": [0, 4]}, "size is"),
+        ({"size": [4, 1 << 20]}, r"size is \[4, 1048576\]; it must be \[height, width\] of"),
+        ({"classes": ["raindrop", "clean"]}, "classes is"),
+        ({"classes": ["clean"]}, "classes is"),
+        ({"multi_label": 1}, "multi_label is 1, which is not of type bool"),
+        ({"plan": "best"}, "plan is 'best'; it must be one of quality, balanced, light"),
+        ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, int8"),
+        ({"serves": "dirt"}, "serves is 'dirt', which is not of type list"),
+        ({"serves": ["clean"]}, r"serves is \['clean'\]; it must be a list of raindrop, dirt, streak, night_rain"),
+    ],
+)
 def test_a_wrong_value_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     entry = _entries(tmp_path)[2] | change
     write_manifest(tmp_path, [entry])

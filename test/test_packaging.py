@@ -18,18 +18,43 @@ import derain_ros
 from derain_ros.cli.main import EXTRA_OF_MODULE
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ("CHANGELOG.rst", "LICENSE", "MANIFEST.in", "README.md", "config", "constraints.txt", "derain_ros",
-           "docs", "examples", "launch", "models", "package.xml", "pyproject.toml", "resource", "setup.cfg", "setup.py")
+SHIPPED = (
+    "CHANGELOG.rst",
+    "LICENSE",
+    "MANIFEST.in",
+    "README.md",
+    "config",
+    "constraints.txt",
+    "derain_ros",
+    "docs",
+    "examples",
+    "launch",
+    "models",
+    "package.xml",
+    "pyproject.toml",
+    "resource",
+    "setup.cfg",
+    "setup.py",
+)
 OPTIONAL = {"cuda", "onnx", "openvino", "pynvml", "tensorrt"}
 """What engines are tried with where it is installed; rosdep has keys for none of it."""
 WORKSHOP = {"data", "evaluate", "nets", "papers", "publish", "train"}
 """Packages that a robot never imports; what they need is not in package.xml."""
 
-ROSDEP_KEYS = {"numpy": "python3-numpy", "cv2": "python3-opencv", "yaml": "python3-yaml", "typer": "python3-typer",
-               "rich": "python3-rich", "onnxruntime": "python3-onnxruntime-pip", "rosbags": "python3-rosbags-pip",
-               "matplotlib": "python3-matplotlib",
-               # Of mcap itself rosdep has no key; it comes with this one, and brings the compressions.
-               "mcap": "mcap-ros2-support", "lz4": "mcap-ros2-support", "zstandard": "mcap-ros2-support"}
+ROSDEP_KEYS = {
+    "numpy": "python3-numpy",
+    "cv2": "python3-opencv",
+    "yaml": "python3-yaml",
+    "typer": "python3-typer",
+    "rich": "python3-rich",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "rosbags": "python3-rosbags-pip",
+    "matplotlib": "python3-matplotlib",
+    # Of mcap itself rosdep has no key; it comes with this one, and brings the compressions.
+    "mcap": "mcap-ros2-support",
+    "lz4": "mcap-ros2-support",
+    "zstandard": "mcap-ros2-support",
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +76,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copy(ROOT / name, source / name)
     run_python("from setuptools import build_meta; build_meta.build_sdist('dist')", source)
-    archive, = (source / "dist").glob("*.tar.gz")
+    (archive,) = (source / "dist").glob("*.tar.gz")
     shutil.unpack_archive(archive, place, filter="data")
     unpacked = place / archive.name.removesuffix(".tar.gz")
     run_python("from setuptools import build_meta; build_meta.build_wheel('dist')", unpacked)
-    built, = (unpacked / "dist").glob("*.whl")
+    (built,) = (unpacked / "dist").glob("*.whl")
     with zipfile.ZipFile(built) as file:
         file.extractall(place / "wheel")
     return place / "wheel"
@@ -63,8 +88,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_python(code: str, directory: Path, **environment: str) -> str:
     """What `code` prints when a fresh Python runs it in `directory`."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=directory, env=os.environ | environment, text=True,
-                          capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=directory, env=os.environ | environment, text=True, capture_output=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -88,8 +114,13 @@ def test_package_xml_names_what_the_robot_imports(package: Package) -> None:
         if path.relative_to(ROOT / "derain_ros").parts[0] in WORKSHOP:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-                [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            names = (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom) and not node.level
+                else []
+            )
             imported |= {name.split(".")[0] for name in names}
     foreign = imported - set(sys.stdlib_module_names) - {"derain_ros"} - OPTIONAL
     assert {"rclpy", "numpy", "onnxruntime"} <= foreign
@@ -98,6 +129,7 @@ def test_package_xml_names_what_the_robot_imports(package: Package) -> None:
 
 def test_setup_cfg_puts_programs_where_ros2_run_looks() -> None:
     from configparser import ConfigParser
+
     settings = ConfigParser(interpolation=None)
     settings.read(ROOT / "setup.cfg")
     assert settings["install"]["install_scripts"] == "$base/lib/derain_ros"
@@ -109,8 +141,11 @@ def test_setup_runs_from_links_as_colcon_makes_them(tmp_path: Path) -> None:
     # What `colcon build --symlink-install` links: setup.py and setup.cfg, the packages, the data files.
     for name in ("setup.py", "setup.cfg", "package.xml", "resource", "config", "launch", "derain_ros"):
         (tmp_path / name).symlink_to(ROOT / name)
-    run_python(f"import runpy, sys; sys.argv = ['setup.py', '-q', 'egg_info', '--egg-base', {str(tmp_path)!r}]; "
-               "runpy.run_path('setup.py', run_name='__main__')", tmp_path)
+    run_python(
+        f"import runpy, sys; sys.argv = ['setup.py', '-q', 'egg_info', '--egg-base', {str(tmp_path)!r}]; "
+        "runpy.run_path('setup.py', run_name='__main__')",
+        tmp_path,
+    )
     programs = (tmp_path / "derain_ros.egg-info" / "entry_points.txt").read_text()
     assert "derain_node = derain_ros.ros.node:main" in programs
 
@@ -125,19 +160,28 @@ def test_wheel_has_the_modules_and_the_models_and_defaults_beside_them(wheel: Pa
 
 def test_wheel_has_the_share_files_that_ros2_launch_reads(wheel: Path) -> None:
     share = next(wheel.glob("*.data")) / "data" / "share"
-    expected = {"ament_index/resource_index/packages/derain_ros", "derain_ros/package.xml",
-                "derain_ros/launch/derain.launch.py", "derain_ros/config/derain.yaml",
-                "derain_ros/config/alphasense.yaml", "derain_ros/config/fastdds.xml"}
+    expected = {
+        "ament_index/resource_index/packages/derain_ros",
+        "derain_ros/package.xml",
+        "derain_ros/launch/derain.launch.py",
+        "derain_ros/config/derain.yaml",
+        "derain_ros/config/alphasense.yaml",
+        "derain_ros/config/fastdds.xml",
+    }
     assert expected <= files_under(share)
     assert files_under(share / "derain_ros" / "config") == files_under(ROOT / "config")
 
 
 def test_wheel_names_its_programs_and_they_can_be_loaded(wheel: Path) -> None:
     pytest.importorskip("rclpy")
-    code = ("from importlib.metadata import distribution\n"
-            "for e in distribution('derain_ros').entry_points: print(e.group, e.name, callable(e.load()))")
+    code = (
+        "from importlib.metadata import distribution\n"
+        "for e in distribution('derain_ros').entry_points: print(e.group, e.name, callable(e.load()))"
+    )
     assert run_python(code, wheel, PYTHONPATH=str(wheel)).splitlines() == [
-        "console_scripts derain True", "console_scripts derain_node True"]
+        "console_scripts derain True",
+        "console_scripts derain_node True",
+    ]
 
 
 def test_wheel_metadata_has_every_extra_that_messages_name(wheel: Path) -> None:
@@ -148,11 +192,13 @@ def test_wheel_metadata_has_every_extra_that_messages_name(wheel: Path) -> None:
 
 
 def test_installed_package_finds_its_models_whole(wheel: Path, tmp_path: Path) -> None:
-    code = ("import derain_ros\n"
-            "from derain_ros.manifest import Manifest\n"
-            "manifest = Manifest.load()\n"
-            "for model in manifest.models.values(): manifest.verify(model)\n"
-            "print(derain_ros.__file__); print(manifest.directory); print(*sorted(manifest.models))")
+    code = (
+        "import derain_ros\n"
+        "from derain_ros.manifest import Manifest\n"
+        "manifest = Manifest.load()\n"
+        "for model in manifest.models.values(): manifest.verify(model)\n"
+        "print(derain_ros.__file__); print(manifest.directory); print(*sorted(manifest.models))"
+    )
     where, directory, names = run_python(code, tmp_path, PYTHONPATH=str(wheel)).splitlines()
     assert Path(where).is_relative_to(wheel)
     assert Path(directory) == wheel / "derain_ros" / "models"

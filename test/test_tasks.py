@@ -19,8 +19,11 @@ def test_a_model_gives_what_its_task_says(model: Model) -> None:
     outputs = load(model, "onnxruntime", 1).run(**blank(model, (1, height, width)))
     assert model.channels in task.channels
     assert set(task.outputs) <= set(outputs) <= {*task.outputs, *task.optional}
-    shapes = {"image": (1, height, width, model.channels), "mask": (1, height, width),
-              "classes": (1, len(model.classes))}
+    shapes = {
+        "image": (1, height, width, model.channels),
+        "mask": (1, height, width),
+        "classes": (1, len(model.classes)),
+    }
     for name, output in task.outputs.items():
         assert outputs[name].dtype == task.dtype
         assert output.shape == "other" or outputs[name].shape == shapes[output.shape]

@@ -7,8 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-FOLDERS = ("roadscene_rain/train/clean", "roadscene_rain/train/infrared", "msrs/train/visible", "msrs/train/infrared",
-           "llvip/train/visible", "llvip/train/infrared")
+FOLDERS = (
+    "roadscene_rain/train/clean",
+    "roadscene_rain/train/infrared",
+    "msrs/train/visible",
+    "msrs/train/infrared",
+    "llvip/train/visible",
+    "llvip/train/infrared",
+)
 COUNT = 18
 """Pairs of each source: one a run, so that each split has some."""
 

@@ -33,12 +33,21 @@ def write_models(directory: Path, with_temporal: bool = False, with_fuser: bool 
     entries = [
         write_restorer(directory, "restore_mono", network="balanced"),
         write_restorer(directory, "restore_rgb", 3, network="balanced"),
-        write_model(directory, detector(), name="detect", task="detect", channels=1, stride=STRIDE,
-                    classes=list(CLASSES), size=list(DETECTOR_SIZE)),
+        write_model(
+            directory,
+            detector(),
+            name="detect",
+            task="detect",
+            channels=1,
+            stride=STRIDE,
+            classes=list(CLASSES),
+            size=list(DETECTOR_SIZE),
+        ),
     ]
     if with_temporal:
-        entries.append(write_model(directory, temporal(), name="temporal", task="temporal", channels=TEMPORAL_PLANES,
-                                   stride=2))
+        entries.append(
+            write_model(directory, temporal(), name="temporal", task="temporal", channels=TEMPORAL_PLANES, stride=2)
+        )
     if with_fuser:
         entries.append(write_model(directory, fuser(), name="fuse", task="fuse", channels=1, stride=STRIDE))
     write_manifest(directory, entries)
@@ -47,8 +56,9 @@ def write_models(directory: Path, with_temporal: bool = False, with_fuser: bool 
 
 def write_restorer(directory: Path, name: str, channels: int = 1, **keys: object) -> dict[str, object]:
     """Write a restorer and return its manifest entry with these further keys, such as `plan` or `scale`."""
-    return write_model(directory, restorer(channels), name=name, task="restore", channels=channels, stride=STRIDE,
-                       **keys)
+    return write_model(
+        directory, restorer(channels), name=name, task="restore", channels=channels, stride=STRIDE, **keys
+    )
 
 
 def write_manifest(directory: Path, entries: list[dict[str, object]]) -> Path:
@@ -62,8 +72,14 @@ def write_model(directory: Path, model: onnx.ModelProto, *, name: str, **keys: o
     """Write `directory`/<name>.onnx and return its manifest entry with these further keys."""
     data = model.SerializeToString()
     (directory / f"{name}.onnx").write_bytes(data)
-    return {"name": name, "file": f"{name}.onnx", "sha256": hashlib.sha256(data).hexdigest(),
-            "description": "For tests only.", "card": f"{name}.md", **keys}
+    return {
+        "name": name,
+        "file": f"{name}.onnx",
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "description": "For tests only.",
+        "card": f"{name}.md",
+        **keys,
+    }
 
 
 def restorer(channels: int) -> onnx.ModelProto:
@@ -85,15 +101,21 @@ def restorer(channels: int) -> onnx.ModelProto:
     ]
     constants = {"brighter": float(BRIGHTER_BY), "zero": 0.0, "white": 255.0, "threshold": float(MASKED_ABOVE)}
     size = ["batch", "height", "width"]
-    return _model(nodes, constants, [("image", TensorProto.UINT8, [*size, channels])],
-                  [("restored", TensorProto.UINT8, [*size, channels]), ("mask", TensorProto.UINT8, size)])
+    return _model(
+        nodes,
+        constants,
+        [("image", TensorProto.UINT8, [*size, channels])],
+        [("restored", TensorProto.UINT8, [*size, channels]), ("mask", TensorProto.UINT8, size)],
+    )
 
 
 def fuser() -> onnx.ModelProto:
     """A fuser that takes the brighter image, and the infrared one where the visible one is hidden."""
     nodes = [
-        *(helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT)
-          for name in ("visible", "infrared", "mask")),
+        *(
+            helper.make_node("Cast", [name], [f"{name}_float"], to=TensorProto.FLOAT)
+            for name in ("visible", "infrared", "mask")
+        ),
         helper.make_node("Transpose", ["visible_float"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("SpaceToDepth", ["planes"], ["deep"], blocksize=STRIDE),
         helper.make_node("DepthToSpace", ["deep"], ["flat"], blocksize=STRIDE),
@@ -104,8 +126,12 @@ def fuser() -> onnx.ModelProto:
         helper.make_node("Cast", ["joined"], ["fused"], to=TensorProto.UINT8),
     ]
     size = ["batch", "height", "width", 1]
-    return _model(nodes, {"half": 127.0}, [(name, TensorProto.UINT8, size) for name in ("visible", "infrared", "mask")],
-                  [("fused", TensorProto.UINT8, size)])
+    return _model(
+        nodes,
+        {"half": 127.0},
+        [(name, TensorProto.UINT8, size) for name in ("visible", "infrared", "mask")],
+        [("fused", TensorProto.UINT8, size)],
+    )
 
 
 def temporal() -> onnx.ModelProto:
@@ -121,12 +147,22 @@ def temporal() -> onnx.ModelProto:
     ]
     nodes[0].input.append("parts")
     constants: dict[str, float | np.ndarray] = {
-        "parts": np.array([1, 2, 1, 1, 4], np.int64), "channel_axis": np.array([3], np.int64), "zero": 0.0,
-        "white": 255.0}
+        "parts": np.array([1, 2, 1, 1, 4], np.int64),
+        "channel_axis": np.array([3], np.int64),
+        "zero": 0.0,
+        "white": 255.0,
+    }
     size = ["batch", "height", "width"]
-    return _model(nodes, constants, [("image", TensorProto.UINT8, [*size, TEMPORAL_PLANES])],
-                  [("weights", TensorProto.UINT8, [*size, 3]), ("mask", TensorProto.UINT8, size),
-                   ("memory", TensorProto.UINT8, [*size, 4])])
+    return _model(
+        nodes,
+        constants,
+        [("image", TensorProto.UINT8, [*size, TEMPORAL_PLANES])],
+        [
+            ("weights", TensorProto.UINT8, [*size, 3]),
+            ("mask", TensorProto.UINT8, size),
+            ("memory", TensorProto.UINT8, [*size, 4]),
+        ],
+    )
 
 
 def detector() -> onnx.ModelProto:
@@ -147,21 +183,40 @@ def detector() -> onnx.ModelProto:
         helper.make_node("Cast", ["bright_cells"], ["cell_scores"], to=TensorProto.FLOAT),
         helper.make_node("Squeeze", ["cell_scores", "channel_axis"], ["mask"]),
     ]
-    constants = {"threshold": float(WET_ABOVE), "dry": dry, "wet_minus_dry": wet_minus_dry,
-                 "channel_axis": np.array([1], np.int64)}
-    return _model(nodes, constants, [("image", TensorProto.UINT8, ["batch", height, width, 1])],
-                  [("probabilities", TensorProto.FLOAT, ["batch", len(CLASSES)]),
-                   ("mask", TensorProto.FLOAT, ["batch", height // 8, width // 8])])
+    constants = {
+        "threshold": float(WET_ABOVE),
+        "dry": dry,
+        "wet_minus_dry": wet_minus_dry,
+        "channel_axis": np.array([1], np.int64),
+    }
+    return _model(
+        nodes,
+        constants,
+        [("image", TensorProto.UINT8, ["batch", height, width, 1])],
+        [
+            ("probabilities", TensorProto.FLOAT, ["batch", len(CLASSES)]),
+            ("mask", TensorProto.FLOAT, ["batch", height // 8, width // 8]),
+        ],
+    )
 
 
-def _model(nodes: list[onnx.NodeProto], constants: dict[str, float | np.ndarray],
-           inputs: list[tuple[str, int, list[str | int]]],
-           outputs: list[tuple[str, int, list[str | int]]]) -> onnx.ModelProto:
-    arrays = {name: value if isinstance(value, np.ndarray) else np.array(value, np.float32)
-              for name, value in constants.items()}
-    graph = helper.make_graph(nodes, "tiny", [helper.make_tensor_value_info(*i) for i in inputs],
-                              [helper.make_tensor_value_info(*o) for o in outputs],
-                              [numpy_helper.from_array(array, name) for name, array in arrays.items()])
+def _model(
+    nodes: list[onnx.NodeProto],
+    constants: dict[str, float | np.ndarray],
+    inputs: list[tuple[str, int, list[str | int]]],
+    outputs: list[tuple[str, int, list[str | int]]],
+) -> onnx.ModelProto:
+    arrays = {
+        name: value if isinstance(value, np.ndarray) else np.array(value, np.float32)
+        for name, value in constants.items()
+    }
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(*i) for i in inputs],
+        [helper.make_tensor_value_info(*o) for o in outputs],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
     # Opset and IR of 2021, which every supported ONNX Runtime reads.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)

@@ -28,9 +28,14 @@ class CameraProcess:
     def __init__(self, rate: float, height: int, width: int) -> None:
         environment = {**os.environ, **transport_environment()}
         environment.pop(BOOTSTRAP, None)  # the wheels of ROS 2 set up each process anew
-        self._process = subprocess.Popen([sys.executable, "-c", CODE, str(rate), str(height), str(width)],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True,
-                                         start_new_session=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", CODE, str(rate), str(height), str(width)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+            start_new_session=True,
+        )
 
     def await_sending(self) -> None:
         """Wait until it has rendered its frames and sends them; BenchError where it ends instead."""
@@ -51,8 +56,9 @@ class CameraProcess:
     def __enter__(self) -> CameraProcess:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._process.kill()
         self._process.wait()
 
@@ -67,12 +73,15 @@ def main(rate: float, height: float, width: float) -> None:
     from derain_ros.frame import Frame
     from derain_ros.replay.images import image_of
     from derain_ros.replay.link import Link
+
     types = get_typestore(Stores.ROS2_JAZZY)
     inputs = {name: (f"/{name}/image_raw", IMAGE) for name in CAMERAS}
     with Link([], inputs) as link:
         views = list(wet_views(2 * PAIRS, int(height), int(width)))
-        frames = [bytearray(types.serialize_cdr(image_of(types, Frame(view, "mono8", 0, CAMERAS[k % 2])), IMAGE))
-                  for k, view in enumerate(views)]
+        frames = [
+            bytearray(types.serialize_cdr(image_of(types, Frame(view, "mono8", 0, CAMERAS[k % 2])), IMAGE))
+            for k, view in enumerate(views)
+        ]
         sent: list[int] = []
         sys.stdout.write(READY)
         sys.stdout.flush()

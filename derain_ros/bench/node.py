@@ -74,8 +74,17 @@ class RateResult:
         return float(np.quantile(self.restore_ms, share)) if self.restore_ms else float("nan")
 
 
-def measure(rates: Sequence[float], seconds: float, height: int, width: int, config: Config, models: Path | None,
-            load: int, tell: Tell, progress: Callable[[int, int], None] | None = None) -> list[RateResult]:
+def measure(
+    rates: Sequence[float],
+    seconds: float,
+    height: int,
+    width: int,
+    config: Config,
+    models: Path | None,
+    load: int,
+    tell: Tell,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[RateResult]:
     """Send pairs at each of `rates` for `seconds` through one node, while `load` processes are busy beside it.
 
     The node restores every pair (`gating` off). BenchError or ReplayError where it does not get ready or ends badly.
@@ -85,6 +94,7 @@ def measure(rates: Sequence[float], seconds: float, height: int, width: int, con
         raise BenchError("ROS_AUTOMATIC_DISCOVERY_RANGE is OFF, so that no process finds another; unset it")
     join_own_domain()
     from derain_ros.replay.link import Link
+
     results = []
     with NodeProcess(config, models) as node, Link(list(CAMERAS), {}) as link, _busy(load):
         receiver = _Receiver(link)
@@ -115,6 +125,7 @@ class _Receiver:
 
     def __init__(self, link: Any) -> None:
         from rosbags.typesys import Stores, get_typestore
+
         self._types = get_typestore(Stores.ROS2_JAZZY)
         self._lock = threading.Lock()
         self.clear()
@@ -146,9 +157,19 @@ class _Receiver:
         latency = [(arrived[stamp] - stamp) / 1e6 for stamp in whole]
         gaps = np.diff(sorted(arrived.values())) / 1e6
         span = (sent[-1] - sent[0]) / 1e9 if len(sent) > 1 else seconds
-        return RateResult(rate, seconds, len(sent), max(0, len(sent) - 1) / span, len(whole), len(restored), latency,
-                          [restore[stamp] for stamp in restored], dict(Counter(plan[stamp] for stamp in restored)),
-                          sum(ms <= budget_ms for ms in latency), float(gaps.max()) if len(gaps) else float("nan"))
+        return RateResult(
+            rate,
+            seconds,
+            len(sent),
+            max(0, len(sent) - 1) / span,
+            len(whole),
+            len(restored),
+            latency,
+            [restore[stamp] for stamp in restored],
+            dict(Counter(plan[stamp] for stamp in restored)),
+            sum(ms <= budget_ms for ms in latency),
+            float(gaps.max()) if len(gaps) else float("nan"),
+        )
 
     def restored(self) -> int:
         """How many pairs the node says it has restored."""
@@ -171,8 +192,9 @@ class _Receiver:
         return stamp, [{value.key: value.value for value in status.values} for status in array.status]
 
 
-def _warm_up(node: NodeProcess, link: Any, receiver: _Receiver, rate: float, height: int, width: int,
-             tell: Tell) -> None:
+def _warm_up(
+    node: NodeProcess, link: Any, receiver: _Receiver, rate: float, height: int, width: int, tell: Tell
+) -> None:
     """Send frames until the node restores them: engines are chosen and built for the first ones."""
     tell("the node gets ready")
     deadline = time.monotonic() + READY_S
@@ -183,8 +205,10 @@ def _warm_up(node: NodeProcess, link: Any, receiver: _Receiver, rate: float, hei
             if link.engine.startswith("failed"):
                 raise BenchError(f"the node's engine {link.engine}")
             if time.monotonic() > deadline:
-                raise BenchError(f"the node restored {receiver.restored()} pairs within {READY_S:.0f} s at {rate:g} Hz;"
-                                 " try a lower rate, and `derain node` by itself")
+                raise BenchError(
+                    f"the node restored {receiver.restored()} pairs within {READY_S:.0f} s at {rate:g} Hz;"
+                    " try a lower rate, and `derain node` by itself"
+                )
             time.sleep(0.1)
         camera.end()
 

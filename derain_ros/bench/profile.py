@@ -38,8 +38,7 @@ CELL = 4
 """Pixels of a detector's view along each side of a cell of its mask."""
 COVERED = 0.3
 """Share of a drop's opacity from which on a cell counts as covered."""
-RECEIVER = ("import sys; from derain_ros.replay.link import Link\n"
-            f"with Link({list(CAMERAS)}, {{}}): sys.stdin.read()")
+RECEIVER = f"import sys; from derain_ros.replay.link import Link\nwith Link({list(CAMERAS)}, {{}}): sys.stdin.read()"
 LANES = ("derain networks",)
 TAKING = ("MainThread", "derain receiver")
 
@@ -81,22 +80,26 @@ class Stopwatch:
 
     def timing(self, name: str, work: Callable[..., Any]) -> Callable[..., Any]:
         """`work`, whose CPU time in its own thread is added under `name`."""
+
         def timed(*given: Any) -> Any:
             begun = time.thread_time()
             try:
                 return work(*given)
             finally:
                 self.timed[name] += time.thread_time() - begun  # type: ignore[assignment]
+
         return timed
 
     def stages(self) -> dict[str, float]:
         """Milliseconds of CPU by stage, `all` first, and the `pages` that the process had to be given."""
         threads = {name: spent - self._threads.get(name, 0.0) for name, spent in _threads().items()}
-        found = {"all": time.process_time() - self._process,
-                 "take": sum(threads.get(name, 0.0) for name in TAKING) - self.timed["convert, pair"],
-                 "convert, pair": self.timed["convert, pair"],
-                 "pipeline": self.timed["pipeline"] + sum(threads.get(lane, 0.0) for lane in LANES),
-                 "publish": self.timed["publish"]}
+        found = {
+            "all": time.process_time() - self._process,
+            "take": sum(threads.get(name, 0.0) for name in TAKING) - self.timed["convert, pair"],
+            "convert, pair": self.timed["convert, pair"],
+            "pipeline": self.timed["pipeline"] + sum(threads.get(lane, 0.0) for lane in LANES),
+            "publish": self.timed["publish"],
+        }
         found["middleware"] = 2 * found["all"] - sum(found.values())
         return {stage: spent * 1e3 for stage, spent in found.items()} | {"pages": _faults() - self._faults}
 
@@ -115,11 +118,15 @@ def overhead(height: int, width: int, rate: float, seconds: float) -> dict[str, 
 
     from derain_ros.ros.node import DerainNode
     from derain_ros.ros.process import tune_process
+
     tune_process()
     with _idle_networks(lenses(height, width)), _receiver():
         rclpy.init()
-        overrides = [Parameter("gating", value=False), Parameter("temporal", value=False),
-                     Parameter("budget_ms", value=10000.0)]
+        overrides = [
+            Parameter("gating", value=False),
+            Parameter("temporal", value=False),
+            Parameter("budget_ms", value=10000.0),
+        ]
         node, executor = DerainNode(parameter_overrides=overrides), SingleThreadedExecutor()
         executor.add_node(node)
         try:
@@ -136,6 +143,7 @@ def overhead(height: int, width: int, rate: float, seconds: float) -> dict[str, 
 def _spend(node: Any, executor: Any, seconds: float) -> tuple[dict[str, float], int]:
     """Spin the node for so long; what it spent, in all, as `Stopwatch.stages` says, and how many pairs it restored."""
     from derain_ros.ros.node import SPIN_S
+
     watch, worker = Stopwatch(), node._worker
     node._intake.take = watch.timing("convert, pair", node._intake.take)
     worker._publish = watch.timing("publish", worker._publish)
@@ -162,14 +170,18 @@ def _cells(lenses: Sequence[LensDrops], height: int, width: int) -> np.ndarray:
     """Masks (eyes, rows, columns) float32 of a detector that sees views of this size: 1 where there are drops."""
     size = -(-width // CELL), -(-height // CELL)
     alphas = [lens.apply(np.zeros((lens.height, lens.width), np.uint8))[1] for lens in lenses]
-    return np.stack([cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) > COVERED for alpha in alphas]
-                    ).astype(np.float32)
+    return np.stack([cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) > COVERED for alpha in alphas]).astype(
+        np.float32
+    )
 
 
 def _threads() -> dict[str, float]:
     """CPU seconds of the threads of Python, by name."""
-    return {thread.name: time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
-            for thread in threading.enumerate() if thread.ident is not None}
+    return {
+        thread.name: time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        for thread in threading.enumerate()
+        if thread.ident is not None
+    }
 
 
 def _faults() -> int:
@@ -181,6 +193,7 @@ def _idle_networks(lenses: Sequence[LensDrops]) -> Iterator[None]:
     """The pipeline gets networks that do nothing."""
     from derain_ros.runtime.judge import judge
     from derain_ros.runtime.loading import loader
+
     before = judge.load_detector, loader.load, loader.choose
     judge.load_detector = lambda model, *rest: Idle(model, lenses)
     loader.load = lambda model, *rest: Idle(model, ())
@@ -221,4 +234,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work
+
     main()

@@ -52,28 +52,57 @@ def this_machine(threads: int) -> dict[str, object]:
         load = float(Path("/proc/loadavg").read_text().split()[0])
     except (OSError, ValueError):
         load = float("nan")
-    return {"derain_ros": __version__, "processor": processor(), "cores": len(physical_cores()), "threads": threads,
-            "gpus": nvidia_gpus(), "libraries": versions(), "load_average": load}
+    return {
+        "derain_ros": __version__,
+        "processor": processor(),
+        "cores": len(physical_cores()),
+        "threads": threads,
+        "gpus": nvidia_gpus(),
+        "libraries": versions(),
+        "load_average": load,
+    }
 
 
 def markdown(record: Record, peak_tops: float = 0.0) -> str:
-    """A table of all cases; spread is the 10th and 90th percentile. `peak_tops` is the device's peak where it is known.
-    """
+    """A table of all cases; spread is the 10th and 90th percentile. `peak_tops`: the device's peak if known."""
     meters = sorted({meter for case in record.cases for meter in case.joules})
     known = any(not math.isnan(case.gmac) for case in record.cases)
-    header = ["model", "batch and size", "engine", "precision", "streams", "ms", "10 to 90 %", "load s", "MB", "GPU MB",
-              *(["GOP/s"] if known else []), *(["of the peak"] if known and peak_tops else []),
-              *(f"J {meter}" for meter in meters)]
+    header = [
+        "model",
+        "batch and size",
+        "engine",
+        "precision",
+        "streams",
+        "ms",
+        "10 to 90 %",
+        "load s",
+        "MB",
+        "GPU MB",
+        *(["GOP/s"] if known else []),
+        *(["of the peak"] if known and peak_tops else []),
+        *(f"J {meter}" for meter in meters),
+    ]
     rows = []
     for case in record.cases:
         median = case.quantile_ms(0.5)
         gops = 2 * case.gmac * case.shape[0] / median * 1e3
-        rows.append([case.model, "x".join(map(str, case.shape)), case.engine, case.precision, str(case.streams),
-                     f"{median:.2f}", f"{case.quantile_ms(0.1):.2f} to {case.quantile_ms(0.9):.2f}",
-                     f"{case.load_s:.1f}", _number(case.memory_mb, 0), _number(case.gpu_mb, 0),
-                     *([_number(gops, 0)] if known else []),
-                     *([f"{gops / peak_tops / 1e3:.1%}"] if known and peak_tops else []),
-                     *(_number(case.joules.get(meter, math.nan), 3) for meter in meters)])
+        rows.append(
+            [
+                case.model,
+                "x".join(map(str, case.shape)),
+                case.engine,
+                case.precision,
+                str(case.streams),
+                f"{median:.2f}",
+                f"{case.quantile_ms(0.1):.2f} to {case.quantile_ms(0.9):.2f}",
+                f"{case.load_s:.1f}",
+                _number(case.memory_mb, 0),
+                _number(case.gpu_mb, 0),
+                *([_number(gops, 0)] if known else []),
+                *([f"{gops / peak_tops / 1e3:.1%}"] if known and peak_tops else []),
+                *(_number(case.joules.get(meter, math.nan), 3) for meter in meters),
+            ]
+        )
     about = ", ".join(f"{key.replace('_', ' ')} {_words(value)}" for key, value in record.machine.items())
     lines = [table(header, rows), "", f"Medians of {len(record.cases[0].ms)} turns. {about}."]
     lines += [f"- not measured: {failure}" for failure in record.failures]
@@ -110,10 +139,18 @@ def plot(record: Record, path: Path) -> bool:
     figure = Figure(figsize=(9, 1.2 + 0.32 * len(cases)), layout="constrained")
     axes = figure.subplots()
     middle = [case.quantile_ms(0.5) for case in cases]
-    spread = [[m - case.quantile_ms(0.1) for m, case in zip(middle, cases, strict=True)],
-              [case.quantile_ms(0.9) - m for m, case in zip(middle, cases, strict=True)]]
-    axes.barh([f"{case.name}, {case.precision}" for case in cases], middle, xerr=spread, color="#4477aa",
-              ecolor="#333333", capsize=2)
+    spread = [
+        [m - case.quantile_ms(0.1) for m, case in zip(middle, cases, strict=True)],
+        [case.quantile_ms(0.9) - m for m, case in zip(middle, cases, strict=True)],
+    ]
+    axes.barh(
+        [f"{case.name}, {case.precision}" for case in cases],
+        middle,
+        xerr=spread,
+        color="#4477aa",
+        ecolor="#333333",
+        capsize=2,
+    )
     axes.set_xlabel("ms a batch: median, 10th to 90th percentile")
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)

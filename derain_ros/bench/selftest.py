@@ -36,8 +36,9 @@ class Trial:
     fault: str = ""
 
 
-def try_engines(models: Sequence[Model], batch: int, height: int, width: int, tell: Tell,
-                engines: Sequence[str] = ENGINES[1:]) -> list[Trial]:
+def try_engines(
+    models: Sequence[Model], batch: int, height: int, width: int, tell: Tell, engines: Sequence[str] = ENGINES[1:]
+) -> list[Trial]:
     """Try each of `engines` with each of `models` on batches of frames of this size.
 
     The reference is ONNX Runtime on the processor with the group's model of the best precision. EngineError where that
@@ -54,8 +55,13 @@ def try_engines(models: Sequence[Model], batch: int, height: int, width: int, te
     return trials
 
 
-def _try(model: Model, name: str, images: Sequence[dict[str, np.ndarray]], expected: Sequence[dict[str, np.ndarray]],
-         tell: Tell) -> Trial:
+def _try(
+    model: Model,
+    name: str,
+    images: Sequence[dict[str, np.ndarray]],
+    expected: Sequence[dict[str, np.ndarray]],
+    tell: Tell,
+) -> Trial:
     tell(f"{model.name} by {name}")
     try:
         engine = load(model, name, tell=tell)
@@ -80,5 +86,12 @@ def _try(model: Model, name: str, images: Sequence[dict[str, np.ndarray]], expec
         told = str(error) if isinstance(error, EngineError) else f"{type(error).__name__}: {error}"
         return Trial(model.name, name, engine.device, engine.precision, fault=told)
     fault = "; ".join(dict.fromkeys(fault for fault in faults if fault))
-    return Trial(model.name, name, engine.device, engine.precision, max(errors, default=float("nan")),
-                 float(np.median(times)), fault=fault)
+    return Trial(
+        model.name,
+        name,
+        engine.device,
+        engine.precision,
+        max(errors, default=float("nan")),
+        float(np.median(times)),
+        fault=fault,
+    )

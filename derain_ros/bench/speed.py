@@ -61,8 +61,14 @@ class Contender:
     gmac: float = float("nan")
 
 
-def contenders(models: Sequence[Model], engines: Sequence[str], sizes: Iterable[tuple[int, int]],
-               batches: Iterable[int], threads: int, tell: Tell) -> list[Contender]:
+def contenders(
+    models: Sequence[Model],
+    engines: Sequence[str],
+    sizes: Iterable[tuple[int, int]],
+    batches: Iterable[int],
+    threads: int,
+    tell: Tell,
+) -> list[Contender]:
     """Every model by every engine at every (height, width) and batch; on processors also with a stream an image."""
     found = []
     shapes: dict[tuple[str, Shape], None] = {}
@@ -81,8 +87,14 @@ def contenders(models: Sequence[Model], engines: Sequence[str], sizes: Iterable[
     return found
 
 
-def measure(wanted: Sequence[Contender], repeats: int, warm_up: int, loaded: Progress | None = None,
-            turned: Progress | None = None, meters: Meters | None = None) -> tuple[list[Case], list[str]]:
+def measure(
+    wanted: Sequence[Contender],
+    repeats: int,
+    warm_up: int,
+    loaded: Progress | None = None,
+    turned: Progress | None = None,
+    meters: Meters | None = None,
+) -> tuple[list[Case], list[str]]:
     """The cases that could be measured, and why the others could not. BenchError where none could.
 
     All are loaded first; then they take turns, so that what else the machine does hits all alike. `loaded` and `turned`
@@ -120,6 +132,7 @@ def _loader(model: Model, name: str, threads: int, streams: int, tell: Tell) -> 
             return load(model, name, threads, streams, tell)
         except EngineError as error:
             raise EngineError(f"{name}: {error}") from error
+
     return make
 
 
@@ -128,7 +141,16 @@ def _load(contender: Contender, meters: Meters) -> tuple[Case, Engine, Mapping[s
     engine, images = contender.make(), contender.images
     engine.run(**images)
     shape = next(iter(images.values())).shape
-    case = Case(engine.model.name, engine.name, engine.device, engine.precision, engine.streams, shape[:3],
-                time.perf_counter() - begun, max(0.0, resident_mb() - memory_mb), meters.gpu_mb() - gpu_mb,
-                contender.gmac)
+    case = Case(
+        engine.model.name,
+        engine.name,
+        engine.device,
+        engine.precision,
+        engine.streams,
+        shape[:3],
+        time.perf_counter() - begun,
+        max(0.0, resident_mb() - memory_mb),
+        meters.gpu_mb() - gpu_mb,
+        contender.gmac,
+    )
     return case, engine, images

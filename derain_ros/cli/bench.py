@@ -6,11 +6,14 @@ from typing import Annotated, Optional
 
 import typer
 
-app = typer.Typer(invoke_without_command=True,
-                  help="Time engines, models, sizes and batches; compare two results; time the node over DDS.")
+app = typer.Typer(
+    invoke_without_command=True,
+    help="Time engines, models, sizes and batches; compare two results; time the node over DDS.",
+)
 
-OUTPUT = Annotated[Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md, and OUTPUT.svg where matplotlib "
-                                                "is installed.")]
+OUTPUT = Annotated[
+    Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md, and OUTPUT.svg where matplotlib is installed.")
+]
 MODELS = Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")]
 
 
@@ -19,17 +22,28 @@ def bench(
     context: typer.Context,
     model: Annotated[Optional[list[str]], typer.Option(help="A model, repeatable; all of them without.")] = None,
     engine: Annotated[Optional[list[str]], typer.Option(help="An engine, repeatable; all that load without.")] = None,
-    size: Annotated[Optional[list[str]], typer.Option(help="Width and height of the frames, repeatable; 720x540 "
-                                                      "without.")] = None,
-    batch: Annotated[Optional[list[int]], typer.Option(min=1, help="Images run together, repeatable; 2 "
-                                                       "without.")] = None,
+    size: Annotated[
+        Optional[list[str]], typer.Option(help="Width and height of the frames, repeatable; 720x540 without.")
+    ] = None,
+    batch: Annotated[
+        Optional[list[int]], typer.Option(min=1, help="Images run together, repeatable; 2 without.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")] = 0,
     repeats: Annotated[int, typer.Option(min=3, help="Turns that are counted.")] = 30,
     warm_up: Annotated[int, typer.Option(min=0, help="Turns before them.")] = 5,
-    networks: Annotated[bool, typer.Option("--networks", help="Instead of models: the published and our networks with "
-                                           "random weights; needs the extra `train`.")] = False,
-    peak: Annotated[float, typer.Option(min=0.0, help="With --networks: what the device can do by its maker, in "
-                                        "TOP/s; its share is shown.")] = 0.0,
+    networks: Annotated[
+        bool,
+        typer.Option(
+            "--networks",
+            help="Instead of models: the published and our networks with random weights; needs the extra `train`.",
+        ),
+    ] = False,
+    peak: Annotated[
+        float,
+        typer.Option(
+            min=0.0, help="With --networks: what the device can do by its maker, in TOP/s; its share is shown."
+        ),
+    ] = 0.0,
     output: OUTPUT = None,
     models: MODELS = None,
 ) -> None:
@@ -53,6 +67,7 @@ def bench(
     from derain_ros.cli.progress import check_output, steps
     from derain_ros.engine import ENGINES
     from derain_ros.manifest import Manifest
+
     check_output(output)
     console = Console(stderr=True)
     sizes = [_size(text) for text in size or ["720x540"]]
@@ -64,6 +79,7 @@ def bench(
     with steps(console) as step:
         if networks:
             from derain_ros.papers.networks import contenders
+
             wanted = contenders(engines, sizes, batches, threads, tell, step("exporting"))
         else:
             manifest = Manifest.load(models)
@@ -92,20 +108,24 @@ def compare(
     Example: derain bench compare yesterday.json today.json
     """
     from derain_ros.bench import record
+
     typer.echo(record.compare(record.Record.read(before), record.Record.read(after)))
 
 
 @app.command()
 def node(
-    rate: Annotated[Optional[list[float]], typer.Option(min=0.1, help="Pairs a second, repeatable; 5, 10, 15, 20, 25 "
-                                                        "and 30 without.")] = None,
+    rate: Annotated[
+        Optional[list[float]],
+        typer.Option(min=0.1, help="Pairs a second, repeatable; 5, 10, 15, 20, 25 and 30 without."),
+    ] = None,
     seconds: Annotated[float, typer.Option(min=1.0, help="How long at each rate.")] = 20.0,
     size: Annotated[str, typer.Option(help="Width and height of the frames.")] = "720x540",
     load: Annotated[int, typer.Option(min=0, help="Busy processes beside it.")] = 0,
     engine: Annotated[str, typer.Option(help="Engine of the node.")] = "auto",
     restorer: Annotated[str, typer.Option(help="Model of the node; auto as it would by itself.")] = "auto",
-    temporal: Annotated[bool, typer.Option(help="Join restored frames with those before them where there is "
-                                           "time.")] = False,
+    temporal: Annotated[
+        bool, typer.Option(help="Join restored frames with those before them where there is time.")
+    ] = False,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")] = 0,
     output: Annotated[Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md.")] = None,
     models: MODELS = None,
@@ -118,6 +138,7 @@ def node(
     Example: derain bench node --rate 20 --rate 25 --seconds 600
     """
     import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work
+
     height, width = _size(size)
     import json
     from dataclasses import asdict
@@ -127,6 +148,7 @@ def node(
     from derain_ros.cli.progress import check_output, output_console, show, steps
     from derain_ros.config import Config
     from derain_ros.report.tables import Table
+
     check_output(output)
     config = Config(gating=False, engine=engine, restorer=restorer, temporal=temporal, threads=threads)
     console = output_console()
@@ -134,20 +156,53 @@ def node(
     with steps(console) as step:
         told = step("through the node")
         results = measure(rates, seconds, height, width, config, models, load, console.print, told)
-    header = ["Hz", "sent at", "sent", "came", "restored", "in budget", "p50 ms", "p95 ms", "p99 ms", "longest gap ms",
-              "networks p50", "networks p99", "p50 / networks", "p99 / networks", "plans", "no loss"]
-    rows = [[f"{r.rate:g}", f"{r.sent_rate:.1f}", str(r.sent), str(r.came), str(r.restored),
-             f"{r.share_in_budget:.2%}", *(f"{r.latency(share):.1f}" for share in (0.5, 0.95, 0.99)),
-             f"{r.longest_gap_ms:.0f}", *(f"{r.networks(share):.1f}" for share in (0.5, 0.99)),
-             *(f"{r.latency(share) / r.networks(share):.2f}" for share in (0.5, 0.99)),
-             ", ".join(f"{plan} {n}" for plan, n in r.plans.items()), "yes" if r.no_loss else "no"] for r in results]
+    header = [
+        "Hz",
+        "sent at",
+        "sent",
+        "came",
+        "restored",
+        "in budget",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "longest gap ms",
+        "networks p50",
+        "networks p99",
+        "p50 / networks",
+        "p99 / networks",
+        "plans",
+        "no loss",
+    ]
+    rows = [
+        [
+            f"{r.rate:g}",
+            f"{r.sent_rate:.1f}",
+            str(r.sent),
+            str(r.came),
+            str(r.restored),
+            f"{r.share_in_budget:.2%}",
+            *(f"{r.latency(share):.1f}" for share in (0.5, 0.95, 0.99)),
+            f"{r.longest_gap_ms:.0f}",
+            *(f"{r.networks(share):.1f}" for share in (0.5, 0.99)),
+            *(f"{r.latency(share) / r.networks(share):.2f}" for share in (0.5, 0.99)),
+            ", ".join(f"{plan} {n}" for plan, n in r.plans.items()),
+            "yes" if r.no_loss else "no",
+        ]
+        for r in results
+    ]
     show(console, [Table("Pairs over DDS", header, rows)])
     best = highest(results)
     verdict = f"Highest rate without loss: {best:g} Hz." if best else "At none of these rates all pairs were restored."
     console.print(verdict, highlight=False)
     if output is not None:
-        content = {"machine": this_machine(threads), "load": load, "size": size, "budget_ms": config.budget_ms,
-                   "rates": [asdict(r) for r in results]}
+        content = {
+            "machine": this_machine(threads),
+            "load": load,
+            "size": size,
+            "budget_ms": config.budget_ms,
+            "rates": [asdict(r) for r in results],
+        }
         Path(f"{output}.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
         Path(f"{output}.md").write_text(f"{table(header, rows)}\n\n{verdict}\n", encoding="utf-8")
 

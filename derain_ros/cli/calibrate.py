@@ -16,12 +16,15 @@ def calibrate() -> None:
 @app.command()
 def thermal(
     bag: Annotated[Path, typer.Argument(help="A bag's directory or one of its files.")],
-    camera: Annotated[Optional[str], typer.Option(metavar="TOPIC", help="Images of the left camera, found by name "
-                                                  "without.")] = None,
-    thermal: Annotated[str, typer.Option(metavar="TOPIC", help="Images of the thermal camera, found by name without.")
-                       ] = "",
-    output: Annotated[Path, typer.Option(help="File of parameters to write; the picture lies beside it.")
-                      ] = Path("thermal.yaml"),
+    camera: Annotated[
+        Optional[str], typer.Option(metavar="TOPIC", help="Images of the left camera, found by name without.")
+    ] = None,
+    thermal: Annotated[
+        str, typer.Option(metavar="TOPIC", help="Images of the thermal camera, found by name without.")
+    ] = "",
+    output: Annotated[Path, typer.Option(help="File of parameters to write; the picture lies beside it.")] = Path(
+        "thermal.yaml"
+    ),
 ) -> None:
     """Find where the thermal image lies on the left camera's, and write the parameter thermal_homography.
 

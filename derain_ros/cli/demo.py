@@ -7,11 +7,13 @@ import typer
 
 
 def command(
-    output: Annotated[Path, typer.Option(help="Directory for bags and report; an earlier demo there is "
-                                         "replaced.")] = Path("derain_demo"),
+    output: Annotated[
+        Path, typer.Option(help="Directory for bags and report; an earlier demo there is replaced.")
+    ] = Path("derain_demo"),
     seconds: Annotated[float, typer.Option(min=2.0, max=600.0, help="Length of the drive.")] = 10.0,
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    models: Annotated[
+        Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
+    ] = None,
 ) -> None:
     """Record a rainy drive, play it through the node in real time, and tell how it went.
 

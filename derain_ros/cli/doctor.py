@@ -14,8 +14,14 @@ import typer
 from derain_ros.cli.check import Check
 from derain_ros.cli.network import discovery, shared_memory, transport
 
-MESSAGES = ("sensor_msgs.msg", "std_msgs.msg", "std_srvs.srv", "diagnostic_msgs.msg", "lifecycle_msgs.msg",
-            "rcl_interfaces.msg")
+MESSAGES = (
+    "sensor_msgs.msg",
+    "std_msgs.msg",
+    "std_srvs.srv",
+    "diagnostic_msgs.msg",
+    "lifecycle_msgs.msg",
+    "rcl_interfaces.msg",
+)
 SPEEDS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp")
 """Instructions of the processor that decide how fast a network runs on it."""
 ENGINE_BYTES = 16 << 20
@@ -25,8 +31,9 @@ BAG_BYTES_A_SECOND = 2 * 720 * 540 * 20
 
 
 def command(
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    models: Annotated[
+        Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
+    ] = None,
 ) -> None:
     """Say what is installed and what to do about each lack.
 
@@ -40,10 +47,21 @@ def command(
 
       derain doctor --models runs/my_models
     """
-    checks = [python(), ros(), engine(), *devices(), shipped(models), transport(), discovery(), shared_memory(),
-              library("replay", "rosbags", "derain replay and derain demo"),
-              library("train", "torch", "derain train, export, table and a part of evaluate"), faster(), kept(),
-              disk()]
+    checks = [
+        python(),
+        ros(),
+        engine(),
+        *devices(),
+        shipped(models),
+        transport(),
+        discovery(),
+        shared_memory(),
+        library("replay", "rosbags", "derain replay and derain demo"),
+        library("train", "torch", "derain train, export, table and a part of evaluate"),
+        faster(),
+        kept(),
+        disk(),
+    ]
     for check in checks:
         state, colour = ("ok", typer.colors.GREEN)
         if check.remedy:
@@ -66,6 +84,7 @@ def ros() -> Check:
     source = "source /opt/ros/jazzy/setup.bash, or on x86-64 Linux without ROS 2: pip install 'derain_ros[ros]'"
     try:
         from rclpy.utilities import get_rmw_implementation_identifier
+
         middleware = get_rmw_implementation_identifier()
         for package in MESSAGES:
             import_module(package)
@@ -73,8 +92,12 @@ def ros() -> Check:
         return Check("ROS 2", f"{error.name} is not installed", source, needed=True)
     except Exception as error:
         # Libraries of two distributions in one process, or a middleware that RMW_IMPLEMENTATION names and is not there.
-        return Check("ROS 2", f"rclpy does not load: {error}", "open a new terminal and either source ROS 2 or use the "
-                     "wheels, not both; unset RMW_IMPLEMENTATION", needed=True)
+        return Check(
+            "ROS 2",
+            f"rclpy does not load: {error}",
+            "open a new terminal and either source ROS 2 or use the wheels, not both; unset RMW_IMPLEMENTATION",
+            needed=True,
+        )
     distribution = os.environ.get("ROS_DISTRO") or "jazzy from wheels"
     return Check("ROS 2", f"{distribution}, {middleware}")
 
@@ -92,12 +115,17 @@ def engine() -> Check:
 def devices() -> list[Check]:
     """The processor, and an NVIDIA GPU where there is one."""
     from derain_ros.engine.onnxruntime import physical_cores
+
     lines = [line.partition(":") for line in _read("/proc/cpuinfo").splitlines()]
     values = {key.strip(): value.strip() for key, _, value in reversed(lines)}
     flags = set(values.get("flags", values.get("Features", "")).split())
     speeds = ", ".join(name for name in SPEEDS if name in flags) or "no vector instructions known"
-    found = [Check("processor", f"{values.get('model name', platform.machine())}, "
-                                f"{len(physical_cores())} cores for this process, {speeds}")]
+    found = [
+        Check(
+            "processor",
+            f"{values.get('model name', platform.machine())}, {len(physical_cores())} cores for this process, {speeds}",
+        )
+    ]
     if shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
         try:
@@ -114,6 +142,7 @@ def shipped(directory: Path | None) -> Check:
     from derain_ros.engine import EngineError, load
     from derain_ros.engine.images import blank
     from derain_ros.manifest import Manifest, ManifestError
+
     remedy = "install the package again, or give --models a whole directory"
     try:
         manifest = Manifest.load(directory)
@@ -149,13 +178,17 @@ def faster() -> Check:
         return Check("OpenVINO", version("openvino"))
     except PackageNotFoundError:
         known = platform.machine() == "x86_64"
-        return Check("OpenVINO", "is not installed" + ("; it is often twice as fast on Intel and AMD" if known else ""),
-                     "pip install 'derain_ros[cpu]'" if known else "")
+        return Check(
+            "OpenVINO",
+            "is not installed" + ("; it is often twice as fast on Intel and AMD" if known else ""),
+            "pip install 'derain_ros[cpu]'" if known else "",
+        )
 
 
 def kept() -> Check:
     """Whether compiled engines can be kept: a file as large as such is written and removed."""
     from derain_ros.engine.cache import FOLDER_VARIABLE, entries, folder, trouble, write_whole
+
     trial = folder() / f"doctor-{os.getpid()}.part"
     if not write_whole(trial, bytes(ENGINE_BYTES)):
         return Check("engine cache", trouble(), f"chmod u+w or free {folder()}, or export {FOLDER_VARIABLE}=/a/folder")

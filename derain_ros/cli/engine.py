@@ -10,8 +10,9 @@ import typer
 app = typer.Typer(no_args_is_help=True, help="Engines, what runs the networks: build, list, clear, selftest.")
 
 MODELS = Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")]
-NAMES = Annotated[Optional[list[str]], typer.Argument(metavar="[MODEL]...", help="Names in the manifest.",
-                                                      show_default=False)]
+NAMES = Annotated[
+    Optional[list[str]], typer.Argument(metavar="[MODEL]...", help="Names in the manifest.", show_default=False)
+]
 SIZE = Annotated[str, typer.Option(help="Width and height of the camera's frames.")]
 BATCH = Annotated[int, typer.Option(min=1, help="Cameras that are restored together.")]
 THREADS = Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")]
@@ -24,8 +25,10 @@ def build(
     size: SIZE = "720x540",
     batch: BATCH = 2,
     threads: THREADS = 0,
-    plan: Annotated[Optional[Path], typer.Option(help="An engine that trtexec built for MODEL on this GPU: check it "
-                                                 "and take it over.")] = None,
+    plan: Annotated[
+        Optional[Path],
+        typer.Option(help="An engine that trtexec built for MODEL on this GPU: check it and take it over."),
+    ] = None,
     models: MODELS = None,
 ) -> None:
     """Make engines ready for frames of a size ahead of time, so that the node starts with them.
@@ -41,12 +44,14 @@ def build(
     from derain_ros.bench.frames import precisions, shape_for
     from derain_ros.engine import EngineError, load
     from derain_ros.engine.auto import choose
+
     width, height = _size(size)
     chosen = _models(models, names)
     if plan is not None:
         if engine not in ("auto", "tensorrt") or len(chosen) != 1:
             raise typer.BadParameter("it needs the name of one MODEL, and --engine tensorrt", param_hint="--plan")
         from derain_ros.engine.tensorrt import TensorRtEngine
+
         with _progress() as tell:
             file = TensorRtEngine(chosen[0], tell).accept(plan, shape_for(chosen[0], batch, height, width))
         typer.echo(f"{plan} fits {chosen[0].name} and is kept as {file}")
@@ -82,6 +87,7 @@ def list_() -> None:
     from derain_ros.engine.auto import MOST_CHOICE_BYTES
     from derain_ros.engine.cache import entries, folder
     from derain_ros.files import read_file
+
     table = Table("model", "engine", "precision", "shape", "device", "version", "size")
     for entry in entries():
         size = f"{entry.bytes / 1e6:.1f} MB"
@@ -89,8 +95,9 @@ def list_() -> None:
             table.add_row(entry.file.name, entry.damage or "kept by its library", "", "", "", "", size)
         else:
             key = entry.key
-            table.add_row(key.model, key.engine, key.precision, "x".join(map(str, key.shape)), key.device, key.version,
-                          size)
+            table.add_row(
+                key.model, key.engine, key.precision, "x".join(map(str, key.shape)), key.device, key.version, size
+            )
     console = _console()
     console.print(table)
     for file in sorted(folder().glob("choice-*.json")):
@@ -111,6 +118,7 @@ def clear() -> None:
     """
     from derain_ros.engine.cache import clear as remove
     from derain_ros.engine.cache import folder
+
     typer.echo(f"{remove()} engines removed from {folder()}")
 
 
@@ -133,7 +141,8 @@ def onnx(
     from derain_ros.bench.frames import shape_for
     from derain_ros.engine.gpu_graph import for_gpu
     from derain_ros.engine.images import padded_shape, read_model
-    entry, = _models(models, [model])
+
+    (entry,) = _models(models, [model])
     width, height = _size(size)
     output.write_bytes(for_gpu(read_model(entry), padded_shape(entry, shape_for(entry, batch, height, width))))
     typer.echo(f"{output} written")
@@ -156,6 +165,7 @@ def selftest(
     from rich.table import Table
 
     from derain_ros.bench.selftest import try_engines
+
     width, height = _size(size)
     chosen = _models(models, names)
     if not names:
@@ -166,20 +176,32 @@ def selftest(
     table = Table("model", "engine", "device", "precision", "error", "ms a batch", "agrees")
     for trial in (t for t in trials if not t.missing):
         error = "" if trial.error_levels != trial.error_levels else f"{trial.error_levels:.2f}"
-        table.add_row(trial.model, trial.engine, trial.device, trial.precision, error,
-                      "" if trial.ms != trial.ms else f"{trial.ms:.1f}", trial.fault or "yes")
+        table.add_row(
+            trial.model,
+            trial.engine,
+            trial.device,
+            trial.precision,
+            error,
+            "" if trial.ms != trial.ms else f"{trial.ms:.1f}",
+            trial.fault or "yes",
+        )
     console.print(table)
     for engine, missing in {t.engine: t.missing for t in trials if t.missing}.items():
         console.print(f"not here: {engine}: {missing}", soft_wrap=True, markup=False, highlight=False)
     faults = [t for t in trials if t.fault]
-    console.print(f"{len(faults)} of {sum(not t.missing for t in trials)} trials failed." if faults else
-                  "Every engine that loads here agrees with the reference.", highlight=False)
+    console.print(
+        f"{len(faults)} of {sum(not t.missing for t in trials)} trials failed."
+        if faults
+        else "Every engine that loads here agrees with the reference.",
+        highlight=False,
+    )
     raise typer.Exit(1 if faults else 0)
 
 
 def _models(directory: Optional[Path], names: Optional[list[str]]) -> list[Any]:
     """The verified models of these names, or all."""
     from derain_ros.manifest import Manifest
+
     manifest = Manifest.load(directory)
     chosen = [manifest.get(name) for name in names] if names else list(manifest.models.values())
     for model in chosen:
@@ -200,6 +222,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _console() -> Any:
     from derain_ros.cli.progress import output_console
+
     return output_console()
 
 
@@ -207,5 +230,6 @@ def _console() -> Any:
 def _progress() -> Iterator[Any]:
     """A line that says what is being done; gives the function that is told it."""
     from rich.console import Console
+
     with Console(stderr=True).status("loading") as status:
         yield lambda text: status.update(text.replace("[", r"\["))

@@ -14,19 +14,29 @@ app = typer.Typer(no_args_is_help=True, help="Measure models; needs the extra `t
 
 @app.command()
 def restoration(
-    names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Restorers: names in the manifest, or ONNX "
-                                               "files.")],
-    data: Annotated[Optional[Path], typer.Option(help="Folder of images in a layout that training reads: measures "
-                                                 "those held out.")] = None,
-    split: Annotated[str, typer.Option(help="Part of the pairs of --data: test, test_b, validation, or all: every "
-                                                 "pair of a folder that was never trained on.")] = "test",
+    names: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Restorers: names in the manifest, or ONNX files.")
+    ],
+    data: Annotated[
+        Optional[Path], typer.Option(help="Folder of images in a layout that training reads: measures those held out.")
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="Part of the pairs of --data: test, test_b, validation, or all: every "
+            "pair of a folder that was never trained on."
+        ),
+    ] = "test",
     wet: Annotated[Optional[Path], typer.Option(help="Folder of wet images, in place of --data.")] = None,
     clean: Annotated[Optional[Path], typer.Option(help="Folder of clean images of the same names.")] = None,
-    prefix: Annotated[Optional[list[str]], typer.Option(help="Of --wet only files whose names begin so; "
-                                                        "repeatable.")] = None,
+    prefix: Annotated[
+        Optional[list[str]], typer.Option(help="Of --wet only files whose names begin so; repeatable.")
+    ] = None,
     models: MODELS = None,
-    output: Annotated[Optional[Path], typer.Option(help="Folder to write: the table, figures of each image as CSV, and "
-                                                   "sheets to look at.")] = None,
+    output: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder to write: the table, figures of each image as CSV, and sheets to look at."),
+    ] = None,
 ) -> None:
     """PSNR and SSIM of restorers, over RGB and over luminance, and the IoU of their masks, with bootstrap intervals.
 
@@ -48,6 +58,7 @@ def restoration(
     from derain_ros.data.splits import PAIR_SPLITS
     from derain_ros.evaluate.held_out import KINDS, held_out
     from derain_ros.evaluate.restoration import markdown, read_pairs
+
     if split not in (*PAIR_SPLITS, ALL):
         raise typer.BadParameter(f"{split!r} is none of {', '.join(PAIR_SPLITS)}, {ALL}", param_hint="--split")
     if (data is None) == (wet is None) or (wet is None) != (clean is None):
@@ -71,14 +82,22 @@ def restoration(
 
 @app.command()
 def sequence(
-    names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Restorers: names in the manifest, or ONNX "
-                                               "files.")],
-    kitti: Annotated[Optional[Path], typer.Option(help="Folder of a KITTI sequence, with image_l in it; else the "
-                                                  "project's own drive alone.")] = None,
-    temporal: Annotated[Optional[str], typer.Option(help="Temporal filter of the manifest: each restorer is measured "
-                                                    "with it, too.")] = None,
-    photographs: Annotated[Optional[Path], typer.Option(help="Folder of photographs that are shown one after another; "
-                                                        "else views of the project's own drive.")] = None,
+    names: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Restorers: names in the manifest, or ONNX files.")
+    ],
+    kitti: Annotated[
+        Optional[Path],
+        typer.Option(help="Folder of a KITTI sequence, with image_l in it; else the project's own drive alone."),
+    ] = None,
+    temporal: Annotated[
+        Optional[str], typer.Option(help="Temporal filter of the manifest: each restorer is measured with it, too.")
+    ] = None,
+    photographs: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Folder of photographs that are shown one after another; else views of the project's own drive."
+        ),
+    ] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 24,
     models: MODELS = None,
     output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
@@ -100,6 +119,7 @@ def sequence(
     from derain_ros.evaluate import changes
     from derain_ros.evaluate.sequence import drive, evaluate, from_folder, markdown
     from derain_ros.rain.style import KINDS
+
     check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_folder(kitti / "image_l", frames)])
     joined = [None] if temporal is None else [None, load(model_named(temporal, models, "temporal"))]
@@ -109,8 +129,12 @@ def sequence(
     cases = (case for s in sequences for kind in changes.DROPS for case in changes.cases(s, kind, photographs))
     number = len(sequences) * len(changes.DROPS) * len(changes.CASES)
     table += "\n## Drops that change\n\n" + changes.markdown(
-        [changes.evaluate(engine, case, joined[-1]) for case in track(cases, "changing drops", total=number)
-         for engine in engines])
+        [
+            changes.evaluate(engine, case, joined[-1])
+            for case in track(cases, "changing drops", total=number)
+            for engine in engines
+        ]
+    )
     if output is not None:
         output.write_text(table, encoding="utf-8")
     typer.echo(table)
@@ -118,15 +142,28 @@ def sequence(
 
 @app.command()
 def odometry(
-    names: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Restorers of grey images: names in the "
-                                               "manifest, or ONNX files.")],
-    kitti: Annotated[Optional[Path], typer.Option(help="Folder of a KITTI sequence: image_l, image_r, calib.txt and "
-                                                  "poses.txt; else the project's own drive alone.")] = None,
-    temporal: Annotated[Optional[str], typer.Option(help="Temporal filter of the manifest: what it gives is tracked, "
-                                                    "too.")] = None,
-    coverage: Annotated[Optional[list[float]], typer.Option(min=0.0, max=1.0, help="Share of the glass to be covered, "
-                                                            "repeatable; as the kind of drops is by nature "
-                                                            "without.")] = None,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL...", help="Restorers of grey images: names in the manifest, or ONNX files."),
+    ],
+    kitti: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Folder of a KITTI sequence: image_l, image_r, calib.txt and "
+            "poses.txt; else the project's own drive alone."
+        ),
+    ] = None,
+    temporal: Annotated[
+        Optional[str], typer.Option(help="Temporal filter of the manifest: what it gives is tracked, too.")
+    ] = None,
+    coverage: Annotated[
+        Optional[list[float]],
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the glass to be covered, repeatable; as the kind of drops is by nature without.",
+        ),
+    ] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 50,
     models: MODELS = None,
     output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
@@ -143,6 +180,7 @@ def odometry(
     from derain_ros.evaluate.odometry import drive, evaluate, from_kitti, markdown
     from derain_ros.evaluate.restoration import EvaluationError
     from derain_ros.rain.style import KINDS
+
     chosen = [restorer_named(name, models) for name in names]
     if colour := next((engine.model.name for engine in chosen if engine.model.channels != 1), None):
         raise EvaluationError(f"{colour}: takes colour, odometry is measured on grey images; name a restorer of these")
@@ -150,8 +188,9 @@ def odometry(
     sequences = [drive(frames)] + ([] if kitti is None else [from_kitti(kitti, frames)])
     join = None if temporal is None else load(model_named(temporal, models, "temporal"))
     shares: list[Optional[float]] = [None] if not coverage else [*coverage]
-    jobs = [(engine, s, kind, share, join) for engine in chosen for s in sequences for kind in KINDS
-            for share in shares]
+    jobs = [
+        (engine, s, kind, share, join) for engine in chosen for s in sequences for kind in KINDS for share in shares
+    ]
     table = markdown([evaluate(*job) for job in track(jobs, "tracking")])
     if output is not None:
         output.write_text(table, encoding="utf-8")
@@ -163,8 +202,9 @@ def detection(
     data: Annotated[Path, typer.Option(help="Folder of training images: measures those held out.")],
     model: Annotated[str, typer.Argument(help="Name of a detector in the manifest.")] = "detect",
     models: MODELS = None,
-    on_score: Annotated[float, typer.Option(min=0.0, max=1.0, help="Score from which a view counts as "
-                                            "affected.")] = Config.on_score,
+    on_score: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Score from which a view counts as affected.")
+    ] = Config.on_score,
     output: Annotated[Optional[Path], typer.Option(help="CSV file to write, one line per image.")] = None,
 ) -> None:
     """Alarms, classes, masks and calibration of a detector on images held out of training, with 95 % intervals.
@@ -175,6 +215,7 @@ def detection(
     from derain_ros.engine import load
     from derain_ros.evaluate.detection import evaluate
     from derain_ros.manifest import Manifest
+
     check_output(output)
     manifest = Manifest.load(models)
     entry = manifest.get(model)
@@ -187,19 +228,33 @@ def detection(
 
 @app.command()
 def fusion(
-    folder: Annotated[Path, typer.Argument(help="Folder with visible (or clean) and infrared in it, and a folder of "
-                                           "fused images for each method; all of a scene under one name.")],
-    model: Annotated[Optional[list[str]], typer.Option(help="Fuser of the manifest to be measured as well; "
-                                                       "repeatable.")] = None,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder with visible (or clean) and infrared in it, and a folder of "
+            "fused images for each method; all of a scene under one name."
+        ),
+    ],
+    model: Annotated[
+        Optional[list[str]], typer.Option(help="Fuser of the manifest to be measured as well; repeatable.")
+    ] = None,
     models: MODELS = None,
-    scenes: Annotated[Optional[int], typer.Option(min=1, help="Pairs to measure at the most, spread over all; else "
-                                                  "all.")] = None,
-    held_out: Annotated[bool, typer.Option("--held-out", help="Only the pairs that the fuser's training holds out, of "
-                                           "roadscene_rain/train or msrs/train.")] = False,
-    output: Annotated[Optional[Path], typer.Option(help="Folder to write: the tables, and the figures of each image as "
-                                                   "CSV.")] = None,
-    sheet: Annotated[Optional[Path], typer.Option(help="PNG or JPEG file to write: up to twelve scenes, the methods "
-                                                  "side by side.")] = None,
+    scenes: Annotated[
+        Optional[int], typer.Option(min=1, help="Pairs to measure at the most, spread over all; else all.")
+    ] = None,
+    held_out: Annotated[
+        bool,
+        typer.Option(
+            "--held-out",
+            help="Only the pairs that the fuser's training holds out, of roadscene_rain/train or msrs/train.",
+        ),
+    ] = False,
+    output: Annotated[
+        Optional[Path], typer.Option(help="Folder to write: the tables, and the figures of each image as CSV.")
+    ] = None,
+    sheet: Annotated[
+        Optional[Path], typer.Option(help="PNG or JPEG file to write: up to twelve scenes, the methods side by side.")
+    ] = None,
 ) -> None:
     """What fused images keep of the visible and of the infrared image: twenty figures of each method in FOLDER.
 
@@ -221,6 +276,7 @@ def fusion(
     from derain_ros.evaluate.fusion import evaluate, find, markdown, spread, write_csv
     from derain_ros.evaluate.fusion_held_out import fused_with
     from derain_ros.evaluate.sheet import side_by_side
+
     if sheet is not None and (sheet.suffix.lower() not in (".png", ".jpg", ".jpeg") or not sheet.parent.is_dir()):
         raise typer.BadParameter(f"{sheet}: name a .png or .jpg file in a folder that exists", param_hint="--sheet")
     collection = find(folder)
@@ -228,8 +284,11 @@ def fusion(
     names = spread(names, scenes or len(names))
     ours = {name: fused_with(load(model_named(name, models, "fuse"))) for name in model or ()}
     methods = ours | collection.methods()
-    scores = list(track(evaluate(map(collection.scene, names), methods), "measuring fused images",
-                        total=len(names) * len(methods)))
+    scores = list(
+        track(
+            evaluate(map(collection.scene, names), methods), "measuring fused images", total=len(names) * len(methods)
+        )
+    )
     table = markdown(scores)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)

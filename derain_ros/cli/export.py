@@ -11,10 +11,11 @@ def command(
     name: Annotated[str, typer.Argument(help="Name of the model in the manifest; its file is NAME.onnx.")],
     models: Annotated[Path, typer.Option(help="Directory of models.yaml, which gets the entry.")] = Path("models"),
     grey: Annotated[bool, typer.Option("--grey", help="Make a model for grey images of a colour one.")] = False,
-    data: Annotated[Optional[Path], typer.Option(help="Folder of training images: measures those held "
-                                                 "out.")] = None,
-    serves: Annotated[Optional[list[str]], typer.Option(help="Anomaly that the model is made for; repeatable; a "
-                                                        "general one by default.")] = None,
+    data: Annotated[Optional[Path], typer.Option(help="Folder of training images: measures those held out.")] = None,
+    serves: Annotated[
+        Optional[list[str]],
+        typer.Option(help="Anomaly that the model is made for; repeatable; a general one by default."),
+    ] = None,
     plan: Annotated[str, typer.Option(help="quality, balanced or light; by default what the name says.")] = "",
 ) -> None:
     """Export a checkpoint to ONNX, check it against PyTorch, measure it, enter it into the manifest, write its card.
@@ -38,26 +39,31 @@ def command(
       derain export runs/fuse/last.pt fuse --data data
     """
     from derain_ros.publish.export import task_of
+
     path = models / f"{name}.onnx"
     instead = " in place of the former one" if path.exists() else ""
     if task_of(checkpoint) == "detect":
         from derain_ros.publish.detector import publish_detector
+
         if grey:
             raise typer.BadParameter("the detector is grey already; leave --grey out")
         report = publish_detector(checkpoint, name, models, data)
         figures = report.figures if report else {}
     elif task_of(checkpoint) == "fuse":
         from derain_ros.publish.fuse import publish_fuser
+
         if grey:
             raise typer.BadParameter("the fuser takes grey images; leave --grey out")
         figures = publish_fuser(checkpoint, name, models, data)
     elif task_of(checkpoint) == "temporal":
         from derain_ros.publish.temporal import publish_temporal
+
         if grey:
             raise typer.BadParameter("the temporal filter serves grey and colour alike; leave --grey out")
         figures = publish_temporal(checkpoint, name, models, data)
     else:
         from derain_ros.publish.restorer import publish_restorer
+
         figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()), plan)
     for key, value in figures.items():
         typer.echo(f"{key}: {value:.4g}")

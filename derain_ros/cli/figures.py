@@ -19,6 +19,7 @@ def model_named(name: str, models: Path | None, task: str = "restore") -> Model:
     from derain_ros.evaluate.restoration import EvaluationError
     from derain_ros.manifest import Manifest
     from derain_ros.tasks import TASKS
+
     manifest = Manifest.load(models)
     model = manifest.get(name)
     if model.task != task:
@@ -32,11 +33,13 @@ def restorer_named(name: str, models: Path | None) -> Engine:
     """The restorer of that name in the manifest of `models`, or of an ONNX file, loaded to be measured."""
     from derain_ros.engine import load
     from derain_ros.evaluate.onnx_file import OnnxFile
+
     return OnnxFile(Path(name)) if name.endswith(".onnx") else load(model_named(name, models))
 
 
-def figures_of(engine: Engine, sets: Mapping[str, Sequence[Pair]],
-               output: Path | None) -> list[tuple[str, str, list[Score]]]:
+def figures_of(
+    engine: Engine, sets: Mapping[str, Sequence[Pair]], output: Path | None
+) -> list[tuple[str, str, list[Score]]]:
     """The restorer's figures on each set, as rows (set, model, scores), with progress shown.
 
     Below the folder `output` each row gets a CSV of its images and a sheet to look at.
@@ -46,6 +49,7 @@ def figures_of(engine: Engine, sets: Mapping[str, Sequence[Pair]],
 
     from derain_ros.evaluate.restoration import evaluate, write_csv
     from derain_ros.evaluate.sheet import before_after
+
     model, rows = engine.model, []
     for name, pairs in sets.items():
         scores = evaluate(engine, track(pairs, f"{model.name} on {name}"))

@@ -9,10 +9,13 @@ import typer
 def command(
     bag: Annotated[Path, typer.Argument(help="A ROS 2 bag: its directory, or one .mcap or .db3 file.")],
     folder: Annotated[Path, typer.Argument(help="Folder of the pictures.")],
-    every: Annotated[float, typer.Option(min=0.0, help="Seconds from one picture of a camera to the next; 0 writes "
-                                         "every image.")] = 1.0,
-    camera: Annotated[Optional[list[str]], typer.Option(
-        metavar="NAME=TOPIC", help="A camera's image topic, repeatable; found by type without.")] = None,
+    every: Annotated[
+        float, typer.Option(min=0.0, help="Seconds from one picture of a camera to the next; 0 writes every image.")
+    ] = 1.0,
+    camera: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="NAME=TOPIC", help="A camera's image topic, repeatable; found by type without."),
+    ] = None,
 ) -> None:
     """Write images of a bag's cameras as PNG, to train on: what a dry lens saw into a folder `clean`, and so on.
 
@@ -23,13 +26,18 @@ def command(
     from derain_ros.replay import topics
     from derain_ros.replay.bag import BagReader
     from derain_ros.replay.pictures import write_pictures
+
     console = progress.output_console()
     with BagReader(bag) as reader, progress.steps(console) as step:
         cameras = topics.choose(reader.topics, named_cameras(camera))
         written, unreadable = write_pictures(reader, cameras, folder, every, step("Writing pictures"))
     chosen = ", ".join(f"{name} {topic.name}" for name, topic in cameras.images.items())
-    console.print(f"{written} pictures of {chosen} written to {folder}"
-                  + (f"; {unreadable} images could not be read" if unreadable else ""), soft_wrap=True, highlight=False,
-                  markup=False)
+    console.print(
+        f"{written} pictures of {chosen} written to {folder}"
+        + (f"; {unreadable} images could not be read" if unreadable else ""),
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
     for note in filter(None, (*reader.notes, reader.damage)):
         console.print(note, soft_wrap=True, highlight=False, markup=False)

@@ -10,11 +10,13 @@ def command(
     source: Annotated[Path, typer.Argument(help="A folder of images, or one image: .png, .jpg, .bmp, .tif.")],
     output: Annotated[Path, typer.Argument(help="Folder of the restored images, made where needed.")],
     plan: Annotated[str, typer.Option(help="quality, balanced or light; auto is the best there is.")] = "auto",
-    masks: Annotated[bool, typer.Option("--masks", help="Write NAME_mask.png beside each: white where pixels were "
-                                        "reconstructed.")] = False,
+    masks: Annotated[
+        bool, typer.Option("--masks", help="Write NAME_mask.png beside each: white where pixels were reconstructed.")
+    ] = False,
     all_images: Annotated[bool, typer.Option("--all", help="Restore every image, also those found clean.")] = False,
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    models: Annotated[
+        Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
+    ] = None,
 ) -> None:
     """Restore images that have nothing to do with each other, each by itself, as PNG of the same size and depth.
 
@@ -31,6 +33,7 @@ def command(
     from derain_ros.config import Config
     from derain_ros.replay.stills import files_of, restore_files
     from derain_ros.runtime.pipeline import Pipeline
+
     files = files_of(source)
     config = Config.from_mapping({"cameras": ["left"], "plan": plan, "gating": not all_images, "on_hold_s": 60.0})
     console = progress.output_console()
@@ -40,7 +43,11 @@ def command(
         account = restore_files(pipeline, files, output, masks, step("Restoring"))
     for line in account.told:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{account.restored} of {len(files)} images restored, {account.clean} found clean; written: {output}",
-                  soft_wrap=True, highlight=False, markup=False)
+    console.print(
+        f"{account.restored} of {len(files)} images restored, {account.clean} found clean; written: {output}",
+        soft_wrap=True,
+        highlight=False,
+        markup=False,
+    )
     if account.told:
         raise typer.Exit(1)

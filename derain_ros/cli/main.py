@@ -35,14 +35,33 @@ from derain_ros.cli import (
 from derain_ros.config import ConfigError
 
 EXTRA_OF_MODULE = {
-    "onnxruntime": "cpu", "openvino": "cpu",
-    "rclpy": "ros", "builtin_interfaces": "ros", "rcl_interfaces": "ros", "sensor_msgs": "ros", "std_msgs": "ros",
-    "std_srvs": "ros", "diagnostic_msgs": "ros", "lifecycle_msgs": "ros",
-    "rosbags": "replay", "matplotlib": "replay", "mcap": "replay", "lz4": "replay", "backports": "replay",
+    "onnxruntime": "cpu",
+    "openvino": "cpu",
+    "rclpy": "ros",
+    "builtin_interfaces": "ros",
+    "rcl_interfaces": "ros",
+    "sensor_msgs": "ros",
+    "std_msgs": "ros",
+    "std_srvs": "ros",
+    "diagnostic_msgs": "ros",
+    "lifecycle_msgs": "ros",
+    "rosbags": "replay",
+    "matplotlib": "replay",
+    "mcap": "replay",
+    "lz4": "replay",
+    "backports": "replay",
     "zstandard": "replay",
-    "torch": "train", "onnx": "train", "onnxscript": "train", "skimage": "train", "lightning_fabric": "train",
-    "tensorboard": "train", "pywt": "train", "scipy": "train",
-    "tensorrt": "gpu", "cuda": "gpu", "pynvml": "gpu",
+    "torch": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+    "skimage": "train",
+    "lightning_fabric": "train",
+    "tensorboard": "train",
+    "pywt": "train",
+    "scipy": "train",
+    "tensorrt": "gpu",
+    "cuda": "gpu",
+    "pynvml": "gpu",
 }
 
 
@@ -114,14 +133,16 @@ def _version(wanted: bool) -> None:
 
 
 # Plain help: in rich markup, the brackets of `[left, right]` in an example would vanish.
-app = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None,
-                  pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
 
 
 @app.callback()
 def derain(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                          help="Print the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Restores the images of cameras that look through raindrops and dirt.
 

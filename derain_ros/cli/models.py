@@ -5,10 +5,12 @@ from typing import Annotated, Optional
 
 import typer
 
-SHOWN = {"restore": ("real_psnr_gain", "real_ssim_gain", "real_rain_psnr_gain", "real_rain_ssim_gain", "clean_psnr"),
-         "temporal": ("flicker", "settled_flicker", "restored_flicker", "psnr_gain", "mask_iou"),
-         "fuse": ("tno_qabf", "tno_vif", "road_qabf", "night_qabf"),
-         "detect": ("real_auroc", "clean_false_alarms", "mask_iou")}
+SHOWN = {
+    "restore": ("real_psnr_gain", "real_ssim_gain", "real_rain_psnr_gain", "real_rain_ssim_gain", "clean_psnr"),
+    "temporal": ("flicker", "settled_flicker", "restored_flicker", "psnr_gain", "mask_iou"),
+    "fuse": ("tno_qabf", "tno_vif", "road_qabf", "night_qabf"),
+    "detect": ("real_auroc", "clean_false_alarms", "mask_iou"),
+}
 """Figures of the list, by task; all of them stand in the card."""
 TAKES = {1: "grey", 3: "colour"}
 
@@ -16,8 +18,9 @@ TAKES = {1: "grey", 3: "colour"}
 def command(
     name: Annotated[Optional[str], typer.Argument(help="Show all figures of this model.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare every file with its sha256.")] = False,
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    models: Annotated[
+        Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
+    ] = None,
 ) -> None:
     """List the models, or show one with all its figures, and verify them.
 
@@ -37,6 +40,7 @@ def command(
 
     from derain_ros.cli.progress import output_console
     from derain_ros.manifest import Manifest, ManifestError
+
     manifest = Manifest.load(models)
     chosen = [manifest.get(name)] if name else list(manifest.models.values())
     table = Table("name", "takes", "size", "figures", *(["whole"] if verify else []))
@@ -57,8 +61,12 @@ def command(
     console = output_console()
     console.print(table)
     for model in chosen if name else []:
-        console.print(f"{model.description}. Card: {manifest.directory / model.card}", soft_wrap=True, markup=False,
-                      highlight=False)
+        console.print(
+            f"{model.description}. Card: {manifest.directory / model.card}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
     if not name:
         console.print(str(manifest.directory), soft_wrap=True, markup=False, highlight=False)
     if damages:

@@ -22,12 +22,23 @@ FEW_BYTES = ("DEFAULT", "DEFAULTv6", "SHM")
 """Transports of FASTDDS_BUILTIN_TRANSPORTS that carry images through Fast DDS's 512 kB."""
 BUILTINS = ("LARGE_DATA", "LARGE_DATAv6", "UDPv4", "UDPv6", "P2P")
 """The others."""
-RANGES = {"SUBNET": "this network", "LOCALHOST": "this machine only", "OFF": "no other process",
-          "SYSTEM_DEFAULT": "what the middleware is set to"}
+RANGES = {
+    "SUBNET": "this network",
+    "LOCALHOST": "this machine only",
+    "OFF": "no other process",
+    "SYSTEM_DEFAULT": "what the middleware is set to",
+}
 """Whom nodes find, by ROS_AUTOMATIC_DISCOVERY_RANGE."""
-DISCOVERY = ("ROS_STATIC_PEERS", "ROS_DISCOVERY_SERVER", "ROS_LOCALHOST_ONLY", "CYCLONEDDS_URI",
-             "ZENOH_CONFIG_OVERRIDE", "ZENOH_SESSION_CONFIG_URI", "RMW_FASTRTPS_USE_QOS_FROM_XML",
-             "RMW_FASTRTPS_PUBLICATION_MODE")
+DISCOVERY = (
+    "ROS_STATIC_PEERS",
+    "ROS_DISCOVERY_SERVER",
+    "ROS_LOCALHOST_ONLY",
+    "CYCLONEDDS_URI",
+    "ZENOH_CONFIG_OVERRIDE",
+    "ZENOH_SESSION_CONFIG_URI",
+    "RMW_FASTRTPS_USE_QOS_FROM_XML",
+    "RMW_FASTRTPS_PUBLICATION_MODE",
+)
 """More variables that change what nodes find of each other, or how they send."""
 
 
@@ -35,6 +46,7 @@ def transport() -> Check:
     """How images travel from here, as the variables say that the node goes by; the camera driver's terminal needs the
     same."""
     from derain_ros.resources import default_file
+
     try:
         shipped_profile = shlex.quote(str(default_file("fastdds.xml")))
     except FileNotFoundError as error:
@@ -47,8 +59,11 @@ def transport() -> Check:
     if name == BUILTIN:
         return _builtin(value, f"unset {BUILTIN}; {remedy}")
     if not value:
-        which = f"{name} is empty, so the node takes no profile" if name else (
-            f"{PROFILE} is not set: the node takes the shipped profile, other programs in this terminal do not")
+        which = (
+            f"{name} is empty, so the node takes no profile"
+            if name
+            else (f"{PROFILE} is not set: the node takes the shipped profile, other programs in this terminal do not")
+        )
         return Check("transport", f"{which}; images of those without one will get lost", remedy)
     path = Path(value)
     try:
@@ -62,8 +77,11 @@ def transport() -> Check:
     if name != PROFILE:
         return Check("transport", f"{found}; Fast DDS 2 has it by this node alone, not by {name}", remedy)
     if os.environ.get(BUILTIN):
-        return Check("transport", f"{found}; its transports overrule {BUILTIN}={os.environ[BUILTIN]}",
-                     f"unset {BUILTIN}, or {name} to have what it says")
+        return Check(
+            "transport",
+            f"{found}; its transports overrule {BUILTIN}={os.environ[BUILTIN]}",
+            f"unset {BUILTIN}, or {name} to have what it says",
+        )
     return Check("transport", found)
 
 

@@ -22,4 +22,5 @@ def command(context: typer.Context) -> None:
     if context.args and context.args[0] != "--ros-args":
         raise typer.BadParameter(f"{context.args[0]}: not known; what is meant for ROS follows --ros-args")
     from derain_ros.ros.node import main
+
     raise typer.Exit(main(["derain_node", *context.args]))

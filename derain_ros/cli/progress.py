@@ -37,9 +37,15 @@ def check_output(path: Path | None) -> None:
 @contextmanager
 def steps(console: Console) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     """A function that begins a named step, and gives the function to be told how far it is."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-               TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as progress:
+
         def begin(name: str) -> Callable[[int, int], None]:
             task = progress.add_task(name, total=None)
             return lambda done, total: progress.update(task, completed=done, total=total)

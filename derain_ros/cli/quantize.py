@@ -7,8 +7,9 @@ import typer
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Restorer or temporal filter of the manifest; the new "
-                                   "one is called NAME_int8.")],
+    name: Annotated[
+        str, typer.Argument(help="Restorer or temporal filter of the manifest; the new one is called NAME_int8.")
+    ],
     data: Annotated[Path, typer.Option(help="Folder of training images: calibrates, and measures the held-out ones.")],
     models: Annotated[Path, typer.Option(help="Directory of models.yaml, which gets the entry.")] = Path("models"),
 ) -> None:
@@ -17,5 +18,6 @@ def command(
     Example: derain quantize restore_mono --data data
     """
     from derain_ros.publish.quantize import publish_quantized
+
     for key, value in publish_quantized(name, models, data).items():
         typer.echo(f"{key}: {value}")

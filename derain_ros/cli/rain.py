@@ -11,8 +11,13 @@ app = typer.Typer(no_args_is_help=True, help="Look at the synthetic drops and di
 @app.command()
 def gallery(
     output: Annotated[Path, typer.Argument(help="Picture to write, PNG or JPEG.")],
-    data: Annotated[Optional[Path], typer.Option(help="Data folder; real anomalies and clean photographs are taken "
-                                                 "from it. Without, all is drawn on a procedural street.")] = None,
+    data: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Data folder; real anomalies and clean photographs are taken "
+            "from it. Without, all is drawn on a procedural street."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another number gives other scenes, drops and dirt.")] = 0,
 ) -> None:
     """Write a sheet with every kind of drops and dirt, beside real ones where there are any.

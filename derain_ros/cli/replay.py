@@ -13,8 +13,9 @@ def named_cameras(given: Optional[list[str]]) -> dict[str, str]:
     for entry in given or []:
         name, _, topic = entry.partition("=")
         if not name.isidentifier() or not (topic.startswith("/") or topic == "none"):
-            raise typer.BadParameter(f"{entry}: write it as NAME=/TOPIC, for instance left=/cam0/image_raw, or as "
-                                     "NAME=none")
+            raise typer.BadParameter(
+                f"{entry}: write it as NAME=/TOPIC, for instance left=/cam0/image_raw, or as NAME=none"
+            )
         if name in named:
             raise typer.BadParameter(f"{entry}: {name} is named twice")
         if name == "thermal":
@@ -26,20 +27,39 @@ def named_cameras(given: Optional[list[str]]) -> dict[str, str]:
 def command(
     bag: Annotated[Path, typer.Argument(help="A ROS 2 bag: its directory, or one of its files.")],
     output: Annotated[Path, typer.Option(help="Directory of the bag to write; it must not exist.")],
-    camera: Annotated[Optional[list[str]], typer.Option(
-        metavar="NAME=TOPIC", help="A camera's image topic; once for each camera restored together. Found by type "
-        "without; NAME=none where there is no such camera.")] = None,
-    thermal: Annotated[str, typer.Option(metavar="TOPIC", help="The thermal image topic, found by its name "
-                                         "without; none where there is none.")] = "",
+    camera: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="NAME=TOPIC",
+            help="A camera's image topic; once for each camera restored together. Found by type "
+            "without; NAME=none where there is no such camera.",
+        ),
+    ] = None,
+    thermal: Annotated[
+        str,
+        typer.Option(
+            metavar="TOPIC", help="The thermal image topic, found by its name without; none where there is none."
+        ),
+    ] = "",
     live: Annotated[bool, typer.Option("--live", help="Play through the node in another process, over DDS.")] = False,
     rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="With --live: times the recorded speed.")] = 1.0,
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
-    config: Annotated[Optional[Path], typer.Option(help="Parameters of the node, as in config/derain.yaml; cameras and "
-                                                   "thermal are the bag's, and offline there is no "
-                                                   "budget.")] = None,
-    plan: Annotated[str, typer.Option(help="quality, balanced or light; auto is the best there is, or with --live the "
-                                      "best that keeps up.")] = "",
+    models: Annotated[
+        Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
+    ] = None,
+    config: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Parameters of the node, as in config/derain.yaml; cameras and "
+            "thermal are the bag's, and offline there is no "
+            "budget."
+        ),
+    ] = None,
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="quality, balanced or light; auto is the best there is, or with --live the best that keeps up."
+        ),
+    ] = "",
     all_frames: Annotated[bool, typer.Option("--all-frames", help="Restore every frame, also clean ones.")] = False,
 ) -> None:
     """Restore the images of a recorded bag.
@@ -91,8 +111,11 @@ def command(
     with BagReader(bag) as reader, progress.steps(console) as step:
         cameras = topics.choose(reader.topics, named, thermal)
         chosen = ", ".join(f"{name} {topic.name}" for name, topic in cameras.images.items())
-        console.print(f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""), markup=False,
-                      soft_wrap=True)
+        console.print(
+            f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""),
+            markup=False,
+            soft_wrap=True,
+        )
         if cameras.unused:
             console.print(f"other images, kept as they are: {', '.join(cameras.unused)}", markup=False, soft_wrap=True)
         if reader.left_out:
@@ -105,8 +128,9 @@ def command(
             from derain_ros.replay.player import play
 
             join_own_domain()
-            account = play(reader, output, cameras, Config.from_mapping(known), folder, rate,
-                           step("Playing through the node"))
+            account = play(
+                reader, output, cameras, Config.from_mapping(known), folder, rate, step("Playing through the node")
+            )
         else:
             from derain_ros.replay.offline import replay
             from derain_ros.runtime.pipeline import Pipeline
@@ -114,8 +138,14 @@ def command(
             fast = "openvino" if find_spec("openvino") else "onnxruntime"
             pipeline = Pipeline(Config.from_mapping({"engine": fast, **known}), Manifest.load(folder))
             pipeline.load()
-            account = replay(reader, output, cameras, pipeline, step("Restoring"),
-                             lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+            account = replay(
+                reader,
+                output,
+                cameras,
+                pipeline,
+                step("Restoring"),
+                lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
+            )
         inputs = {name: topic.name for name, topic in cameras.images.items()}
         pictures = restored_pictures(output, inputs, account, step("Looking at the results"))
         pictures += fused_pictures(output, cameras) if account.fusion["fused"] else []
@@ -123,8 +153,9 @@ def command(
     record.save(output / "record.json")
     page.write(output / "report.html", record)
     fusion = [fusion_table(account)] if account.fusion else []
-    progress.show(console, [frames_table(account), actions_table(account), *fusion,
-                            latency_table(account, record.timed)])
+    progress.show(
+        console, [frames_table(account), actions_table(account), *fusion, latency_table(account, record.timed)]
+    )
     for note in (*account.notes, account.damage):
         if note:
             console.print(f"[yellow]{escape(note)}[/yellow]", soft_wrap=True, highlight=False)

@@ -8,8 +8,9 @@ import typer
 
 def command(
     record: Annotated[Path, typer.Argument(help="A record.json, as derain replay and derain demo write it.")],
-    output: Annotated[Optional[Path], typer.Option(help="The HTML file to write; report.html beside the record by "
-                                                   "default.")] = None,
+    output: Annotated[
+        Optional[Path], typer.Option(help="The HTML file to write; report.html beside the record by default.")
+    ] = None,
 ) -> None:
     """Write the page of a saved record again: one HTML file that stands alone.
 

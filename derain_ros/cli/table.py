@@ -17,8 +17,9 @@ app = typer.Typer(no_args_is_help=True, help="Make the tables of the papers; nee
 Markdown = Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")]
 Runs = Annotated[Path, typer.Option(help="Folder of the trainings; those found there are taken up.")]
 Steps = Annotated[Optional[int], typer.Option(min=1, help="Steps of each phase at the most; else by the recipe.")]
-Crop = Annotated[Optional[int], typer.Option(min=32, help="Side of the training crops, a multiple of 32; else by the "
-                                             "recipe.")]
+Crop = Annotated[
+    Optional[int], typer.Option(min=32, help="Side of the training crops, a multiple of 32; else by the recipe.")
+]
 Recipe = Annotated[Path, typer.Option(help="YAML file of a recipe with phases, or the name of a shipped one.")]
 Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")]
 PAPER = Path("paper")
@@ -36,12 +37,20 @@ def speed(
     """
     from derain_ros.papers.speed import measure
     from derain_ros.papers.tables import speed_table
+
     _give(speed_table(measure(repeats=repeats, threads=threads), threads), output)
 
 
 @app.command()
-def ablation(data: Data, runs: Runs, output: Markdown = None, steps: Steps = None, crop: Crop = None,
-             config: Recipe = PAPER, accelerator: Accelerator = "auto") -> None:
+def ablation(
+    data: Data,
+    runs: Runs,
+    output: Markdown = None,
+    steps: Steps = None,
+    crop: Crop = None,
+    config: Recipe = PAPER,
+    accelerator: Accelerator = "auto",
+) -> None:
     """Table I: the printed network without enhancer and aggregation, with the first, with both; all trained alike.
 
     Six trainings, of 50000 steps at the most each: hours on a graphics card. For half an hour on a processor's core:
@@ -50,12 +59,20 @@ def ablation(data: Data, runs: Runs, output: Markdown = None, steps: Steps = Non
     Example: derain table ablation --data data --runs runs/ablation --output ablation.md
     """
     from derain_ros.papers.tables import ABLATION
+
     _trained("ablation", ABLATION, data, runs, output, _phases(config, steps, crop), accelerator)
 
 
 @app.command()
-def initialisation(data: Data, runs: Runs, output: Markdown = None, steps: Steps = None, crop: Crop = None,
-                   config: Recipe = PAPER, accelerator: Accelerator = "auto") -> None:
+def initialisation(
+    data: Data,
+    runs: Runs,
+    output: Markdown = None,
+    steps: Steps = None,
+    crop: Crop = None,
+    config: Recipe = PAPER,
+    accelerator: Accelerator = "auto",
+) -> None:
     """Table II: weights at first random, learnt on drops with sharp borders, or on ours; then real pairs.
 
     Five trainings, of 50000 steps at the most each. For half an hour on a processor's core: --steps 300 --crop 96.
@@ -63,6 +80,7 @@ def initialisation(data: Data, runs: Runs, output: Markdown = None, steps: Steps
     Example: derain table initialisation --data data --runs runs/initialisation --output initialisation.md
     """
     from derain_ros.papers.tables import INITIALISATION
+
     _trained("initialisation", INITIALISATION, data, runs, output, _phases(config, steps, crop), accelerator)
 
 
@@ -71,8 +89,9 @@ def night(
     data: Annotated[Path, typer.Option(help="Folder with rainy, clean and infrared images of the same views.")],
     checkpoint: Annotated[Optional[Path], typer.Option(help="Last checkpoint of `derain train night`.")] = None,
     scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes at the most.")] = 40,
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    models: Annotated[
+        Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
+    ] = None,
     output: Markdown = None,
 ) -> None:
     """The table of paper 3: rainy road scenes cleaned and fused with infrared, by its networks and by the node's.
@@ -81,6 +100,7 @@ def night(
     """
     from derain_ros.data.night import triplets
     from derain_ros.papers.night import markdown, measure
+
     first, second = measure(data, checkpoint, models, scenes)
     _give(markdown(first, second, min(scenes, len(triplets(data, "test")))), output)
 
@@ -90,22 +110,33 @@ def _phases(config: Path, steps: Optional[int], crop: Optional[int]) -> "list[Re
     from dataclasses import replace
 
     from derain_ros.train.recipe import RestoreRecipe
+
     phases: list[RestoreRecipe] = read_phases(config, RestoreRecipe)
     if steps is not None:
         phases = [replace(p, steps=steps, validate_every=min(p.validate_every, max(1, steps // 4))) for p in phases]
     return [replace(phase, crop=crop or phase.crop) for phase in phases]
 
 
-def _trained(table: str, printed: "dict[str, tuple[float, float]]", data: "list[Path]", runs: Path,
-             output: Optional[Path], phases: "list[RestoreRecipe]", accelerator: str) -> None:
+def _trained(
+    table: str,
+    printed: "dict[str, tuple[float, float]]",
+    data: "list[Path]",
+    runs: Path,
+    output: Optional[Path],
+    phases: "list[RestoreRecipe]",
+    accelerator: str,
+) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     from derain_ros.papers import tables, trials
     from derain_ros.train.loop import Machine
+
     make = trials.ablation if table == "ablation" else trials.initialisation
     rows = make(data, runs, phases, Machine(accelerator))
     last = phases[-1]
-    trained = (f"Each training: {last.steps} steps at the most, of {last.batch} crops of {last.crop}x{last.crop}, in "
-               f"each of its phases; stopped early after {last.patience} validations without a gain.")
+    trained = (
+        f"Each training: {last.steps} steps at the most, of {last.batch} crops of {last.crop}x{last.crop}, in "
+        f"each of its phases; stopped early after {last.patience} validations without a gain."
+    )
     _give(tables.restoration_table(rows, printed, trained), output)
 
 

@@ -30,6 +30,7 @@ def read_phases(path: Path | None, recipe: type) -> list[Any]:
     typer.BadParameter for a name or type that `recipe`, their dataclass, does not have.
     """
     from derain_ros.train.recipe import RECIPES
+
     if path is None:
         return [recipe()]
     shipped = RECIPES / f"{path}.yaml"
@@ -44,6 +45,7 @@ def read_phases(path: Path | None, recipe: type) -> list[Any]:
 def read_yaml(path: Path) -> dict[str, Any]:
     """The names and values of a YAML file; typer.BadParameter where it holds anything else."""
     from derain_ros import files
+
     try:
         values = files.read_yaml(path) or {}
     except (OSError, files.FileError) as error:
@@ -62,8 +64,9 @@ def _fitting(recipe: type, path: Path, values: dict[str, Any]) -> dict[str, Any]
                 values[name] = value = float(value)
         if name not in known:
             raise typer.BadParameter(f"{path}: {name}: no such hyper-parameter; there are {', '.join(known)}")
-        kinds = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,),
-                 "tuple[str, ...]": (list,)}.get(known[name], (object,))
+        kinds = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "tuple[str, ...]": (list,)}.get(
+            known[name], (object,)
+        )
         if not isinstance(value, kinds) or isinstance(value, bool) != (known[name] == "bool"):
             raise typer.BadParameter(f"{path}: {name}: {value!r} is not of type {known[name]}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
@@ -71,15 +74,26 @@ def _fitting(recipe: type, path: Path, values: dict[str, Any]) -> dict[str, Any]
 
 @app.command()
 def restore(
-    data: Folders, output: Output,
-    config: Annotated[Optional[Path], typer.Option(
-        help="YAML file of what differs from the defaults, or a shipped one: quality, balanced, light, paper, "
-             "rain, and tune, which is taken with --start-from.")] = None,
-    start_from: Annotated[str, typer.Option(help="Begin with a trained network: a shipped restorer for colour, such as "
-                                            "restore_rgb, an exported model, or a checkpoint.")] = "",
+    data: Folders,
+    output: Output,
+    config: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="YAML file of what differs from the defaults, or a shipped one: quality, balanced, light, paper, "
+            "rain, and tune, which is taken with --start-from."
+        ),
+    ] = None,
+    start_from: Annotated[
+        str,
+        typer.Option(
+            help="Begin with a trained network: a shipped restorer for colour, such as "
+            "restore_rgb, an exported model, or a checkpoint."
+        ),
+    ] = "",
     accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processors or graphics cards that share a batch.")] = 1,
-    precision: Precision = "bf16-mixed", workers: Workers = None,
+    precision: Precision = "bf16-mixed",
+    workers: Workers = None,
 ) -> None:
     """Train a restorer, of any network, on real and synthetic pairs, plainly or against a discriminator.
 
@@ -96,9 +110,11 @@ def restore(
     from derain_ros.train.loop import train_phases
     from derain_ros.train.recipe import RestoreRecipe
     from derain_ros.train.restore import train
+
     recipes: list[RestoreRecipe] = read_phases(config or (Path("tune") if start_from else None), RestoreRecipe)
     if start_from:
         from derain_ros.train.checkpoint import with_network_of
+
         like_it = [with_network_of(recipe, start_from) for recipe in recipes]
         recipes = [like_it[0], *(replace(recipe, start_from="") for recipe in like_it[1:])]
     checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
@@ -108,6 +124,7 @@ def restore(
 def _machine(accelerator: str, devices: int, precision: str, workers: int | None) -> Any:
     """What to train on; typer.BadParameter for what Lightning Fabric has no name for."""
     from derain_ros.train.loop import Machine
+
     for option, value, known in (("--precision", precision, PRECISIONS), ("--accelerator", accelerator, ACCELERATORS)):
         if value not in known:
             raise typer.BadParameter(f"{value!r} is none of {', '.join(known)}", param_hint=option)
@@ -125,13 +142,20 @@ def _name(recipe: Any) -> str:
 
 @app.command()
 def temporal(
-    data: Folders, output: Output,
+    data: Folders,
+    output: Output,
     config: Annotated[Optional[Path], typer.Option(help="YAML file of what differs from the defaults.")] = None,
-    restorer: Annotated[Optional[list[str]], typer.Option(help="Grey restorer of the manifest whose output is "
-                                                          "filtered; may be repeated. By default the general ones in "
-                                                          "eight bits for speed and for balance.")] = None,
-    models: Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by "
-                                                   "default.")] = None,
+    restorer: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="Grey restorer of the manifest whose output is "
+            "filtered; may be repeated. By default the general ones in "
+            "eight bits for speed and for balance."
+        ),
+    ] = None,
+    models: Annotated[
+        Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
+    ] = None,
 ) -> None:
     """Train the temporal filter on sequences that are made of photographs, drops and dirt.
 
@@ -143,6 +167,7 @@ def temporal(
     from derain_ros.cli.figures import model_named
     from derain_ros.train.loop import train_phases
     from derain_ros.train.temporal import TemporalRecipe, train
+
     chosen = [model_named(name, models) for name in restorer or ("restore_mono_int8", "restore_mono_light_int8")]
     recipes: list[TemporalRecipe] = read_phases(config, TemporalRecipe)
     checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, chosen), output, recipes)
@@ -151,13 +176,25 @@ def temporal(
 
 @app.command()
 def detect(
-    data: Data, output: Output,
-    config: Annotated[Optional[Path], typer.Option(
-        help="YAML file of what differs from the defaults, or the shipped one: tune_detector, which is taken with "
-             "--start-from.")] = None,
-    start_from: Annotated[str, typer.Option(help="Begin with a trained detector: a shipped one in floating point, such "
-                                            "as detect_float, an exported one, or a checkpoint.")] = "",
-    accelerator: Accelerator = "auto", precision: Precision = "bf16-mixed", workers: Workers = None,
+    data: Data,
+    output: Output,
+    config: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="YAML file of what differs from the defaults, or the shipped one: tune_detector, which is taken with "
+            "--start-from."
+        ),
+    ] = None,
+    start_from: Annotated[
+        str,
+        typer.Option(
+            help="Begin with a trained detector: a shipped one in floating point, such "
+            "as detect_float, an exported one, or a checkpoint."
+        ),
+    ] = "",
+    accelerator: Accelerator = "auto",
+    precision: Precision = "bf16-mixed",
+    workers: Workers = None,
 ) -> None:
     """Train the anomaly detector on rendered and real views.
 
@@ -174,6 +211,7 @@ def detect(
     machine = _machine(accelerator, 1, precision, workers)
     from derain_ros.train.detector import DetectRecipe, train
     from derain_ros.train.loop import train_phases
+
     recipes: list[DetectRecipe] = read_phases(config or (Path("tune_detector") if start_from else None), DetectRecipe)
     recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
     checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
@@ -182,10 +220,13 @@ def detect(
 
 @app.command()
 def fuse(
-    data: Data, output: Output,
+    data: Data,
+    output: Output,
     config: Annotated[Optional[Path], typer.Option(help="YAML file of what differs from the defaults.")] = None,
     start_from: Annotated[str, typer.Option(help="Begin with a trained fuser: a checkpoint.")] = "",
-    accelerator: Accelerator = "auto", precision: Precision = "32-true", workers: Workers = None,
+    accelerator: Accelerator = "auto",
+    precision: Precision = "32-true",
+    workers: Workers = None,
 ) -> None:
     """Train the fuser on pairs of visible and infrared images, some of them behind drops.
 
@@ -197,6 +238,7 @@ def fuse(
     machine = _machine(accelerator, 1, precision, workers)
     from derain_ros.train.fuse import FuseRecipe, train
     from derain_ros.train.loop import train_phases
+
     recipes: list[FuseRecipe] = read_phases(config, FuseRecipe)
     recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
     checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
@@ -205,10 +247,17 @@ def fuse(
 
 @app.command()
 def night(
-    data: Data, output: Output,
-    config: Annotated[Path, typer.Option(help="YAML file of what differs from the defaults, or a shipped one: night, "
-                                         "as printed, or night_small, which a processor trains.")] = NIGHT,
-    accelerator: Accelerator = "auto", precision: Precision = "32-true",
+    data: Data,
+    output: Output,
+    config: Annotated[
+        Path,
+        typer.Option(
+            help="YAML file of what differs from the defaults, or a shipped one: night, "
+            "as printed, or night_small, which a processor trains."
+        ),
+    ] = NIGHT,
+    accelerator: Accelerator = "auto",
+    precision: Precision = "32-true",
 ) -> None:
     """Train paper 3's CleanNet, then its FusionNet, on rainy, clean and infrared images of the same views.
 
@@ -225,6 +274,7 @@ def night(
     machine = _machine(accelerator, 1, precision, None)
     from derain_ros.train.loop import train_phases
     from derain_ros.train.night import NightRecipe, train
+
     recipes: list[NightRecipe] = read_phases(config, NightRecipe)
     checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
     typer.echo(f"checkpoint: {checkpoint}; next: derain table night --data {data} --checkpoint {checkpoint}")

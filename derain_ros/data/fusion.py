@@ -16,9 +16,11 @@ from derain_ros.data.splits import ONE_PLACE, run_split
 from derain_ros.rain.drops import LensDrops, mask_of
 from derain_ros.rain.style import DropStyle
 
-FOLDERS = {"roadscene": ("roadscene_rain/train/clean", "roadscene_rain/train/infrared"),
-           "msrs": ("msrs/train/visible", "msrs/train/infrared"),
-           "llvip": ("llvip/train/visible", "llvip/train/infrared")}
+FOLDERS = {
+    "roadscene": ("roadscene_rain/train/clean", "roadscene_rain/train/infrared"),
+    "msrs": ("msrs/train/visible", "msrs/train/infrared"),
+    "llvip": ("llvip/train/visible", "llvip/train/infrared"),
+}
 """Folders of visible and of infrared images below the data folder, by the name of their source."""
 SHARES = {"roadscene": 0.45, "msrs": 0.4, "llvip": 0.15}
 """How often a sample is of each source."""
@@ -53,8 +55,9 @@ def fusion_pairs(data: Path, split: str) -> list[FusionPair]:
     """
     missing = [folder for pair in FOLDERS.values() for folder in pair if not (data / folder).is_dir()]
     if missing:
-        raise DataError(f"{data}: of the pairs of visible and infrared images these folders are not there: "
-                        f"{', '.join(missing)}")
+        raise DataError(
+            f"{data}: of the pairs of visible and infrared images these folders are not there: {', '.join(missing)}"
+        )
     found = []
     for source, (visible, infrared) in FOLDERS.items():
         files = image_files(data / visible)
@@ -87,8 +90,9 @@ class FusionSource:
     Drops have the shapes of `outlines`, as `outlines.read_outlines` gives them, or are melted ellipses without.
     """
 
-    def __init__(self, pairs: Sequence[FusionPair], size: int, seed: int,
-                 outlines: Sequence[np.ndarray] | None = None) -> None:
+    def __init__(
+        self, pairs: Sequence[FusionPair], size: int, seed: int, outlines: Sequence[np.ndarray] | None = None
+    ) -> None:
         self.size, self.seed, self.outlines = size, seed, outlines
         self._pairs = {source: [p for p in pairs if p.source == source] for source in FOLDERS}
         self._pairs = {source: found for source, found in self._pairs.items() if found}
@@ -125,10 +129,10 @@ class FusionSource:
         return np.where(mask > 0, smooth, visible), mask
 
 
-def _crops(visible: np.ndarray, infrared: np.ndarray, size: int,
-           rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A square of both from a random place, scaled and mirrored; and the infrared one as a misaligned camera sees it.
-    """
+def _crops(
+    visible: np.ndarray, infrared: np.ndarray, size: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A square of both from a random place, scaled and mirrored; the infrared one as a misaligned camera sees it."""
     scale = max(float(np.exp(rng.uniform(np.log(0.6), np.log(1.6)))), (size + 1) / min(visible.shape))
     off = rng.uniform(-FARTHEST, FARTHEST, 2) if rng.random() < MISALIGNED else np.zeros(2)
     mirror = rng.random() < 0.5
@@ -143,8 +147,9 @@ def _crops(visible: np.ndarray, infrared: np.ndarray, size: int,
         if scale < 1:
             image = cv2.GaussianBlur(image, (0, 0), 0.4 / scale)
         place = crop + np.array([[0, 0, shift[0] / scale], [0, 0, shift[1] / scale]])
-        return cv2.warpAffine(image, place, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                              borderMode=cv2.BORDER_REPLICATE)
+        return cv2.warpAffine(
+            image, place, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )
 
     none = np.zeros(2)
     clean = cut(infrared, none)

@@ -23,7 +23,7 @@ from derain_ros.data.splits import (
 
 ALL = "all"
 """Every pair of a folder, whatever it is for: to measure on a folder that was never trained on."""
-MEMORY = 512 * 2 ** 20
+MEMORY = 512 * 2**20
 """Bytes of images that one process keeps; what goes beyond them is read again each time."""
 TOLD = 20
 """Mistakes that one message lists."""
@@ -151,16 +151,19 @@ class TrainingFolders:
 
     def described(self) -> list[str]:
         """What is trained on, for a person: how many pairs and photographs each folder gives."""
-        given = [(kind, "/".join(path.parts[-4:-1])) for kind, paths in (
-            ("pairs", [pair.wet for pair in self.train]), ("photographs", self.photographs)) for path in paths]
+        given = [
+            (kind, "/".join(path.parts[-4:-1]))
+            for kind, paths in (("pairs", [pair.wet for pair in self.train]), ("photographs", self.photographs))
+            for path in paths
+        ]
         return [f"{count} {kind} in {folder}" for (kind, folder), count in Counter(given).items()]
 
     @property
     def are_ours(self) -> bool:
-        """Whether there are pairs of the project's own data folder, by the names of those held out, or of their folder.
-        """
-        return any(pair.wet.name.startswith(HELD_OUT_FRAMES) or "roadscene_rain" in pair.wet.parts
-                   for pair in self.validation)
+        """Whether pairs are of the project's own data folder, by the names of those held out or of their folder."""
+        return any(
+            pair.wet.name.startswith(HELD_OUT_FRAMES) or "roadscene_rain" in pair.wet.parts for pair in self.validation
+        )
 
 
 def _images_below(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -169,8 +172,9 @@ def _images_below(folder: Path, names: Sequence[str]) -> list[Path]:
 
 def _find(folder: Path, split: str, anomaly: str) -> list[PairPath] | None:
     """The pairs of one split; None where the layout is unknown."""
-    layouts = ((_project_rain, _rainds_rain, _plain) if anomaly == "rain"
-               else (_project, _rainds, _qian, _robotcar, _plain))
+    layouts = (
+        (_project_rain, _rainds_rain, _plain) if anomaly == "rain" else (_project, _rainds, _qian, _robotcar, _plain)
+    )
     for layout in layouts:
         found = layout(folder, split)
         if found is not None:
@@ -206,8 +210,11 @@ def _qian(folder: Path, split: str) -> list[PairPath] | None:
     if not wet.is_dir() or not clean.is_dir() or not image_files(wet)[0].stem.endswith("_rain"):
         return None
     root = folder / {"test": "test_a", "test_b": "test_b"}.get(split, "train")
-    found = [] if not root.is_dir() else list(
-        _match(root / "data", root / "gt", lambda stem: stem.removesuffix("_rain") + "_clean"))
+    found = (
+        []
+        if not root.is_dir()
+        else list(_match(root / "data", root / "gt", lambda stem: stem.removesuffix("_rain") + "_clean"))
+    )
     return found if split.startswith("test") else _undivided(found, split)
 
 
@@ -222,15 +229,20 @@ def _robotcar(folder: Path, split: str) -> list[PairPath] | None:
 def _rainds(folder: Path, split: str) -> list[PairPath] | None:
     kinds = {"raindrop": "rd-", "rainstreak": "rain-", "rainstreak_raindrop": "rd-rain-"}
     # The published archive calls the parts of its synthetic half otherwise than those of the real one.
-    roots = [root for half in ("", "RainDS_real", "RainDS_syn", "RainDS/RainDS_real", "RainDS/RainDS_syn")
-             for part in ("train", "test") for root in (folder / half / f"{part}_set", folder / half / part)
-             if (root / "gt").is_dir() and any((root / kind).is_dir() for kind in kinds)]
+    roots = [
+        root
+        for half in ("", "RainDS_real", "RainDS_syn", "RainDS/RainDS_real", "RainDS/RainDS_syn")
+        for part in ("train", "test")
+        for root in (folder / half / f"{part}_set", folder / half / part)
+        if (root / "gt").is_dir() and any((root / kind).is_dir() for kind in kinds)
+    ]
     if not roots:
         return None
     part = "test" if split.startswith("test") else "train"
     found: list[PairPath] = []
     for root in (root for root in roots if root.name.startswith(part)):
         for kind, mark in kinds.items():
+
             def clean_stem(stem: str, mark: str = mark) -> str:
                 return stem.replace(mark, "norain-", 1)
 
@@ -268,8 +280,9 @@ def _undivided(found: Sequence[PairPath], split: str) -> list[PairPath]:
     return every_split(found, split, lambda pair: pair.clean)
 
 
-def _match(wet: Path, clean: Path, clean_stem: Callable[[str], str] = lambda stem: stem,
-           lenient: bool = False) -> Iterator[PairPath]:
+def _match(
+    wet: Path, clean: Path, clean_stem: Callable[[str], str] = lambda stem: stem, lenient: bool = False
+) -> Iterator[PairPath]:
     """Every image of `wet` with the one of `clean` whose stem is what `clean_stem` makes of its own.
 
     DataError for one that has none; a `lenient` match leaves it out and tells of it, as published sets have such.

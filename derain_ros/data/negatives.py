@@ -172,8 +172,18 @@ def _housing(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _disc(picture: np.ndarray, x: float, y: float, axes: np.ndarray, turn: float, value: float) -> None:
     """A filled ellipse of one value at a place between pixels; `turn` in degrees."""
-    cv2.ellipse(picture, (round(16 * x), round(16 * y)), np.rint(16 * np.maximum(axes, 0.3)).astype(int).tolist(),
-                turn, 0, 360, float(value), -1, cv2.LINE_8, 4)
+    cv2.ellipse(
+        picture,
+        (round(16 * x), round(16 * y)),
+        np.rint(16 * np.maximum(axes, 0.3)).astype(int).tolist(),
+        turn,
+        0,
+        360,
+        float(value),
+        -1,
+        cv2.LINE_8,
+        4,
+    )
 
 
 def _haze(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -183,5 +193,5 @@ def _haze(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _vignette(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = linear.shape
-    y, x = np.mgrid[-1:1:height * 1j, -1:1:width * 1j].astype(np.float32)
-    return linear * (1.0 - rng.uniform(0.3, 1.0) * np.minimum(1.0, (x ** 2 + y ** 2) / 2) ** rng.uniform(1.0, 2.0))
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    return linear * (1.0 - rng.uniform(0.3, 1.0) * np.minimum(1.0, (x**2 + y**2) / 2) ** rng.uniform(1.0, 2.0))

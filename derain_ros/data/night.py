@@ -51,8 +51,10 @@ def triplets(data: Path, split: str) -> list[TripletPath]:
     found = pairs(data, split, "rain")
     folder = found[0].clean.parent.parent / INFRARED if found else data
     if not found or not folder.is_dir():
-        raise DataError(f"{data}: holds no triplets for {split}; they lie in roadscene_rain/train/rain, clean and "
-                        f"{INFRARED}, under equal names")
+        raise DataError(
+            f"{data}: holds no triplets for {split}; they lie in roadscene_rain/train/rain, clean and "
+            f"{INFRARED}, under equal names"
+        )
     there = {path.stem: path for path in image_files(folder)}
     lacking = [pair.name for pair in found if pair.clean.stem not in there]
     if lacking:

@@ -18,14 +18,21 @@ from derain_ros.rain.outlines import read_outlines
 NIGHT = {24, 25, 26, *range(65, 84), *range(103, 140), *range(145, 181)}
 """Numbers of the road scenes that were taken at night, told by eye."""
 
-FOLDERS = ("raindrop_real/train/rain", "raindrop_real/train/clean", "roadscene_rain/train/rain",
-           "roadscene_rain/train/clean", "msrs/train/visible")
+FOLDERS = (
+    "raindrop_real/train/rain",
+    "raindrop_real/train/clean",
+    "roadscene_rain/train/rain",
+    "roadscene_rain/train/clean",
+    "msrs/train/visible",
+)
 """Folders below the data folder that every split takes a part of."""
 SOILING = ("soiling/woodscape/image", "soiling/woodscape/mask", "soiling/froth_clean")
 """Photographs through dirty lenses, masks of the dirt, and clean views of froth, which look like drops."""
-OWN_FOLDERS = {"train": ("camvid/train/image", "bsds500/train", "droplet_masks/train", "llvip/train/visible", *SOILING),
-               "calibration": ("camvid/train/image", "bsds500/train", "droplet_masks/train"),
-               "evaluation": ("camvid/val/image", "bsds500/val", "droplet_masks/val", *SOILING)}
+OWN_FOLDERS = {
+    "train": ("camvid/train/image", "bsds500/train", "droplet_masks/train", "llvip/train/visible", *SOILING),
+    "calibration": ("camvid/train/image", "bsds500/train", "droplet_masks/train"),
+    "evaluation": ("camvid/val/image", "bsds500/val", "droplet_masks/val", *SOILING),
+}
 """The others that a split takes."""
 
 FEWEST = 9
@@ -55,8 +62,11 @@ class Pictures:
         given: list[tuple[str, Sized]] = [
             *((f"clean pictures of {source}", paths) for source, paths in self.clean.items()),
             *((f"pictures in {kind}", paths) for kind, paths in self.labelled.items()),
-            ("pairs of real drops", self.drops), ("pairs of rain", self.streaks), ("outlines", self.outlines),
-            ("photographs of real dirt", self.soil)]
+            ("pairs of real drops", self.drops),
+            ("pairs of rain", self.streaks),
+            ("outlines", self.outlines),
+            ("photographs of real dirt", self.soil),
+        ]
         return [f"{len(paths)} {what}" for what, paths in given if len(paths)]
 
 
@@ -72,9 +82,11 @@ def find_pictures(data: Path, split: str) -> Pictures:
         return _own_pictures(data, split)
     missing = [folder for folder in (*FOLDERS, *OWN_FOLDERS[split]) if not (data / folder).is_dir()]
     if missing:
-        raise DataError(f"{data}: of the detector's pictures for {split} these folders are not there: "
-                        f"{', '.join(missing)}; the README says what each holds. Pictures of your own go into a folder "
-                        f"{CLASSES[0]}, and into others called {', '.join(CLASSES[1:])}")
+        raise DataError(
+            f"{data}: of the detector's pictures for {split} these folders are not there: "
+            f"{', '.join(missing)}; the README says what each holds. Pictures of your own go into a folder "
+            f"{CLASSES[0]}, and into others called {', '.join(CLASSES[1:])}"
+        )
 
     def runs(folder: str, own_evaluation: bool = True) -> list[Path]:
         return run_split(image_files(data / folder), split, own_evaluation)
@@ -87,8 +99,13 @@ def find_pictures(data: Path, split: str) -> Pictures:
     real = [p for p in image_files(data / "raindrop_real/train/rain") if frame_split(p.name) == split]
     drops = [(p, data / "raindrop_real/train/clean" / p.name) for p in real]
     streaks = [(p, data / "roadscene_rain/train/clean" / p.name) for p in runs("roadscene_rain/train/rain")]
-    clean = {"camvid": split_folder("camvid/{}/image"), "bsds500": split_folder("bsds500/{}"),
-             "msrs": runs("msrs/train/visible"), "roadscene": [c for _, c in streaks], "real": [c for _, c in drops]}
+    clean = {
+        "camvid": split_folder("camvid/{}/image"),
+        "bsds500": split_folder("bsds500/{}"),
+        "msrs": runs("msrs/train/visible"),
+        "roadscene": [c for _, c in streaks],
+        "real": [c for _, c in drops],
+    }
     if split == "train":
         clean["llvip"] = image_files(data / "llvip/train/visible")
     soil: list[tuple[Path, Path]] = []
@@ -107,14 +124,20 @@ def _own_pictures(data: Path, split: str) -> Pictures:
     folders = {path.name: path for path in sorted(data.iterdir()) if path.is_dir() and not path.name.startswith(".")}
     other = [name for name in folders if name not in CLASSES]
     if other:
-        raise DataError(f"{data}: {', '.join(other)}: the folders beside {CLASSES[0]} are to be called "
-                        f"{', '.join(CLASSES[1:])}, by what is wrong with the pictures in them")
+        raise DataError(
+            f"{data}: {', '.join(other)}: the folders beside {CLASSES[0]} are to be called "
+            f"{', '.join(CLASSES[1:])}, by what is wrong with the pictures in them"
+        )
     files = {name: image_files(path) for name, path in folders.items() if name == CLASSES[0] or any(path.iterdir())}
     if len(files[CLASSES[0]]) < FEWEST:
-        raise DataError(f"{folders[CLASSES[0]]}: holds {len(files[CLASSES[0]])} pictures, {FEWEST} are needed at the "
-                        "least: some are kept for calibration and for evaluation")
-    parts = {name: run_split(paths, split) if len(paths) >= FEWEST else paths * (split == "train")
-             for name, paths in files.items()}
+        raise DataError(
+            f"{folders[CLASSES[0]]}: holds {len(files[CLASSES[0]])} pictures, {FEWEST} are needed at the "
+            "least: some are kept for calibration and for evaluation"
+        )
+    parts = {
+        name: run_split(paths, split) if len(paths) >= FEWEST else paths * (split == "train")
+        for name, paths in files.items()
+    }
     return Pictures({"own": parts.pop(CLASSES[0])}, [], [], [], {name: paths for name, paths in parts.items() if paths})
 
 

@@ -129,8 +129,12 @@ def render_rain(files: Sequence[Path], size: int, rng: np.random.Generator) -> P
     photograph = random_crop(read_rgb(files[int(rng.integers(len(files)))]), side, rng)
     frame = rain_on(photograph, bool(rng.random() < 0.5), rng)
     top, left = rng.integers(side - size + 1, size=2)
-    return Pair(*(np.ascontiguousarray(image[top:top + size, left:left + size])
-                  for image in (frame.wet, frame.clean, frame.mask)))
+    return Pair(
+        *(
+            np.ascontiguousarray(image[top : top + size, left : left + size])
+            for image in (frame.wet, frame.clean, frame.mask)
+        )
+    )
 
 
 def rain_on(photograph: np.ndarray, night: bool, rng: np.random.Generator) -> Pair:
@@ -149,7 +153,7 @@ def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     scale = max(float(np.exp(rng.uniform(np.log(0.5), np.log(1.3)))), (size + 1) / min(image.shape[:2]))
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     top, left = rng.integers(image.shape[0] - size + 1), rng.integers(image.shape[1] - size + 1)
-    return np.ascontiguousarray(image[top:top + size, left:left + size])
+    return np.ascontiguousarray(image[top : top + size, left : left + size])
 
 
 Render = Callable[[Sequence[Path], int, np.random.Generator], Pair]
@@ -190,8 +194,16 @@ class SampleSource:
     the samples, so that one network serves grey and colour. A sample is a function of seed, step and place alone.
     """
 
-    def __init__(self, real: Sequence[Pair], synthetic: RenderedPairs | None, size: int, real_share: float,
-                 clean_share: float, seed: int, grey_share: float = 0.5) -> None:
+    def __init__(
+        self,
+        real: Sequence[Pair],
+        synthetic: RenderedPairs | None,
+        size: int,
+        real_share: float,
+        clean_share: float,
+        seed: int,
+        grey_share: float = 0.5,
+    ) -> None:
         if synthetic is None and not real:
             raise DataError("no pairs to train on: neither real ones nor clean photographs to draw on were given")
         self.real, self.synthetic, self.size, self.seed = real, synthetic, size, seed
@@ -229,7 +241,7 @@ def crop_pair(pair: Pair, size: int, rng: np.random.Generator) -> tuple[np.ndarr
     mirror = slice(None, None, -1) if rng.random() < 0.5 else slice(None)
     crops = []
     for image in (pair.wet, pair.clean, pair.mask):
-        crop = image[top:top + side, left:left + side][:, mirror]
+        crop = image[top : top + side, left : left + side][:, mirror]
         if side != size:
             how = cv2.INTER_LINEAR if image is not pair.mask else cv2.INTER_NEAREST
             crop = cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=how)

@@ -48,10 +48,11 @@ class SequenceSample:
     steps: np.ndarray
 
 
-def draw_sequence(files: Sequence[Path], length: int, size: int, restore: Restore, rng: np.random.Generator,
-                  scenes: range = SCENES) -> SequenceSample:
+def draw_sequence(
+    files: Sequence[Path], length: int, size: int, restore: Restore, rng: np.random.Generator, scenes: range = SCENES
+) -> SequenceSample:
     """A sequence of `length` frames of one of the photographs `files`, over which a camera moves, or of a drive."""
-    clean, steps = (_drive(scenes, length, size, rng) if rng.random() < DRIVES else _pan(files, length, size, rng))
+    clean, steps = _drive(scenes, length, size, rng) if rng.random() < DRIVES else _pan(files, length, size, rng)
     noise = rng.choice([0.0, rng.uniform(0.5, 3.0)])
     clean = np.clip(clean + noise * rng.standard_normal(clean.shape, np.float32) + 0.5, 0, 255).astype(np.uint8)
     apply, alpha = _glass(size, rng)
@@ -61,8 +62,9 @@ def draw_sequence(files: Sequence[Path], length: int, size: int, restore: Restor
     return SequenceSample(clean, wet, restored, mask, covered, steps.astype(np.float16))
 
 
-def _glass(size: int, rng: np.random.Generator) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-                                                         np.ndarray | None]:
+def _glass(
+    size: int, rng: np.random.Generator
+) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], np.ndarray | None]:
     """What is on the glass: how a frame is seen through it, and how much of each pixel it takes."""
     what = rng.random()
     if what < DRY:
@@ -99,16 +101,30 @@ def _pan(files: Sequence[Path], length: int, size: int, rng: np.random.Generator
         c, s = scale * np.cos(angle), scale * np.sin(angle)
         here = np.array([[1, 0, -size / 2], [0, 1, -size / 2], [0, 0, 1]])
         tilt = np.array([[1, 0, 0], [0, 1, 0], [*(lean * time), 1]])
-        there = np.array([[c, -s, middle[0] + (glide[0] * time + shake[t, 0]) / zoom],
-                          [s, c, middle[1] + (glide[1] * time + shake[t, 1]) / zoom], [0, 0, 1]])
+        there = np.array(
+            [
+                [c, -s, middle[0] + (glide[0] * time + shake[t, 0]) / zoom],
+                [s, c, middle[1] + (glide[1] * time + shake[t, 1]) / zoom],
+                [0, 0, 1],
+            ]
+        )
         matrix = there @ tilt @ here
-        frames.append(cv2.warpPerspective(grey, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                          borderMode=cv2.BORDER_REFLECT_101))
+        frames.append(
+            cv2.warpPerspective(
+                grey,
+                matrix,
+                (size, size),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REFLECT_101,
+            )
+        )
         matrices.append(matrix)
     steps = []
     for now, then in zip(matrices[1:], matrices, strict=False):
-        steps.append(cv2.perspectiveTransform(points.reshape(1, -1, 2), np.linalg.inv(then) @ now)
-                     .reshape(size, size, 2) - points)
+        steps.append(
+            cv2.perspectiveTransform(points.reshape(1, -1, 2), np.linalg.inv(then) @ now).reshape(size, size, 2)
+            - points
+        )
     return np.stack(frames).astype(np.float32), np.stack(steps)
 
 

@@ -84,7 +84,7 @@ def every_split(pairs: Sequence[Item], split: str, scene: Callable[[Item], Hasha
 def time_split(pairs: Sequence[Item], split: str) -> list[Item]:
     """Of pairs in order of time, those of a pair split: the last tenth is for testing, the one before it validates."""
     tenth = -(-len(pairs) // 10)
-    parts = {"train": pairs[:-2 * tenth], "validation": pairs[-2 * tenth:-tenth], "test": pairs[-tenth:]}
+    parts = {"train": pairs[: -2 * tenth], "validation": pairs[-2 * tenth : -tenth], "test": pairs[-tenth:]}
     return list(parts.get(split, []))
 
 

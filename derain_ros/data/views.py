@@ -25,8 +25,17 @@ IGNORED = 255
 WHOLE = 254
 """Value of a cell that is affected as a whole, and of a severity of 1."""
 
-MIX = {"clean": 0.26, "spoiled": 0.14, "raindrop": 0.22, "dirt": 0.18, "streak": 0.04, "night_rain": 0.04,
-       "several": 0.06, "real drops": 0.04, "real rain": 0.02}
+MIX = {
+    "clean": 0.26,
+    "spoiled": 0.14,
+    "raindrop": 0.22,
+    "dirt": 0.18,
+    "streak": 0.04,
+    "night_rain": 0.04,
+    "several": 0.06,
+    "real drops": 0.04,
+    "real rain": 0.02,
+}
 """Share of each kind of view in training; `spoiled` is clean glass with a hard negative of `negatives`."""
 
 LABELLED = 0.2
@@ -87,8 +96,11 @@ def to_detector(image: np.ndarray) -> np.ndarray:
 def kinds(pictures: Pictures) -> dict[str, float]:
     """Share of each kind of view that these pictures are enough for: those of MIX, and `labelled`."""
     lacks = {"real drops": not pictures.drops, "real rain": not pictures.streaks}
-    found = {kind: share for kind, share in {**MIX, "labelled": LABELLED * bool(pictures.labelled)}.items()
-             if share and not lacks.get(kind)}
+    found = {
+        kind: share
+        for kind, share in {**MIX, "labelled": LABELLED * bool(pictures.labelled)}.items()
+        if share and not lacks.get(kind)
+    }
     return {kind: share / sum(found.values()) for kind, share in found.items()}
 
 
@@ -207,10 +219,17 @@ def _real(pair: tuple[np.ndarray, np.ndarray], kind: str, rng: np.random.Generat
         share, low, high = cv2.blur(per_cell((difference > 6).astype(np.float32)), (5, 5)), 0.02, 0.10
     cells = np.where(share > high, WHOLE, np.where(share < low, 0, IGNORED)).astype(np.uint8)
     visible = np.mean(difference > 8) > 0.02
-    labels = np.array([0 if visible else UNKNOWN, *((1 if visible else UNKNOWN) if name == kind else 0
-                                                    for name in CLASSES[1:])], np.int8)
-    return View(spoil_signal(image, rng, False), labels, cells, round(WHOLE * float(lost(image, other).mean())),
-                float(np.mean(cells == WHOLE)))
+    labels = np.array(
+        [0 if visible else UNKNOWN, *((1 if visible else UNKNOWN) if name == kind else 0 for name in CLASSES[1:])],
+        np.int8,
+    )
+    return View(
+        spoil_signal(image, rng, False),
+        labels,
+        cells,
+        round(WHOLE * float(lost(image, other).mean())),
+        float(np.mean(cells == WHOLE)),
+    )
 
 
 def _labelled(picture: np.ndarray, kind: str, rng: np.random.Generator) -> View:

@@ -67,14 +67,18 @@ def load(model: Model, engine: str = "auto", threads: int = 0, streams: int = 1,
     # Imported here: each library costs time and memory, and most machines lack some of them.
     if engine in ("auto", "onnxruntime"):
         from derain_ros.engine.onnxruntime import OnnxRuntimeEngine
+
         return OnnxRuntimeEngine(model, threads, streams)
     if engine in ("onnxruntime-cuda", "onnxruntime-tensorrt"):
         from derain_ros.engine.onnxruntime_gpu import OnnxRuntimeGpuEngine
+
         return OnnxRuntimeGpuEngine(model, engine.removeprefix("onnxruntime-"), tell)
     if engine in ("openvino", "openvino-gpu"):
         from derain_ros.engine.openvino import OpenVinoEngine
+
         return OpenVinoEngine(model, "CPU" if engine == "openvino" else "GPU", threads, streams, tell)
     if engine == "tensorrt":
         from derain_ros.engine.tensorrt import TensorRtEngine
+
         return TensorRtEngine(model, tell)
     raise EngineError(f"{engine}: no such engine; there are {', '.join(ENGINES)}")

@@ -25,8 +25,13 @@ MASK_LIMIT = {"int8": 0.2}
 FLOAT_MASK_LIMIT = 0.05
 
 
-def disagreement(model: Model, precision: str, images: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray],
-                 reference: Mapping[str, np.ndarray]) -> str:
+def disagreement(
+    model: Model,
+    precision: str,
+    images: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
+    reference: Mapping[str, np.ndarray],
+) -> str:
     """In what the outputs for `images` differ too much from the reference's; empty where they agree."""
     for name, expected in reference.items():
         if name not in outputs or outputs[name].shape != expected.shape or outputs[name].dtype != expected.dtype:
@@ -52,12 +57,11 @@ def error_of(image: np.ndarray, restored: np.ndarray, expected: np.ndarray) -> t
     """Root mean square of the error in grey levels, and its power relative to the network's change of `image` in dB."""
     error = float(np.mean((restored.astype(np.float32) - expected) ** 2))
     change = float(np.mean((expected.astype(np.float32) - image) ** 2))
-    return error ** 0.5, 10 * float(np.log10(max(error, 1e-9) / max(change, 1e-9)))
+    return error**0.5, 10 * float(np.log10(max(error, 1e-9) / max(change, 1e-9)))
 
 
 def pictures(model: Model, shape: Shape, seed: int = 0) -> dict[str, np.ndarray]:
-    """Images for all inputs of a model, (N, H, W, C) uint8, to compare engines on: soft structure with bright spots.
-    """
+    """Images for all inputs of a model, (N, H, W, C) uint8, to compare engines on: soft structure with bright spots."""
     random = np.random.default_rng(seed)
     return {name: _picture((*shape, model.channels), random) for name in TASKS[model.task].inputs}
 
@@ -73,5 +77,5 @@ def _picture(shape: tuple[int, int, int, int], random: np.random.Generator) -> n
         for _ in range(12):
             place_y, place_x = random.uniform(0, height), random.uniform(0, width)
             radius = min(height, width) * random.uniform(0.02, 0.1)
-            image += 90 * np.exp(-((y - place_y) ** 2 + (x - place_x) ** 2) / radius ** 2)[..., None]
+            image += 90 * np.exp(-((y - place_y) ** 2 + (x - place_x) ** 2) / radius**2)[..., None]
     return np.clip(images + random.normal(0, 3, images.shape), 0, 255).astype(np.uint8)

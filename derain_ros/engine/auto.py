@@ -73,8 +73,14 @@ def label(engine: Engine) -> str:
     return f"{engine.model.name} by {engine.name} on {engine.device} in {engine.precision}{streams}"
 
 
-def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads: int = 0, tell: Tell | None = None,
-           rests: bool = False) -> Choice:
+def choose(
+    models: Sequence[Model],
+    shape: Shape,
+    engine: str = "auto",
+    threads: int = 0,
+    tell: Tell | None = None,
+    rests: bool = False,
+) -> Choice:
     """The fastest engine for batches of `shape` (N, H, W), ready to run; EngineError where none can be used.
 
     `models` are the same network in several precisions, the best in quality first; `engine` restricts the choice to one
@@ -102,8 +108,16 @@ def choose(models: Sequence[Model], shape: Shape, engine: str = "auto", threads:
     best = pick(candidates, models)
     times = sorted(((label(c.engine), c.median_ms) for c in candidates if c.ms), key=lambda time: time[1])
     why = _reason(best, times)
-    record = {"engine": best.engine.name, "model": best.engine.model.name, "streams": best.engine.streams, "why": why,
-              "shape": shape, "failures": failures, "times": times, "until": time.time() + DAY_S if passing else None}
+    record = {
+        "engine": best.engine.name,
+        "model": best.engine.model.name,
+        "streams": best.engine.streams,
+        "why": why,
+        "shape": shape,
+        "failures": failures,
+        "times": times,
+        "until": time.time() + DAY_S if passing else None,
+    }
     if not write_whole(memory, json.dumps(record, indent=1).encode()):
         why += f"; not remembered, as {memory.parent} cannot be written"
     tell(f"chosen: {why}")
@@ -150,8 +164,9 @@ def pick(candidates: Sequence[Candidate], models: Sequence[Model]) -> Candidate:
     return min(good, key=lambda c: (models.index(c.engine.model), c.median_ms))
 
 
-def _candidates(models: Sequence[Model], shape: Shape, names: Sequence[str], threads: int,
-                tell: Tell) -> tuple[list[Candidate], list[str], bool]:
+def _candidates(
+    models: Sequence[Model], shape: Shape, names: Sequence[str], threads: int, tell: Tell
+) -> tuple[list[Candidate], list[str], bool]:
     """Every engine that loads, is ready for the shape and computes what it should; why the others do not; and whether
     one of these reasons may pass, as that of an engine which is installed and fails when it is made ready or run."""
     images = pictures(models[0], shape)

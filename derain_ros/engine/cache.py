@@ -97,8 +97,7 @@ def obtain(key: Key, build: Callable[[], bytes], load: Callable[[bytes], Loaded]
 
 
 def store(key: Key, data: bytes) -> Path:
-    """Put an engine that was compiled elsewhere under `key`; returns its file. EngineError where it cannot be written.
-    """
+    """Put an engine compiled elsewhere under `key`; returns its file. EngineError where it cannot be written."""
     file = folder() / key.file
     if not _write(file, key, data):
         raise EngineError(f"{file}: cannot be written; free some room, or name another folder in {FOLDER_VARIABLE}")
@@ -175,9 +174,14 @@ def write_whole(file: Path, data: bytes) -> bool:
 def _note(file: Path, error: OSError | None) -> None:
     """Remember whether a file could be written."""
     global _trouble
-    _trouble = "" if error is None else (
-        f"compiled engines cannot be kept in {file.parent} ({error.strerror}), so that every start builds them anew: "
-        f"free some room there, or name another folder in {FOLDER_VARIABLE}")
+    _trouble = (
+        ""
+        if error is None
+        else (
+            f"compiled engines cannot be kept in {file.parent} ({error.strerror}), so that every start builds them "
+            f"anew: free some room there, or name another folder in {FOLDER_VARIABLE}"
+        )
+    )
 
 
 def _read(file: Path, key: Key, load: Callable[[bytes], Loaded]) -> Loaded | None:

@@ -22,11 +22,14 @@ def check_images(model: Model, images: Mapping[str, np.ndarray]) -> Shape:
     for name in names:
         image = images[name]
         if image.ndim != 4 or image.dtype != np.uint8 or image.shape[3] != model.channels or 0 in image.shape:
-            raise EngineError(f"{model.name}: takes uint8 images (N, H, W, {model.channels}), not {image.dtype} "
-                              f"{image.shape} as {name}")
+            raise EngineError(
+                f"{model.name}: takes uint8 images (N, H, W, {model.channels}), not {image.dtype} "
+                f"{image.shape} as {name}"
+            )
         if image.shape != shape:
-            raise EngineError(f"{model.name}: takes images of one shape, not {names[0]} {shape} and {name} "
-                              f"{image.shape}")
+            raise EngineError(
+                f"{model.name}: takes images of one shape, not {names[0]} {shape} and {name} {image.shape}"
+            )
     check_size(model, shape[1:3])
     return shape[0], shape[1], shape[2]
 
@@ -38,15 +41,18 @@ def check_size(model: Model, size: tuple[int, ...]) -> None:
 
 
 def check_interface(model: Model, inputs: list[tuple[str, str, int]], outputs: list[str]) -> None:
-    """Raise EngineError unless a loaded graph has the inputs (name, type, channels) and outputs that its task asks for.
-    """
+    """EngineError unless a loaded graph has the inputs (name, type, channels) and outputs that its task asks for."""
     wanted = [(name, "uint8", model.channels) for name in TASKS[model.task].inputs]
     if sorted(inputs) != sorted(wanted):
-        raise EngineError(f"{model.file}: inputs are {inputs}, where {wanted} is asked for; export the model "
-                          "again with `derain export`")
+        raise EngineError(
+            f"{model.file}: inputs are {inputs}, where {wanted} is asked for; export the model "
+            "again with `derain export`"
+        )
     if missing := set(TASKS[model.task].outputs) - set(outputs):
-        raise EngineError(f"{model.file}: no output {', '.join(sorted(missing))} among {', '.join(outputs)}; "
-                          "export the model again with `derain export`")
+        raise EngineError(
+            f"{model.file}: no output {', '.join(sorted(missing))} among {', '.join(outputs)}; "
+            "export the model again with `derain export`"
+        )
 
 
 def blank(model: Model, shape: Shape) -> dict[str, np.ndarray]:
@@ -78,14 +84,14 @@ def pad_into(target: np.ndarray, image: np.ndarray) -> None:
     height, width = image.shape[1:3]
     target[:, :height, :width] = image
     target[:, :height, width:] = image[:, :, -1:]
-    target[:, height:] = target[:, height - 1:height]
+    target[:, height:] = target[:, height - 1 : height]
 
 
 def crop(model: Model, outputs: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray]:
     """The outputs cut back to frames of `shape`; a detector's are as they are."""
     if model.size is not None:
         return dict(outputs)
-    return {name: output[:, :shape[1], :shape[2]] for name, output in outputs.items()}
+    return {name: output[:, : shape[1], : shape[2]] for name, output in outputs.items()}
 
 
 def is_quantized(onnx_bytes: bytes) -> bool:

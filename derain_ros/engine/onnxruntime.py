@@ -27,8 +27,9 @@ class OnnxRuntimeEngine:
         ort = import_onnxruntime()
         options = session_options(ort, max(1, (threads or len(physical_cores())) // streams))
         try:
-            self._sessions = [ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-                              for _ in range(streams)]
+            self._sessions = [
+                ort.InferenceSession(data, options, providers=["CPUExecutionProvider"]) for _ in range(streams)
+            ]
         except Exception as error:
             # ONNX Runtime raises many unrelated types here, none of them with a common base but Exception.
             raise EngineError(f"{model.file}: model {model.name} cannot be loaded: {first_line(error)}") from error
@@ -84,8 +85,11 @@ def session_options(ort: Any, threads: int) -> Any:
 
 def check_session(model: Model, session: Any) -> None:
     """Raise EngineError unless the graph has the inputs and outputs that its task asks for."""
-    check_interface(model, [(i.name, i.type.removeprefix("tensor(").removesuffix(")"), i.shape[-1])
-                            for i in session.get_inputs()], [o.name for o in session.get_outputs()])
+    check_interface(
+        model,
+        [(i.name, i.type.removeprefix("tensor(").removesuffix(")"), i.shape[-1]) for i in session.get_inputs()],
+        [o.name for o in session.get_outputs()],
+    )
 
 
 def first_line(error: Exception) -> str:

@@ -39,11 +39,14 @@ class OnnxRuntimeGpuEngine:
         self.model, self._provider, self._tell = model, PROVIDERS[provider], tell
         self._ort = import_onnxruntime()
         if self._provider not in self._ort.get_available_providers():
-            raise EngineError(f"ONNX Runtime {self._ort.__version__} is built without {self._provider}; uninstall "
-                              f"onnxruntime and {INSTALL[self.name]}")
+            raise EngineError(
+                f"ONNX Runtime {self._ort.__version__} is built without {self._provider}; uninstall "
+                f"onnxruntime and {INSTALL[self.name]}"
+            )
         if DEVICE == "cuda" and not has_nvidia_device():
-            raise EngineError("there is no NVIDIA GPU here, or its driver is not loaded; see whether `nvidia-smi` "
-                              "works")
+            raise EngineError(
+                "there is no NVIDIA GPU here, or its driver is not loaded; see whether `nvidia-smi` works"
+            )
         if hasattr(self._ort, "preload_dlls"):
             self._ort.preload_dlls()  # CUDA's libraries that pip installed lie where no loader looks
         self._tensorrt = _load_tensorrt() if provider == "tensorrt" else ""
@@ -66,15 +69,18 @@ class OnnxRuntimeGpuEngine:
             session = self._session(padded, key)
             used = session.get_providers()[0]
             if used != self._provider:
-                raise EngineError(f"ONNX Runtime falls back to {used}: the libraries of {self._provider} do not load; "
-                                  "see its documentation for the versions of CUDA, cuDNN and TensorRT it wants")
+                raise EngineError(
+                    f"ONNX Runtime falls back to {used}: the libraries of {self._provider} do not load; "
+                    "see its documentation for the versions of CUDA, cuDNN and TensorRT it wants"
+                )
             check_session(self.model, session)
             self._ready[padded] = (session, *self._bound(session, padded))
         except EngineError:
             raise
         except Exception as error:
-            raise EngineError(f"{self.model.file}: model {self.model.name} cannot be loaded: "
-                              f"{first_line(error)}") from error
+            raise EngineError(
+                f"{self.model.file}: model {self.model.name} cannot be loaded: {first_line(error)}"
+            ) from error
 
     def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`."""
@@ -100,9 +106,12 @@ class OnnxRuntimeGpuEngine:
             return self._ort.InferenceSession(graph, options, providers=[(self._provider, settings)])
 
         def in_folder(folder: Path) -> Any:
-            settings = {"trt_fp16_enable": str(TASKS[self.model.task].reduced),
-                        "trt_int8_enable": str(self.precision == "int8"),
-                        "trt_engine_cache_enable": "True", "trt_engine_cache_path": str(folder)}
+            settings = {
+                "trt_fp16_enable": str(TASKS[self.model.task].reduced),
+                "trt_int8_enable": str(self.precision == "int8"),
+                "trt_engine_cache_enable": "True",
+                "trt_engine_cache_path": str(folder),
+            }
             others = {"use_tf32": str(int(TASKS[self.model.task].reduced))}  # of what TensorRT does not take
             providers = [(self._provider, settings), (PROVIDERS["cuda"], others)]
             return self._ort.InferenceSession(graph, options, providers=providers)
@@ -119,8 +128,10 @@ class OnnxRuntimeGpuEngine:
             binding.bind_ortvalue_input(name, values[name])
         for output in session.get_outputs():
             if not all(isinstance(size, int) for size in output.shape):
-                raise EngineError(f"{self.model.file}: the shape of {output.name} stays open ({output.shape}); export "
-                                  "the model again with `derain export`")
+                raise EngineError(
+                    f"{self.model.file}: the shape of {output.name} stays open ({output.shape}); export "
+                    "the model again with `derain export`"
+                )
             values[output.name] = make(output.shape, kinds[output.type], DEVICE, 0)
             binding.bind_ortvalue_output(output.name, values[output.name])
         return binding, values

@@ -63,8 +63,16 @@ class OpenVinoEngine:
         one = (1, *padded[1:]) if self.streams > 1 else padded
         if one in self._requests:
             return
-        key = Key(self.model.name, self._sha256, self.name, processor() if self.device == "cpu" else self.device,
-                  self._openvino.__version__, self.precision, one, json.dumps(self._config, sort_keys=True))
+        key = Key(
+            self.model.name,
+            self._sha256,
+            self.name,
+            processor() if self.device == "cpu" else self.device,
+            self._openvino.__version__,
+            self.precision,
+            one,
+            json.dumps(self._config, sort_keys=True),
+        )
         compiled = obtain(key, lambda: self._compile(one), self._import, self._tell)
         self._requests[one] = [compiled.create_infer_request() for _ in range(self.streams)]
 
@@ -79,12 +87,11 @@ class OpenVinoEngine:
         outputs: dict[str, np.ndarray] = {}
         try:
             for first in range(0, count, step * len(requests)):
-                busy = [(start, request) for start, request
-                        in zip(range(first, count, step), requests, strict=False)]
+                busy = [(start, request) for start, request in zip(range(first, count, step), requests, strict=False)]
                 for start, request in busy:
                     # Copied into OpenVINO's own memory: a borrowed array that is freed too early ends the process.
                     for name, image in images.items():
-                        pad_into(request.get_tensor(name).data, image[start:start + step])
+                        pad_into(request.get_tensor(name).data, image[start : start + step])
                     request.start_async()
                 for _, request in busy:
                     request.wait()
@@ -95,7 +102,7 @@ class OpenVinoEngine:
                             outputs[port.any_name] = part.copy()
                             continue
                         whole = outputs.setdefault(port.any_name, np.empty((count, *part.shape[1:]), part.dtype))
-                        whole[start:start + step] = part
+                        whole[start : start + step] = part
         except Exception as error:
             # OpenVINO raises RuntimeError mostly, but promises none.
             raise EngineError(f"{self.model.name}: cannot be run on {shape}: {_last_line(error)}") from error
@@ -116,25 +123,34 @@ class OpenVinoEngine:
             compiled = self._core.compile_model(graph, self._target, self._config)
             return bytes(compiled.export_model().getvalue())
         except Exception as error:
-            raise EngineError(f"{self.model.file}: OpenVINO cannot compile model {self.model.name} for {shape}: "
-                              f"{_last_line(error)}") from error
+            raise EngineError(
+                f"{self.model.file}: OpenVINO cannot compile model {self.model.name} for {shape}: {_last_line(error)}"
+            ) from error
 
     def _import(self, data: bytes) -> Any:
         try:
             return self._core.import_model(BytesIO(data), self._target, self._config)
         except Exception as error:
-            raise EngineError(f"{self.model.name}: OpenVINO refuses the compiled engine: "
-                              f"{_last_line(error)}") from error
+            raise EngineError(
+                f"{self.model.name}: OpenVINO refuses the compiled engine: {_last_line(error)}"
+            ) from error
 
     def _check(self) -> None:
         """Raise EngineError unless the graph has the inputs and outputs that its task asks for."""
         try:
             graph = self._core.read_model(str(self.model.file))
-            inputs = [(i.any_name, {"u8": "uint8"}.get(i.element_type.get_type_name(), i.element_type.get_type_name()),
-                       i.partial_shape[3].get_length()) for i in graph.inputs]
+            inputs = [
+                (
+                    i.any_name,
+                    {"u8": "uint8"}.get(i.element_type.get_type_name(), i.element_type.get_type_name()),
+                    i.partial_shape[3].get_length(),
+                )
+                for i in graph.inputs
+            ]
         except Exception as error:
-            raise EngineError(f"{self.model.file}: model {self.model.name} cannot be loaded: "
-                              f"{_last_line(error)}") from error
+            raise EngineError(
+                f"{self.model.file}: model {self.model.name} cannot be loaded: {_last_line(error)}"
+            ) from error
         check_interface(self.model, inputs, [o.any_name for o in graph.outputs])
 
 

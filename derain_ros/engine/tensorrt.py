@@ -53,8 +53,9 @@ class TensorRtEngine:
         """See `derain_ros.engine.Engine.prepare`: building takes minutes."""
         padded = padded_shape(self.model, shape)
         if padded not in self._ready:
-            self._ready[padded] = obtain(self._key(padded), lambda: self._build(padded),
-                                         lambda plan: self._load(plan, padded), self._tell)
+            self._ready[padded] = obtain(
+                self._key(padded), lambda: self._build(padded), lambda plan: self._load(plan, padded), self._tell
+            )
 
     def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
         """See `derain_ros.engine.Engine.run`."""
@@ -82,16 +83,24 @@ class TensorRtEngine:
         return store(self._key(padded), data)
 
     def _key(self, padded: tuple[int, int, int, int]) -> Key:
-        return Key(self.model.name, self._sha256, self.name, self.device, str(self._trt.__version__), self.precision,
-                   padded, "" if self._half else "floats in fp32")
+        return Key(
+            self.model.name,
+            self._sha256,
+            self.name,
+            self.device,
+            str(self._trt.__version__),
+            self.precision,
+            padded,
+            "" if self._half else "floats in fp32",
+        )
 
     def _build(self, padded: tuple[int, int, int, int]) -> bytes:
         try:
-            return build_plan(self._trt, for_gpu(self._data, padded), self.precision == "int8", self._half,
-                              self._tell)
+            return build_plan(self._trt, for_gpu(self._data, padded), self.precision == "int8", self._half, self._tell)
         except EngineError as error:
-            raise EngineError(f"{self.model.file}: TensorRT cannot build model {self.model.name} for {padded}: "
-                              f"{error}") from error
+            raise EngineError(
+                f"{self.model.file}: TensorRT cannot build model {self.model.name} for {padded}: {error}"
+            ) from error
 
     def _load(self, plan: bytes, padded: tuple[int, int, int, int]) -> tuple[Program, dict[str, np.ndarray]]:
         program = Program(self._trt, self._cuda, plan)
@@ -125,8 +134,10 @@ def check_bindings(model: Model, padded: tuple[int, int, int, int], bindings: li
         if not binding.plain:
             faults.append(f"{name} is not in plain device memory")
     if faults:
-        raise EngineError(f"{model.name}: the engine does not fit: {'; '.join(faults)}; build it from the file that "
-                          "`derain engine onnx` writes")
+        raise EngineError(
+            f"{model.name}: the engine does not fit: {'; '.join(faults)}; build it from the file that "
+            "`derain engine onnx` writes"
+        )
 
 
 def _import_cuda() -> Any:
@@ -146,6 +157,8 @@ def _import_tensorrt() -> Any:
         # The wheels raise more than ImportError where their libraries do not load.
         raise EngineError(f"TensorRT cannot be imported ({error}); {INSTALL['tensorrt']}") from error
     if str(tensorrt.__version__).split(".")[0] != MAJOR:
-        raise EngineError(f"TensorRT is version {tensorrt.__version__}, where {MAJOR} is asked for; "
-                          f"pip install 'tensorrt>={MAJOR},<{int(MAJOR) + 1}'")
+        raise EngineError(
+            f"TensorRT is version {tensorrt.__version__}, where {MAJOR} is asked for; "
+            f"pip install 'tensorrt>={MAJOR},<{int(MAJOR) + 1}'"
+        )
     return tensorrt

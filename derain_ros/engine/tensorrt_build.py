@@ -37,6 +37,7 @@ def build_plan(trt: Any, onnx_bytes: bytes, eight_bits: bool, half: bool, tell: 
 
 def make_logger(trt: Any) -> Any:
     """A logger that keeps errors for messages and prints nothing."""
+
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
@@ -51,6 +52,7 @@ def make_logger(trt: Any) -> Any:
 
 def _monitor(trt: Any, tell: Tell) -> Any:
     """Passes on how far the outermost phase of a build is."""
+
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)

@@ -63,11 +63,17 @@ class Program:
         if self._engine is None:
             raise EngineError("; ".join(logger.errors) or "TensorRT cannot read the engine")
         names = [self._engine.get_tensor_name(k) for k in range(self._engine.num_io_tensors)]
-        self.bindings = [Binding(
-            name, self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
-            tuple(self._engine.get_tensor_shape(name)), np.dtype(trt.nptype(self._engine.get_tensor_dtype(name))).name,
-            self._engine.get_tensor_location(name) == trt.TensorLocation.DEVICE
-            and self._engine.get_tensor_format(name) == trt.TensorFormat.LINEAR) for name in names]
+        self.bindings = [
+            Binding(
+                name,
+                self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
+                tuple(self._engine.get_tensor_shape(name)),
+                np.dtype(trt.nptype(self._engine.get_tensor_dtype(name))).name,
+                self._engine.get_tensor_location(name) == trt.TensorLocation.DEVICE
+                and self._engine.get_tensor_format(name) == trt.TensorFormat.LINEAR,
+            )
+            for name in names
+        ]
 
     def start(self) -> dict[str, np.ndarray]:
         """Allocate and record; returns the pinned host array of every tensor, to be written or read around `run`."""

@@ -54,7 +54,7 @@ def _pattern(fine: np.ndarray, filled: np.ndarray) -> float:
         place = row % period * period + column % period
         count, total = np.bincount(place), np.bincount(place, values)
         places = int((count > 0).sum())
-        return float((total ** 2 / np.maximum(count, 1)).sum()) / max(places - 1, 1), places
+        return float((total**2 / np.maximum(count, 1)).sum()) / max(places - 1, 1), places
 
     chance = np.mean([spread(period)[0] for period in BETWEEN])
     variance, places = spread(PERIOD)

@@ -96,19 +96,30 @@ def cases(video: Video, drops: str, photographs: Path | None = None, seed: int =
     """
     height, width = video.frames[0].shape
     count, half = len(video.frames), len(video.frames) // 2
-    clean = {"cut": [*video.frames[:half], *_views(count - half, width, height, 1 / video.rate)],
-             "stills": (_views(count, width, height, APART) if photographs is None else
-                        _stills(photographs, count, width, height)),
-             "standing": [video.frames[0]] * count}
+    clean = {
+        "cut": [*video.frames[:half], *_views(count - half, width, height, 1 / video.rate)],
+        "stills": (
+            _views(count, width, height, APART) if photographs is None else _stills(photographs, count, width, height)
+        ),
+        "standing": [video.frames[0]] * count,
+    }
     for name, glass in _glasses(height, width, drops, count / video.rate, np.random.default_rng(seed)).items():
         frames = clean.get(name, video.frames)
         seen = [glass(n / count).apply(frame) for n, frame in enumerate(frames)]
-        yield Case(name, video.name, drops, frames, [wet for wet, _ in seen], [alpha >= COVERED for _, alpha in seen],
-                   video.rate)
+        yield Case(
+            name,
+            video.name,
+            drops,
+            frames,
+            [wet for wet, _ in seen],
+            [alpha >= COVERED for _, alpha in seen],
+            video.rate,
+        )
 
 
-def _glasses(height: int, width: int, kind: str, seconds: float,
-             rng: np.random.Generator) -> dict[str, Callable[[float], LensDrops]]:
+def _glasses(
+    height: int, width: int, kind: str, seconds: float, rng: np.random.Generator
+) -> dict[str, Callable[[float], LensDrops]]:
     """The glass of each case at a share, in [0, 1), of the `seconds` of the video."""
     # A film of water would be there before the drops are.
     style = replace(DropStyle.draw(rng, kind), film=0.0, running=0.0)
@@ -117,12 +128,13 @@ def _glasses(height: int, width: int, kind: str, seconds: float,
     when = rng.uniform(1 / 3, 2 / 3, len(drops))
     half = drops.chosen(np.arange(len(drops)) % 2 == 0)
     aside = 1.2 * half.radius
-    lens = int(rng.integers(2 ** 31))
+    lens = int(rng.integers(2**31))
     running = WetSequence(height, width, rng, COVERAGE, 0.0, seconds, replace(style, running=1.0))
 
     def glass(there: Drops, moving: bool = False) -> LensDrops:
-        return LensDrops.of(height, width, style, there, protos, np.random.default_rng(lens),
-                            np.full(len(there), moving))
+        return LensDrops.of(
+            height, width, style, there, protos, np.random.default_rng(lens), np.full(len(there), moving)
+        )
 
     def grown(share: float) -> LensDrops:
         return glass(replace(drops, radius=drops.radius * np.cbrt(share)), moving=True)
@@ -130,8 +142,10 @@ def _glasses(height: int, width: int, kind: str, seconds: float,
     def merged(share: float) -> LensDrops:
         near = min(1.0, max(0.0, 3 * share - 1))
         # Of their volume in the end: two drops at one place are drawn as one.
-        one, other = (replace(half, x=half.x + way * (1 - near), radius=half.radius * (1 + near) ** (1 / 3))
-                      for way in (-aside, aside))
+        one, other = (
+            replace(half, x=half.x + way * (1 - near), radius=half.radius * (1 + near) ** (1 / 3))
+            for way in (-aside, aside)
+        )
         return glass(one + other, moving=True)
 
     stay = glass(drops)
@@ -139,9 +153,16 @@ def _glasses(height: int, width: int, kind: str, seconds: float,
     def landed(share: float) -> LensDrops:
         return glass(drops.chosen(when <= share))
 
-    return {"land": landed, "grow": grown, "run": lambda share: running.glass(GROWTH + share * seconds),
-            "merge": merged, "dry": lambda share: glass(drops.chosen(when > share)), "cut": lambda share: stay,
-            "stills": lambda share: stay, "standing": landed}
+    return {
+        "land": landed,
+        "grow": grown,
+        "run": lambda share: running.glass(GROWTH + share * seconds),
+        "merge": merged,
+        "dry": lambda share: glass(drops.chosen(when > share)),
+        "cut": lambda share: stay,
+        "stills": lambda share: stay,
+        "standing": landed,
+    }
 
 
 def _views(count: int, width: int, height: int, apart: float) -> list[np.ndarray]:
@@ -185,7 +206,7 @@ def measure(case: Case, results: Sequence[tuple[np.ndarray, np.ndarray]]) -> Fig
         begin, end = np.append(0, first[known]), np.append(len(sums), last[known])
         number = count[end] - count[begin]
         share = np.where(number > 0, (total[end] - total[begin]) / np.maximum(number, 1), np.nan)
-        values = 10 * np.log10(255 ** 2 / np.maximum(share, 1e-9)) if psnr else share
+        values = 10 * np.log10(255**2 / np.maximum(share, 1e-9)) if psnr else share
         return float(values[0]), float(values[1:].min()) if known.any() else math.nan
 
     return Figures(figure(error, pixels, True), figure(error_within, covered, True), figure(found, covered, False))
@@ -194,23 +215,35 @@ def measure(case: Case, results: Sequence[tuple[np.ndarray, np.ndarray]]) -> Fig
 def _sums(clean: np.ndarray, covered: np.ndarray, restored: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
     """Of a frame: squared error and pixels, these within the drops, and how many of these the mask holds."""
     squares = np.square(restored.astype(np.float32) - clean)
-    return (float(squares.sum(dtype=np.float64)), squares.size, float(squares[covered].sum(dtype=np.float64)),
-            int(covered.sum()), int((covered & (mask > 0)).sum()))
+    return (
+        float(squares.sum(dtype=np.float64)),
+        squares.size,
+        float(squares[covered].sum(dtype=np.float64)),
+        int(covered.sum()),
+        int((covered & (mask > 0)).sum()),
+    )
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """A table of the figures, case by case, and what they mean."""
-    lines = ["Drops that change, or stay before a view that leaps; they cover a fifth of the glass when all are there. "
-             "PSNR in dB, over all pixels and within the drops; recall: share of the pixels that drops cover in the "
-             f"frame itself, to {COVERED:.0%} at the least, that the mask holds. Over all frames; worst: in the worst "
-             f"{WINDOW} frames in a row. Restorer alone → with the temporal filter (difference).", "",
-             *(f"- {name}: {what}." for name, what in CASES.items()), "",
-             "| case | sequence | drops | model | PSNR | worst | PSNR within | worst | recall | worst |",
-             "| --- " * 10 + "|"]
+    lines = [
+        "Drops that change, or stay before a view that leaps; they cover a fifth of the glass when all are there. "
+        "PSNR in dB, over all pixels and within the drops; recall: share of the pixels that drops cover in the "
+        f"frame itself, to {COVERED:.0%} at the least, that the mask holds. Over all frames; worst: in the worst "
+        f"{WINDOW} frames in a row. Restorer alone → with the temporal filter (difference).",
+        "",
+        *(f"- {name}: {what}." for name, what in CASES.items()),
+        "",
+        "| case | sequence | drops | model | PSNR | worst | PSNR within | worst | recall | worst |",
+        "| --- " * 10 + "|",
+    ]
     for name in CASES:
         for row in (r for r in rows if r.case == name):
-            cells = [_cell(getattr(row.alone, key)[k], getattr(row.joined, key)[k] if row.joined else None, digits)
-                     for key, digits in (("psnr", 1), ("within", 1), ("recall", 2)) for k in range(2)]
+            cells = [
+                _cell(getattr(row.alone, key)[k], getattr(row.joined, key)[k] if row.joined else None, digits)
+                for key, digits in (("psnr", 1), ("within", 1), ("recall", 2))
+                for k in range(2)
+            ]
             lines.append(f"| {name} | {row.sequence} | {row.drops} | {row.model} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

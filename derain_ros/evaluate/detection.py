@@ -92,15 +92,24 @@ class DetectionReport:
 
     def markdown(self) -> str:
         """Figures and confusion as tables."""
-        lines = ["No image here was used for training or calibration. Intervals of 95 %: Wilson's for shares, "
-                 "bootstrap for the rest. "
-                 f"False alarms at {RECALL:.0%} recall are those at the score {self.threshold:.3f}.", "",
-                 "| figure | value | interval | n |", "| --- | --- | --- | --- |"]
-        lines += [f"| {name} | {f.value:.4f} | {f.low:.4f} to {f.high:.4f} | {f.samples} |"
-                  for name, f in self.measured.items() if f.samples]
+        lines = [
+            "No image here was used for training or calibration. Intervals of 95 %: Wilson's for shares, "
+            "bootstrap for the rest. "
+            f"False alarms at {RECALL:.0%} recall are those at the score {self.threshold:.3f}.",
+            "",
+            "| figure | value | interval | n |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [
+            f"| {name} | {f.value:.4f} | {f.low:.4f} to {f.high:.4f} | {f.samples} |"
+            for name, f in self.measured.items()
+            if f.samples
+        ]
         lines += ["", f"| true class \\ found | {' | '.join(self.classes)} |", "| --- |" + " --- |" * len(self.classes)]
-        lines += [f"| {name} | {' | '.join(str(count) for count in row)} |"
-                  for name, row in zip(self.classes, self.confusion, strict=True)]
+        lines += [
+            f"| {name} | {' | '.join(str(count) for count in row)} |"
+            for name, row in zip(self.classes, self.confusion, strict=True)
+        ]
         return "\n".join(lines) + "\n"
 
     def write_csv(self, path: Path) -> None:
@@ -111,8 +120,9 @@ class DetectionReport:
             writer.writerows(asdict(image) for image in self.images)
 
 
-def evaluate(engine: Engine, data: Path, on_score: float = Config.on_score, views: int = 1200,
-             seed: int = 7) -> DetectionReport:
+def evaluate(
+    engine: Engine, data: Path, on_score: float = Config.on_score, views: int = 1200, seed: int = 7
+) -> DetectionReport:
     """Run a detector through the runtime's own stage on the pictures below `data`; a view counts as affected from
     `on_score`. Raises DataError where data is missing, EvaluationError for a detector of other classes or size.
 
@@ -134,20 +144,30 @@ def evaluate(engine: Engine, data: Path, on_score: float = Config.on_score, view
     themselves: they are not among all clean photographs, nor among all covered ones.
     """
     if (engine.model.classes, engine.model.size) != (CLASSES, SIZE):
-        raise EvaluationError(f"{engine.model.name}: tells {', '.join(engine.model.classes)} on {engine.model.size}; "
-                              f"only detectors of {', '.join(CLASSES)} on {SIZE} can be measured: train and export one")
+        raise EvaluationError(
+            f"{engine.model.name}: tells {', '.join(engine.model.classes)} on {engine.model.size}; "
+            f"only detectors of {', '.join(CLASSES)} on {SIZE} can be measured: train and export one"
+        )
     detector, pictures = Detector(engine), find_pictures(data, "evaluation")
     sequence, photographs = data / "kitti_stereo" / "sequence_1", data / "raindrop_real" / "inputs"
     stereo = {side: image_files(sequence / f"image_{side}") if sequence.is_dir() else [] for side in "lr"}
     clean = {**pictures.clean, "kitti": stereo["l"] + stereo["r"]}
-    images = [_judge(detector, path, name if name != "real" else "real_dry", "clean", 0.0, on_score)
-              for name, paths in clean.items() for path in track(paths, name)]
+    images = [
+        _judge(detector, path, name if name != "real" else "real_dry", "clean", 0.0, on_score)
+        for name, paths in clean.items()
+        for path in track(paths, name)
+    ]
     images += [_judge(detector, p, "real_wet", "raindrop", 1.0, on_score) for p, _ in pictures.drops]
     images += [_judge(detector, p, "rain", "streak", 1.0, on_score) for p, _ in pictures.streaks]
-    images += [_judge(detector, p, "photograph", "raindrop", 1.0, on_score)
-               for p in (image_files(photographs) if photographs.is_dir() else [])]
-    images += [_judge(detector, p, f"labelled {kind}", kind, 1.0, on_score)
-               for kind, paths in pictures.labelled.items() for p in paths]
+    images += [
+        _judge(detector, p, "photograph", "raindrop", 1.0, on_score)
+        for p in (image_files(photographs) if photographs.is_dir() else [])
+    ]
+    images += [
+        _judge(detector, p, f"labelled {kind}", kind, 1.0, on_score)
+        for kind, paths in pictures.labelled.items()
+        for p in paths
+    ]
     covered = [p for name, paths in pictures.clean.items() if name not in ("real", LOOK_ALIKES) for p in paths]
     covered += stereo["l"]
     images += _covered(detector, covered, pictures, on_score, seed)
@@ -159,20 +179,39 @@ def evaluate(engine: Engine, data: Path, on_score: float = Config.on_score, view
     rendered = list(_views(detector, replace(pictures, labelled={}), views, seed))
     figures, threshold = _figures(images, on_score)
     quality, confusion = _quality([image for image, _ in rendered], rendered)
-    return DetectionReport(figures | quality, engine.model.classes, confusion,
-                           images + [image for image, _ in rendered], threshold)
+    return DetectionReport(
+        figures | quality, engine.model.classes, confusion, images + [image for image, _ in rendered], threshold
+    )
 
 
-def _judge(detector: Detector, picture: Path | np.ndarray, group: str, true: str, covered: float, on_score: float,
-           name: str = "", cells: np.ndarray | None = None) -> Judged:
+def _judge(
+    detector: Detector,
+    picture: Path | np.ndarray,
+    group: str,
+    true: str,
+    covered: float,
+    on_score: float,
+    name: str = "",
+    cells: np.ndarray | None = None,
+) -> Judged:
     image = read_grey(picture) if isinstance(picture, Path) else picture
     found = detector.detect([Frame(image)], on_score)[0]
     both = either = 0
     if cells is not None:
         both, either = _cells(found, cells)
     told = " ".join(f"{p:.5f}" for p in found.probabilities.values())
-    return Judged(group, picture.name if isinstance(picture, Path) else name, true, found.kind, found.score, told,
-                  covered, found.coverage, both, either)
+    return Judged(
+        group,
+        picture.name if isinstance(picture, Path) else name,
+        true,
+        found.kind,
+        found.score,
+        told,
+        covered,
+        found.coverage,
+        both,
+        either,
+    )
 
 
 def _cells(found: Anomaly, cells: np.ndarray) -> tuple[int, int]:
@@ -193,14 +232,16 @@ def _covered(detector: Detector, paths: list[Path], pictures: Pictures, on_score
                 chosen = None
                 if pictures.outlines:
                     chosen = [pictures.outlines[i] for i in rng.integers(len(pictures.outlines), size=12)]
-                glass: LensDrops | LensDirt = LensDrops(height, width, rng, coverage,
-                                                        outlines=chosen if number % 2 else None)
+                glass: LensDrops | LensDirt = LensDrops(
+                    height, width, rng, coverage, outlines=chosen if number % 2 else None
+                )
             else:
                 glass = LensDirt(height, width, rng, coverage)
             affected, alpha = glass.apply(image)
             covered, truth = _truth(image, affected, alpha)
-            yield _judge(detector, affected, group, "raindrop" if group == "wet" else "dirt", covered, on_score,
-                         path.name, truth)
+            yield _judge(
+                detector, affected, group, "raindrop" if group == "wet" else "dirt", covered, on_score, path.name, truth
+            )
 
 
 def _truth(image: np.ndarray, affected: np.ndarray, alpha: np.ndarray) -> tuple[float, np.ndarray]:
@@ -209,8 +250,9 @@ def _truth(image: np.ndarray, affected: np.ndarray, alpha: np.ndarray) -> tuple[
     return float(np.mean((cover > 0.3) & (gone > FAINT))), cells_of(cover, gone)
 
 
-def _pasted(detector: Detector, paths: list[Path], group: str, pictures: Pictures, on_score: float,
-            seed: int) -> Iterator[Judged]:
+def _pasted(
+    detector: Detector, paths: list[Path], group: str, pictures: Pictures, on_score: float, seed: int
+) -> Iterator[Judged]:
     """Every photograph behind real dirt, of which more than COVERED of the view is to be seen."""
     soils = [read_soil(*soil) for soil in pictures.soil]
     for number, path in enumerate(track(paths, group)):
@@ -230,8 +272,15 @@ def _kitti(detector: Detector, paths: list[Path], on_score: float, seed: int) ->
             image = read_grey(path)
             glass = LensDrops(image.shape[0], image.shape[1], np.random.default_rng((seed, number)), coverage)
             affected, alpha = glass.apply(image)
-            yield _judge(detector, affected, f"kitti {round(100 * coverage)}", "raindrop",
-                         _truth(image, affected, alpha)[0], on_score, path.name)
+            yield _judge(
+                detector,
+                affected,
+                f"kitti {round(100 * coverage)}",
+                "raindrop",
+                _truth(image, affected, alpha)[0],
+                on_score,
+                path.name,
+            )
 
 
 def _views(detector: Detector, pictures: Pictures, count: int, seed: int) -> Iterator[tuple[Judged, View]]:
@@ -242,12 +291,12 @@ def _views(detector: Detector, pictures: Pictures, count: int, seed: int) -> Ite
         true = "+".join(name for name, label in zip(CLASSES, view.labels, strict=True) if label == 1)
         if (view.labels == UNKNOWN).any():
             true = "?"
-        yield _judge(detector, view.image, f"view {kind}", true, view.coverage, EVEN, str(number),
-                     view.cells), view
+        yield _judge(detector, view.image, f"view {kind}", true, view.coverage, EVEN, str(number), view.cells), view
 
 
 def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], float]:
     """Those on whole images: alarm by alarm."""
+
     def scores(*groups: str) -> np.ndarray:
         return np.array([i.score for i in images if i.group in groups])
 
@@ -256,21 +305,27 @@ def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], 
     wet = np.array([i.score for i in images if i.group in on_lens and i.covered > COVERED])
     at_recall, threshold = alarms_at_recall(wet, scores(*clean), RECALL)
     at_real_recall, _ = alarms_at_recall(scores("real_wet"), scores(*clean), RECALL)
-    figures = {"real_auroc": area(scores("real_wet"), scores("real_dry")),
-               "false_alarms_at_98_real_recall": at_real_recall,
-               "real_recall": share(scores("real_wet") >= on_score),
-               "false_alarms_at_98_recall": at_recall, "auroc": area(wet, scores(*clean)),
-               "recall": share(wet >= on_score), "clean_false_alarms": share(scores(*clean) >= on_score)}
+    figures = {
+        "real_auroc": area(scores("real_wet"), scores("real_dry")),
+        "false_alarms_at_98_real_recall": at_real_recall,
+        "real_recall": share(scores("real_wet") >= on_score),
+        "false_alarms_at_98_recall": at_recall,
+        "auroc": area(wet, scores(*clean)),
+        "recall": share(wet >= on_score),
+        "clean_false_alarms": share(scores(*clean) >= on_score),
+    }
     figures |= {f"{name}_false_alarms": share(scores(name) >= on_score) for name in (*clean, LOOK_ALIKES)}
     figures |= {f"{name}_recall": share(scores(name) >= on_score) for name in ("wet", "rain", "photograph")}
     for name in ("dirty", "soiled", "pasted", "pasted_on_froth"):
         figures[f"{name}_recall"] = share(scores(name) >= on_score)
-        figures[f"{name}_called_dirt"] = share(np.array([i.found == "dirt" for i in images
-                                                         if i.group == name and i.score >= on_score]))
+        figures[f"{name}_called_dirt"] = share(
+            np.array([i.found == "dirt" for i in images if i.group == name and i.score >= on_score])
+        )
     labelled = dict.fromkeys(i.group for i in images if i.group.startswith("labelled"))
     figures |= {f"{name.replace(' ', '_')}_recall": share(scores(name) >= on_score) for name in labelled}
-    figures |= {f"kitti_recall_{round(100 * c)}": share(scores(f"kitti {round(100 * c)}") >= on_score)
-                for c in COVERAGES}
+    figures |= {
+        f"kitti_recall_{round(100 * c)}": share(scores(f"kitti {round(100 * c)}") >= on_score) for c in COVERAGES
+    }
     drops = [i for i in images if i.group == "wet"]
     figures["mask_iou_wet"] = overlap(np.array([i.intersection for i in drops]), np.array([i.union for i in drops]))
     return figures, threshold
@@ -287,20 +342,24 @@ def _quality(images: list[Judged], rendered: list[tuple[Judged, View]]) -> tuple
     known, right = told != UNKNOWN, (said >= 0.5) == (told == 1)
     synthetic = np.array(["real" not in i.group for i in images])
     plain = [i for i in single if i.true == "clean" or i.covered > COVERED]
-    figures = {"class_accuracy": share(np.array([i.true == i.found for i in plain])),
-               "class_accuracy_faint_too": share(np.array([i.true == i.found for i in single])),
-               "label_accuracy": share(right[synthetic][known[synthetic]]),
-               "all_labels_right": share((right | ~known)[synthetic].all(1))}
+    figures = {
+        "class_accuracy": share(np.array([i.true == i.found for i in plain])),
+        "class_accuracy_faint_too": share(np.array([i.true == i.found for i in single])),
+        "label_accuracy": share(right[synthetic][known[synthetic]]),
+        "all_labels_right": share((right | ~known)[synthetic].all(1)),
+    }
     for kind in MIX:
         flags = np.array([i.found != "clean" for i in images if i.group == f"view {kind}" and i.true != "?"])
         clean = kind in ("clean", "spoiled")
         figures[f"view_{kind.replace(' ', '_')}_{'false_alarms' if clean else 'recall'}"] = share(flags)
-    for name, group in {"mask_iou": [i for i in images if "clean" not in i.true],
-                        "mask_iou_raindrop": [i for i in images if i.group == "view raindrop"]}.items():
+    for name, group in {
+        "mask_iou": [i for i in images if "clean" not in i.true],
+        "mask_iou_raindrop": [i for i in images if i.group == "view raindrop"],
+    }.items():
         figures[name] = overlap(np.array([i.intersection for i in group]), np.array([i.union for i in group]))
     figures["calibration_error"] = calibration_error(said[known], told[known] == 1)
     affected = told[:, 0] != UNKNOWN
-    figures["calibration_error_of_score"] = calibration_error(np.array([i.score for i in images])[affected],
-                                                              told[affected, 0] == 0)
+    figures["calibration_error_of_score"] = calibration_error(
+        np.array([i.score for i in images])[affected], told[affected, 0] == 0
+    )
     return figures, confusion
-

@@ -62,17 +62,22 @@ class Collection:
         """Both images; EvaluationError where they are unreadable, too small, or of different sizes."""
         visible, infrared = read(self.visible[name], 1), read(self.infrared[name], 1)
         if visible.shape != infrared.shape:
-            raise EvaluationError(f"{name}: the visible image has {_size(visible)} pixels, the infrared one "
-                                  f"{_size(infrared)}; bring both to one view")
+            raise EvaluationError(
+                f"{name}: the visible image has {_size(visible)} pixels, the infrared one "
+                f"{_size(infrared)}; bring both to one view"
+            )
         if min(visible.shape) < structure.SMALLEST:
-            raise EvaluationError(f"{self.visible[name]}: {_size(visible)} pixels; figures need at least "
-                                  f"{structure.SMALLEST} on each side")
+            raise EvaluationError(
+                f"{self.visible[name]}: {_size(visible)} pixels; figures need at least "
+                f"{structure.SMALLEST} on each side"
+            )
         return Scene(name, visible, infrared)
 
     def methods(self) -> dict[str, Method]:
         """Those whose results lie there, and the plain ones, by name."""
         return {name: fused_in(files) for name, files in self.fused.items()} | {
-            name: fused_by(fuser) for name, fuser in BASELINES.items()}
+            name: fused_by(fuser) for name, fuser in BASELINES.items()
+        }
 
 
 def find(folder: Path) -> Collection:
@@ -82,8 +87,10 @@ def find(folder: Path) -> Collection:
     """
     name = next((name for name in VISIBLE if (folder / name).is_dir()), None)
     if name is None or not (folder / INFRARED).is_dir():
-        raise EvaluationError(f"{folder}: holds no folders of visible and infrared images; they are to be named "
-                              f"{' or '.join(VISIBLE)}, and {INFRARED}")
+        raise EvaluationError(
+            f"{folder}: holds no folders of visible and infrared images; they are to be named "
+            f"{' or '.join(VISIBLE)}, and {INFRARED}"
+        )
     visible, infrared = _images(folder / name), _images(folder / INFRARED)
     if not visible:
         raise EvaluationError(f"{folder / name}: holds no images ({', '.join(FILES)})")
@@ -93,8 +100,10 @@ def find(folder: Path) -> Collection:
     fused = {place.name: files for place in beside if (files := _images(place))}
     for method, files in fused.items():
         if method in BASELINES:
-            raise EvaluationError(f"{folder / method}: {method} is the name of a method that is measured anyway; name "
-                                  "the folder otherwise")
+            raise EvaluationError(
+                f"{folder / method}: {method} is the name of a method that is measured anyway; name "
+                "the folder otherwise"
+            )
         _check_counterparts(visible, files, folder / name, folder / method)
     return Collection(visible, infrared, fused)
 
@@ -178,8 +187,9 @@ class Score:
     figures: dict[str, float]
 
 
-def evaluate(scenes: Iterable[Scene], methods: Mapping[str, Method],
-             keys: Sequence[str] = tuple(METRICS)) -> Iterator[Score]:
+def evaluate(
+    scenes: Iterable[Scene], methods: Mapping[str, Method], keys: Sequence[str] = tuple(METRICS)
+) -> Iterator[Score]:
     """Every method's figures, those of METRICS that are named, on every scene.
 
     EvaluationError for a fused image of another size or type.
@@ -188,10 +198,13 @@ def evaluate(scenes: Iterable[Scene], methods: Mapping[str, Method],
         for name, method in methods.items():
             fused = method(scene)
             if fused.shape != scene.visible.shape or fused.dtype != np.uint8:
-                raise EvaluationError(f"{name}: its image of {scene.name} is {fused.dtype} {fused.shape}; it has to be "
-                                      f"uint8 {scene.visible.shape}, as the sources are")
-            yield Score(name, scene.name, {key: METRICS[key].measure(scene.visible, scene.infrared, fused)
-                                           for key in keys})
+                raise EvaluationError(
+                    f"{name}: its image of {scene.name} is {fused.dtype} {fused.shape}; it has to be "
+                    f"uint8 {scene.visible.shape}, as the sources are"
+                )
+            yield Score(
+                name, scene.name, {key: METRICS[key].measure(scene.visible, scene.infrared, fused) for key in keys}
+            )
 
 
 def write_csv(scores: Sequence[Score], path: Path) -> None:
@@ -208,8 +221,12 @@ def markdown(scores: Sequence[Score]) -> str:
     number = len(scores) // len(methods)
     parts = [f"Means over {number} pairs of images, with bootstrap intervals of 95 %."]
     for title, keys in TABLES.items():
-        lines = [f"{title}:", "", f"| method | {' | '.join(METRICS[key].title for key in keys)} |",
-                 "| --- " * (len(keys) + 1) + "|"]
+        lines = [
+            f"{title}:",
+            "",
+            f"| method | {' | '.join(METRICS[key].title for key in keys)} |",
+            "| --- " * (len(keys) + 1) + "|",
+        ]
         for method in methods:
             figures = [s.figures for s in scores if s.method == method]
             cells = [_cell(np.array([f[key] for f in figures]), METRICS[key].digits) for key in keys]

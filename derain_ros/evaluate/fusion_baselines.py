@@ -53,14 +53,17 @@ def laplacian_pyramid(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
 def guided_filtering(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
     """Base and details, each weighted by which source stands out more, along that source's edges (Li et al. 2013)."""
     sources = [image.astype(np.float32) / 255 for image in (visible, infrared)]
-    salient = [cv2.GaussianBlur(np.abs(cv2.Laplacian(source, cv2.CV_32F)), (SALIENCY_WINDOW, SALIENCY_WINDOW),
-                                SALIENCY_SIGMA) for source in sources]
+    salient = [
+        cv2.GaussianBlur(np.abs(cv2.Laplacian(source, cv2.CV_32F)), (SALIENCY_WINDOW, SALIENCY_WINDOW), SALIENCY_SIGMA)
+        for source in sources
+    ]
     chosen = [(salient[0] >= salient[1]).astype(np.float32), (salient[0] < salient[1]).astype(np.float32)]
     bases = [cv2.blur(source, (BASE_WINDOW, BASE_WINDOW)) for source in sources]
     details = [source - base for source, base in zip(sources, bases, strict=True)]
-    base, detail = (_weighted(parts, [_guided(source, weight, *settings)
-                                      for source, weight in zip(sources, chosen, strict=True)])
-                    for parts, settings in ((bases, BASE_FILTER), (details, DETAIL_FILTER)))
+    base, detail = (
+        _weighted(parts, [_guided(source, weight, *settings) for source, weight in zip(sources, chosen, strict=True)])
+        for parts, settings in ((bases, BASE_FILTER), (details, DETAIL_FILTER))
+    )
     return _to_bytes((base + detail) * 255)
 
 
@@ -75,7 +78,7 @@ def _guided(guide: np.ndarray, image: np.ndarray, radius: int, regularisation: f
     """The guided filter of He et al. 2013: in each window the image as a linear function of the guide."""
     window = (2 * radius + 1, 2 * radius + 1)
     mean_guide, mean_image = cv2.blur(guide, window), cv2.blur(image, window)
-    variance = cv2.blur(guide * guide, window) - mean_guide ** 2
+    variance = cv2.blur(guide * guide, window) - mean_guide**2
     slope = (cv2.blur(guide * image, window) - mean_guide * mean_image) / (variance + regularisation)
     offset = mean_image - slope * mean_guide
     return cv2.blur(slope, window) * guide + cv2.blur(offset, window)

@@ -50,8 +50,9 @@ def wavelets(image: np.ndarray) -> np.ndarray:
     return np.block([[coarse, across], [down, diagonal]])
 
 
-def feature_mutual_information(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray,
-                               feature: Callable[[np.ndarray], np.ndarray]) -> float:
+def feature_mutual_information(
+    visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray, feature: Callable[[np.ndarray], np.ndarray]
+) -> float:
     """FMI, 0 to 1, of images (H, W) uint8: mean over both sources and all windows of 2 I(A; F) / (H(A) + H(F)).
 
     In each window of 3x3 the `feature` of an image, from its smallest to its largest value, is taken as a distribution
@@ -60,8 +61,9 @@ def feature_mutual_information(visible: np.ndarray, infrared: np.ndarray, fused:
     are equal count as 1.
     """
     of_fused = _windows(feature(fused))
-    return float(np.mean([np.mean(_information(_windows(feature(source)), of_fused))
-                          for source in (visible, infrared)]))
+    return float(
+        np.mean([np.mean(_information(_windows(feature(source)), of_fused)) for source in (visible, infrared)])
+    )
 
 
 def _windows(values: np.ndarray) -> np.ndarray:
@@ -75,7 +77,7 @@ def _information(a: np.ndarray, f: np.ndarray) -> np.ndarray:
     shares = np.ones(a.shape[1])
     different = np.flatnonzero((a != f).any(axis=0))
     for start in range(0, len(different), CHUNK):
-        part = different[start:start + CHUNK]
+        part = different[start : start + CHUNK]
         shares[part] = _common(_distribution(a[:, part]), _distribution(f[:, part]))
     return shares
 

@@ -13,8 +13,12 @@ from derain_ros.evaluate.fusion import Method, Scene, Score, find
 
 PEERS = "fusion_peers"
 """Folder of the pairs of TNO below the data folder, with what published methods made of them."""
-KINDS = {"tno": "six pairs of TNO, of which training sees none", "road": "road scenes of RoadScene-rain, without rain",
-         "night": "MSRS by night", "day": "MSRS by day"}
+KINDS = {
+    "tno": "six pairs of TNO, of which training sees none",
+    "road": "road scenes of RoadScene-rain, without rain",
+    "night": "MSRS by night",
+    "day": "MSRS by day",
+}
 """What each kind of pairs is."""
 KEYS = ("qabf", "vif", "scd", "cc", "ssim")
 """The figures of `fusion.METRICS` that are asked of a fuser."""
@@ -48,5 +52,8 @@ def fuse(engine: Engine, visible: np.ndarray, infrared: np.ndarray, mask: np.nda
 
 def summary(scores: Mapping[str, Sequence[Score]]) -> dict[str, float]:
     """Means of one method's figures by kind, as in `tno_qabf`."""
-    return {f"{kind}_{key}": float(np.mean([score.figures[key] for score in found]))
-            for kind, found in scores.items() for key in found[0].figures}
+    return {
+        f"{kind}_{key}": float(np.mean([score.figures[key] for score in found]))
+        for kind, found in scores.items()
+        for key in found[0].figures
+    }

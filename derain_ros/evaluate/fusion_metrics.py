@@ -46,7 +46,7 @@ def average_gradient(image: np.ndarray) -> float:
     """
     values = image.astype(np.float64)
     dx, dy = np.diff(values, axis=1)[:-1], np.diff(values, axis=0)[:, :-1]
-    return float(np.mean(np.sqrt((dx ** 2 + dy ** 2) / 2)))
+    return float(np.mean(np.sqrt((dx**2 + dy**2) / 2)))
 
 
 def mutual_information(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
@@ -54,8 +54,10 @@ def mutual_information(visible: np.ndarray, infrared: np.ndarray, fused: np.ndar
 
     Qu et al. 2002; histograms of 256 grey levels, and of 256x256 pairs of them.
     """
-    return sum(entropy(source) + entropy(fused) - _bits(np.bincount(source.ravel() * np.int64(LEVELS) + fused.ravel()))
-               for source in (visible, infrared))
+    return sum(
+        entropy(source) + entropy(fused) - _bits(np.bincount(source.ravel() * np.int64(LEVELS) + fused.ravel()))
+        for source in (visible, infrared)
+    )
 
 
 def _bits(counts: np.ndarray) -> float:

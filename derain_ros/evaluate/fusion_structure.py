@@ -52,7 +52,7 @@ def multi_scale_similarity(visible: np.ndarray, infrared: np.ndarray, fused: np.
 
 def _multi_scale(a: np.ndarray, b: np.ndarray) -> float:
     a, b, product = a.astype(np.float64), b.astype(np.float64), 1.0
-    exponents = [exponent for scale, exponent in enumerate(SCALES) if min(a.shape) // 2 ** scale >= WINDOW]
+    exponents = [exponent for scale, exponent in enumerate(SCALES) if min(a.shape) // 2**scale >= WINDOW]
     for scale, exponent in enumerate(exponents, 1):
         whole, structure = _similarity(a, b, RANGE)
         product *= max(whole if scale == len(exponents) else structure, 0.0) ** (exponent / sum(exponents))
@@ -65,15 +65,20 @@ def _similarity(a: np.ndarray, b: np.ndarray, values: float) -> tuple[float, flo
     c1, c2 = (K1 * values) ** 2, (K2 * values) ** 2
     mean_a, mean_b, var_a, var_b, covariance = _moments(a.astype(np.float64), b.astype(np.float64), WINDOW, SIGMA)
     structure = (2 * covariance + c2) / (var_a + var_b + c2)
-    luminance = (2 * mean_a * mean_b + c1) / (mean_a ** 2 + mean_b ** 2 + c1)
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
     return float(np.mean(luminance * structure)), float(np.mean(structure))
 
 
 def _moments(a: np.ndarray, b: np.ndarray, window: int, sigma: float) -> tuple[np.ndarray, ...]:
     """Means, variances and covariance of two images in each Gaussian window that lies within them."""
     mean_a, mean_b = _blurred(a, window, sigma), _blurred(b, window, sigma)
-    return (mean_a, mean_b, _blurred(a * a, window, sigma) - mean_a ** 2, _blurred(b * b, window, sigma) - mean_b ** 2,
-            _blurred(a * b, window, sigma) - mean_a * mean_b)
+    return (
+        mean_a,
+        mean_b,
+        _blurred(a * a, window, sigma) - mean_a**2,
+        _blurred(b * b, window, sigma) - mean_b**2,
+        _blurred(a * b, window, sigma) - mean_a * mean_b,
+    )
 
 
 def _blurred(image: np.ndarray, window: int, sigma: float) -> np.ndarray:
@@ -112,31 +117,34 @@ def _exposure(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
     """The measure at one scale. Lengths are those of windows less their mean, over 11."""
     mean_a, mean_b, length_a, length_b, inner = _box_moments(a, b)
     largest = np.maximum(length_a, length_b)
-    agreement = np.sqrt(np.maximum(length_a ** 2 + length_b ** 2 + 2 * inner, 0)) / (length_a + length_b)
+    agreement = np.sqrt(np.maximum(length_a**2 + length_b**2 + 2 * inner, 0)) / (length_a + length_b)
     power = np.minimum(np.tan(np.pi / 2 * np.minimum(agreement, 1 - TINY)), 10)
     # Each length is taken over the largest of both: to a high power it would overflow.
     weight_a, weight_b = ((length / largest) ** power for length in (length_a, length_b))
     share_a, share_b = weight_a / (weight_a + weight_b) / length_a, weight_b / (weight_a + weight_b) / length_b
-    length = np.sqrt(np.maximum((share_a * length_a) ** 2 + (share_b * length_b) ** 2 + 2 * share_a * share_b * inner,
-                                TINY))
+    length = np.sqrt(
+        np.maximum((share_a * length_a) ** 2 + (share_b * length_b) ** 2 + 2 * share_a * share_b * inner, TINY)
+    )
     # What is wanted in each window is the sum of both sources with these factors.
     factor_a, factor_b = share_a * largest / length, share_b * largest / length
     _, _, var_a, var_f, cov_af = _moments(a, fused, WINDOW, SIGMA)
     _, _, var_b, _, cov_bf = _moments(b, fused, WINDOW, SIGMA)
     cov_ab = _moments(a, b, WINDOW, SIGMA)[4]
-    wanted = factor_a ** 2 * var_a + factor_b ** 2 * var_b + 2 * factor_a * factor_b * cov_ab
+    wanted = factor_a**2 * var_a + factor_b**2 * var_b + 2 * factor_a * factor_b * cov_ab
     constant = (K2 * RANGE) ** 2
     return float(np.mean((2 * (factor_a * cov_af + factor_b * cov_bf) + constant) / (wanted + var_f + constant)))
 
 
 def _box_moments(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
     """Means, standard deviations (at least 1e-5) and covariance in each window of equal weights."""
+
     def mean(image: np.ndarray) -> np.ndarray:
         return _inner(cv2.blur(image, (WINDOW, WINDOW)), WINDOW)
 
     mean_a, mean_b = mean(a), mean(b)
-    deviations = (np.sqrt(np.maximum(mean(image * image) - centre ** 2, TINY))
-                  for image, centre in ((a, mean_a), (b, mean_b)))
+    deviations = (
+        np.sqrt(np.maximum(mean(image * image) - centre**2, TINY)) for image, centre in ((a, mean_a), (b, mean_b))
+    )
     return mean_a, mean_b, *deviations, mean(a * b) - mean_a * mean_b
 
 
@@ -162,6 +170,6 @@ def _fidelity(source: np.ndarray, fused: np.ndarray) -> float:
         # The fused image is taken as the source times a gain, plus noise; a negative gain is all noise.
         gain = np.where((var_a > TINY) & (var_b > TINY), np.maximum(covariance / (var_a + TINY), 0), 0)
         noise = np.maximum(var_b - gain * covariance, TINY)
-        passed += float(np.sum(np.log1p(gain ** 2 * var_a / (noise + NOISE))))
+        passed += float(np.sum(np.log1p(gain**2 * var_a / (noise + NOISE))))
         held += float(np.sum(np.log1p(var_a / NOISE)))
     return passed / held if held > TINY else 0.0

@@ -20,23 +20,24 @@ SIDE = 256
 KINDS = {
     "real": "real pairs; true mask: where wet and clean image, both smoothed, differ by more than 20 of 255",
     "synthetic": "crops of photographs behind drops of our own, which cover 3 to 65 %; true mask: alpha above "
-                 f"{OCCLUDED:g}",
+    f"{OCCLUDED:g}",
     "focused": "whole photographs behind many small drops of our own in fair focus, as on hand-held pictures (after "
-               "Qian et al.), which cover 4 to 25 %, a kind that training draws, too; true mask: alpha above "
-               f"{OCCLUDED:g}",
+    "Qian et al.), which cover 4 to 25 %, a kind that training draws, too; true mask: alpha above "
+    f"{OCCLUDED:g}",
     "pane": "the same behind drops up to two and a half times as large, as on a pane nearer to the camera",
     "real_rain": "pairs of rain, in RoadScene-rain with streaks that its authors laid over road scenes; true "
-                 f"mask: where the luminance of wet and clean image differs by more than {STREAKED} of 255",
+    f"mask: where the luminance of wet and clean image differs by more than {STREAKED} of 255",
     "streak": "whole photographs in falling rain of our own; true mask: likewise",
     "night_rain": "whole photographs made night, in rain of our own, against the same night without rain; true mask: "
-                  "likewise",
+    "likewise",
     "clean": "photographs alone, which should come back as they are",
 }
 """What each kind of image is; with `_grey` after it, the same in grey for a colour model."""
 
 
-def held_out(data: Path, channels: int, split: str = "test", count: int = 40,
-             anomaly: str = "drops") -> dict[str, list[Pair]]:
+def held_out(
+    data: Path, channels: int, split: str = "test", count: int = 40, anomaly: str = "drops"
+) -> dict[str, list[Pair]]:
     """The sets of `KINDS` that can be made of the folder `data`, for a model of `channels`: RGB, or luminance for one.
 
     Those of `anomaly`, one of ANOMALIES, and clean ones. Pairs of any layout that training reads, of its part `split`;
@@ -48,15 +49,22 @@ def held_out(data: Path, channels: int, split: str = "test", count: int = 40,
     sets = {"real_rain" if rain else "real": [Pair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]}
     files = [path for name in VALIDATION_FOLDERS if (data / name).is_dir() for path in _spread(data / name, count // 2)]
     if files:
-        made = ({"streak": _in_rain(files, night=False), "night_rain": _in_rain(files, night=True)} if rain else
-                {"synthetic": _synthetic(files), "focused": _focused(files, 978, 1.0),
-                 "pane": _focused(files, 981, 2.5)})
+        made = (
+            {"streak": _in_rain(files, night=False), "night_rain": _in_rain(files, night=True)}
+            if rain
+            else {
+                "synthetic": _synthetic(files),
+                "focused": _focused(files, 978, 1.0),
+                "pane": _focused(files, 981, 2.5),
+            }
+        )
         sets |= {kind: list(chosen) for kind, chosen in made.items()}
         sets["clean"] = [Pair(path.stem, image, image) for path, image in ((p, read_rgb(p)) for p in files)]
     sets = {kind: chosen for kind, chosen in sets.items() if chosen}
     if not sets:
-        raise EvaluationError(f"{data}: holds no pairs for {split}, nor photographs in "
-                              f"{' or '.join(VALIDATION_FOLDERS)}")
+        raise EvaluationError(
+            f"{data}: holds no pairs for {split}, nor photographs in {' or '.join(VALIDATION_FOLDERS)}"
+        )
     grey = {kind: [_in_grey(pair) for pair in chosen] for kind, chosen in sets.items()}
     return grey if channels == 1 else sets | {f"{kind}_grey": chosen for kind, chosen in grey.items()}
 
@@ -99,4 +107,4 @@ def _in_grey(pair: Pair) -> Pair:
 def _spread(folder: Path, count: int) -> list[Path]:
     """At most `count` images of a folder, spread over it."""
     files = image_files(folder)
-    return files[::max(1, -(-len(files) // count))]
+    return files[:: max(1, -(-len(files) // count))]

@@ -91,19 +91,30 @@ def from_kitti(folder: Path, count: int, rate: float = 10.0) -> StereoSequence:
     """
     if not folder.is_dir():
         raise EvaluationError(f"{folder}: there is no such folder")
-    eyes = [[read(path, 1) for path in sorted((folder / name).glob("*")) if path.suffix.lower() in (".png", ".jpg")]
-            [:count] for name in ("image_l", "image_r")]
+    eyes = [
+        [read(path, 1) for path in sorted((folder / name).glob("*")) if path.suffix.lower() in (".png", ".jpg")][:count]
+        for name in ("image_l", "image_r")
+    ]
     projections = _numbers(folder / "calib.txt", 12)
     if len(projections) < 2:
         raise EvaluationError(f"{folder / 'calib.txt'}: should hold lines of 12 numbers, one for each eye")
     left, right = projections[:2]
     poses = _numbers(folder / "poses.txt", 12)[:count].reshape(-1, 3, 4)
     if not len(eyes[0]) == len(eyes[1]) == len(poses) or len(poses) < 2:
-        raise EvaluationError(f"{folder}: has {len(eyes[0])} left and {len(eyes[1])} right images and {len(poses)} "
-                              "poses; there must be as many of each, and two at the least")
+        raise EvaluationError(
+            f"{folder}: has {len(eyes[0])} left and {len(eyes[1])} right images and {len(poses)} "
+            "poses; there must be as many of each, and two at the least"
+        )
     below = np.tile(np.array([[[0.0, 0.0, 0.0, 1.0]]]), (len(poses), 1, 1))
-    return StereoSequence(folder.name, (eyes[0], eyes[1]), np.concatenate([poses, below], 1), float(left[0]),
-                          (float(left[2]), float(left[6])), float(left[3] - right[3]) / float(left[0]), rate)
+    return StereoSequence(
+        folder.name,
+        (eyes[0], eyes[1]),
+        np.concatenate([poses, below], 1),
+        float(left[0]),
+        (float(left[2]), float(left[6])),
+        float(left[3] - right[3]) / float(left[0]),
+        rate,
+    )
 
 
 def _numbers(path: Path, columns: int) -> np.ndarray:
@@ -125,12 +136,25 @@ def drive(count: int, rate: float = 10.0, seed: int = 7, width: int = 720, heigh
         poses[n, :3, 3], turn = camera_pose(cameras["left"], n / rate)
         poses[n, :3, :3] = turn.T
     left, right = cameras["left"], cameras["right"]
-    return StereoSequence("drive", (eyes[0], eyes[1]), poses, left.focal, ((width - 1) / 2, (height - 1) / 2),
-                          left.offset[1] - right.offset[1], rate)
+    return StereoSequence(
+        "drive",
+        (eyes[0], eyes[1]),
+        poses,
+        left.focal,
+        ((width - 1) / 2, (height - 1) / 2),
+        left.offset[1] - right.offset[1],
+        rate,
+    )
 
 
-def evaluate(engine: Engine, sequence: StereoSequence, kind: str, coverage: float | None = None,
-             temporal: Engine | None = None, seed: int = 7) -> Row:
+def evaluate(
+    engine: Engine,
+    sequence: StereoSequence,
+    kind: str,
+    coverage: float | None = None,
+    temporal: Engine | None = None,
+    seed: int = 7,
+) -> Row:
     """Figures of a sequence behind drops of one of `rain.style.KINDS`, other ones on each eye.
 
     They cover as much as their kind does by nature, or the share `coverage`. Tracked are the clean frames, the wet
@@ -145,31 +169,44 @@ def evaluate(engine: Engine, sequence: StereoSequence, kind: str, coverage: floa
     images, masks = ([[of[k] for of in eye] for eye in restored] for k in range(2))
     name = engine.model.name
     tracked: dict[str, tuple[Views, Views | None]] = {
-        "clean": (sequence.eyes, None), "wet": ((wet[0], wet[1]), None),
-        "wet, masked": ((wet[0], wet[1]), (masks[0], masks[1])), name: ((images[0], images[1]), None),
-        f"{name}, masked": ((images[0], images[1]), (masks[0], masks[1]))}
+        "clean": (sequence.eyes, None),
+        "wet": ((wet[0], wet[1]), None),
+        "wet, masked": ((wet[0], wet[1]), (masks[0], masks[1])),
+        name: ((images[0], images[1]), None),
+        f"{name}, masked": ((images[0], images[1]), (masks[0], masks[1])),
+    }
     if temporal is not None:
-        steady = [[image for image, _ in joined(temporal, frames, eye, sequence.rate)]
-                  for frames, eye in zip(wet, restored, strict=True)]
+        steady = [
+            [image for image, _ in joined(temporal, frames, eye, sequence.rate)]
+            for frames, eye in zip(wet, restored, strict=True)
+        ]
         tracked[f"{name} + {temporal.model.name}"] = (steady[0], steady[1]), None
-    return Row(sequence.name, kind, float(np.mean([(glass.alpha > 0.3).mean() for glass in glasses])),
-               {what: measure(sequence, *of) for what, of in tracked.items()})
+    return Row(
+        sequence.name,
+        kind,
+        float(np.mean([(glass.alpha > 0.3).mean() for glass in glasses])),
+        {what: measure(sequence, *of) for what, of in tracked.items()},
+    )
 
 
 def measure(sequence: StereoSequence, eyes: Views, masks: Views | None = None) -> Figures:
     """Figures of the odometry on images of `sequence`, without the corners where `masks` are above 0."""
     errors, points = [], []
     for n in range(len(eyes[0]) - 1):
-        step = motion(sequence, (eyes[0][n], eyes[1][n], eyes[0][n + 1]),
-                      None if masks is None else (masks[0][n], masks[1][n], masks[0][n + 1]))
+        step = motion(
+            sequence,
+            (eyes[0][n], eyes[1][n], eyes[0][n + 1]),
+            None if masks is None else (masks[0][n], masks[1][n], masks[0][n + 1]),
+        )
         true = np.linalg.inv(sequence.poses[n + 1]) @ sequence.poses[n]
         errors.append(np.linalg.norm((true @ np.linalg.inv(step[0] if step else np.eye(4)))[:3, 3]))
         points.append(step[1] if step else 0)
     return Figures(float(np.sqrt(np.mean(np.square(errors)))), float(np.median(points)), points.count(0), len(points))
 
 
-def motion(sequence: StereoSequence, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None = None
-           ) -> tuple[np.ndarray, int] | None:
+def motion(
+    sequence: StereoSequence, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None = None
+) -> tuple[np.ndarray, int] | None:
     """The motion (4, 4) that takes points of one frame to the next, and how many agreed on it; None where none did.
 
     `images` are the left and the right one and the next left one, `masks` say above 0 where they are not to be used.
@@ -180,8 +217,12 @@ def motion(sequence: StereoSequence, images: Sequence[np.ndarray], masks: Sequen
     places = [corners, *(_track(images[0], other, corners) for other in images[1:])]
     here, right, after, back = (place.reshape(-1, 2) for place in (*places, _track(images[2], images[0], places[2])))
     disparity = here[:, 0] - right[:, 0]
-    good = ((disparity > FARTHEST) & (disparity < NEAREST) & (np.abs(here[:, 1] - right[:, 1]) < LEVEL)
-            & (np.hypot(*(back - here).T) < BACK))
+    good = (
+        (disparity > FARTHEST)
+        & (disparity < NEAREST)
+        & (np.abs(here[:, 1] - right[:, 1]) < LEVEL)
+        & (np.hypot(*(back - here).T) < BACK)
+    )
     for mask, place in zip(masks or (), (here, right, after), strict=False):
         column, row = (np.clip(np.nan_to_num(place[:, k]), 0, mask.shape[1 - k] - 1).astype(int) for k in range(2))
         good &= mask[row, column] == 0
@@ -192,8 +233,9 @@ def motion(sequence: StereoSequence, images: Sequence[np.ndarray], masks: Sequen
     there = rays * (sequence.focal * sequence.baseline / disparity)[:, None]
     camera = np.array([[sequence.focal, 0, sequence.centre[0]], [0, sequence.focal, sequence.centre[1]], [0, 0, 1]])
     cv2.setRNGSeed(1)  # its draws are to be the same each time
-    found, turn, shift, agree = cv2.solvePnPRansac(there, after.astype(float), camera, None, iterationsCount=200,
-                                                   reprojectionError=MISSES, confidence=0.999)
+    found, turn, shift, agree = cv2.solvePnPRansac(
+        there, after.astype(float), camera, None, iterationsCount=200, reprojectionError=MISSES, confidence=0.999
+    )
     if not found or agree is None or len(agree) < ENOUGH:
         return None
     chosen = agree[:, 0]
@@ -205,24 +247,41 @@ def motion(sequence: StereoSequence, images: Sequence[np.ndarray], masks: Sequen
 
 def _track(here: np.ndarray, there: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Where `places` (N, 1, 2) of one image are in another; nan where that is not found."""
-    found, status, _ = cv2.calcOpticalFlowPyrLK(here, there, places, None,  # type: ignore[call-overload]
-                                                winSize=(WINDOW, WINDOW), maxLevel=3)
+    found, status, _ = cv2.calcOpticalFlowPyrLK(
+        here,
+        there,
+        places,
+        None,  # type: ignore[call-overload]
+        winSize=(WINDOW, WINDOW),
+        maxLevel=3,
+    )
     found[status == 0] = np.nan
     return np.asarray(found)
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """A table of the figures, and what they mean."""
-    lines = ["Stereo odometry from frame to frame: root mean square of its error in centimetres for each step, in "
-             "brackets the median of the points that agree on the motion; and in how many steps none was found, which "
-             "count as standstills. Masked: without corners under the restorer's mask.", ""]
+    lines = [
+        "Stereo odometry from frame to frame: root mean square of its error in centimetres for each step, in "
+        "brackets the median of the points that agree on the motion; and in how many steps none was found, which "
+        "count as standstills. Masked: without corners under the restorer's mask.",
+        "",
+    ]
     for names in dict.fromkeys(tuple(row.figures) for row in rows):
         lines += ["", "| sequence | drops | cover | " + " | ".join(names) + " |", "| --- " * (3 + len(names)) + "|"]
-        lines += [f"| {row.sequence} | {row.drops} | {row.coverage:.0%} | "
-                  + " | ".join(_told(figures) for figures in row.figures.values()) + " |"
-                  for row in rows if tuple(row.figures) == names]
-        means = [np.exp(np.mean([np.log(max(row.figures[name].error_m, 1e-6)) for row in rows
-                                 if tuple(row.figures) == names])) for name in names]
+        lines += [
+            f"| {row.sequence} | {row.drops} | {row.coverage:.0%} | "
+            + " | ".join(_told(figures) for figures in row.figures.values())
+            + " |"
+            for row in rows
+            if tuple(row.figures) == names
+        ]
+        means = [
+            np.exp(
+                np.mean([np.log(max(row.figures[name].error_m, 1e-6)) for row in rows if tuple(row.figures) == names])
+            )
+            for name in names
+        ]
         lines.append("| geometric mean | | | " + " | ".join(f"{100 * mean:.1f}" for mean in means) + " |")
     return "\n".join(lines) + "\n"
 

@@ -39,19 +39,25 @@ class OnnxFile:
         axis = next((axis for axis in (1, 3) if len(shape) == 4 and shape[axis] in (1, 3)), None)
         if axis is None or inputs[0].type not in TYPES:
             told = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
-            raise EvaluationError(f"{path}: takes {told}; what is measured takes one image of 1 or 3 channels, (N, C, "
-                                  "H, W) or (N, H, W, C), uint8 or float")
+            raise EvaluationError(
+                f"{path}: takes {told}; what is measured takes one image of 1 or 3 channels, (N, C, "
+                "H, W) or (N, H, W, C), uint8 or float"
+            )
         self._input, self._type, self._first = inputs[0].name, TYPES[inputs[0].type], axis == 1
         self._size = tuple(shape[2:] if self._first else shape[1:3])
         outputs = {output.name: output for output in self._session.get_outputs()}
-        alike = [output.name for output in outputs.values()
-                 if len(output.shape) == 4 and (output.shape[axis] == shape[axis] or output.name == "restored")]
+        alike = [
+            output.name
+            for output in outputs.values()
+            if len(output.shape) == 4 and (output.shape[axis] == shape[axis] or output.name == "restored")
+        ]
         if not alike:
             raise EvaluationError(f"{path}: gives {', '.join(outputs)}, and no image of {shape[axis]} channels")
         self._restored = "restored" if "restored" in outputs else alike[0]
         self._mask = "mask" if "mask" in outputs else None
-        self.model = Model(path.stem, "restore", path.absolute(), hashlib.sha256(path.read_bytes()).hexdigest(),
-                           shape[axis], STRIDE)
+        self.model = Model(
+            path.stem, "restore", path.absolute(), hashlib.sha256(path.read_bytes()).hexdigest(), shape[axis], STRIDE
+        )
 
     def prepare(self, shape: tuple[int, int, int]) -> None:
         """There is nothing to prepare."""
@@ -60,11 +66,15 @@ class OnnxFile:
         """See `derain_ros.engine.Engine.run`; EvaluationError where the file fails or takes no image so large."""
         image = images["image"]
         batch, height, width, channels = image.shape
-        high, wide = (size if isinstance(size, int) else -(-given // STRIDE) * STRIDE
-                      for size, given in zip(self._size, (height, width), strict=True))
+        high, wide = (
+            size if isinstance(size, int) else -(-given // STRIDE) * STRIDE
+            for size, given in zip(self._size, (height, width), strict=True)
+        )
         if high < height or wide < width:
-            raise EvaluationError(f"{self.model.file}: takes images of {wide}x{high}, not of {width}x{height}; export "
-                                  "it with an open height and width")
+            raise EvaluationError(
+                f"{self.model.file}: takes images of {wide}x{high}, not of {width}x{height}; export "
+                "it with an open height and width"
+            )
         padded = np.empty((batch, high, wide, channels), np.uint8)
         pad_into(padded, image)
         given = padded if self._type == np.uint8 else (padded / 255).astype(self._type)
@@ -84,6 +94,7 @@ class OnnxFile:
     def _in_bytes(self, name: str, output: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """An output of this shape, of floats in 0..1 or of uint8, as uint8; EvaluationError for any other."""
         if output.shape != shape or output.dtype != np.uint8 and not np.issubdtype(output.dtype, np.floating):
-            raise EvaluationError(f"{self.model.file}: gives {name} of {output.dtype} {output.shape}, not of uint8 or "
-                                  f"floats {shape}")
+            raise EvaluationError(
+                f"{self.model.file}: gives {name} of {output.dtype} {output.shape}, not of uint8 or floats {shape}"
+            )
         return output if output.dtype == np.uint8 else np.rint(np.clip(output, 0, 1) * 255).astype(np.uint8)

@@ -74,15 +74,18 @@ def read_pairs(wet: Path, clean: Path, channels: int, prefixes: tuple[str, ...] 
 
     EvaluationError where there are none, or an image is unreadable, or two of a pair differ in size.
     """
-    names = sorted(p.name for p in wet.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg")
-                   and p.name.startswith(prefixes))
+    names = sorted(
+        p.name for p in wet.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg") and p.name.startswith(prefixes)
+    )
     if not names:
         raise EvaluationError(f"{wet}: holds no .png or .jpg images to evaluate on")
     for name in names:
         images = [read(folder / name, channels) for folder in (wet, clean)]
         if images[0].shape != images[1].shape:
-            raise EvaluationError(f"{name}: {wet} and {clean} hold images of different sizes: {images[0].shape[:2]} "
-                                  f"and {images[1].shape[:2]}")
+            raise EvaluationError(
+                f"{name}: {wet} and {clean} hold images of different sizes: {images[0].shape[:2]} "
+                f"and {images[1].shape[:2]}"
+            )
         yield Pair(name, *images)
 
 
@@ -105,11 +108,13 @@ def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     Of RGB images, PSNR is that of the squared error over all channels, SSIM the mean of the channels'.
     """
     if min(a.shape[:2]) < WINDOW:
-        raise EvaluationError(f"an image of {a.shape[1]}x{a.shape[0]} has no SSIM: that looks at {WINDOW}x{WINDOW} "
-                              "pixels at once")
+        raise EvaluationError(
+            f"an image of {a.shape[1]}x{a.shape[0]} has no SSIM: that looks at {WINDOW}x{WINDOW} pixels at once"
+        )
     channel_axis = -1 if a.ndim == 3 else None
-    ssim = structural_similarity(a, b, data_range=255, channel_axis=channel_axis, gaussian_weights=True, sigma=1.5,
-                                 use_sample_covariance=False)
+    ssim = structural_similarity(
+        a, b, data_range=255, channel_axis=channel_axis, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
     return _psnr(a, b), float(ssim)
 
 
@@ -128,9 +133,17 @@ def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
     ours, true = found > 0, pair.mask > 0
     elsewhere_perfect = pair.clean.copy()
     elsewhere_perfect[true] = restored[true]
-    return Score(pair.name, *both, *luma, int(np.count_nonzero(ours & true)), int(np.count_nonzero(ours | true)),
-                 float(np.mean(true)), _psnr(elsewhere_perfect, pair.clean), *grid(out, clean, ours),
-                 *corners(out, clean, ours))
+    return Score(
+        pair.name,
+        *both,
+        *luma,
+        int(np.count_nonzero(ours & true)),
+        int(np.count_nonzero(ours | true)),
+        float(np.mean(true)),
+        _psnr(elsewhere_perfect, pair.clean),
+        *grid(out, clean, ours),
+        *corners(out, clean, ours),
+    )
 
 
 def evaluate(engine: Engine, pairs: Iterable[Pair]) -> list[Score]:
@@ -146,8 +159,9 @@ def write_csv(scores: Sequence[Score], path: Path) -> None:
         writer.writerows(asdict(score) for score in scores)
 
 
-def mean_and_interval(values: np.ndarray, weights: np.ndarray | None = None,
-                      seed: int = 0) -> tuple[float, float, float]:
+def mean_and_interval(
+    values: np.ndarray, weights: np.ndarray | None = None, seed: int = 0
+) -> tuple[float, float, float]:
     """The mean of `values`, weighted if asked, and the 2.5 % and 97.5 % quantiles of its bootstrap (1000 draws)."""
     weights = np.ones(len(values)) if weights is None else weights
     drawn = np.random.default_rng(seed).integers(len(values), size=(1000, len(values)))
@@ -176,20 +190,25 @@ def columns(scores: Sequence[Score], protocol: str) -> list[Column]:
     Those of MASKED are of all images together: the mean of theirs, weighted by what they are a share of.
     """
     end = "_luma" if protocol == "luma" else ""
-    table = {key: np.array([getattr(s, key + end) for s in scores])
-             for key in ("input_psnr", "input_ssim", "psnr", "ssim")}
+    table = {
+        key: np.array([getattr(s, key + end) for s in scores]) for key in ("input_psnr", "input_ssim", "psnr", "ssim")
+    }
     found = []
     if not (table["input_psnr"] == SAME).all():
         found = [Column("input_psnr", 2, table["input_psnr"]), Column("input_ssim", 3, table["input_ssim"])]
     found += [Column("psnr", 2, table["psnr"]), Column("ssim", 3, table["ssim"])]
     if len(found) > 2:
-        found += [Column("psnr_gain", 2, table["psnr"] - table["input_psnr"]),
-                  Column("ssim_gain", 3, table["ssim"] - table["input_ssim"])]
+        found += [
+            Column("psnr_gain", 2, table["psnr"] - table["input_psnr"]),
+            Column("ssim_gain", 3, table["ssim"] - table["input_ssim"]),
+        ]
     shared, joined = (np.array([getattr(s, key) for s in scores], float) for key in ("mask_shared", "mask_joined"))
     if joined.any():
         found.append(Column("mask_iou", 3, shared / np.maximum(joined, 1), joined))
-    added, energy, ours, true = (np.array([getattr(s, key) for s in scores], float) for key in (
-        "grid_added", "grid_clean", "corners", "corners_clean"))
+    added, energy, ours, true = (
+        np.array([getattr(s, key) for s in scores], float)
+        for key in ("grid_added", "grid_clean", "corners", "corners_clean")
+    )
     if energy.any():
         found.append(Column("grid", 2, 1 + added / np.maximum(energy, 1e-9), energy))
     if true.any():
@@ -208,7 +227,7 @@ def summary(scores: Sequence[Score]) -> dict[str, float]:
     Those of luminance end in `_luma`; grey images have no others than the first.
     """
     figures: dict[str, float] = {"images": len(scores)}
-    for protocol, end in (("rgb", ""), ("luma", "_luma"))[:1 if is_grey(scores) else 2]:
+    for protocol, end in (("rgb", ""), ("luma", "_luma"))[: 1 if is_grey(scores) else 2]:
         for column in columns(scores, protocol):
             mean, low, high = column.mean_and_interval()
             if column.name in MASKED:
@@ -220,16 +239,28 @@ def summary(scores: Sequence[Score]) -> dict[str, float]:
     return figures
 
 
-HEADER = {"input_psnr": "input PSNR, dB", "input_ssim": "input SSIM", "psnr": "PSNR, dB", "ssim": "SSIM",
-          "psnr_gain": "gain, dB", "ssim_gain": "gain in SSIM", "mask_iou": "IoU of the mask",
-          "grid": "grid", "corners": "corners"}
-MASKED = {"mask_iou": "Mask: intersection over union with the true one.",
-          "grid": "Grid: energy at the frequencies of the network's grid (periods of 16, 8 and 4 pixels) within the "
-                  "found mask, restored / clean; dots and checkerboards show as more than 1.",
-          "corners": f"Corners: those that FAST, threshold {THRESHOLD}, finds there, restored / clean."}
+HEADER = {
+    "input_psnr": "input PSNR, dB",
+    "input_ssim": "input SSIM",
+    "psnr": "PSNR, dB",
+    "ssim": "SSIM",
+    "psnr_gain": "gain, dB",
+    "ssim_gain": "gain in SSIM",
+    "mask_iou": "IoU of the mask",
+    "grid": "grid",
+    "corners": "corners",
+}
+MASKED = {
+    "mask_iou": "Mask: intersection over union with the true one.",
+    "grid": "Grid: energy at the frequencies of the network's grid (periods of 16, 8 and 4 pixels) within the "
+    "found mask, restored / clean; dots and checkerboards show as more than 1.",
+    "corners": f"Corners: those that FAST, threshold {THRESHOLD}, finds there, restored / clean.",
+}
 """Figures of masks and of what was filled in there, the same in both protocols, and what they are."""
-PROTOCOLS = {"rgb": "RGB: squared error over all three channels, SSIM the mean of the channels'",
-             "luma": "Luminance: 0.299 R + 0.587 G + 0.114 B, full range, in 8 bits; grey images are taken as they are"}
+PROTOCOLS = {
+    "rgb": "RGB: squared error over all three channels, SSIM the mean of the channels'",
+    "luma": "Luminance: 0.299 R + 0.587 G + 0.114 B, full range, in 8 bits; grey images are taken as they are",
+}
 
 
 def markdown(rows: Sequence[tuple[str, str, Sequence[Score]]]) -> str:
@@ -241,9 +272,12 @@ def markdown(rows: Sequence[tuple[str, str, Sequence[Score]]]) -> str:
         chosen = [row for row in rows if protocol == "luma" or not is_grey(row[2])]
         if not chosen:
             continue
-        lines = [f"{what}. Means with bootstrap intervals of 95 %; SSIM with a Gaussian window of sigma 1.5.", "",
-                 "| images | model | number | " + " | ".join(HEADER.values()) + " |",
-                 "| --- " * (len(HEADER) + 3) + "|"]
+        lines = [
+            f"{what}. Means with bootstrap intervals of 95 %; SSIM with a Gaussian window of sigma 1.5.",
+            "",
+            "| images | model | number | " + " | ".join(HEADER.values()) + " |",
+            "| --- " * (len(HEADER) + 3) + "|",
+        ]
         for images, model, scores in chosen:
             cells = dict.fromkeys(HEADER, "")
             for column in columns(scores, protocol):

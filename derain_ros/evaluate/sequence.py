@@ -117,20 +117,30 @@ def evaluate(engine: Engine, video: Video, kind: str, temporal: Engine | None = 
     clean, seen, ours = (measure(frames, video.steps, hidden) for frames in (video.frames, wet, restored))
     later = [measure(frames[SETTLED:], video.steps[SETTLED:], hidden)[0] for frames in (restored, video.frames)]
     found = masks[-1] > 0
-    return Figures(video.name, kind, float(hidden.mean()),
-                   engine.model.name + (f" + {temporal.model.name}" if temporal else ""), clean, seen, ours,
-                   _psnr(wet, video.frames, hidden), _psnr(restored, video.frames, hidden),
-                   later[0] / max(later[1], STILL) if len(video.steps) > SETTLED else float("nan"),
-                   float((found & hidden).sum() / max(1, (found | hidden).sum())))
+    return Figures(
+        video.name,
+        kind,
+        float(hidden.mean()),
+        engine.model.name + (f" + {temporal.model.name}" if temporal else ""),
+        clean,
+        seen,
+        ours,
+        _psnr(wet, video.frames, hidden),
+        _psnr(restored, video.frames, hidden),
+        later[0] / max(later[1], STILL) if len(video.steps) > SETTLED else float("nan"),
+        float((found & hidden).sum() / max(1, (found | hidden).sum())),
+    )
 
 
-def joined(temporal: Engine, frames: Sequence[np.ndarray], results: Sequence[tuple[np.ndarray, np.ndarray]],
-           rate: float) -> list[tuple[np.ndarray, np.ndarray]]:
+def joined(
+    temporal: Engine, frames: Sequence[np.ndarray], results: Sequence[tuple[np.ndarray, np.ndarray]], rate: float
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """The restored images and masks of a grey video, `rate` frames a second, joined with those before them."""
     remembering, done = TemporalFilter(), []
     for n, (frame, (restored, mask)) in enumerate(zip(frames, results, strict=True)):
-        image, covered = remembering.apply(temporal, ["camera"], [round(n * 1e9 / rate)], frame[None, ..., None],
-                                           restored[None, ..., None], mask[None])[0]
+        image, covered = remembering.apply(
+            temporal, ["camera"], [round(n * 1e9 / rate)], frame[None, ..., None], restored[None, ..., None], mask[None]
+        )[0]
         done.append((image[..., 0], covered))
     return done
 
@@ -138,7 +148,7 @@ def joined(temporal: Engine, frames: Sequence[np.ndarray], results: Sequence[tup
 def _psnr(frames: Sequence[np.ndarray], clean: Sequence[np.ndarray], hidden: np.ndarray) -> tuple[float, float]:
     """PSNR in dB of a video, over all pixels and over those of `hidden` (H, W) bool."""
     squares = np.mean([np.square(a.astype(np.float32) - b) for a, b in zip(frames, clean, strict=True)], 0)
-    whole, within = (10 * np.log10(255 ** 2 / max(float(s.mean()), 1e-9)) for s in (squares, squares[hidden]))
+    whole, within = (10 * np.log10(255**2 / max(float(s.mean()), 1e-9)) for s in (squares, squares[hidden]))
     return float(whole), float(within)
 
 
@@ -156,20 +166,26 @@ def measure(frames: Sequence[np.ndarray], steps: Sequence[Step], hidden: np.ndar
 
 def markdown(rows: Sequence[Figures]) -> str:
     """A table of the figures, and what they mean."""
-    lines = ["Flicker: mean absolute difference of motion-compensated neighbouring frames in grey levels, while drops "
-             "stay on the glass of a moving camera; in brackets within the drops. A restored video may flicker "
-             f"{ALLOWED:g} times as much as the clean one. Settled: restored / clean from frame {SETTLED} on. PSNR in "
-             "dB, in brackets within the drops. Mask: intersection over union of the last frame.", "",
-             "| sequence | drops | cover | model | flicker clean | wet | restored | restored / clean | holds | settled "
-             "| PSNR wet | restored | mask |", "| --- " * 13 + "|"]
+    lines = [
+        "Flicker: mean absolute difference of motion-compensated neighbouring frames in grey levels, while drops "
+        "stay on the glass of a moving camera; in brackets within the drops. A restored video may flicker "
+        f"{ALLOWED:g} times as much as the clean one. Settled: restored / clean from frame {SETTLED} on. PSNR in "
+        "dB, in brackets within the drops. Mask: intersection over union of the last frame.",
+        "",
+        "| sequence | drops | cover | model | flicker clean | wet | restored | restored / clean | holds | settled "
+        "| PSNR wet | restored | mask |",
+        "| --- " * 13 + "|",
+    ]
     for row in rows:
         flickers = [f"{whole:.2f} ({within:.2f})" for whole, within in (row.clean, row.wet, row.restored)]
         within = row.restored[1] / max(row.clean[1], STILL)
         psnr = [f"{whole:.1f} ({within:.1f})" for whole, within in (row.wet_psnr, row.restored_psnr)]
-        lines.append(f"| {row.sequence} | {row.drops} | {row.coverage:.0%} | {row.model} | {' | '.join(flickers)} | "
-                     f"{row.ratio:.2f} ({within:.2f}) | {'yes' if row.ratio <= ALLOWED else 'no'} | "
-                     f"{'' if math.isnan(row.settled) else format(row.settled, '.2f')} | {' | '.join(psnr)} | "
-                     f"{row.mask_iou:.2f} |")
+        lines.append(
+            f"| {row.sequence} | {row.drops} | {row.coverage:.0%} | {row.model} | {' | '.join(flickers)} | "
+            f"{row.ratio:.2f} ({within:.2f}) | {'yes' if row.ratio <= ALLOWED else 'no'} | "
+            f"{'' if math.isnan(row.settled) else format(row.settled, '.2f')} | {' | '.join(psnr)} | "
+            f"{row.mask_iou:.2f} |"
+        )
     return "\n".join(lines) + "\n"
 
 

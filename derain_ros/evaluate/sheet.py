@@ -31,11 +31,15 @@ def side_by_side(scenes: Iterable[Scene], methods: Mapping[str, Method]) -> np.n
     """The sheet (H, W, 3) uint8 BGR with a row per scene: visible, infrared, and what each method made of them."""
     strips = []
     for scene in scenes:
-        pictures = {f"{scene.name}: visible": scene.visible, "infrared": scene.infrared,
-                    **{name: method(scene) for name, method in methods.items()}}
+        pictures = {
+            f"{scene.name}: visible": scene.visible,
+            "infrared": scene.infrared,
+            **{name: method(scene) for name, method in methods.items()},
+        }
         width = round(scene.visible.shape[1] * HEIGHT / scene.visible.shape[0])
-        strips.append(np.hstack([np.vstack([_text(width, text), _scaled(image, width)])
-                                 for text, image in pictures.items()]))
+        strips.append(
+            np.hstack([np.vstack([_text(width, text), _scaled(image, width)]) for text, image in pictures.items()])
+        )
     return _stacked(strips)
 
 

@@ -36,10 +36,12 @@ class CleanNet(nn.Module):
         self.embed = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
         self.before, self.after = Experts(width), Experts(width)
         self.encoder = nn.ModuleList(_level(w, level, blocks[level]) for level, w in enumerate(widths))
-        self.shrink = nn.ModuleList(nn.Sequential(nn.Conv2d(w, w // 2, 3, 1, 1, bias=False), nn.PixelUnshuffle(2))
-                                    for w in widths[:-1])
-        self.grow = nn.ModuleList(nn.Sequential(nn.Conv2d(2 * w, 4 * w, 3, 1, 1, bias=False), nn.PixelShuffle(2))
-                                  for w in widths[:-1])
+        self.shrink = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(w, w // 2, 3, 1, 1, bias=False), nn.PixelUnshuffle(2)) for w in widths[:-1]
+        )
+        self.grow = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(2 * w, 4 * w, 3, 1, 1, bias=False), nn.PixelShuffle(2)) for w in widths[:-1]
+        )
         self.join = nn.ModuleList(nn.Conv2d(2 * w, w, 1, bias=False) for w in widths[:-1])
         self.decoder = nn.ModuleList(_level(w, level, blocks[level]) for level, w in enumerate(widths[:-1]))
         self.image = nn.Conv2d(width, channels, 3, 1, 1, bias=False)
@@ -58,7 +60,7 @@ class CleanNet(nn.Module):
 
 
 def _level(width: int, level: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(*(Block(width, 2 ** level) for _ in range(blocks)))
+    return nn.Sequential(*(Block(width, 2**level) for _ in range(blocks)))
 
 
 class Block(nn.Module):
@@ -163,8 +165,9 @@ class Step(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        separable = [nn.Sequential(_depth_wise(width, side, 1), nn.Conv2d(width, width, 1, bias=False))
-                     for side in (1, 3, 5, 7)]
+        separable = [
+            nn.Sequential(_depth_wise(width, side, 1), nn.Conv2d(width, width, 1, bias=False)) for side in (1, 3, 5, 7)
+        ]
         dilated = [_depth_wise(width, side, 2) for side in (3, 5, 7)]
         self.experts = nn.ModuleList([*separable, *dilated, nn.AvgPool2d(3, 1, 1, count_include_pad=False)])
         self.join = nn.Conv2d(self.EXPERTS * width, width, 1, bias=False)

@@ -41,8 +41,7 @@ class Detection(NamedTuple):
 
 def _layer(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     """3x3 convolution and batch normalisation, which export folds into one."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False),
-                         nn.BatchNorm2d(outputs))
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False), nn.BatchNorm2d(outputs))
 
 
 class _Block(nn.Module):
@@ -70,8 +69,9 @@ class Detector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fine = nn.Sequential(_layer(1, 16, stride=2), nn.ReLU(), _layer(16, 32, stride=2), nn.ReLU(),
-                                  _layer(32, 48, stride=2), nn.ReLU())
+        self.fine = nn.Sequential(
+            _layer(1, 16, stride=2), nn.ReLU(), _layer(16, 32, stride=2), nn.ReLU(), _layer(32, 48, stride=2), nn.ReLU()
+        )
         self.coarse = nn.Sequential(_layer(48, 48, stride=2), nn.ReLU(), _Block(48, 1), _Block(48, 2))
         self.join = nn.Sequential(_layer(48, 32), nn.ReLU())
         self.mask = nn.Conv2d(32, 4, 1)
@@ -86,8 +86,18 @@ class Detector(nn.Module):
         affected = cells.sigmoid().mean(1, keepdim=True)
         share = affected.mean((2, 3))
         found = (joined * affected).mean((2, 3)) / (share + 1e-2)
-        pooled = torch.cat([coarse.mean((2, 3)), coarse.amax((2, 3)), joined.mean((2, 3)), joined.amax((2, 3)), found,
-                            share, affected.amax((2, 3))], 1)
+        pooled = torch.cat(
+            [
+                coarse.mean((2, 3)),
+                coarse.amax((2, 3)),
+                joined.mean((2, 3)),
+                joined.amax((2, 3)),
+                found,
+                share,
+                affected.amax((2, 3)),
+            ],
+            1,
+        )
         told = self.judge(pooled)
         return Detection(told[:, :-1], F.pixel_shuffle(cells, 2).squeeze(1), told[:, -1])
 

@@ -70,7 +70,7 @@ class Enhancer(nn.Module):
         x = self.front(x)
         parts = [x]
         for level, scale in enumerate(self.scales):
-            factor = 2 ** level
+            factor = 2**level
             pooled = F.relu(scale(F.avg_pool2d(x, factor) if factor > 1 else x))
             parts.append(F.interpolate(pooled, scale_factor=float(factor), mode="nearest") if factor > 1 else pooled)
         return self.last(torch.cat(parts, 1))
@@ -93,8 +93,9 @@ class FastRestorer(nn.Module):
         self.aggregate_eighth = conv(edge + width, width)
         self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         if deep:
-            self.sixteenth = nn.Sequential(conv(width, 2 * width, stride=2), nn.ReLU(),
-                                           *(ResidualBlock(2 * width) for _ in range(deep)))
+            self.sixteenth = nn.Sequential(
+                conv(width, 2 * width, stride=2), nn.ReLU(), *(ResidualBlock(2 * width) for _ in range(deep))
+            )
             self.from_sixteenth = conv(2 * width, 4 * width)
             nn.init.zeros_(self.from_sixteenth.weight)
         self.fuse_eighth = conv(2 * width, width)
@@ -127,8 +128,9 @@ class FastRestorer(nn.Module):
         up = F.relu(self.fuse_quarter(torch.cat([up, quarter, pixels], 1)))
         generated = pixels + self.image(up)
         restored = generated + self.enhancer(torch.cat([generated, pixels], 1))
-        return Restoration(F.pixel_shuffle(generated, 4), F.pixel_shuffle(restored, 4),
-                           F.pixel_shuffle(self.mask(up), 4))
+        return Restoration(
+            F.pixel_shuffle(generated, 4), F.pixel_shuffle(restored, 4), F.pixel_shuffle(self.mask(up), 4)
+        )
 
 
 def compose(image: Tensor, small: Tensor, out: Restoration, scale: int) -> Restoration:
@@ -137,6 +139,7 @@ def compose(image: Tensor, small: Tensor, out: Restoration, scale: int) -> Resto
     Outside the mask the change is added, so that the image keeps its detail; under it the restored image replaces the
     detail, which is the drop's. The same as `runtime.stages.scale.compose` does in eight bits.
     """
+
     def up(x: Tensor) -> Tensor:
         return F.interpolate(x.float(), scale_factor=float(scale), mode="bilinear")
 

@@ -63,8 +63,12 @@ class Fuser(nn.Module):
 
     def forward(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> Fusion:
         """Fuse."""
-        return Fusion(*(F.pixel_shuffle(x, CELL) for x in
-                        self.cells(*(F.pixel_unshuffle(x, CELL) for x in (visible, infrared, mask)))))
+        return Fusion(
+            *(
+                F.pixel_shuffle(x, CELL)
+                for x in self.cells(*(F.pixel_unshuffle(x, CELL) for x in (visible, infrared, mask)))
+            )
+        )
 
     def cells(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> Fusion:
         """The same on the quarter grid, (N, 16, H / 4, W / 4) each."""
@@ -75,11 +79,16 @@ class Fuser(nn.Module):
         quarter = F.relu(quarter + F.pixel_shuffle(self.up_quarter(eighth), 2))
         joined = F.relu(self.join(quarter))
         weight = self.weight(joined).sigmoid()
-        visible_gain, infrared_gain = (last(joined).sigmoid() * LARGEST_GAIN
-                                       for last in (self.visible_gain, self.infrared_gain))
+        visible_gain, infrared_gain = (
+            last(joined).sigmoid() * LARGEST_GAIN for last in (self.visible_gain, self.infrared_gain)
+        )
         visible_base, infrared_base = self.base(visible), self.base(infrared)
-        fused = (infrared_base + weight * (visible_base - infrared_base) + visible_gain * (visible - visible_base)
-                 + infrared_gain * (infrared - infrared_base))
+        fused = (
+            infrared_base
+            + weight * (visible_base - infrared_base)
+            + visible_gain * (visible - visible_base)
+            + infrared_gain * (infrared - infrared_base)
+        )
         return Fusion(fused, weight, visible_gain, infrared_gain)
 
     def base(self, cells: Tensor) -> Tensor:
@@ -98,5 +107,5 @@ def smoothing() -> Tensor:
         place = TAPS // 2 + (pixel + 0.5) / CELL - 0.5
         low = int(place)
         for cell, share in ((low, 1 - (place - low)), (low + 1, place - low)):
-            rows[pixel, cell - 1:cell + 2] += share * torch.tensor([0.25, 0.5, 0.25])
+            rows[pixel, cell - 1 : cell + 2] += share * torch.tensor([0.25, 0.5, 0.25])
     return torch.einsum("ia,jb->ijab", rows, rows).reshape(CELL * CELL, 1, TAPS, TAPS)

@@ -91,5 +91,10 @@ class RefinedFusion(nn.Module):
 
 
 def _small(inputs: int, width: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(),
-                         nn.Conv2d(width, 1, 3, 1, 1))
+    return nn.Sequential(
+        nn.Conv2d(inputs, width, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2d(width, width, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2d(width, 1, 3, 1, 1),
+    )

@@ -25,8 +25,11 @@ def macs(net: nn.Module, *inputs: Tensor) -> int:
         place = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output
         total += layer.weight.numel() * place.shape[0] * place.shape[2] * place.shape[3]
 
-    hooks = [layer.register_forward_hook(count) for layer in net.modules()
-             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))]
+    hooks = [
+        layer.register_forward_hook(count)
+        for layer in net.modules()
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    ]
     try:
         net(*inputs)
     finally:

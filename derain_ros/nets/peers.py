@@ -57,13 +57,35 @@ class DeRaindrop(nn.Module):
         self.lstm = ConvLSTM()
         self.attend = conv(32, 1)
         self.encoder = nn.Sequential(
-            conv(4, 64, 5), nn.ReLU(), conv(64, 128, 3, 2), nn.ReLU(), conv(128, 128), nn.ReLU(),
-            conv(128, 256, 3, 2), nn.ReLU(), conv(256, 256), nn.ReLU(), conv(256, 256), nn.ReLU(),
+            conv(4, 64, 5),
+            nn.ReLU(),
+            conv(64, 128, 3, 2),
+            nn.ReLU(),
+            conv(128, 128),
+            nn.ReLU(),
+            conv(128, 256, 3, 2),
+            nn.ReLU(),
+            conv(256, 256),
+            nn.ReLU(),
+            conv(256, 256),
+            nn.ReLU(),
             *(layer for reach in (2, 4, 8, 16) for layer in (conv(256, 256, dilation=reach), nn.ReLU())),
-            conv(256, 256), nn.ReLU(), conv(256, 256), nn.ReLU())
+            conv(256, 256),
+            nn.ReLU(),
+            conv(256, 256),
+            nn.ReLU(),
+        )
         self.decoder = nn.Sequential(
-            nn.ConvTranspose2d(256, 128, 4, 2, 1), nn.ReLU(), conv(128, 128), nn.ReLU(),
-            nn.ConvTranspose2d(128, 64, 4, 2, 1), nn.ReLU(), conv(64, 32), nn.ReLU(), conv(32, 3))
+            nn.ConvTranspose2d(256, 128, 4, 2, 1),
+            nn.ReLU(),
+            conv(128, 128),
+            nn.ReLU(),
+            nn.ConvTranspose2d(128, 64, 4, 2, 1),
+            nn.ReLU(),
+            conv(64, 32),
+            nn.ReLU(),
+            conv(32, 3),
+        )
 
     def forward(self, image: Tensor) -> Tensor:
         """The restored image."""
@@ -152,8 +174,9 @@ class NAFNet(nn.Module):
         super().__init__()
         self.enter, self.leave = conv(3, 16), conv(16, 3)
         widths = (16, 32, 64, 128)
-        self.encoders = nn.ModuleList(nn.Sequential(*(NAFBlock(w) for _ in range(count)))
-                                      for w, count in zip(widths, (1, 1, 1, 4), strict=True))
+        self.encoders = nn.ModuleList(
+            nn.Sequential(*(NAFBlock(w) for _ in range(count))) for w, count in zip(widths, (1, 1, 1, 4), strict=True)
+        )
         self.downs = nn.ModuleList(nn.Conv2d(w, 2 * w, 2, 2) for w in widths)
         self.middle = NAFBlock(256)
         self.ups = nn.ModuleList(nn.Conv2d(2 * w, 4 * w, 1, bias=False) for w in reversed(widths))

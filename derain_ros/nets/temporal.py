@@ -46,7 +46,7 @@ class TemporalFilter(nn.Module):
 
     def __init__(self, width: int = 24) -> None:
         super().__init__()
-        pixels = CELL ** 2
+        pixels = CELL**2
         self.first = conv((5 + MEMORY) * pixels, width)
         self.second, self.third, self.fourth = (conv(width, width) for _ in range(3))
         self.gate, self.fresh = (conv(width, MEMORY * pixels, 1) for _ in range(2))
@@ -54,7 +54,7 @@ class TemporalFilter(nn.Module):
         nn.init.zeros_(self.last.weight)
         # Most of a picture is best left as it is, and free: where all were covered, no motion would be known.
         nn.init.constant_(self.last.bias[:pixels], 2.0)  # type: ignore[index]
-        nn.init.constant_(self.last.bias[2 * pixels:], -2.0)  # type: ignore[index]
+        nn.init.constant_(self.last.bias[2 * pixels :], -2.0)  # type: ignore[index]
 
     def forward(self, planes: Tensor) -> Weights:
         """Planes (N, 5 + MEMORY, h, w) in 0..1, h and w multiples of CELL: the frame, its restoration, the last output
@@ -68,8 +68,9 @@ class TemporalFilter(nn.Module):
         memory = F.pixel_unshuffle(planes[:, 5:], CELL)
         memory = memory + torch.sigmoid(self.gate(x)) * (torch.sigmoid(self.fresh(x)) - memory)
         keep, recall, smooth, mask = F.pixel_shuffle(self.last(torch.cat([x, memory], 1)), CELL).chunk(4, 1)
-        return Weights(torch.sigmoid(keep), torch.sigmoid(recall), torch.sigmoid(smooth), mask,
-                       F.pixel_shuffle(memory, CELL))
+        return Weights(
+            torch.sigmoid(keep), torch.sigmoid(recall), torch.sigmoid(smooth), mask, F.pixel_shuffle(memory, CELL)
+        )
 
 
 def blend(keep: Tensor, recall: Tensor, smooth: Tensor, frame: Tensor, restored: Tensor, previous: Tensor) -> Tensor:

@@ -89,8 +89,15 @@ class TorchCudaEngine:
         return {"restored": restored, "mask": mask}
 
 
-def contenders(engines: Sequence[str], sizes: Sequence[tuple[int, int]], batches: Sequence[int], threads: int,
-               tell: Tell, progress: Progress, candidates: Sequence[Candidate] = CANDIDATES) -> list[Contender]:
+def contenders(
+    engines: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    batches: Sequence[int],
+    threads: int,
+    tell: Tell,
+    progress: Progress,
+    candidates: Sequence[Candidate] = CANDIDATES,
+) -> list[Contender]:
     """Every network by every engine, exported for each (height, width) and batch, padded to its stride."""
     found = []
     jobs = [(candidate, size, batch) for candidate in candidates for size in sizes for batch in batches]
@@ -103,8 +110,9 @@ def contenders(engines: Sequence[str], sizes: Sequence[tuple[int, int]], batches
         file = Path(folder.name) / f"{done}.onnx"
         image = torch.zeros((*shape, 3), dtype=torch.uint8)
         export_onnx(Graph(net), {"image": image}, ["restored", "mask"], {}, file)
-        model = Model(candidate.name, "restore", file, hashlib.sha256(file.read_bytes()).hexdigest(), 3,
-                      candidate.stride)
+        model = Model(
+            candidate.name, "restore", file, hashlib.sha256(file.read_bytes()).hexdigest(), 3, candidate.stride
+        )
         gmac = macs(candidate.make().to("meta"), torch.empty(1, 3, *shape[1:], device="meta")) / 1e9
         for name in (*engines, PYTORCH):
             make: Callable[[], Engine] = partial(_load, name, net, model, threads, tell, folder)

@@ -18,13 +18,36 @@ from derain_ros.manifest import Manifest
 from derain_ros.runtime.stages.restore import restore_image
 from derain_ros.train.night import clean_and_fuse, load_cleaner, load_fusion
 
-COLUMNS = ("psnr_printed", "ssim_printed", "mef_ssim", "mi", "vif", "cc", "fmi_pixel", "fmi_dct", "fmi_wavelet", "mse",
-           "qabf")
+COLUMNS = (
+    "psnr_printed",
+    "ssim_printed",
+    "mef_ssim",
+    "mi",
+    "vif",
+    "cc",
+    "fmi_pixel",
+    "fmi_dct",
+    "fmi_wavelet",
+    "mse",
+    "qabf",
+)
 """The paper's columns, by keys of METRICS: the conventions that come nearest to the size of its figures."""
-PRINTED = {"NiteDR, as printed": (64.71, 0.4909, 0.8885, 2.9556, 0.5766, 0.6501, 0.8620, 0.3632, 0.3946, 0.0275,
-                                  0.4597),
-           "the second of its seven peers, as printed": (63.66, 0.3967, 0.8735, 4.13, 0.6368, 0.6271, 0.8557, 0.2835,
-                                                         0.3423, 0.0343, 0.4591)}
+PRINTED = {
+    "NiteDR, as printed": (64.71, 0.4909, 0.8885, 2.9556, 0.5766, 0.6501, 0.8620, 0.3632, 0.3946, 0.0275, 0.4597),
+    "the second of its seven peers, as printed": (
+        63.66,
+        0.3967,
+        0.8735,
+        4.13,
+        0.6368,
+        0.6271,
+        0.8557,
+        0.2835,
+        0.3423,
+        0.0343,
+        0.4591,
+    ),
+}
 """Rows of the paper, on its 40 test pairs; of MI and VIF the best of the peers is ahead of it."""
 CLEANER, FUSER = "restore_rgb_rain_int8", "fuse"
 """Models of the manifest that do the job in the node."""
@@ -66,8 +89,9 @@ def tables(found: Sequence[Triplet], methods: Callable[[Triplet], Cleaned]) -> t
         scene = Scene("", luminance(triplet.clean), triplet.infrared)
         for name, (cleaned, fused) in methods(triplet).items():
             cleaning.setdefault(name.split(",")[0], []).append(similarity(cleaned, triplet.clean))
-            fusion.setdefault(name, []).append([METRICS[key].measure(scene.visible, scene.infrared, fused)
-                                                for key in COLUMNS])
+            fusion.setdefault(name, []).append(
+                [METRICS[key].measure(scene.visible, scene.infrared, fused) for key in COLUMNS]
+            )
     first = ["| cleaned by | PSNR, dB | SSIM |", "| --- | --- | --- |"]
     for name, rows in cleaning.items():
         cells = [_cell(values, digits) for values, digits in zip(np.array(rows).T, (2, 3), strict=True)]
@@ -76,16 +100,17 @@ def tables(found: Sequence[Triplet], methods: Callable[[Triplet], Cleaned]) -> t
     for name, row in PRINTED.items():
         second.append(f"| {name} | {' | '.join(map(str, row))} |")
     for name, figures in fusion.items():
-        cells = [_cell(values, METRICS[key].digits)
-                 for key, values in zip(COLUMNS, np.array(figures).T, strict=True)]
+        cells = [_cell(values, METRICS[key].digits) for key, values in zip(COLUMNS, np.array(figures).T, strict=True)]
         second.append(f"| {name} | {' | '.join(cells)} |")
     return first, second
 
 
 def markdown(first: Sequence[str], second: Sequence[str], count: int) -> str:
     """Both tables with what they are."""
-    told = (f"Means of {count} held-out road scenes with bootstrap intervals of 95 %. The paper's rows are of 40 other "
-            "scenes of the same data, by its own implementation.")
+    told = (
+        f"Means of {count} held-out road scenes with bootstrap intervals of 95 %. The paper's rows are of 40 other "
+        "scenes of the same data, by its own implementation."
+    )
     return "\n".join([told, "", *first, "", *second]) + "\n"
 
 

@@ -77,8 +77,14 @@ class _Graph(nn.Module):
         return ((restored.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1),)
 
 
-def measure(candidates: Sequence[Candidate] = CANDIDATES, repeats: int = 15, warm_up: int = 2, threads: int = 0,
-            height: int = HEIGHT, width: int = WIDTH) -> list[Speed]:
+def measure(
+    candidates: Sequence[Candidate] = CANDIDATES,
+    repeats: int = 15,
+    warm_up: int = 2,
+    threads: int = 0,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+) -> list[Speed]:
     """Time `candidates` on one frame, by ONNX Runtime on the processor; `threads` 0 takes as many as it has cores.
 
     Each is exported at its fixed size. They take turns, so that what else the machine does hits all alike.
@@ -99,12 +105,15 @@ def measure(candidates: Sequence[Candidate] = CANDIDATES, repeats: int = 15, war
                 if turn >= warm_up:
                     taken.append((time.perf_counter() - start) * 1e3)
             progress.advance(timing)
-    return [Speed(candidate.name, image.shape[1], image.shape[2], *counts, tuple(taken))
-            for candidate, (_, image, counts), taken in zip(candidates, prepared, times, strict=True)]
+    return [
+        Speed(candidate.name, image.shape[1], image.shape[2], *counts, tuple(taken))
+        for candidate, (_, image, counts), taken in zip(candidates, prepared, times, strict=True)
+    ]
 
 
-def _prepare(candidate: Candidate, path: Path, threads: int, height: int,
-             width: int) -> tuple[onnxruntime.InferenceSession, np.ndarray, tuple[int, int]]:
+def _prepare(
+    candidate: Candidate, path: Path, threads: int, height: int, width: int
+) -> tuple[onnxruntime.InferenceSession, np.ndarray, tuple[int, int]]:
     """A session that runs the candidate, its frame, and its parameters and operations."""
     height, width = (-(-side // candidate.stride) * candidate.stride for side in (height, width))
     torch.manual_seed(0)

@@ -24,19 +24,28 @@ from derain_ros.train.validation import as_tensor, restore
 log = logging.getLogger(__name__)
 
 
-def ablation(data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe],
-             machine: Machine = Machine()) -> dict[str, list[Score]]:  # noqa: B008
+def ablation(
+    data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe], machine: Machine
+) -> dict[str, list[Score]]:
     """Table I: G, G+E and G+E+A, all trained alike by `phases` one after the other: on synthetic drops, on real pairs.
 
     A training found below `output` is taken up, or, if it is done, used. DataError where the data lacks a part.
     """
     forms = {"G": (False, False), "G+E": (True, False), "G+E+A": (True, True)}
-    return _rows(data, output, {name: [replace(phase, enhancer=enhancer, aggregation=aggregation) for phase in phases]
-                                for name, (enhancer, aggregation) in forms.items()}, machine)
+    return _rows(
+        data,
+        output,
+        {
+            name: [replace(phase, enhancer=enhancer, aggregation=aggregation) for phase in phases]
+            for name, (enhancer, aggregation) in forms.items()
+        },
+        machine,
+    )
 
 
-def initialisation(data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe],
-                   machine: Machine = Machine()) -> dict[str, list[Score]]:  # noqa: B008
+def initialisation(
+    data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe], machine: Machine
+) -> dict[str, list[Score]]:
     """Table II: the last of `phases`, on real pairs, from weights that are random, or learnt on sharp or on our drops.
 
     A training found below `output` is taken up, or, if it is done, used. DataError where the data lacks a part.
@@ -44,25 +53,36 @@ def initialisation(data: Sequence[Path], output: Path, phases: Sequence[RestoreR
     *before, last = phases
     if not before:
         raise DataError("the recipe has no phase on synthetic drops before the real pairs; take the one called paper")
-    return _rows(data, output, {
-        "Random": [last],
-        "Sharp drops": [*(replace(phase, sharp_drops=True) for phase in before), last],
-        "Our drops": [*before, last]}, machine)
+    return _rows(
+        data,
+        output,
+        {
+            "Random": [last],
+            "Sharp drops": [*(replace(phase, sharp_drops=True) for phase in before), last],
+            "Our drops": [*before, last],
+        },
+        machine,
+    )
 
 
-def _rows(data: Sequence[Path], output: Path, trainings: Mapping[str, Sequence[RestoreRecipe]],
-          machine: Machine) -> dict[str, list[Score]]:
+def _rows(
+    data: Sequence[Path], output: Path, trainings: Mapping[str, Sequence[RestoreRecipe]], machine: Machine
+) -> dict[str, list[Score]]:
     """The figures of each training on the pairs held out from all."""
     folders = split(data)
     test = [(path.name, path.read()) for folder in data for path in pairs(folder, "test")]
     if not test or not folders.train or not folders.validation:
-        raise DataError(f"{', '.join(map(str, data))}: must hold real pairs to train on, to stop early on and to test "
-                        "on")
+        raise DataError(
+            f"{', '.join(map(str, data))}: must hold real pairs to train on, to stop early on and to test on"
+        )
     rows = {}
     for name, phases in trainings.items():
         log.info("%s", name)
-        checkpoint = train_phases(lambda recipe, folder: train_on(folders, folder, recipe, machine),
-                                  output / name.lower().replace("+", "_").replace(" ", "_"), phases)
+        checkpoint = train_phases(
+            lambda recipe, folder: train_on(folders, folder, recipe, machine),
+            output / name.lower().replace("+", "_").replace(" ", "_"),
+            phases,
+        )
         held_out = [Pair(place, pair.wet, pair.clean, pair.mask) for place, pair in test]
         rows[name] = score_network(load_network(checkpoint), held_out)
     return rows

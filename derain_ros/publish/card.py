@@ -48,20 +48,22 @@ SAID = {
     "drops": {
         "nothing": "nothing were on the lens",
         "hidden": "What a large drop hides cannot be seen: there the network paints a guess. Do not measure on pixels "
-                  "under the mask.",
-        "steadier": " --temporal temporal"},
+        "under the mask.",
+        "steadier": " --temporal temporal",
+    },
     "rain": {
         "nothing": "no rain fell before the camera",
         "hidden": "The real pairs are road scenes over which their authors laid streaks: there are no pairs of rain "
-                  "that fell. Drops on the lens are for other models.",
-        "steadier": ""},
+        "that fell. Drops on the lens are for other models.",
+        "steadier": "",
+    },
 }
 """What the card of a new model says for each of ANOMALIES."""
 SOURCES = {
     "drops": "RobotCar(R) crops (Porav et al. 2019), without the frames "
-             f"{', '.join(frame.rstrip('_') for frame in HELD_OUT_FRAMES)}, and photographs on which drops are drawn",
+    f"{', '.join(frame.rstrip('_') for frame in HELD_OUT_FRAMES)}, and photographs on which drops are drawn",
     "rain": "pairs of RoadScene-rain (of NiteDR), of whose runs of five neighbours each ninth is held out and another "
-            "is for validation, and photographs on which rain is drawn, but for those held out",
+    "is for validation, and photographs on which rain is drawn, but for those held out",
 }
 """What DATA holds for each of ANOMALIES."""
 
@@ -72,9 +74,15 @@ def write_card(path: Path, name: str, net: FastRestorer | PrintedRestorer, state
     if not path.exists() or _marks("interface")[0] not in path.read_text(encoding="utf-8"):
         empty = {key: empty_block(key) for key in (*blocks, f"figures {name}", f"figures {name}_int8")}
         said = SAID[state["recipe"].get("anomaly", "drops")]
-        text = SKELETON.format(**said, name=name, kind="a grey" if net.channels == 1 else "a colour",
-                               interface=empty["interface"], training=empty["training"],
-                               figures=empty[f"figures {name}"], figures_int8=empty[f"figures {name}_int8"])
+        text = SKELETON.format(
+            **said,
+            name=name,
+            kind="a grey" if net.channels == 1 else "a colour",
+            interface=empty["interface"],
+            training=empty["training"],
+            figures=empty[f"figures {name}"],
+            figures_int8=empty[f"figures {name}_int8"],
+        )
         path.write_text(text, encoding="utf-8")
     for key, text in blocks.items():
         write_block(path, key, text)
@@ -102,10 +110,12 @@ def interface(net: FastRestorer | PrintedRestorer) -> str:
         image = torch.empty(1, net.channels, *(-(-side // (scale * STRIDE)) * STRIDE for side in (540, 720)))
     cost = macs(_on_meta(net).eval(), image)
     if isinstance(net, FastRestorer):
-        what = ("`derain_ros/nets/fast.py`: generator and enhancer with edges on the quarter grid, "
-                f"{net.blocks} residual blocks of {net.width} filters at an eighth"
-                + (f" and {net.deep} of {2 * net.width} at a sixteenth" if net.deep else "")
-                + (f" of the image reduced by {net.scale}" if net.scale > 1 else ""))
+        what = (
+            "`derain_ros/nets/fast.py`: generator and enhancer with edges on the quarter grid, "
+            f"{net.blocks} residual blocks of {net.width} filters at an eighth"
+            + (f" and {net.deep} of {2 * net.width} at a sixteenth" if net.deep else "")
+            + (f" of the image reduced by {net.scale}" if net.scale > 1 else "")
+        )
     else:
         parts = "G" + "+E" * (net.enhancer is not None) + "+A" * net.generator.aggregation
         what = f"`derain_ros/nets/printed.py`: {parts} of paper 1, its normalisation folded into the convolutions"
@@ -129,8 +139,10 @@ def training(state: Mapping[str, Any]) -> str:
             lines.append("The first phase begins with the weights of an earlier training that is not at hand.")
             break
         if "exported" in before:
-            lines.append(f"The first phase begins with the weights of {before['exported']}, whose card tells what they "
-                         "had learnt from.")
+            lines.append(
+                f"The first phase begins with the weights of {before['exported']}, whose card tells what they "
+                "had learnt from."
+            )
             break
         phases.insert(0, before)
     defaults = {field.name: field.default for field in fields(RestoreRecipe)}
@@ -139,15 +151,25 @@ def training(state: Mapping[str, Any]) -> str:
         changed = _flow({key: value for key, value in recipe.items() if key in defaults and value != defaults[key]})
         gone = {key: value for key, value in recipe.items() if key not in defaults}
         start = "" if number == 1 else f", from the weights of phase {number - 1}"
-        lines += [f"Phase {number}{start}, {phase['step']} steps, `derain train restore --data DATA --config` a file "
-                  "of what differs from the defaults:", "", *(f"    {line}" for line in changed.splitlines()), ""]
+        lines += [
+            f"Phase {number}{start}, {phase['step']} steps, `derain train restore --data DATA --config` a file "
+            "of what differs from the defaults:",
+            "",
+            *(f"    {line}" for line in changed.splitlines()),
+            "",
+        ]
         if gone:
             lines += [f"It was trained with an earlier version of that command, and there with {_flow(gone)}", ""]
     if state.get("data"):
         return "\n".join([*lines, f"DATA held {'; '.join(state['data'])}."])
-    return "\n".join([*lines, f"DATA holds {SOURCES[state['recipe'].get('anomaly', 'drops')]}: "
-                      f"{', '.join(CLEAN_FOLDERS)}. Most owners allow research use only; no image is part of the "
-                      "model's files."])
+    return "\n".join(
+        [
+            *lines,
+            f"DATA holds {SOURCES[state['recipe'].get('anomaly', 'drops')]}: "
+            f"{', '.join(CLEAN_FOLDERS)}. Most owners allow research use only; no image is part of the "
+            "model's files.",
+        ]
+    )
 
 
 def _flow(values: Mapping[str, Any]) -> str:

@@ -66,8 +66,12 @@ def publish_detector(checkpoint: Path, name: str, directory: Path, data: Path | 
     pictures = find_pictures(data, "train")
     views = [draw_view(pictures, np.random.default_rng((19, number))).image for number in range(RANGE_VIEWS)]
     quantize_detector(directory / f"{name}{FLOAT}.onnx", directory / f"{name}.onnx", np.stack(views))
-    _write_card(directory / f"{name}.md", [name, name + FLOAT],
-                f"`{name}` in eight bits but for the first and the last layers", checkpoint)
+    _write_card(
+        directory / f"{name}.md",
+        [name, name + FLOAT],
+        f"`{name}` in eight bits but for the first and the last layers",
+        checkpoint,
+    )
     _measure(name + FLOAT, directory, _entry(name + FLOAT, name, "float32"), data)
     return _measure(name, directory, _entry(name, name, "int8"), data)
 
@@ -76,33 +80,63 @@ def _measure(name: str, directory: Path, entry: dict[str, Any], data: Path) -> D
     enter(directory, entry)
     report = evaluate(load(Manifest.load(directory).get(name)), data)
     enter(directory, entry, report.figures)
-    write_block(directory / entry["card"], f"figures {name}",
-                f"`derain evaluate detection {name} --data DATA`. {report.markdown()}")
+    write_block(
+        directory / entry["card"],
+        f"figures {name}",
+        f"`derain evaluate detection {name} --data DATA`. {report.markdown()}",
+    )
     return report
 
 
 def _write_card(path: Path, names: list[str], precision: str, checkpoint: Path) -> None:
     """Write the card of these detectors to `path`: how they were trained, and room for their figures."""
     state, keys = read(checkpoint), ["training", *(f"figures {name}" for name in names)]
-    path.write_text(CARD.format(names=", ".join(names), precision=precision, height=SIZE[0], width=SIZE[1],
-                                rows=CELLS[0], columns=CELLS[1], count=len(CLASSES), classes=", ".join(CLASSES),
-                                training=empty_block(keys[0]), figures="\n\n".join(map(empty_block, keys[1:]))),
-                    encoding="utf-8")
+    path.write_text(
+        CARD.format(
+            names=", ".join(names),
+            precision=precision,
+            height=SIZE[0],
+            width=SIZE[1],
+            rows=CELLS[0],
+            columns=CELLS[1],
+            count=len(CLASSES),
+            classes=", ".join(CLASSES),
+            training=empty_block(keys[0]),
+            figures="\n\n".join(map(empty_block, keys[1:])),
+        ),
+        encoding="utf-8",
+    )
     for key in keys[1:]:
         write_block(path, key, "Not measured.")
     defaults = {f.name: f.default for f in fields(DetectRecipe)}
-    changed = {key: value for key, value in state["recipe"].items()
-               if key in defaults and value != defaults[key] and key != "start_from"}
+    changed = {
+        key: value
+        for key, value in state["recipe"].items()
+        if key in defaults and value != defaults[key] and key != "start_from"
+    }
     begun = f" It began with the weights of {state['origin']}." if state.get("origin") else ""
     data = f" DATA held {', '.join(state['data'])}." if "data" in state else ""
-    write_block(path, keys[0], "`derain train detect --data DATA --config` a file of what differs from the defaults:"
-                f"\n\n    {yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n"
-                f"{state['step']} steps.{begun}{data}")
+    write_block(
+        path,
+        keys[0],
+        "`derain train detect --data DATA --config` a file of what differs from the defaults:"
+        f"\n\n    {yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n"
+        f"{state['step']} steps.{begun}{data}",
+    )
 
 
 def _entry(name: str, card: str, precision: str) -> dict[str, Any]:
-    return {"name": name, "task": "detect", "network": card, "file": f"{name}.onnx", "channels": 1, "stride": 2,
-            "description": f"Which anomalies, where and how bad, on a grey image of {SIZE[1]}x{SIZE[0]}"
-                           + (", 8 bit" if precision == "int8" else ""),
-            "precision": precision, "card": f"{card}.md", "classes": list(CLASSES),
-            "size": list(SIZE)}
+    return {
+        "name": name,
+        "task": "detect",
+        "network": card,
+        "file": f"{name}.onnx",
+        "channels": 1,
+        "stride": 2,
+        "description": f"Which anomalies, where and how bad, on a grey image of {SIZE[1]}x{SIZE[0]}"
+        + (", 8 bit" if precision == "int8" else ""),
+        "precision": precision,
+        "card": f"{card}.md",
+        "classes": list(CLASSES),
+        "size": list(SIZE),
+    }

@@ -22,8 +22,9 @@ class ExportError(RuntimeError):
     """The exported graph does not do what the network does, or the checkpoint cannot be read."""
 
 
-def export_onnx(graph: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], dynamic: Mapping[int, str],
-                path: Path) -> None:
+def export_onnx(
+    graph: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], dynamic: Mapping[int, str], path: Path
+) -> None:
     """Write `graph` to `path` as ONNX; `inputs` are examples by name, in the order in which `graph` takes them, and
     `dynamic` names the free dimensions of all of them.
 
@@ -36,9 +37,17 @@ def export_onnx(graph: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequenc
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        program = torch.onnx.export(graph.eval(), tuple(inputs.values()), None, dynamo=True, opset_version=OPSET,
-                                    input_names=list(inputs), output_names=list(outputs), dynamic_shapes=shapes,
-                                    verbose=False)
+        program = torch.onnx.export(
+            graph.eval(),
+            tuple(inputs.values()),
+            None,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_shapes=shapes,
+            verbose=False,
+        )
     assert program is not None
     program.optimize()
     program.save(str(path))
@@ -75,6 +84,8 @@ def task_of(checkpoint: Path) -> str:
     except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train`: {error}") from error
     if task not in TASKS:
-        raise ExportError(f"{checkpoint}: holds a network of the task {task}, which is measured by `derain table` and "
-                          "does not run in the node")
+        raise ExportError(
+            f"{checkpoint}: holds a network of the task {task}, which is measured by `derain table` and "
+            "does not run in the node"
+        )
     return task

@@ -37,15 +37,16 @@ class FuserGraph(nn.Module):
     def forward(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> tuple[Tensor]:
         """Scale to 0..1, fuse on the quarter grid, clamp and round."""
         # One channel: a permutation moves nothing.
-        cells = (F.pixel_unshuffle(image.permute(0, 3, 1, 2), CELL).float() * (1 / 255)
-                 for image in (visible, infrared, mask))
+        cells = (
+            F.pixel_unshuffle(image.permute(0, 3, 1, 2), CELL).float() * (1 / 255)
+            for image in (visible, infrared, mask)
+        )
         fused = (self.net.cells(*cells).fused.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
         return (F.pixel_shuffle(fused, CELL).permute(0, 2, 3, 1),)
 
 
 def load_fuser(checkpoint: Path) -> tuple[Fuser, dict[str, Any]]:
-    """The averaged network of a checkpoint of `derain train fuse`, for evaluation, and all that the checkpoint holds.
-    """
+    """The averaged network of a checkpoint of `derain train fuse`, for evaluation, and all that it holds."""
     try:
         state = checkpoints.read(checkpoint)
         net = Fuser(state["recipe"]["width"])
@@ -59,8 +60,9 @@ def load_fuser(checkpoint: Path) -> tuple[Fuser, dict[str, Any]]:
 def export_fuser(net: Fuser, path: Path) -> None:
     """Write the fuser to `path`; any batch, any height and width that are multiples of STRIDE."""
     rng = np.random.default_rng(0)
-    examples = {name: torch.from_numpy(rng.integers(0, 256, (2, 6 * STRIDE, 8 * STRIDE, 1), dtype=np.uint8))
-                for name in INPUTS}
+    examples = {
+        name: torch.from_numpy(rng.integers(0, 256, (2, 6 * STRIDE, 8 * STRIDE, 1), dtype=np.uint8)) for name in INPUTS
+    }
     export_onnx(FuserGraph(net), examples, ["fused"], {0: "batch", 1: "height", 2: "width"}, path)
 
 

@@ -110,8 +110,9 @@ def export_restorer(net: Restorer, path: Path) -> None:
     """Write a restorer to `path`; any batch, any height and width that are multiples of STRIDE."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, 3 * STRIDE, 4 * STRIDE, net.channels), dtype=np.uint8))
-    export_onnx(RestorerGraph(net), {"image": example}, ["restored", "mask"],
-                {0: "batch", 1: "height", 2: "width"}, path)
+    export_onnx(
+        RestorerGraph(net), {"image": example}, ["restored", "mask"], {0: "batch", 1: "height", 2: "width"}, path
+    )
     if isinstance(net, FastRestorer):
         model = onnx.load(path)
         onnx.helper.set_model_props(model, {SCALE: str(net.scale)})

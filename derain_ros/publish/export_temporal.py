@@ -27,8 +27,9 @@ class TemporalGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Scale to 0..1, filter, round; the mask is 255 from a logit of COVERED on."""
         out = self.net(image.permute(0, 3, 1, 2).float() * (1 / 255))
-        weights, memory = ((plane * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
-                           for plane in (torch.cat(out[:3], 1), out.memory))
+        weights, memory = (
+            (plane * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1) for plane in (torch.cat(out[:3], 1), out.memory)
+        )
         return weights, (out.mask[:, 0] > COVERED).to(torch.uint8) * 255, memory
 
 
@@ -47,5 +48,10 @@ def export_temporal(net: TemporalFilter, path: Path) -> None:
     """Write the filter to `path`; any batch, any height and width that are multiples of CELL."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, 24 * CELL, 32 * CELL, 5 + MEMORY), dtype=np.uint8))
-    export_onnx(TemporalGraph(net), {"image": example}, ["weights", "mask", "memory"],
-                {0: "batch", 1: "height", 2: "width"}, path)
+    export_onnx(
+        TemporalGraph(net),
+        {"image": example},
+        ["weights", "mask", "memory"],
+        {0: "batch", 1: "height", 2: "width"},
+        path,
+    )

@@ -98,16 +98,21 @@ def _measure(names: Sequence[str], directory: Path, data: Path) -> dict[str, flo
     figures[names[0]]["psnr_to_float"] = distance
     for name, precision in zip(names, ("int8", "float32"), strict=True):
         enter(directory, _entry(name, names[0], precision), figures[name])
-    write_block(directory / f"{names[0]}.md", "figures", _table(rows, scenes) +
-                f"\n\nEight bits are {distance:.1f} dB from floating point over the same pairs.")
+    write_block(
+        directory / f"{names[0]}.md",
+        "figures",
+        _table(rows, scenes) + f"\n\nEight bits are {distance:.1f} dB from floating point over the same pairs.",
+    )
     return figures[names[0]]
 
 
 def psnr_between(one: Engine, other: Engine, scenes: Sequence[Scene]) -> float:
     """PSNR in dB of what two fusers make of some scenes, of the mean squared distance over all of them."""
-    errors = [np.mean((fuse(one, s.visible, s.infrared).astype(float) - fuse(other, s.visible, s.infrared)) ** 2)
-              for s in scenes]
-    return float(10 * np.log10(255 ** 2 / max(float(np.mean(errors)), 1e-9)))
+    errors = [
+        np.mean((fuse(one, s.visible, s.infrared).astype(float) - fuse(other, s.visible, s.infrared)) ** 2)
+        for s in scenes
+    ]
+    return float(10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-9)))
 
 
 def _table(rows: Mapping[str, Mapping[str, Sequence[Score]]], scenes: Mapping[str, Sequence[Scene]]) -> str:
@@ -125,8 +130,9 @@ def _write_card(path: Path, names: list[str], net: Fuser, state: Mapping[str, An
     """Write the card of these fusers to `path`; where there is one, only its blocks."""
     if not path.exists():
         keys = ("interface", "training", "figures")
-        path.write_text(CARD.format(names=", ".join(names), **{key: empty_block(key) for key in keys}),
-                        encoding="utf-8")
+        path.write_text(
+            CARD.format(names=", ".join(names), **{key: empty_block(key) for key in keys}), encoding="utf-8"
+        )
         write_block(path, "figures", "Not measured.")
     write_block(path, "interface", _interface(net))
     write_block(path, "training", _training(state))
@@ -156,19 +162,42 @@ def _training(state: Mapping[str, Any]) -> str:
     defaults = {f.name: f.default for f in fields(FuseRecipe)}
     lines = []
     for number, phase in enumerate(phases, 1):
-        changed = {key: value for key, value in phase["recipe"].items()
-                   if key in defaults and value != defaults[key] and key != "start_from"}
-        begun = "" if not phase["recipe"].get("start_from") else (
-            ", from the weights of " + (f"phase {number - 1}" if number > 1 else "an earlier training"))
-        lines += [f"Phase {number}{begun}, {phase['step']} steps, `derain train fuse --data DATA --config` a file of "
-                  "what differs from the defaults:", "",
-                  f"    {yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}", ""]
-    return "\n".join([*lines, f"DATA held {', '.join(state['data'])}. Losses: `derain_ros/train/fusion_losses.py`. "
-                      "Most owners of the images allow research use only; no image is part of the model's files."])
+        changed = {
+            key: value
+            for key, value in phase["recipe"].items()
+            if key in defaults and value != defaults[key] and key != "start_from"
+        }
+        begun = (
+            ""
+            if not phase["recipe"].get("start_from")
+            else (", from the weights of " + (f"phase {number - 1}" if number > 1 else "an earlier training"))
+        )
+        lines += [
+            f"Phase {number}{begun}, {phase['step']} steps, `derain train fuse --data DATA --config` a file of "
+            "what differs from the defaults:",
+            "",
+            f"    {yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}",
+            "",
+        ]
+    return "\n".join(
+        [
+            *lines,
+            f"DATA held {', '.join(state['data'])}. Losses: `derain_ros/train/fusion_losses.py`. "
+            "Most owners of the images allow research use only; no image is part of the model's files.",
+        ]
+    )
 
 
 def _entry(name: str, network: str, precision: str) -> dict[str, Any]:
-    return {"name": name, "task": "fuse", "network": network, "file": f"{name}.onnx", "channels": 1, "stride": STRIDE,
-            "description": "Fuses the luminance of a visible and an infrared image"
-                           + (", 8 bit" if precision == "int8" else ""),
-            "precision": precision, "card": f"{network}.md"}
+    return {
+        "name": name,
+        "task": "fuse",
+        "network": network,
+        "file": f"{name}.onnx",
+        "channels": 1,
+        "stride": STRIDE,
+        "description": "Fuses the luminance of a visible and an infrared image"
+        + (", 8 bit" if precision == "int8" else ""),
+        "precision": precision,
+        "card": f"{network}.md",
+    }

@@ -43,7 +43,7 @@ def calibration_images(data: Path, channels: int, anomaly: str = "drops") -> lis
     render = render_of(RestoreRecipe(anomaly=anomaly))
     real = [_square(path.read().wet) for path in folders.train[::4]]
     synthetic = [render(folders.photographs, 256, rng).wet for _ in range(30)]
-    dry = [cv2.resize(read_rgb(p), (256, 256)) for p in folders.photographs[::-(-len(folders.photographs) // 12)]]
+    dry = [cv2.resize(read_rgb(p), (256, 256)) for p in folders.photographs[:: -(-len(folders.photographs) // 12)]]
     return [image if channels == 3 else luminance(image)[..., None] for image in (*real, *synthetic, *dry)]
 
 
@@ -69,8 +69,9 @@ def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
         model = onnx.load(prepared)
         kept = _additions_to_the_image(model) or _from_the_generated_image_on(model)
         if not kept:
-            raise ExportError(f"{source}: neither adds to the image nor generates one; quantise a model of "
-                              "`derain export`")
+            raise ExportError(
+                f"{source}: neither adds to the image nor generates one; quantise a model of `derain export`"
+            )
         equalise(model, images)
         onnx.save(model, prepared)
         _quantize(prepared, target, images, QUANTIZED_OPS, kept)
@@ -87,22 +88,33 @@ def quantize_temporal(source: Path, target: Path, planes: list[np.ndarray]) -> N
         _quantize(prepared, target, planes, ("Conv", "Relu"), [])
 
 
-def _quantize(prepared: Path, target: Path, images: list[np.ndarray], operators: Sequence[str],
-              kept: list[str]) -> None:
+def _quantize(
+    prepared: Path, target: Path, images: list[np.ndarray], operators: Sequence[str], kept: list[str]
+) -> None:
     try:
-        quantize(prepared, target, ({"image": image[None]} for image in images), operators, kept,
-                 calibrate_method=CalibrationMethod.Percentile, extra_options={"CalibPercentile": PERCENTILE})
+        quantize(
+            prepared,
+            target,
+            ({"image": image[None]} for image in images),
+            operators,
+            kept,
+            calibrate_method=CalibrationMethod.Percentile,
+            extra_options={"CalibPercentile": PERCENTILE},
+        )
     except ValueError as error:
-        raise ExportError(f"{target.stem}: its activations hardly vary, so that they have no range: {error}; train it "
-                          "longer") from error
+        raise ExportError(
+            f"{target.stem}: its activations hardly vary, so that they have no range: {error}; train it longer"
+        ) from error
 
 
 def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float]:
     """Quantise the restorer or the temporal filter `name` of `directory` and enter it as `name`_int8; its figures."""
     model = Manifest.load(directory).get(name)
     if model.task not in ("restore", "temporal"):
-        raise ExportError(f"{name}: a {TASKS[model.task].called} is in eight bits when it is exported with --data; "
-                          "export its checkpoint again")
+        raise ExportError(
+            f"{name}: a {TASKS[model.task].called} is in eight bits when it is exported with --data; "
+            "export its checkpoint again"
+        )
     path = directory / f"{name}{SUFFIX}.onnx"
     if model.task == "temporal":
         quantize_temporal(model.file, path, calibration_planes(model, directory, data))
@@ -117,9 +129,18 @@ def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float
 
 
 def _entry(model: Model, path: Path) -> dict[str, Any]:
-    entry = {"name": path.stem, "task": model.task, "network": model.network, "file": path.name,
-             "channels": model.channels, "stride": model.stride, "description": f"{model.description}, 8 bit",
-             "plan": model.plan, "precision": "int8", "card": model.card}
+    entry = {
+        "name": path.stem,
+        "task": model.task,
+        "network": model.network,
+        "file": path.name,
+        "channels": model.channels,
+        "stride": model.stride,
+        "description": f"{model.description}, 8 bit",
+        "plan": model.plan,
+        "precision": "int8",
+        "card": model.card,
+    }
     entry |= {"scale": model.scale} if model.task == "restore" else {}
     return entry | ({"serves": list(model.serves)} if model.serves else {})
 

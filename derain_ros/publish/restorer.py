@@ -44,8 +44,15 @@ def enter(directory: Path, entry: dict[str, Any], figures: Mapping[str, float] =
         path.write_text(yaml.safe_dump(rounded, sort_keys=False), encoding="utf-8")
 
 
-def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, data: Path | None,
-                     serves: tuple[str, ...] = (), plan: str = "") -> dict[str, float]:
+def publish_restorer(
+    checkpoint: Path,
+    name: str,
+    directory: Path,
+    grey: bool,
+    data: Path | None,
+    serves: tuple[str, ...] = (),
+    plan: str = "",
+) -> dict[str, float]:
     """Export a restorer as `directory`/`name`.onnx, enter it and write its card; returns figures, none without `data`.
 
     `grey` folds the colour network into one that takes grey images. `serves` names the anomalies it is made for, none
@@ -56,15 +63,26 @@ def publish_restorer(checkpoint: Path, name: str, directory: Path, grey: bool, d
         net = to_grey(net)
     path = directory / f"{name}.onnx"
     export_restorer(net, path)
-    what = (f"Fast generator and enhancer, {net.width} filters, {net.blocks} residual blocks"
-            if isinstance(net, FastRestorer) else "Generator, enhancer and aggregation as printed")
+    what = (
+        f"Fast generator and enhancer, {net.width} filters, {net.blocks} residual blocks"
+        if isinstance(net, FastRestorer)
+        else "Generator, enhancer and aggregation as printed"
+    )
     scale = net.scale if isinstance(net, FastRestorer) else 1
     what += f" at 1/{scale} of the size" if scale > 1 else ""
     entry: dict[str, Any] = {
-        "name": name, "task": "restore", "network": network_of(name), "file": path.name,
-        "channels": net.channels, "stride": STRIDE,
-        "description": f"{what}, {'grey' if net.channels == 1 else 'RGB'}", "plan": plan or plan_of(name),
-        "scale": scale, "precision": "float32", "card": f"{name}.md"}
+        "name": name,
+        "task": "restore",
+        "network": network_of(name),
+        "file": path.name,
+        "channels": net.channels,
+        "stride": STRIDE,
+        "description": f"{what}, {'grey' if net.channels == 1 else 'RGB'}",
+        "plan": plan or plan_of(name),
+        "scale": scale,
+        "precision": "float32",
+        "card": f"{name}.md",
+    }
     if serves:
         entry["serves"] = list(serves)
     enter(directory, entry)
@@ -97,8 +115,12 @@ def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Pat
     except (EvaluationError, DataError) as error:
         log.warning("%s is entered without figures: %s", name, error)
         return {}
-    figures = {f"{kind}_{key}": value for kind, scores in rows.items()
-               for key, value in summary(scores).items() if not key.endswith(("_low", "_high"))}
+    figures = {
+        f"{kind}_{key}": value
+        for kind, scores in rows.items()
+        for key, value in summary(scores).items()
+        if not key.endswith(("_low", "_high"))
+    }
     enter(directory, entry, figures)
     notes = "\n".join(f"- {kind}: {what}" for kind, what in KINDS.items() if kind in rows)
     table = markdown([(kind, name, scores) for kind, scores in rows.items()])
@@ -109,5 +131,7 @@ def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Pat
 def measure(model: Model, data: Path) -> dict[str, list[Score]]:
     """Figures of a restorer on each kind of images held out below `data`, in the channels it takes."""
     engine = load(model)
-    return {kind: evaluate(engine, track(pairs, f"{model.name}: {kind}"))
-            for kind, pairs in held_out(data, model.channels, anomaly=anomaly_of(model.serves)).items()}
+    return {
+        kind: evaluate(engine, track(pairs, f"{model.name}: {kind}"))
+        for kind, pairs in held_out(data, model.channels, anomaly=anomaly_of(model.serves)).items()
+    }

@@ -73,14 +73,22 @@ def publish_temporal(checkpoint: Path, name: str, directory: Path, data: Path | 
     path = directory / f"{name}.onnx"
     export_temporal(net, path)
     entry: dict[str, Any] = {
-        "name": name, "task": "temporal", "file": path.name, "channels": TEMPORAL_PLANES, "stride": CELL,
-        "description": "Joins restored frames with those before them, grey and colour", "precision": "float32",
-        "card": f"{name}.md"}
+        "name": name,
+        "task": "temporal",
+        "file": path.name,
+        "channels": TEMPORAL_PLANES,
+        "stride": CELL,
+        "description": "Joins restored frames with those before them, grey and colour",
+        "precision": "float32",
+        "card": f"{name}.md",
+    }
     enter(directory, entry)
     card = directory / entry["card"]
     if not card.exists():
-        blocks = {key: empty_block(key.replace("figures", f"figures {name}"))
-                  for key in ("interface", "training", "figures", "figures_int8")}
+        blocks = {
+            key: empty_block(key.replace("figures", f"figures {name}"))
+            for key in ("interface", "training", "figures", "figures_int8")
+        }
         card.write_text(CARD.format(name=name, **blocks), encoding="utf-8")
     write_block(card, "interface", _interface(net))
     write_block(card, "training", _training(state))
@@ -93,10 +101,13 @@ def publish_temporal_figures(name: str, directory: Path, entry: dict[str, Any], 
     engine, temporal = load(manifest.get(RESTORER)), load(manifest.get(name))
     rows = [row for video in videos(data) for row in measure(engine, temporal, video)]
     enter(directory, entry, summary(rows))
-    write_block(directory / entry["card"], f"figures {name}",
-                f"Behind `{RESTORER}`, {FRAMES} frames of each sequence; "
-                f"`derain evaluate sequence {RESTORER} --temporal {name} --frames {FRAMES} --kitti "
-                f"DATA/{Path(KITTI).parent}`.\n\n{markdown(rows)}")
+    write_block(
+        directory / entry["card"],
+        f"figures {name}",
+        f"Behind `{RESTORER}`, {FRAMES} frames of each sequence; "
+        f"`derain evaluate sequence {RESTORER} --temporal {name} --frames {FRAMES} --kitti "
+        f"DATA/{Path(KITTI).parent}`.\n\n{markdown(rows)}",
+    )
     return summary(rows)
 
 
@@ -108,25 +119,33 @@ def videos(data: Path) -> list[Video]:
 
 def measure(engine: Engine, temporal: Engine, video: Video) -> list[Figures]:
     """Figures behind every kind of drops, of the restorer alone and of both in turn."""
-    return [evaluate(engine, video, kind, join) for kind in track(KINDS, f"{temporal.model.name}: {video.name}")
-            for join in (None, temporal)]
+    return [
+        evaluate(engine, video, kind, join)
+        for kind in track(KINDS, f"{temporal.model.name}: {video.name}")
+        for join in (None, temporal)
+    ]
 
 
 def summary(rows: Sequence[Figures]) -> dict[str, float]:
     """Means over sequences and kinds of drops, of the restorer alone (even rows) and with the filter (odd ones)."""
+
     def mean(values: list[float]) -> float:
         return float(np.mean(values))
 
     alone, joined = rows[::2], rows[1::2]
     settled = [row.settled for row in joined if not math.isnan(row.settled)]
-    return {"flicker": mean([row.ratio for row in joined]), "restored_flicker": mean([row.ratio for row in alone]),
-            **({"settled_flicker": mean(settled)} if settled else {}),
-            "psnr": mean([row.restored_psnr[0] for row in joined]),
-            "psnr_gain": mean([b.restored_psnr[0] - a.restored_psnr[0] for a, b in zip(alone, joined, strict=True)]),
-            "covered_psnr_gain": mean([b.restored_psnr[1] - a.restored_psnr[1]
-                                       for a, b in zip(alone, joined, strict=True)]),
-            "mask_iou": mean([row.mask_iou for row in joined]),
-            "restored_mask_iou": mean([row.mask_iou for row in alone])}
+    return {
+        "flicker": mean([row.ratio for row in joined]),
+        "restored_flicker": mean([row.ratio for row in alone]),
+        **({"settled_flicker": mean(settled)} if settled else {}),
+        "psnr": mean([row.restored_psnr[0] for row in joined]),
+        "psnr_gain": mean([b.restored_psnr[0] - a.restored_psnr[0] for a, b in zip(alone, joined, strict=True)]),
+        "covered_psnr_gain": mean(
+            [b.restored_psnr[1] - a.restored_psnr[1] for a, b in zip(alone, joined, strict=True)]
+        ),
+        "mask_iou": mean([row.mask_iou for row in joined]),
+        "restored_mask_iou": mean([row.mask_iou for row in alone]),
+    }
 
 
 def calibration_planes(model: Model, directory: Path, data: Path) -> list[np.ndarray]:
@@ -146,14 +165,21 @@ def calibration_planes(model: Model, directory: Path, data: Path) -> list[np.nda
             return temporal.run(**images)
 
     for number in track(range(CALIBRATION), "calibrating"):
-        sample = draw_sequence(files, recipe.length, 256, lambda wet: restore_image(engine, wet),
-                               np.random.default_rng((43, number)))
+        sample = draw_sequence(
+            files, recipe.length, 256, lambda wet: restore_image(engine, wet), np.random.default_rng((43, number))
+        )
         planes.append(np.empty(0, np.uint8))
         runner = Runner()
         for n, parts in enumerate(zip(sample.wet, sample.restored, sample.mask, strict=True)):
             frame, restored, mask = (part[None] for part in parts)
-            runner.apply(Listener(), ["camera"], [n + 1], frame[..., None], restored[..., None],  # type: ignore[arg-type]
-                         mask)
+            runner.apply(
+                Listener(),  # type: ignore[arg-type]
+                ["camera"],
+                [n + 1],
+                frame[..., None],
+                restored[..., None],
+                mask,
+            )
     return planes
 
 
@@ -175,8 +201,10 @@ def _training(state: dict[str, Any]) -> str:
     defaults = {f.name: f.default for f in fields(TemporalRecipe)}
     changed = {key: value for key, value in state["recipe"].items() if key in defaults and value != defaults[key]}
     origin = f" from {state['origin']} on" if state.get("origin") else ""
-    return ("`derain train temporal --data DATA --config` a file of what differs from the defaults:\n\n    "
-            f"{yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n{state['step']} steps{origin}, "
-            "on sequences that are made: a camera glides, turns and grows over photographs of DATA (those that drops "
-            "are drawn on for the restorers), or drives through procedural worlds; before it drops or dirt that stay "
-            f"on the glass. Each is restored by one of {', '.join(state['restorers'])}.")
+    return (
+        "`derain train temporal --data DATA --config` a file of what differs from the defaults:\n\n    "
+        f"{yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n{state['step']} steps{origin}, "
+        "on sequences that are made: a camera glides, turns and grows over photographs of DATA (those that drops "
+        "are drawn on for the restorers), or drives through procedural worlds; before it drops or dirt that stay "
+        f"on the glass. Each is restored by one of {', '.join(state['restorers'])}."
+    )

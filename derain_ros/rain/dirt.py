@@ -5,8 +5,16 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-KINDS = {"dust": 0.14, "mud": 0.18, "smear": 0.11, "fingerprint": 0.1, "scratch": 0.08, "soil": 0.15, "spots": 0.16,
-         "film": 0.08}
+KINDS = {
+    "dust": 0.14,
+    "mud": 0.18,
+    "smear": 0.11,
+    "fingerprint": 0.1,
+    "scratch": 0.08,
+    "soil": 0.15,
+    "spots": 0.16,
+    "film": 0.08,
+}
 """Kinds of dirt and how often each is drawn where none is asked for."""
 
 THICK = ("soil", "spots", "film")
@@ -20,8 +28,9 @@ class LensDirt:
     and colour; `coverage` in [0, 1] is the share of pixels where the cover is at least half of its strongest.
     """
 
-    def __init__(self, height: int, width: int, rng: np.random.Generator, coverage: float,
-                 kind: str | None = None) -> None:
+    def __init__(
+        self, height: int, width: int, rng: np.random.Generator, coverage: float, kind: str | None = None
+    ) -> None:
         if height < 8 or width < 8:
             raise ValueError(f"lens dirt: an image of {width}x{height} is too small; at least 8x8 is needed")
         if not 0.0 <= coverage <= 1.0:
@@ -82,8 +91,10 @@ class LensDirt:
         shape and type; the cover is (H, W) float32 in [0, 1]. Raises ValueError for another size.
         """
         if image.shape[:2] != self.alpha.shape:
-            raise ValueError(f"lens dirt: the image is {image.shape[1]}x{image.shape[0]}, the dirt was made for "
-                             f"{self.alpha.shape[1]}x{self.alpha.shape[0]}")
+            raise ValueError(
+                f"lens dirt: the image is {image.shape[1]}x{image.shape[0]}, the dirt was made for "
+                f"{self.alpha.shape[1]}x{self.alpha.shape[0]}"
+            )
         cover, texture = self.alpha, self._texture
         if image.ndim == 3:
             cover, texture = cover[..., None], texture[..., None]
@@ -129,8 +140,15 @@ def _specks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         np.maximum(highest, cv2.GaussianBlur(layer, (0, 0), 0.35 * radius + 0.3), out=highest)
     fibres = np.zeros((height, width), np.uint8)
     for _ in range(int(rng.integers(0, 6))):
-        _curve(fibres, rng.uniform(0, 1, 2) * (width, height), rng.uniform(0, 2 * np.pi),
-               rng.uniform(0.03, 0.1) * height, rng.uniform(-4, 4), 180, 1)
+        _curve(
+            fibres,
+            rng.uniform(0, 1, 2) * (width, height),
+            rng.uniform(0, 2 * np.pi),
+            rng.uniform(0.03, 0.1) * height,
+            rng.uniform(-4, 4),
+            180,
+            1,
+        )
     return np.maximum(highest, fibres).astype(np.float32) / 255 + np.float32(0.02) * _noise(height, width, rng, 40)
 
 
@@ -139,21 +157,27 @@ def _splashes(height: int, width: int, rng: np.random.Generator, coverage: float
     layer = np.zeros((height, width), np.uint8)
     clump, spread, angles = rng.uniform(0.1, 0.9, 2), rng.uniform(0.15, 0.5), np.linspace(0, 2 * np.pi, 72, False)
     largest = rng.uniform(0.03, 0.14)
-    for _ in range(int(4 + min(120, 2.0 * coverage / largest ** 2))):
+    for _ in range(int(4 + min(120, 2.0 * coverage / largest**2))):
         x, y = (clump + rng.normal(0, spread, 2)) % 1.0 * (width, height)
         radius = largest * height * rng.beta(1.0, 2.0) + 0.004 * height
         order = np.arange(2, 18)[:, None]
-        ragged = rng.normal(0, 0.55, (16, 1)) / order ** 0.9 * np.cos(order * angles + rng.uniform(0, 7, (16, 1)))
+        ragged = rng.normal(0, 0.55, (16, 1)) / order**0.9 * np.cos(order * angles + rng.uniform(0, 7, (16, 1)))
         reach = radius * np.clip(1 + ragged.sum(axis=0), 0.25, 2.2)
         outline = np.stack([x + reach * np.cos(angles), y + reach * np.sin(angles) * rng.uniform(0.8, 1.4)], axis=1)
         cv2.fillPoly(layer, [np.rint(outline * 16).astype(np.int32)], int(rng.uniform(150, 255)), cv2.LINE_AA, 4)
         for away in rng.uniform(0, 2 * np.pi, int(rng.integers(2, 14))):
             far = radius * rng.uniform(1.1, 2.8)
-            _ellipse(layer, (x + far * np.cos(away), y + far * np.sin(away)),
-                     radius * rng.uniform(0.03, 0.16) * np.array([rng.uniform(1, 3), 1]), np.degrees(away), 200)
+            _ellipse(
+                layer,
+                (x + far * np.cos(away), y + far * np.sin(away)),
+                radius * rng.uniform(0.03, 0.16) * np.array([rng.uniform(1, 3), 1]),
+                np.degrees(away),
+                200,
+            )
         if rng.random() < 0.15:
-            _curve(layer, np.array([x, y]), np.pi / 2, rng.uniform(1.5, 5) * radius, 0.3, 170,
-                   max(1, round(0.3 * radius)))
+            _curve(
+                layer, np.array([x, y]), np.pi / 2, rng.uniform(1.5, 5) * radius, 0.3, 170, max(1, round(0.3 * radius))
+            )
     field = cv2.GaussianBlur(layer, (0, 0), 0.004 * height + 0.3).astype(np.float32) / 255
     return field + 0.15 * _noise(height, width, rng, 60) * (field > 0.1) + 0.02 * _noise(height, width, rng, 25)
 
@@ -166,7 +190,8 @@ def _prints(height: int, width: int, rng: np.random.Generator, coverage: float) 
         turn, centre = rng.normal(0, 0.5), rng.uniform(0, 1, 2) * (width, height)
         (left, right), (top, bottom) = (
             np.clip([int(middle - 1.35 * size), int(middle + 1.35 * size) + 2], 0, end).tolist()
-            for middle, end in zip(centre, (width, height), strict=True))
+            for middle, end in zip(centre, (width, height), strict=True)
+        )
         y, x = np.mgrid[top:bottom, left:right].astype(np.float32)
         u = ((x - centre[0]) * np.cos(turn) + (y - centre[1]) * np.sin(turn)) / size
         v = ((y - centre[1]) * np.cos(turn) - (x - centre[0]) * np.sin(turn)) / (1.35 * size)
@@ -189,8 +214,15 @@ def _scratches(height: int, width: int, rng: np.random.Generator, coverage: floa
         for _ in range(12):
             angle = way + rng.normal(0, loose) + np.pi * rng.integers(2)
             length = height * float(np.exp(rng.uniform(np.log(0.05), np.log(1.0))))
-            _curve(layer, rng.uniform(-0.1, 1.1, 2) * (width, height), angle, length, bow + rng.normal(0, 0.2),
-                   int(rng.uniform(100, 255)), 1 if rng.random() < 0.85 else max(1, round(0.004 * height)))
+            _curve(
+                layer,
+                rng.uniform(-0.1, 1.1, 2) * (width, height),
+                angle,
+                length,
+                bow + rng.normal(0, 0.2),
+                int(rng.uniform(100, 255)),
+                1 if rng.random() < 0.85 else max(1, round(0.004 * height)),
+            )
         if np.count_nonzero(layer) > 1.2 * coverage * layer.size:
             break
     return layer.astype(np.float32) / 255 + 0.01 * _noise(height, width, rng, 60)
@@ -229,15 +261,27 @@ def _relief(cover: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (slope / (np.abs(slope).max() + 1e-6)).astype(np.float32)
 
 
-def _ellipse(layer: np.ndarray, centre: tuple[float, float] | np.ndarray, axes: np.ndarray, turn: float,
-             value: int) -> None:
+def _ellipse(
+    layer: np.ndarray, centre: tuple[float, float] | np.ndarray, axes: np.ndarray, turn: float, value: int
+) -> None:
     """A filled ellipse at a place between pixels; `turn` in degrees."""
-    cv2.ellipse(layer, np.rint(np.multiply(centre, 16)).astype(int).tolist(),
-                np.rint(np.maximum(axes, 0.4) * 16).astype(int).tolist(), turn, 0, 360, value, -1, cv2.LINE_AA, 4)
+    cv2.ellipse(
+        layer,
+        np.rint(np.multiply(centre, 16)).astype(int).tolist(),
+        np.rint(np.maximum(axes, 0.4) * 16).astype(int).tolist(),
+        turn,
+        0,
+        360,
+        value,
+        -1,
+        cv2.LINE_AA,
+        4,
+    )
 
 
-def _curve(layer: np.ndarray, start: np.ndarray, angle: float, length: float, bow: float, value: int,
-           thick: int) -> None:
+def _curve(
+    layer: np.ndarray, start: np.ndarray, angle: float, length: float, bow: float, value: int, thick: int
+) -> None:
     """A line of `length` pixels from `start`, which turns by `bow` radians on its way."""
     turns = angle + bow * np.linspace(0, 1, 16)
     steps = np.stack([np.cos(turns), np.sin(turns)], axis=1) * length / 16
@@ -253,8 +297,12 @@ def _strokes(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     reach = span // 2
     delta = (round(reach * np.cos(angle)), round(reach * np.sin(angle)))
     cv2.line(kernel, (reach - delta[0], reach - delta[1]), (reach + delta[0], reach + delta[1]), 1.0, 1)
-    drawn = cv2.filter2D(rng.standard_normal((height, width)).astype(np.float32), -1, kernel / kernel.sum(),
-                         borderType=cv2.BORDER_REFLECT)
+    drawn = cv2.filter2D(
+        rng.standard_normal((height, width)).astype(np.float32),
+        -1,
+        kernel / kernel.sum(),
+        borderType=cv2.BORDER_REFLECT,
+    )
     return drawn / (drawn.std() + 1e-6) * 0.6 + 1.5 * _noise(height, width, rng, 3)
 
 

@@ -32,8 +32,15 @@ class LensDrops:
     pixel's light came through water.
     """
 
-    def __init__(self, height: int, width: int, rng: np.random.Generator, coverage: float | None = None,
-                 style: DropStyle | None = None, outlines: Sequence[np.ndarray] | None = None) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        rng: np.random.Generator,
+        coverage: float | None = None,
+        style: DropStyle | None = None,
+        outlines: Sequence[np.ndarray] | None = None,
+    ) -> None:
         if height < 16 or width < 16:
             raise ValueError(f"a frame of {width}x{height} is too small for drops; 16x16 is the least")
         if coverage is not None and not 0.0 <= coverage < 1.0:
@@ -44,15 +51,31 @@ class LensDrops:
         self._set_up(height, width, style, drops, protos, rng)
 
     @classmethod
-    def of(cls, height: int, width: int, style: DropStyle, drops: Drops, protos: Sequence[np.ndarray],
-           rng: np.random.Generator, moving: np.ndarray | None = None) -> LensDrops:
+    def of(
+        cls,
+        height: int,
+        width: int,
+        style: DropStyle,
+        drops: Drops,
+        protos: Sequence[np.ndarray],
+        rng: np.random.Generator,
+        moving: np.ndarray | None = None,
+    ) -> LensDrops:
         """A glass with given drops, some of them `moving` (see `raise_moving`); `rng` draws the lens and the film."""
         glass = cls.__new__(cls)
         glass._set_up(height, width, style, drops, protos, rng, moving)
         return glass
 
-    def _set_up(self, height: int, width: int, style: DropStyle, drops: Drops, protos: Sequence[np.ndarray],
-                rng: np.random.Generator, moving: np.ndarray | None = None) -> None:
+    def _set_up(
+        self,
+        height: int,
+        width: int,
+        style: DropStyle,
+        drops: Drops,
+        protos: Sequence[np.ndarray],
+        rng: np.random.Generator,
+        moving: np.ndarray | None = None,
+    ) -> None:
         self.style, self.height, self.width = style, height, width
         self._unit = min(height, width)
         blur = style.defocus * self._unit
@@ -74,8 +97,9 @@ class LensDrops:
         """`image` (H, W) or (H, W, 3) uint8 as seen through the glass, and `alpha`; `mask_of` makes a mask of
         that. The input is not changed."""
         if image.shape not in ((self.height, self.width), (self.height, self.width, 3)):
-            raise ValueError(f"the image is {image.shape}, the glass is for ({self.height}, {self.width}) or that in "
-                             "three colours")
+            raise ValueError(
+                f"the image is {image.shape}, the glass is for ({self.height}, {self.width}) or that in three colours"
+            )
         expand = (lambda a: a[..., None]) if image.ndim == 3 else (lambda a: a)
         # A drop squeezes a wide view into few pixels: sampled from a smoothed scene, or it would alias.
         far = cv2.blur(cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (3, 3))
@@ -107,7 +131,7 @@ class LensDrops:
         if self._step == 1:
             return layer
         size = (layer.shape[1] * self._step, layer.shape[0] * self._step)
-        return cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR)[:self.height, :self.width]
+        return cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR)[: self.height, : self.width]
 
     def _optics(self, relief: np.ndarray) -> None:
         """Where each pixel of a drop looks, and how bright: refraction by the slope of the relief."""
@@ -124,7 +148,7 @@ class LensDrops:
         below = np.clip((look_y - self.height) / (0.4 * self.height), 0, 1)
         shade = self._shape * (1 - style.rim * _smooth_step((steep - 0.45) / 0.5)) * style.brightness
         side = (slope_x * np.sin(style.light) - slope_y * np.cos(style.light)) / np.maximum(steep, 1e-3)
-        crescent = np.maximum(side, 0) ** 3 * np.exp(-((steep - 0.6) / 0.2) ** 2)
+        crescent = np.maximum(side, 0) ** 3 * np.exp(-(((steep - 0.6) / 0.2) ** 2))
         sky = style.sky * _smooth_step(above)
         self._gain = shade * (1 - sky) * (1 - 0.4 * below)
         self._added = shade * sky + self._shape * style.caustic * crescent
@@ -137,8 +161,9 @@ def draw_protos(rng: np.random.Generator, outlines: Sequence[np.ndarray] | None)
     return from_outlines([outlines[k] for k in rng.integers(len(outlines), size=24)], rng)
 
 
-def scatter(height: int, width: int, rng: np.random.Generator, coverage: float, style: DropStyle,
-            protos: Sequence[np.ndarray]) -> Drops:
+def scatter(
+    height: int, width: int, rng: np.random.Generator, coverage: float, style: DropStyle, protos: Sequence[np.ndarray]
+) -> Drops:
     """Drops at random places, until they cover the share `coverage` of the frame."""
     unit = min(height, width)
     glass = (width / unit, height / unit)
@@ -153,7 +178,7 @@ def scatter(height: int, width: int, rng: np.random.Generator, coverage: float, 
             break
         # Of the water put on, what falls on wet glass adds nothing.
         room = missing / dry * glass[0] * glass[1]
-        typical = np.pi * style.radius ** 2 * np.exp(2 * style.spread ** 2)
+        typical = np.pi * style.radius**2 * np.exp(2 * style.spread**2)
         radius = style.radius * np.exp(rng.normal(0, style.spread, 1 + min(6000, int(room / typical))))
         radius = np.clip(radius, 0.0025, min(LARGEST, max(0.5 * np.sqrt(room), 0.0025)))
         more = Drops.draw(radius, *glass, len(protos), rng)

@@ -70,8 +70,11 @@ def _rows(clean: list[np.ndarray], data: Path | None, seed: int) -> Iterator[tup
     """Label and pictures of each row."""
     rng = np.random.default_rng(seed)
 
-    def wet(style: Callable[[], DropStyle], pictures: list[np.ndarray], outlines: list[np.ndarray] | None = None,
-            ) -> list[np.ndarray]:
+    def wet(
+        style: Callable[[], DropStyle],
+        pictures: list[np.ndarray],
+        outlines: list[np.ndarray] | None = None,
+    ) -> list[np.ndarray]:
         return [LensDrops(p.shape[0], p.shape[1], rng, None, style(), outlines).apply(p)[0] for p in pictures]
 
     def scenes() -> list[np.ndarray]:
@@ -80,8 +83,10 @@ def _rows(clean: list[np.ndarray], data: Path | None, seed: int) -> Iterator[tup
     if data is not None:
         real = _sample(data / "raindrop_real/train/rain", TILES, seed)
         yield "REAL: RobotCar(R), crops", real
-        yield "ours: heavy, same scenes", wet(partial(DropStyle.draw, rng, "heavy"),
-                                              _sample(data / "raindrop_real/train/clean", TILES, seed))
+        yield (
+            "ours: heavy, same scenes",
+            wet(partial(DropStyle.draw, rng, "heavy"), _sample(data / "raindrop_real/train/clean", TILES, seed)),
+        )
         yield "REAL: photographs through glass", _sample(data / "raindrop_real/inputs", TILES, seed)
     for kind in ("photograph", *(k for k in KINDS if k != "photograph")):
         yield f"ours: {kind}", wet(partial(DropStyle.draw, rng, kind), scenes())
@@ -91,13 +96,19 @@ def _rows(clean: list[np.ndarray], data: Path | None, seed: int) -> Iterator[tup
     yield "sharp borders, as in the reference model", wet(lambda: DropStyle.draw(rng).sharp(), scenes())
     left, right = two_eyes(*TILE, seed, 0.04)
     scene = cv2.resize(clean[0], TILE[::-1], interpolation=cv2.INTER_AREA)
-    yield "sequence: left at 0, 5 and 20 s, right at 20 s", [
-        *(left.apply(scene, t)[0] for t in (0.0, 5.0, 20.0)), right.apply(scene, 20.0)[0]]
+    yield (
+        "sequence: left at 0, 5 and 20 s, right at 20 s",
+        [*(left.apply(scene, t)[0] for t in (0.0, 5.0, 20.0)), right.apply(scene, 20.0)[0]],
+    )
     for kind in DIRT:
-        yield kind, [LensDirt(p.shape[0], p.shape[1], rng, float(rng.uniform(0.03, 0.25)), kind).apply(p)[0]
-                     for p in scenes()]
-    yield "falling rain", [RainStreaks(p.shape[0], p.shape[1], rng, float(rng.uniform(0.2, 1.0))).apply(p)[0]
-                           for p in scenes()]
+        yield (
+            kind,
+            [LensDirt(p.shape[0], p.shape[1], rng, float(rng.uniform(0.03, 0.25)), kind).apply(p)[0] for p in scenes()],
+        )
+    yield (
+        "falling rain",
+        [RainStreaks(p.shape[0], p.shape[1], rng, float(rng.uniform(0.2, 1.0))).apply(p)[0] for p in scenes()],
+    )
 
 
 def _street(seed: int) -> list[np.ndarray]:
@@ -110,8 +121,10 @@ def _sample(folder: Path, count: int, seed: int) -> list[np.ndarray]:
     """`count` images of a folder, (H, W, 3) uint8 RGB; the same places in folders of the same number of files."""
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if len(files) < count:
-        raise GalleryError(f"{folder}: {count} images are needed here, found {len(files)}; the README says how the "
-                           "data folder is laid out; without --data the gallery needs none")
+        raise GalleryError(
+            f"{folder}: {count} images are needed here, found {len(files)}; the README says how the "
+            "data folder is laid out; without --data the gallery needs none"
+        )
     images = []
     for k in np.random.default_rng(seed).choice(len(files), count, replace=False):
         image = cv2.imread(str(files[k]), cv2.IMREAD_COLOR)
@@ -130,7 +143,7 @@ def _row(label: str, pictures: list[np.ndarray]) -> np.ndarray:
         size = (max(wide, round(scale * picture.shape[1])), max(tall, round(scale * picture.shape[0])))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         top, left = (size[1] - tall) // 2, (size[0] - wide) // 2
-        tiles.append(picture[top:top + tall, left:left + wide])
+        tiles.append(picture[top : top + tall, left : left + wide])
     title = np.full((26, wide * len(tiles), 3), 255, np.uint8)
     cv2.putText(title, label, (6, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 1, cv2.LINE_AA)
     return np.vstack([title, np.hstack(tiles)])

@@ -35,8 +35,14 @@ def motion(camera: Camera, depth: np.ndarray, before: np.ndarray, now: float, th
     seen = (world - eye_then) @ turn_then.T
     column = (seen[..., 0] / seen[..., 2] * camera.focal + (width - 1) / 2).astype(np.float32)
     row = (seen[..., 1] / seen[..., 2] * camera.focal + (height - 1) / 2).astype(np.float32)
-    was = cv2.remap(np.where(np.isfinite(before), before, 1e6).astype(np.float32), column, row, cv2.INTER_NEAREST,
-                    borderMode=cv2.BORDER_CONSTANT, borderValue=-1.0)
+    was = cv2.remap(
+        np.where(np.isfinite(before), before, 1e6).astype(np.float32),
+        column,
+        row,
+        cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=-1.0,
+    )
     return Step(column, row, (np.abs(was - seen[..., 2]) < 0.02 * seen[..., 2]) | (far & (was > 1e5)))
 
 

@@ -40,16 +40,18 @@ class NightLight:
             near = power * (reach / (reach + distance)) ** 2
             self.glow = np.maximum(self.glow, near)
             bulb = 4.0 * power * np.clip(1.5 - distance / radius, 0.0, 1.0)
-            halo = (0.15 + 0.6 * wet) * near ** 2
+            halo = (0.15 + 0.6 * wet) * near**2
             width_below = radius * rng.uniform(1.0, 3.0)
-            below = np.exp(-((x - lamp_x) / width_below) ** 2) * np.clip((y - horizon) / 0.05, 0.0, 1.0)
+            below = np.exp(-(((x - lamp_x) / width_below) ** 2)) * np.clip((y - horizon) / 0.05, 0.0, 1.0)
             self._light += bulb + halo + wet * rng.uniform(0.1, 0.6) * power * below * np.clip(ripples, 0.0, 2.0)
 
     def light(self, image: np.ndarray) -> np.ndarray:
         """What the camera sees of `image` (H, W) or RGB (H, W, 3) uint8 by night: light, float32, 1 is white."""
         if image.shape[:2] != self.shape:
-            raise ValueError(f"night: the image is {image.shape[1]}x{image.shape[0]}, the lamps were made for "
-                             f"{self.shape[1]}x{self.shape[0]}")
+            raise ValueError(
+                f"night: the image is {image.shape[1]}x{image.shape[0]}, the lamps were made for "
+                f"{self.shape[1]}x{self.shape[0]}"
+            )
         scene = (image.astype(np.float32) / 255.0) ** GAMMA
         scene *= min(1.0, self._darkness / (float(scene.mean()) + 1e-6))
         if image.ndim == 3:

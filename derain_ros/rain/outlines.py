@@ -31,7 +31,7 @@ def read_outlines(folder: Path, most: int = 500) -> list[np.ndarray]:
             x, y, wide, high, pixels = boxes[k]
             cut = x == 0 or y == 0 or x + wide == mask.shape[1] or y + high == mask.shape[0]
             if pixels >= FEWEST_PIXELS and not cut:
-                outlines.append((labels[y:y + high, x:x + wide] == k).astype(np.uint8))
+                outlines.append((labels[y : y + high, x : x + wide] == k).astype(np.uint8))
         if len(outlines) >= most:
             return outlines[:most]
     if not outlines:

@@ -43,9 +43,11 @@ def rig(width: int = 720, height: int = 540, baseline: float = 0.11) -> dict[str
     """Cameras `left`, `right` (focal length 460 px at a width of 720, `baseline` metres apart) and `thermal` at 4/9 of
     the size, 5 cm above them."""
     focal = 460.0 * width / 720.0
-    return {"left": Camera(width, height, focal, (0.0, baseline / 2, 0.0)),
-            "right": Camera(width, height, focal, (0.0, -baseline / 2, 0.0)),
-            "thermal": Camera(width * 4 // 9, height * 4 // 9, focal * 0.46, (0.0, 0.0, 0.05), "thermal")}
+    return {
+        "left": Camera(width, height, focal, (0.0, baseline / 2, 0.0)),
+        "right": Camera(width, height, focal, (0.0, -baseline / 2, 0.0)),
+        "thermal": Camera(width * 4 // 9, height * 4 // 9, focal * 0.46, (0.0, 0.0, 0.05), "thermal"),
+    }
 
 
 def pose(seconds: float) -> tuple[np.ndarray, np.ndarray]:
@@ -76,8 +78,9 @@ class Scene:
         distance = [float((s.corner + (s.across + s.down) / 2 - eye) @ ahead) for s in surfaces]
         order = sorted(range(len(surfaces)), key=lambda k: (surfaces[k].layer, -distance[k]))
         canvas.paint([surfaces[k] for k in order])
-        rng = np.random.default_rng([self.seed, round(seconds * 1e6), *(round(1e3 * abs(v)) for v in camera.offset),
-                                     camera.offset[1] > 0])
+        rng = np.random.default_rng(
+            [self.seed, round(seconds * 1e6), *(round(1e3 * abs(v)) for v in camera.offset), camera.offset[1] > 0]
+        )
         return canvas.develop(rng)
 
 
@@ -98,11 +101,21 @@ class _Canvas:
         layer = texture.level(c.layer, 0, 0)
         h, w = layer.shape
         scale_x, scale_y = w / (2 * np.pi) / c.focal, h / (np.pi / 3) / c.focal
-        warp = np.array([[scale_x, 0, -yaw * w / (2 * np.pi) - scale_x * (c.width - 1) / 2],
-                         [0, scale_y, h * (1 - pitch / (np.pi / 3)) - scale_y * (c.height - 1) / 2]])
+        warp = np.array(
+            [
+                [scale_x, 0, -yaw * w / (2 * np.pi) - scale_x * (c.width - 1) / 2],
+                [0, scale_y, h * (1 - pitch / (np.pi / 3)) - scale_y * (c.height - 1) / 2],
+            ]
+        )
         warp[0, 2] %= w
-        cv2.warpAffine(layer, warp, (c.width, c.height), dst=self.image, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                       borderMode=cv2.BORDER_REFLECT)
+        cv2.warpAffine(
+            layer,
+            warp,
+            (c.width, c.height),
+            dst=self.image,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REFLECT,
+        )
 
     def paint(self, surfaces: list[Surface]) -> None:
         """Draw surfaces one over the other."""
@@ -110,8 +123,9 @@ class _Canvas:
         edges = np.array([[s.across, s.down, s.corner - self.eye] for s in surfaces])
         planes = self.turn @ edges.transpose(0, 2, 1)
         homographies = c.matrix @ planes
-        squares = np.array([[[a0, b0, 1], [a1, b0, 1], [a1, b1, 1], [a0, b1, 1]]
-                            for (a0, a1), (b0, b1) in (s.part for s in surfaces)])
+        squares = np.array(
+            [[[a0, b0, 1], [a1, b0, 1], [a1, b1, 1], [a0, b1, 1]] for (a0, a1), (b0, b1) in (s.part for s in surfaces)]
+        )
         corners = squares @ planes.transpose(0, 2, 1)
         for k in np.flatnonzero((corners[..., 2] > NEAR_M).any(axis=1)):
             self._paint(surfaces[k], planes[k], homographies[k], corners[k])
@@ -140,9 +154,13 @@ class _Canvas:
         def look(layer: str) -> np.ndarray:
             picture = texture.level(layer, across, down)
             h, w = picture.shape
-            return cv2.warpPerspective(picture, np.array([[w, 0, -0.5], [0, h, -0.5], [0, 0, 1.0]]) @ to_surface,
-                                       (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                       borderMode=repeat)
+            return cv2.warpPerspective(
+                picture,
+                np.array([[w, 0, -0.5], [0, h, -0.5], [0, 0, 1.0]]) @ to_surface,
+                (x1 - x0, y1 - y0),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=repeat,
+            )
 
         colour = look(c.layer)
         if texture.alpha is not None:
@@ -158,7 +176,8 @@ class _Canvas:
         fx, fy = fx / c.focal, fy / c.focal
         row = np.arange(x0, x1, dtype=np.float32) * np.float32(fx)
         column = np.arange(y0, y1, dtype=np.float32) * np.float32(fy) + np.float32(
-            f0 - fx * (c.width - 1) / 2 - fy * (c.height - 1) / 2)
+            f0 - fx * (c.width - 1) / 2 - fy * (c.height - 1) / 2
+        )
         np.copyto(self.inverse[region], row + column[:, None], where=mask > 127)
 
     def develop(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -187,14 +206,15 @@ def _strips(ground: Texture, x: float) -> Iterator[Surface]:
         # the texture repeats every 16 m: a surface begins with a whole period and is cut
         start = math.floor((x + near) / 16.0) * 16.0
         part = (0.0, 1.0), ((x + near - 0.02 - start) / 16.0, (x + far - start) / 16.0)
-        yield Surface(ground, np.array([start, -12.0, 0.0]), np.array([0.0, 24.0, 0.0]), np.array([16.0, 0.0, 0.0]), 0,
-                      part=part)
+        yield Surface(
+            ground, np.array([start, -12.0, 0.0]), np.array([0.0, 24.0, 0.0]), np.array([16.0, 0.0, 0.0]), 0, part=part
+        )
 
 
 @lru_cache(maxsize=4)
 def _vignette(height: int, width: int) -> np.ndarray:
     """Share of the light that the lens lets through: less in the corners."""
-    y, x = np.mgrid[-1:1:height * 1j, -1:1:width * 1j].astype(np.float32)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     return 1.05 - 0.12 * (x * x + y * y)
 
 
@@ -209,7 +229,7 @@ def _noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     if size > table.size // 2:
         return rng.standard_normal(shape, dtype=np.float32)
     start = int(rng.integers(table.size - size))
-    return table[start:start + size].reshape(shape)
+    return table[start : start + size].reshape(shape)
 
 
 def _clip(corners: np.ndarray) -> np.ndarray:
@@ -232,8 +252,10 @@ def _levels(inverse: np.ndarray, point: tuple[float, float], shape: tuple[int, .
     x, y = point
     w = g * x + h * y + i
     u, v = (a * x + b * y + c) / w, (d * x + e * y + f) / w
-    speeds = (max(abs(a - u * g), abs(b - u * h)) * shape[1] / abs(w),
-              max(abs(d - v * g), abs(e - v * h)) * shape[0] / abs(w))
+    speeds = (
+        max(abs(a - u * g), abs(b - u * h)) * shape[1] / abs(w),
+        max(abs(d - v * g), abs(e - v * h)) * shape[0] / abs(w),
+    )
     across, down = (min(max(round(math.log2(max(speed, 1e-6)) - 0.1), 0), 7) for speed in speeds)
     return across, down
 

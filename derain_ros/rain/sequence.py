@@ -23,9 +23,17 @@ class WetSequence:
     as of LensDrops. `apply` may be called with any seconds, in any order.
     """
 
-    def __init__(self, height: int, width: int, rng: np.random.Generator, coverage: float, landing: float = 4.0,
-                 seconds: float = 60.0, style: DropStyle | None = None,
-                 outlines: Sequence[np.ndarray] | None = None) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        rng: np.random.Generator,
+        coverage: float,
+        landing: float = 4.0,
+        seconds: float = 60.0,
+        style: DropStyle | None = None,
+        outlines: Sequence[np.ndarray] | None = None,
+    ) -> None:
         if landing < 0 or seconds <= 0:
             raise ValueError(f"{landing} drops a second for {seconds} seconds: neither may be negative, nor seconds 0")
         self._size, self._style = (height, width), style if style is not None else DropStyle.draw(rng)
@@ -47,7 +55,7 @@ class WetSequence:
         self._start, self._speed = np.concatenate([start, still]), np.concatenate([speed, np.zeros(len(trails))])
         # All their time, or they would leap when they begin to.
         self._moving = (self._born >= 0) | np.isfinite(self._start)
-        self._seed = int(rng.integers(2 ** 31))
+        self._seed = int(rng.integers(2**31))
         self._shown: tuple[Drops, LensDrops] | None = None
 
     def glass(self, seconds: float) -> LensDrops:
@@ -60,11 +68,14 @@ class WetSequence:
         grown = self._drops.radius * np.cbrt(np.clip(age / GROWTH, 0, 1))
         moment = replace(self._drops, y=y, radius=grown)
         moment = moment.chosen(there)
-        if self._shown is None or any(not np.array_equal(a, b) for a, b in zip(
-                vars(self._shown[0]).values(), vars(moment).values(), strict=True)):
+        if self._shown is None or any(
+            not np.array_equal(a, b) for a, b in zip(vars(self._shown[0]).values(), vars(moment).values(), strict=True)
+        ):
             lens = np.random.default_rng(self._seed)
-            self._shown = moment, LensDrops.of(*self._size, self._style, moment, self._protos, lens,
-                                               self._moving[there])
+            self._shown = (
+                moment,
+                LensDrops.of(*self._size, self._style, moment, self._protos, lens, self._moving[there]),
+            )
         return self._shown[1]
 
     def apply(self, image: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
@@ -72,17 +83,21 @@ class WetSequence:
         return self.glass(seconds).apply(image)
 
 
-def two_eyes(height: int, width: int, seed: int, coverage: float, landing: float = 4.0,
-             seconds: float = 60.0) -> tuple[WetSequence, WetSequence]:
+def two_eyes(
+    height: int, width: int, seed: int, coverage: float, landing: float = 4.0, seconds: float = 60.0
+) -> tuple[WetSequence, WetSequence]:
     """The glasses of the left and the right camera: in the same rain, but each with drops of its own."""
     style = DropStyle.draw(np.random.default_rng(seed))
-    left, right = (WetSequence(height, width, np.random.default_rng([seed, eye]), coverage, landing, seconds, style)
-                   for eye in (0, 1))
+    left, right = (
+        WetSequence(height, width, np.random.default_rng([seed, eye]), coverage, landing, seconds, style)
+        for eye in (0, 1)
+    )
     return left, right
 
 
-def _trails(drops: Drops, runners: np.ndarray, start: np.ndarray, speed: np.ndarray, bottom: float,
-            rng: np.random.Generator) -> tuple[Drops, np.ndarray]:
+def _trails(
+    drops: Drops, runners: np.ndarray, start: np.ndarray, speed: np.ndarray, bottom: float, rng: np.random.Generator
+) -> tuple[Drops, np.ndarray]:
     """The beads that running drops leave on their way to the `bottom`, and when each is left."""
     trails, times = Drops(*(part[:0] for part in vars(drops).values())), [np.zeros(0)]
     for k in runners:
@@ -90,8 +105,14 @@ def _trails(drops: Drops, runners: np.ndarray, start: np.ndarray, speed: np.ndar
         down = np.arange(0, bottom - drops.y[k], 0.6 * size)
         down = down[rng.random(len(down)) < 0.8]
         n = len(down)
-        trails = trails + Drops(drops.x[k] + size * rng.normal(0, 0.25, n), drops.y[k] + down,
-                                size * rng.uniform(0.5, 1.1, n), rng.uniform(1.2, 2.2, n), rng.uniform(0.4, 0.7, n),
-                                np.full(n, drops.proto[k]), rng.random(n) < 0.5)
+        trails = trails + Drops(
+            drops.x[k] + size * rng.normal(0, 0.25, n),
+            drops.y[k] + down,
+            size * rng.uniform(0.5, 1.1, n),
+            rng.uniform(1.2, 2.2, n),
+            rng.uniform(0.4, 0.7, n),
+            np.full(n, drops.proto[k]),
+            rng.random(n) < 0.5,
+        )
         times.append(start[k] + down / speed[k])
     return trails, np.concatenate(times)

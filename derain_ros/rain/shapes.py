@@ -42,8 +42,15 @@ class Drops:
     def draw(cls, radius: np.ndarray, width: float, height: float, protos: int, rng: np.random.Generator) -> Drops:
         """Drops of the given radii anywhere on a glass of `width` x `height` (in shares of the shorter side)."""
         n = len(radius)
-        return cls(rng.uniform(0, width, n), rng.uniform(0, height, n), radius, np.exp(rng.normal(*TALL, n)),
-                   rng.uniform(0.5, 1.15, n), rng.integers(protos, size=n), rng.random(n) < 0.5)
+        return cls(
+            rng.uniform(0, width, n),
+            rng.uniform(0, height, n),
+            radius,
+            np.exp(rng.normal(*TALL, n)),
+            rng.uniform(0.5, 1.15, n),
+            rng.integers(protos, size=n),
+            rng.random(n) < 0.5,
+        )
 
     def chosen(self, which: np.ndarray) -> Drops:
         """Those that `which` (N,) bool names."""
@@ -58,15 +65,20 @@ def melted_ellipses(count: int, rng: np.random.Generator) -> list[np.ndarray]:
 
     Each is the smooth maximum of one to three paraboloids over ellipses, flattened by its weight and sagging a little.
     """
-    y, x = np.mgrid[-SPAN:SPAN:TILE * 1j, -SPAN:SPAN:TILE * 1j].astype(np.float32)
+    y, x = np.mgrid[-SPAN : SPAN : TILE * 1j, -SPAN : SPAN : TILE * 1j].astype(np.float32)
     lobes = rng.choice([1, 2, 3, 4], count, p=[0.4, 0.3, 0.2, 0.1])
     total = np.zeros((count, TILE, TILE), np.float32)
     for k in range(4):
-        reach, size, angle = rng.uniform(0.0, 0.55, count) * (k > 0), rng.uniform(0.5, 0.9, count), rng.uniform(
-            0, 2 * np.pi, count)
+        reach, size, angle = (
+            rng.uniform(0.0, 0.55, count) * (k > 0),
+            rng.uniform(0.5, 0.9, count),
+            rng.uniform(0, 2 * np.pi, count),
+        )
         across, turn = size * rng.uniform(0.75, 1.0, count), rng.uniform(0, np.pi, count)
-        cos, sin, a, b, u, v = (part.astype(np.float32)[:, None, None] for part in (
-            np.cos(turn), np.sin(turn), size, across, reach * np.cos(angle), reach * np.sin(angle)))
+        cos, sin, a, b, u, v = (
+            part.astype(np.float32)[:, None, None]
+            for part in (np.cos(turn), np.sin(turn), size, across, reach * np.cos(angle), reach * np.sin(angle))
+        )
         field = 1 - (((x - u) * cos + (y - v) * sin) / a) ** 2 - (((y - v) * cos - (x - u) * sin) / b) ** 2
         total += np.where((k < lobes)[:, None, None], np.exp(4 * np.maximum(field, -3)), 0)
     field = np.log(np.maximum(total, 1e-6)) / 4
@@ -91,7 +103,7 @@ def _fit(field: np.ndarray) -> np.ndarray:
     """The part of a proto-drop's field that its outline fills, at the size of a proto-drop."""
     wet = field > 0
     y, x = np.flatnonzero(wet.any(axis=1)), np.flatnonzero(wet.any(axis=0))
-    part = field[max(y[0] - 1, 0):y[-1] + 2, max(x[0] - 1, 0):x[-1] + 2]
+    part = field[max(y[0] - 1, 0) : y[-1] + 2, max(x[0] - 1, 0) : x[-1] + 2]
     return cv2.resize(part, (TILE, TILE), interpolation=cv2.INTER_LINEAR)
 
 
@@ -114,8 +126,15 @@ def with_trails(drops: Drops, running: np.ndarray, rng: np.random.Generator) -> 
         radius = size * rng.uniform(0.7, 1.1, n) * np.linspace(1.1, 0.6, n)
         # The rope of water tears into beads the longer it hangs there.
         kept = rng.random(n) > 0.5 * along / n
-        trail = Drops(x, drops.y[k] - 0.6 * size * along, radius, rng.uniform(1.2, 2.2, n),
-                      rng.uniform(0.4, 0.7, n), np.full(n, drops.proto[k]), rng.random(n) < 0.5)
+        trail = Drops(
+            x,
+            drops.y[k] - 0.6 * size * along,
+            radius,
+            rng.uniform(1.2, 2.2, n),
+            rng.uniform(0.4, 0.7, n),
+            np.full(n, drops.proto[k]),
+            rng.random(n) < 0.5,
+        )
         parts.append(Drops(*(a[kept] for a in vars(trail).values())))
     total = parts[0]
     for part in parts[1:]:
@@ -128,8 +147,9 @@ def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray],
     wide, high, lift = _measures(drops, protos, unit)
     # Small drops come in even sizes, so that many can be drawn at once.
     even = np.maximum(wide, high) <= SMALL
-    wide, high = (np.maximum(3, np.where(even & (a > 8), 2 * np.rint(a / 2), np.rint(a))).astype(int)
-                  for a in (wide, high))
+    wide, high = (
+        np.maximum(3, np.where(even & (a > 8), 2 * np.rint(a / 2), np.rint(a))).astype(int) for a in (wide, high)
+    )
     left, top = np.rint(drops.x * unit - wide / 2).astype(int), np.rint(drops.y * unit - high / 2).astype(int)
     seen = (left < relief.shape[1]) & (top < relief.shape[0]) & (left + wide > 0) & (top + high > 0)
     tiles = np.stack([*protos, *(p[:, ::-1] for p in protos)], axis=-1)
@@ -139,8 +159,9 @@ def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray],
         _raise(relief, _resized(tiles[..., which[k]], int(wide[k]), int(high[k])) * lift[k], left[k], top[k])
 
 
-def raise_moving(relief: np.ndarray, cover: np.ndarray, drops: Drops, protos: Sequence[np.ndarray],
-                 unit: float) -> None:
+def raise_moving(
+    relief: np.ndarray, cover: np.ndarray, drops: Drops, protos: Sequence[np.ndarray], unit: float
+) -> None:
     """Add `drops` between the pixels, at any size: drawn as `raise_relief` does they would run and grow in leaps.
 
     `cover` (H, W) float32 is raised, too: the share of each pixel that lies within an outline.
@@ -154,12 +175,23 @@ def raise_moving(relief: np.ndarray, cover: np.ndarray, drops: Drops, protos: Se
         x, y = int(np.floor(left[k])), int(np.floor(top[k]))
         across, down = w / max(wide[k], 1.0), h / max(high[k], 1.0)
         # From the middles of the frame's pixels to those of the resized drop's.
-        to_drop = np.array([[across, 0, (x + 0.5 - left[k]) * across - 0.5],
-                            [0, down, (y + 0.5 - top[k]) * down - 0.5]])
-        resized = [cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA) if max(w, h) < TILE else _resized(part, w, h)
-                   for part in (np.maximum(tile, 0), (tile > 0).astype(np.float32))]
-        patches = [cv2.warpAffine(part, to_drop, (w + 2, h + 2), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                  borderMode=cv2.BORDER_CONSTANT) for part in resized]
+        to_drop = np.array(
+            [[across, 0, (x + 0.5 - left[k]) * across - 0.5], [0, down, (y + 0.5 - top[k]) * down - 0.5]]
+        )
+        resized = [
+            cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA) if max(w, h) < TILE else _resized(part, w, h)
+            for part in (np.maximum(tile, 0), (tile > 0).astype(np.float32))
+        ]
+        patches = [
+            cv2.warpAffine(
+                part,
+                to_drop,
+                (w + 2, h + 2),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_CONSTANT,
+            )
+            for part in resized
+        ]
         _raise(relief, patches[0] * lift[k], x, y)
         _raise(cover, patches[1] * min(1.0, wide[k]) * min(1.0, high[k]), x, y)
 
@@ -185,12 +217,20 @@ def _resized(tile: np.ndarray, width: int, height: int) -> np.ndarray:
 def _raise(relief: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
     """Add a patch whose first pixel lies at (left, top), as far as it is on the relief."""
     x0, y0 = max(left, 0), max(top, 0)
-    place = relief[y0:max(top + patch.shape[0], 0), x0:max(left + patch.shape[1], 0)]
-    np.maximum(place, patch[y0 - top:, x0 - left:][:place.shape[0], :place.shape[1]], out=place)
+    place = relief[y0 : max(top + patch.shape[0], 0), x0 : max(left + patch.shape[1], 0)]
+    np.maximum(place, patch[y0 - top :, x0 - left :][: place.shape[0], : place.shape[1]], out=place)
 
 
-def _raise_small(relief: np.ndarray, tiles: np.ndarray, which: np.ndarray, left: np.ndarray, top: np.ndarray,
-                 wide: np.ndarray, high: np.ndarray, lift: np.ndarray) -> None:
+def _raise_small(
+    relief: np.ndarray,
+    tiles: np.ndarray,
+    which: np.ndarray,
+    left: np.ndarray,
+    top: np.ndarray,
+    wide: np.ndarray,
+    high: np.ndarray,
+    lift: np.ndarray,
+) -> None:
     """Drops of at most SMALL pixels, all of one size at a time."""
     if not len(which):
         return

@@ -71,8 +71,9 @@ class SoiledLens:
         for _ in range(1 if whole else int(rng.choice([1, 2, 3, 6, 12], p=[0.35, 0.25, 0.15, 0.15, 0.1]))):
             soil = soils[int(rng.integers(len(soils)))]
             layer = _varied(*_moved(soil, -(-height // step), -(-width // step), rng, whole), rng)
-            cover, look = (cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR)
-                           for part in (layer.cover, layer.look))
+            cover, look = (
+                cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in (layer.cover, layer.look)
+            )
             self._layers.append(layer._replace(cover=cover, look=look))
         self.alpha = 1 - np.prod([1 - layer.cover for layer in self._layers], axis=0, dtype=np.float32)
 
@@ -107,6 +108,7 @@ def _read(path: Path) -> np.ndarray:
 
 def _guided(mask: np.ndarray, guide: np.ndarray, radius: int) -> np.ndarray:
     """`mask` with the borders of `guide` near its own (guided filter, He et al. 2010); both (H, W) float32."""
+
     def mean(values: np.ndarray) -> np.ndarray:
         return cv2.blur(values, (2 * radius + 1, 2 * radius + 1))
 
@@ -137,15 +139,21 @@ def _moved(soil: Soil, height: int, width: int, rng: np.random.Generator, whole:
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     wave = 0.05 * height * rng.uniform(0, 1)
     u, v = x - np.float32(target[0]), y - np.float32(target[1])
-    u, v = (part + np.float32(wave) * cv2.resize(rng.standard_normal((5, 6)).astype(np.float32), (width, height),
-                                                 interpolation=cv2.INTER_CUBIC) for part in (u, v))
+    u, v = (
+        part
+        + np.float32(wave)
+        * cv2.resize(rng.standard_normal((5, 6)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        for part in (u, v)
+    )
     cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     along, across = (cos * u + sin * v) * flip[0], (cos * v - sin * u) * flip[1]
     from_x = (along / (scale * stretch[0]) + centre[0]).astype(np.float32)
     from_y = (across / (scale * stretch[1]) + centre[1]).astype(np.float32)
     edge = cv2.BORDER_REPLICATE if whole else cv2.BORDER_CONSTANT
-    return (cv2.remap(cover, from_x, from_y, cv2.INTER_LINEAR, borderMode=edge),
-            cv2.remap(soil.picture, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
+    return (
+        cv2.remap(cover, from_x, from_y, cv2.INTER_LINEAR, borderMode=edge),
+        cv2.remap(soil.picture, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT),
+    )
 
 
 def _piece(cover: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int, int]:

@@ -38,8 +38,10 @@ class RainStreaks:
         and type; the cover is (H, W) float32 in [0, 1]. Raises ValueError for another size.
         """
         if image.shape[:2] != self.shape:
-            raise ValueError(f"rain streaks: the image is {image.shape[1]}x{image.shape[0]}, the rain was made for "
-                             f"{self.shape[1]}x{self.shape[0]}")
+            raise ValueError(
+                f"rain streaks: the image is {image.shape[1]}x{image.shape[0]}, the rain was made for "
+                f"{self.shape[1]}x{self.shape[0]}"
+            )
         alpha = self._draw()
         picture = image.astype(np.float32)
         # A drop in the air is a wide-angle lens: it shows the light of the surroundings, more sky than what is behind.
@@ -63,14 +65,24 @@ class RainStreaks:
             thickness = max(1, round(height / 400 / depth))
             strength = self._opacity * (0.5 + 0.5 * depth)
             for x, y, slant, size, shade in zip(
-                rng.uniform(-0.1, 1.1, count) * width, rng.uniform(-0.2, 1.1, count) * height,
-                self._slant + rng.normal(0.0, 0.03, count), rng.uniform(0.6, 1.4, count),
-                rng.uniform(0.3, 1.0, count), strict=True,
+                rng.uniform(-0.1, 1.1, count) * width,
+                rng.uniform(-0.2, 1.1, count) * height,
+                self._slant + rng.normal(0.0, 0.03, count),
+                rng.uniform(0.6, 1.4, count),
+                rng.uniform(0.3, 1.0, count),
+                strict=True,
             ):
                 length = self._length * height * size / math.sqrt(depth)
                 end = (x + length * math.sin(slant), y + length * math.cos(slant))
-                cv2.line(layer, _fixed(x, y), _fixed(*end), int(255 * shade * strength), thickness,
-                         cv2.LINE_AA, SUBPIXEL_BITS)
+                cv2.line(
+                    layer,
+                    _fixed(x, y),
+                    _fixed(*end),
+                    int(255 * shade * strength),
+                    thickness,
+                    cv2.LINE_AA,
+                    SUBPIXEL_BITS,
+                )
             sigma = max(0.4, height / 900 / depth)
             clear *= 1.0 - cv2.GaussianBlur(layer, (0, 0), sigma).astype(np.float32) / 255.0
         return 1.0 - clear

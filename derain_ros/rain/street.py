@@ -33,8 +33,14 @@ class Surface:
     part: tuple[tuple[float, float], tuple[float, float]] = ((0.0, 1.0), (0.0, 1.0))
 
 
-def _surface(texture: Texture, corner: tuple[float, float, float], across: tuple[float, float, float],
-             down: tuple[float, float, float], layer: int, shade: float = 1.0) -> Surface:
+def _surface(
+    texture: Texture,
+    corner: tuple[float, float, float],
+    across: tuple[float, float, float],
+    down: tuple[float, float, float],
+    layer: int,
+    shade: float = 1.0,
+) -> Surface:
     return Surface(texture, np.array(corner), np.array(across), np.array(down), layer, shade)
 
 
@@ -80,8 +86,14 @@ class Street:
         yield _surface(self.shadow, (x + length + 0.5, y + 1.25, 0.01), (0, -2.5, 0), (-length - 1.0, 0, 0), 2)
         yield _surface(top, (x + length, y + width / 2, low), (0, -width, 0), (-length, 0, 0), 2, 0.9)
         for flank in (-1.0, 1.0):
-            yield _surface(side, (x + (length if heading < 0 else 0.0), y + flank * width / 2, high),
-                           (heading * length, 0, 0), (0, 0, -high), 2, 1.0 if flank > 0 else 0.8)
+            yield _surface(
+                side,
+                (x + (length if heading < 0 else 0.0), y + flank * width / 2, high),
+                (heading * length, 0, 0),
+                (0, 0, -high),
+                2,
+                1.0 if flank > 0 else 0.8,
+            )
         yield _surface(rear, (x, y + width / 2, high), (0, -width, 0), (0, 0, -high), 2)
 
     def _build(self, number: int) -> list[Surface]:
@@ -97,15 +109,25 @@ class Street:
                 shade = float(rng.uniform(0.78, 1.1)) * (1.0 if side > 0 else 0.86)
                 for k, piece in enumerate(pieces):
                     made.append(_piece(piece, k / len(pieces), 1 / len(pieces), x0 + start, y, width, height, shade))
-                made.append(_surface(end, (x0 + start, max(y, y + side * 8.0), height), (0, -8.0, 0),
-                                     (0, 0, -height), 1, shade * 0.8))
+                made.append(
+                    _surface(
+                        end, (x0 + start, max(y, y + side * 8.0), height), (0, -8.0, 0), (0, 0, -height), 1, shade * 0.8
+                    )
+                )
             for x in np.arange(x0, x0 + BLOCK_M, 6.0) + rng.uniform(0.0, 0.6, 4):
                 if rng.random() < 0.62:
                     made.extend(self._at_car(int(rng.integers(5)), float(x), side * 4.75, 1.0))
             for x in np.arange(x0 + 5.0, x0 + BLOCK_M, 12.0) + rng.uniform(-1.0, 1.0, 2):
                 size = float(rng.uniform(4.2, 5.6))
-                made.append(_surface(self.trees[rng.integers(3)], (float(x), side * 6.1 + size / 2, size),
-                                     (0, -size, 0), (0, 0, -size), 2))
+                made.append(
+                    _surface(
+                        self.trees[rng.integers(3)],
+                        (float(x), side * 6.1 + size / 2, size),
+                        (0, -size, 0),
+                        (0, 0, -size),
+                        2,
+                    )
+                )
             made.extend(_pole(x0 + 2.0, side * 5.8, rng))
         return made
 
@@ -116,12 +138,15 @@ def _front(rng: np.random.Generator) -> tuple[float, list[Texture]]:
     whole = textures.facade(12.0, height, rng)
     w = whole.visible.shape[1]
     cuts = [(w * k // 3, min(w, w * (k + 1) // 3 + 2)) for k in range(3)]
-    return height, [Texture(np.ascontiguousarray(whole.visible[:, a:b]), np.ascontiguousarray(whole.thermal[:, a:b]))
-                    for a, b in cuts]
+    return height, [
+        Texture(np.ascontiguousarray(whole.visible[:, a:b]), np.ascontiguousarray(whole.thermal[:, a:b]))
+        for a, b in cuts
+    ]
 
 
-def _piece(piece: Texture, start: float, share: float, x: float, y: float, width: float, height: float,
-           shade: float) -> Surface:
+def _piece(
+    piece: Texture, start: float, share: float, x: float, y: float, width: float, height: float, shade: float
+) -> Surface:
     """A piece of a front: `start` and `share` of the building's width; the building begins at x, y."""
     share += 2 * share / piece.visible.shape[1] if start + share < 0.999 else 0.0
     if y > 0:  # on the left the texture's left end is the near one
@@ -150,8 +175,11 @@ def _shadow() -> Texture:
     """The soft dark patch under a car."""
     mask = np.zeros((160, 96), np.uint8)
     cv2.rectangle(mask, (18, 18), (77, 141), 215, -1)
-    return Texture(np.full_like(mask, 22), np.full(mask.shape, AIR_C + 4.0, np.float32),
-                   np.asarray(cv2.GaussianBlur(mask, (0, 0), 7)))
+    return Texture(
+        np.full_like(mask, 22),
+        np.full(mask.shape, AIR_C + 4.0, np.float32),
+        np.asarray(cv2.GaussianBlur(mask, (0, 0), 7)),
+    )
 
 
 def _car(rng: np.random.Generator, scale: int = 96) -> tuple[Texture, Texture, Texture]:
@@ -160,36 +188,59 @@ def _car(rng: np.random.Generator, scale: int = 96) -> tuple[Texture, Texture, T
     h, w, wide = int(1.46 * scale), int(4.3 * scale), int(1.76 * scale)
     side = np.full((h, w), paint, np.float32) + np.linspace(0.14, -0.16, h, dtype=np.float32)[:, None]
     mask, heat = np.zeros((h, w), np.uint8), np.full((h, w), AIR_C + 1.5, np.float32)
-    body = np.array([[0, .95], [.02, .55], [.1, .45], [.17, .1], [.27, .01], [.55, .01], [.66, .1], [.76, .42],
-                     [.95, .5], [1, .62], [.99, .88], [.96, .93], [.04, .93]])
-    glass = np.array([[.15, .42], [.2, .14], [.28, .07], [.54, .07], [.63, .13], [.71, .42]])
+    body = np.array(
+        [
+            [0, 0.95],
+            [0.02, 0.55],
+            [0.1, 0.45],
+            [0.17, 0.1],
+            [0.27, 0.01],
+            [0.55, 0.01],
+            [0.66, 0.1],
+            [0.76, 0.42],
+            [0.95, 0.5],
+            [1, 0.62],
+            [0.99, 0.88],
+            [0.96, 0.93],
+            [0.04, 0.93],
+        ]
+    )
+    glass = np.array([[0.15, 0.42], [0.2, 0.14], [0.28, 0.07], [0.54, 0.07], [0.63, 0.13], [0.71, 0.42]])
     size = np.array([w, h])
     cv2.fillPoly(mask, [(body * size).astype(np.int32)], 255, cv2.LINE_AA)
     cv2.fillPoly(side, [(glass * size).astype(np.int32)], 0.13, cv2.LINE_AA)
-    side[:, int(.43 * w):int(.45 * w)] = paint
-    cv2.line(side, (int(.44 * w), int(.45 * h)), (int(.44 * w), int(.9 * h)), max(paint - .12, .03), 2)
-    cv2.line(side, (0, int(.6 * h)), (w, int(.6 * h)), min(paint + .16, 1.0), 2)
-    for wheel in (.19, .8):
-        centre, radius = (int(wheel * w), int(.8 * h)), int(.31 * scale)
-        for image, values in ((side, (.05, .4, .12)), (heat, (AIR_C + 9, AIR_C + 4, AIR_C + 12)), (mask, (255,) * 3)):
-            for part, value in zip((1.0, .62, .2), values, strict=True):
+    side[:, int(0.43 * w) : int(0.45 * w)] = paint
+    cv2.line(side, (int(0.44 * w), int(0.45 * h)), (int(0.44 * w), int(0.9 * h)), max(paint - 0.12, 0.03), 2)
+    cv2.line(side, (0, int(0.6 * h)), (w, int(0.6 * h)), min(paint + 0.16, 1.0), 2)
+    for wheel in (0.19, 0.8):
+        centre, radius = (int(wheel * w), int(0.8 * h)), int(0.31 * scale)
+        for image, values in (
+            (side, (0.05, 0.4, 0.12)),
+            (heat, (AIR_C + 9, AIR_C + 4, AIR_C + 12)),
+            (mask, (255,) * 3),
+        ):
+            for part, value in zip((1.0, 0.62, 0.2), values, strict=True):
                 cv2.circle(image, centre, int(radius * part), value, -1, cv2.LINE_AA)
-    heat += 13.0 * np.exp(-((np.arange(w) / w - .86) / .1) ** 2)[None].astype(np.float32)
+    heat += 13.0 * np.exp(-(((np.arange(w) / w - 0.86) / 0.1) ** 2))[None].astype(np.float32)
     rear = np.full((h, wide), paint, np.float32) + np.linspace(0.12, -0.14, h, dtype=np.float32)[:, None]
     cut, warm = np.zeros((h, wide), np.uint8), np.full((h, wide), AIR_C + 2.0, np.float32)
-    outline = np.array([[.02, .93], [0, .5], [.14, .04], [.25, .0], [.75, .0], [.86, .04], [1, .5], [.98, .93]])
+    outline = np.array(
+        [[0.02, 0.93], [0, 0.5], [0.14, 0.04], [0.25, 0.0], [0.75, 0.0], [0.86, 0.04], [1, 0.5], [0.98, 0.93]]
+    )
     cv2.fillPoly(cut, [(outline * [wide, h]).astype(np.int32)], 255, cv2.LINE_AA)
-    cv2.fillPoly(rear, [(np.array([[.14, .36], [.22, .08], [.78, .08], [.86, .36]]) * [wide, h]).astype(np.int32)], .15)
-    for a, b in ((.03, .2), (.8, .97)):
-        cv2.rectangle(rear, (int(a * wide), int(.46 * h)), (int(b * wide), int(.57 * h)), .38, -1)
-        cv2.rectangle(rear, (int(a * wide), int(.49 * h)), (int(b * wide), int(.52 * h)), .7, -1)
-        cv2.rectangle(cut, (int(a * wide), int(.85 * h)), (int((b + .02) * wide), h - 1), 255, -1)
-    rear[int(.88 * h):] = .06
-    cv2.rectangle(rear, (int(.35 * wide), int(.6 * h)), (int(.65 * wide), int(.69 * h)), .85, -1)
-    cv2.circle(warm, (int(.25 * wide), int(.9 * h)), int(.06 * wide), AIR_C + 35.0, -1, cv2.LINE_AA)
-    roof = np.full((w, wide), paint + .12, np.float32)
-    roof[int(.3 * w):int(.8 * w), int(.1 * wide):int(.9 * wide)] -= .06
-    tops = Texture(to_uint8(roof + .03 * fractal(w, wide, rng, 1.2)), np.full((w, wide), AIR_C + 2.0, np.float32))
-    back = to_uint8(rear + .035 * fractal(h, wide, rng, 1.1))
-    cv2.putText(back, f"{rng.integers(100, 999)}", (int(.39 * wide), int(.675 * h)), cv2.FONT_HERSHEY_PLAIN, 1.0, 25)
-    return Texture(to_uint8(side + .035 * fractal(h, w, rng, 1.1)), heat, mask), Texture(back, warm, cut), tops
+    cv2.fillPoly(
+        rear, [(np.array([[0.14, 0.36], [0.22, 0.08], [0.78, 0.08], [0.86, 0.36]]) * [wide, h]).astype(np.int32)], 0.15
+    )
+    for a, b in ((0.03, 0.2), (0.8, 0.97)):
+        cv2.rectangle(rear, (int(a * wide), int(0.46 * h)), (int(b * wide), int(0.57 * h)), 0.38, -1)
+        cv2.rectangle(rear, (int(a * wide), int(0.49 * h)), (int(b * wide), int(0.52 * h)), 0.7, -1)
+        cv2.rectangle(cut, (int(a * wide), int(0.85 * h)), (int((b + 0.02) * wide), h - 1), 255, -1)
+    rear[int(0.88 * h) :] = 0.06
+    cv2.rectangle(rear, (int(0.35 * wide), int(0.6 * h)), (int(0.65 * wide), int(0.69 * h)), 0.85, -1)
+    cv2.circle(warm, (int(0.25 * wide), int(0.9 * h)), int(0.06 * wide), AIR_C + 35.0, -1, cv2.LINE_AA)
+    roof = np.full((w, wide), paint + 0.12, np.float32)
+    roof[int(0.3 * w) : int(0.8 * w), int(0.1 * wide) : int(0.9 * wide)] -= 0.06
+    tops = Texture(to_uint8(roof + 0.03 * fractal(w, wide, rng, 1.2)), np.full((w, wide), AIR_C + 2.0, np.float32))
+    back = to_uint8(rear + 0.035 * fractal(h, wide, rng, 1.1))
+    cv2.putText(back, f"{rng.integers(100, 999)}", (int(0.39 * wide), int(0.675 * h)), cv2.FONT_HERSHEY_PLAIN, 1.0, 25)
+    return Texture(to_uint8(side + 0.035 * fractal(h, w, rng, 1.1)), heat, mask), Texture(back, warm, cut), tops

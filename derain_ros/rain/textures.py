@@ -54,8 +54,9 @@ def _tile(slope: float) -> np.ndarray:
 def grain(height: int, width: int, rng: np.random.Generator, slope: float) -> np.ndarray:
     """As `fractal`, cut at random out of one tile for all, which costs nothing; repeats after 1024 pixels."""
     y, x = (int(v) for v in rng.integers(0, 1024, 2))
-    return cv2.copyMakeBorder(_tile(slope), 0, max(0, y + height - 1024), 0, max(0, x + width - 1024),
-                              cv2.BORDER_WRAP)[y:y + height, x:x + width]
+    return cv2.copyMakeBorder(_tile(slope), 0, max(0, y + height - 1024), 0, max(0, x + width - 1024), cv2.BORDER_WRAP)[
+        y : y + height, x : x + width
+    ]
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
@@ -72,7 +73,7 @@ def ground(rng: np.random.Generator, scale: int = 96) -> Texture:
     coarse, flow = (cv2.resize(fractal(h // 2, w // 2, rng, slope), (w, h)) for slope in (1.3, 1.6))
     fine = fractal(h, w, rng, 0.45)
     road = 0.33 + 0.035 * coarse + 0.045 * fine
-    road += 0.035 * np.exp(-((np.abs(np.abs(y) - 2.0) - 0.8) / 0.35) ** 2)  # polished wheel tracks
+    road += 0.035 * np.exp(-(((np.abs(np.abs(y) - 2.0) - 0.8) / 0.35) ** 2))  # polished wheel tracks
     cracks = np.abs(flow) < 0.012
     road -= 0.13 * cv2.GaussianBlur(cracks.astype(np.float32), (0, 0), 1.0)
     dash = (np.abs(y) < 0.075) & ((x % 8.0) < 3.0)
@@ -85,7 +86,7 @@ def ground(rng: np.random.Generator, scale: int = 96) -> Texture:
     pavement = 0.47 + tone + 0.03 * coarse + 0.05 * fine - 0.17 * joint
     kerb = 0.56 + 0.05 * fine - 0.2 * ((x % 1.0) < 0.03)
     visible = np.where(np.abs(y) < 4.0, road, np.where(np.abs(y) < 4.22, kerb, pavement))
-    visible -= 0.14 * np.exp(-((np.abs(y) - 3.93) / 0.1) ** 2)  # gutter
+    visible -= 0.14 * np.exp(-(((np.abs(y) - 3.93) / 0.1) ** 2))  # gutter
     thermal = AIR_C + 2.5 + 0.4 * coarse + np.where(np.abs(y) < 4.0, 0.8, 0.0)
     return Texture(to_uint8(visible), thermal.astype(np.float32))
 
@@ -120,29 +121,47 @@ def facade(width: float, height: float, rng: np.random.Generator, scale: int = 6
         for c in range(columns):
             x = left + c * pitch + (pitch - wide) / 2
             if f == 0:
-                _opening(image, thermal, x - 0.15, base - 2.5, wide + 0.3, 2.5 if rng.random() < 0.3 else 1.9,
-                         trim, rng, scale)
+                _opening(
+                    image,
+                    thermal,
+                    x - 0.15,
+                    base - 2.5,
+                    wide + 0.3,
+                    2.5 if rng.random() < 0.3 else 1.9,
+                    trim,
+                    rng,
+                    scale,
+                )
             else:
                 _opening(image, thermal, x, base - 0.9 - high, wide, high, trim, rng, scale)
         band = slice(max(0, int((base - floor_high) * scale)), int((base - floor_high + 0.16) * scale))
         image[band] += trim * 0.8
-        image[band.stop:band.stop + 5] -= 0.12
+        image[band.stop : band.stop + 5] -= 0.12
     streaks = cv2.resize(rng.normal(0, 1, (3, w)).astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR)
     image += 0.022 * cv2.GaussianBlur(streaks, (0, 0), 1.2)
     down = np.linspace(height, 0.0, h, dtype=np.float32)[:, None]
     image -= 0.16 * np.exp(-down / 0.7) + 0.1 * np.exp(-(height - down) / 0.35)
-    image[:int(0.3 * scale)] += trim
+    image[: int(0.3 * scale)] += trim
     return Texture(to_uint8(image), thermal)
 
 
-def _opening(image: np.ndarray, thermal: np.ndarray, x: float, y: float, wide: float, high: float, trim: float,
-             rng: np.random.Generator, scale: int) -> None:
+def _opening(
+    image: np.ndarray,
+    thermal: np.ndarray,
+    x: float,
+    y: float,
+    wide: float,
+    high: float,
+    trim: float,
+    rng: np.random.Generator,
+    scale: int,
+) -> None:
     """Draw a window with frame, bars, curtain, reflection and sill; x, y is its upper left corner in metres."""
     x0, y0, x1, y1 = (round(v * scale) for v in (x, y, x + wide, y + high))
     if y0 < 4 or x0 < 8 or x1 + 8 > image.shape[1]:
         return
     border = max(3, int(0.09 * scale))
-    image[y0 - border:y1, x0 - border:x1 + border] += trim
+    image[y0 - border : y1, x0 - border : x1 + border] += trim
     y1 = min(y1, image.shape[0] - 2)
     h, w = y1 - y0, x1 - x0
     reflection = cv2.GaussianBlur(rng.normal(0, 1, (h, w)).astype(np.float32), (0, 0), 7) * 1.3
@@ -152,16 +171,16 @@ def _opening(image: np.ndarray, thermal: np.ndarray, x: float, y: float, wide: f
         folds = 0.05 * np.sin(np.arange(w) / rng.uniform(1.2, 2.4))[None].astype(np.float32)
         drawn = int(w * rng.uniform(0.15, 0.5))
         pane[:, :drawn] = rng.uniform(0.35, 0.6) + folds[:, :drawn]
-        pane[:, w - drawn:] = pane[:, :drawn][:, ::-1]
-    pane[:int(0.08 * h)] *= 0.6  # shadow of the lintel
+        pane[:, w - drawn :] = pane[:, :drawn][:, ::-1]
+    pane[: int(0.08 * h)] *= 0.6  # shadow of the lintel
     pane[:, :3] *= 0.7
     for bar in (w // 2, 1, w - 3):
-        pane[:, bar:bar + 3] = 0.62 + trim
+        pane[:, bar : bar + 3] = 0.62 + trim
     for bar in (h // 3, 1, h - 4):
-        pane[bar:bar + 3] = 0.58 + trim
+        pane[bar : bar + 3] = 0.58 + trim
     image[y0:y1, x0:x1] = pane
-    image[y1:y1 + 4, x0 - border:x1 + border] = 0.72
-    image[y1 + 4:y1 + 9, x0 - border:x1 + border] *= 0.72
+    image[y1 : y1 + 4, x0 - border : x1 + border] = 0.72
+    image[y1 + 4 : y1 + 9, x0 - border : x1 + border] *= 0.72
     thermal[y0:y1, x0:x1] += rng.uniform(0.5, 5.5) + 0.4 * reflection
 
 
@@ -180,8 +199,13 @@ def tree(rng: np.random.Generator, size: int = 640) -> Texture:
             tips.append((x1, y1))
         if thick > 1.2:
             for side in (-1, 1):
-                grow(x1, y1, angle + side * rng.uniform(0.12, 0.65), length * rng.uniform(0.66, 0.86),
-                     thick * rng.uniform(0.58, 0.76))
+                grow(
+                    x1,
+                    y1,
+                    angle + side * rng.uniform(0.12, 0.65),
+                    length * rng.uniform(0.66, 0.86),
+                    thick * rng.uniform(0.58, 0.76),
+                )
 
     grow(size / 2, size, np.pi / 2 + rng.normal(0, 0.04), size * 0.2, size * 0.042)
     leaves = np.array(tips)[rng.integers(0, len(tips), 4200)] + rng.normal(0, size * 0.032, (4200, 2))
@@ -211,10 +235,20 @@ def person(rng: np.random.Generator, scale: int = 96) -> Texture:
             cv2.line(image, *ends, value, max(1, round(thick)), cv2.LINE_AA)
 
     for side in (-1, 1):
-        limb((c + side * 0.08 * scale, 0.9 * scale), (c + side * (0.1 * scale + stride), 1.76 * scale),
-             0.15 * scale, legs, 19.0)
-        limb((c + side * 0.22 * scale, 0.42 * scale), (c + side * (0.26 * scale + stride / 2), 0.92 * scale),
-             0.11 * scale, coat * 0.85, 20.0)
+        limb(
+            (c + side * 0.08 * scale, 0.9 * scale),
+            (c + side * (0.1 * scale + stride), 1.76 * scale),
+            0.15 * scale,
+            legs,
+            19.0,
+        )
+        limb(
+            (c + side * 0.22 * scale, 0.42 * scale),
+            (c + side * (0.26 * scale + stride / 2), 0.92 * scale),
+            0.11 * scale,
+            coat * 0.85,
+            20.0,
+        )
     limb((c, 0.45 * scale), (c, 0.88 * scale), 0.4 * scale, coat, 21.5)
     limb((c, 0.1 * scale), (c, 0.16 * scale), 0.21 * scale, skin, 33.0)
     limb((c, 0.06 * scale), (c, 0.08 * scale), 0.19 * scale, 0.12, 26.0)

@@ -48,8 +48,14 @@ class Account:
         went_in = sum(n for name, n in self.frames_in.items() if camera in ("", name))
         broken = sum(n for name, n in self.broken.items() if name in self.frames_in and camera in ("", name))
         restored = sum(o.action == Action.RESTORED.value for o in outputs)
-        return {"in": went_in, "out": len(outputs), "dropped": went_in - broken - len(outputs), "restored": restored,
-                "passed on": len(outputs) - restored, "broken": broken}
+        return {
+            "in": went_in,
+            "out": len(outputs),
+            "dropped": went_in - broken - len(outputs),
+            "restored": restored,
+            "passed on": len(outputs) - restored,
+            "broken": broken,
+        }
 
     def reasons(self) -> dict[str, int]:
         """How often each action was taken."""

@@ -40,8 +40,11 @@ class BagReader:
         self._files: list[Path] = []
         found = files.find(path)
         self._trouble = [f"{name}, which metadata.yaml names, is missing" for name in found.missing]
-        self.notes = [f"{name} lies there, too, but metadata.yaml does not name it: it is not read; name the file "
-                      "itself to read it" for name in found.beside]
+        self.notes = [
+            f"{name} lies there, too, but metadata.yaml does not name it: it is not read; name the file "
+            "itself to read it"
+            for name in found.beside
+        ]
         topics: list[Topic] = []
         with ExitStack() as unpacked:
             for file in found.files:
@@ -70,8 +73,11 @@ class BagReader:
                     yield replace(message, data=_decompressed(message.data))
             except ReplayError as error:
                 trouble.append(str(error))
-        read = (f"{count} messages were read, the last one {(last - first) / 1e9:.2f} s after the first" if count
-                else "no message could be read")
+        read = (
+            f"{count} messages were read, the last one {(last - first) / 1e9:.2f} s after the first"
+            if count
+            else "no message could be read"
+        )
         self.damage = f"{self.path}: {'; '.join([*trouble, read])}" if trouble else ""
 
     def decode(self, message: Message) -> Any:
@@ -82,8 +88,10 @@ class BagReader:
         try:
             return self._stores[topic.name].deserialize_cdr(message.data, topic.msgtype)
         except Exception as error:  # the decoder raises whatever a wrong byte makes it raise
-            raise ReplayError(f"{self.path}: a message on {message.topic} at {message.stamp_ns / 1e9:.3f} s cannot be "
-                              f"decoded ({error})") from error
+            raise ReplayError(
+                f"{self.path}: a message on {message.topic} at {message.stamp_ns / 1e9:.3f} s cannot be "
+                f"decoded ({error})"
+            ) from error
 
     def close(self) -> None:
         """Remove what was unpacked."""
@@ -92,8 +100,9 @@ class BagReader:
     def __enter__(self) -> BagReader:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _add(self, file: Path, unpacked: ExitStack) -> list[Topic]:
@@ -119,18 +128,26 @@ class BagReader:
             untyped = types.pop("").count if len(types) > 1 and "" in types else 0
             best, *others = sorted(types.values(), key=lambda t: (t.serialization not in ("cdr", ""), -t.count))
             chosen += [replace(best, count=best.count + untyped)] if name else []
-            self.notes += [f"{t.count} messages of type {t.msgtype or 'unknown'} "
-                           + (f"on {name} are not read: a topic has one type, and most are {best.msgtype}" if name else
-                              "are not read: their topic has no name")
-                           for t in (others if name else types.values()) if t.count]
+            self.notes += [
+                f"{t.count} messages of type {t.msgtype or 'unknown'} "
+                + (
+                    f"on {name} are not read: a topic has one type, and most are {best.msgtype}"
+                    if name
+                    else "are not read: their topic has no name"
+                )
+                for t in (others if name else types.values())
+                if t.count
+            ]
         return chosen
 
     def _check(self) -> None:
         """ReplayError where there is nothing to be read, and a reason for that."""
         if self.left_out and not self.topics:
-            raise ReplayError(f"{self.path} is no ROS 2 bag: its messages are not in CDR but in "
-                              f"{', '.join(sorted(set(self.left_out.values())))}; convert it, one of ROS 1 with "
-                              "rosbags-convert")
+            raise ReplayError(
+                f"{self.path} is no ROS 2 bag: its messages are not in CDR but in "
+                f"{', '.join(sorted(set(self.left_out.values())))}; convert it, one of ROS 1 with "
+                "rosbags-convert"
+            )
         if not self.topics:
             for _ in self.messages():
                 pass
@@ -173,8 +190,11 @@ class BagWriter:
             self._schemas[schema] = self._writer.register_schema(*schema[:2], topic.definition.encode())
         self._topics[topic.name] = topic
         self._channels[topic.name] = self._writer.register_channel(
-            topic.name, topic.serialization, self._schemas[schema],
-            {"offered_qos_profiles": yaml.safe_dump(dump_qos_v9(list(topic.qos))), "topic_type_hash": topic.digest})
+            topic.name,
+            topic.serialization,
+            self._schemas[schema],
+            {"offered_qos_profiles": yaml.safe_dump(dump_qos_v9(list(topic.qos))), "topic_type_hash": topic.digest},
+        )
 
     def write(self, message: Message) -> None:
         """Write one message; its topic was added before."""
@@ -204,8 +224,9 @@ class BagWriter:
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # Also after an error or Ctrl-C: what was written so far is a good bag.
         self.close()
 
@@ -213,17 +234,42 @@ class BagWriter:
         """metadata.yaml, in the form of ROS 2 Jazzy."""
         name, count = f"{self.path.name}.mcap", sum(self._counts.values())
         first, last = self._span_ns or (0, 0)
-        span = {"duration": {"nanoseconds": last - first}, "starting_time": {"nanoseconds_since_epoch": first},
-                "message_count": count}
-        topics = [{"topic_metadata": {
-            "name": t.name, "type": t.msgtype, "serialization_format": t.serialization,
-            "offered_qos_profiles": dump_qos_v9(list(t.qos)), "type_description_hash": t.digest},
-            "message_count": self._counts[t.name]} for t in self._topics.values()]
-        return yaml.safe_dump({"rosbag2_bagfile_information": {
-            "version": 9, "storage_identifier": "mcap", **span, "topics_with_message_count": topics,
-            "compression_format": "", "compression_mode": "", "relative_file_paths": [name],
-            "files": [{"path": name, **span}], "custom_data": None, "ros_distro": "jazzy"}}, sort_keys=False,
-            allow_unicode=True)
+        span = {
+            "duration": {"nanoseconds": last - first},
+            "starting_time": {"nanoseconds_since_epoch": first},
+            "message_count": count,
+        }
+        topics = [
+            {
+                "topic_metadata": {
+                    "name": t.name,
+                    "type": t.msgtype,
+                    "serialization_format": t.serialization,
+                    "offered_qos_profiles": dump_qos_v9(list(t.qos)),
+                    "type_description_hash": t.digest,
+                },
+                "message_count": self._counts[t.name],
+            }
+            for t in self._topics.values()
+        ]
+        return yaml.safe_dump(
+            {
+                "rosbag2_bagfile_information": {
+                    "version": 9,
+                    "storage_identifier": "mcap",
+                    **span,
+                    "topics_with_message_count": topics,
+                    "compression_format": "",
+                    "compression_mode": "",
+                    "relative_file_paths": [name],
+                    "files": [{"path": name, **span}],
+                    "custom_data": None,
+                    "ros_distro": "jazzy",
+                }
+            },
+            sort_keys=False,
+            allow_unicode=True,
+        )
 
 
 def _storage(file: Path) -> Any:

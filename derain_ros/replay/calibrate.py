@@ -52,19 +52,26 @@ def pairs_of(reader: BagReader, cameras: Cameras, progress: Progress | None = No
     sizes = Counter((visible.shape, thermal.shape) for visible, thermal in pairs).most_common(1)
     pairs = [pair for pair in pairs if (pair[0].shape, pair[1].shape) == sizes[0][0]]
     if len(pairs) < LEAST:
-        why = (f"; their stamps are {nearest_ns / 1e9:.3g} s apart at the least: do both cameras stamp by one clock?"
-               if tolerance_ns < nearest_ns < float("inf") else "")
-        raise ReplayError(f"{len(pairs)} pairs of {camera} ({topic.name}) and {cameras.thermal} could be read, and "
-                          f"{LEAST} are needed{why}")
+        why = (
+            f"; their stamps are {nearest_ns / 1e9:.3g} s apart at the least: do both cameras stamp by one clock?"
+            if tolerance_ns < nearest_ns < float("inf")
+            else ""
+        )
+        raise ReplayError(
+            f"{len(pairs)} pairs of {camera} ({topic.name}) and {cameras.thermal} could be read, and "
+            f"{LEAST} are needed{why}"
+        )
     return pairs
 
 
 def write(found: Found, bag: Path, pairs: int, parameters: Path, picture: np.ndarray, shown: Path) -> None:
     """Write the parameter as a file for `--params-file`, and the picture of `overlay`. ReplayError where that fails."""
     numbers = ",\n                         ".join(", ".join(f"{value:.12f}" for value in row) for row in found.matrix)
-    text = (f"# Found by `derain calibrate thermal` in {bag.name}, {pairs} pairs: {told(found)}.\n"
-            "/**:\n  ros__parameters:\n    thermal: true\n    # Thermal pixels to left pixels, row by row.\n"
-            f"    thermal_homography: [{numbers}]\n")
+    text = (
+        f"# Found by `derain calibrate thermal` in {bag.name}, {pairs} pairs: {told(found)}.\n"
+        "/**:\n  ros__parameters:\n    thermal: true\n    # Thermal pixels to left pixels, row by row.\n"
+        f"    thermal_homography: [{numbers}]\n"
+    )
     try:
         parameters.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -75,23 +82,26 @@ def write(found: Found, bag: Path, pairs: int, parameters: Path, picture: np.nda
 
 def told(found: Found) -> str:
     """How sure a homography is, in words."""
-    return (f"{found.cells} of {found.of} cells of the view agree to {found.rms_px:.1f} px; found in one half of the "
-            f"pairs and in the other, the corners are {found.apart_px:.1f} px apart")
+    return (
+        f"{found.cells} of {found.of} cells of the view agree to {found.rms_px:.1f} px; found in one half of the "
+        f"pairs and in the other, the corners are {found.apart_px:.1f} px apart"
+    )
 
 
 def overlay(pairs: list[Pair], matrix: np.ndarray) -> np.ndarray:
     """A picture, BGR, of some pairs one below the other: left as they are, right the visible image with the contours of
     the thermal one in red, brought there by `matrix`. They should lie on each other."""
     rows = []
-    for visible, thermal in pairs[::max(1, len(pairs) // SHOWN)][:SHOWN]:
+    for visible, thermal in pairs[:: max(1, len(pairs) // SHOWN)][:SHOWN]:
         size = visible.shape[::-1]
         moved = cv2.warpPerspective(thermal, matrix, size)
         inside = cv2.erode(cv2.warpPerspective(np.full_like(thermal, 255), matrix, size), np.ones((9, 9), np.uint8))
         contours = (np.linalg.norm(structure(moved), axis=2) > CONTOUR) & (inside > 0)
         marked = cv2.cvtColor(visible, cv2.COLOR_GRAY2BGR)
         marked[contours] = (0, 0, 255)
-        rows.append(np.hstack((cv2.cvtColor(visible, cv2.COLOR_GRAY2BGR), cv2.cvtColor(moved, cv2.COLOR_GRAY2BGR),
-                               marked)))
+        rows.append(
+            np.hstack((cv2.cvtColor(visible, cv2.COLOR_GRAY2BGR), cv2.cvtColor(moved, cv2.COLOR_GRAY2BGR), marked))
+        )
     return np.vstack(rows)
 
 

@@ -22,8 +22,10 @@ from derain_ros.resources import default_file
 
 BOOTSTRAP = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 PROFILE, BUILTIN = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"
-NODE = ("import sys; from derain_ros.ros.node import main; from derain_ros.replay.child import end_with_parent; "
-        "end_with_parent(); sys.exit(main())")
+NODE = (
+    "import sys; from derain_ros.ros.node import main; from derain_ros.replay.child import end_with_parent; "
+    "end_with_parent(); sys.exit(main())"
+)
 ENDS_S = 20.0
 KILLED_AFTER_S = 5.0
 
@@ -46,6 +48,7 @@ def join_own_domain() -> None:
 def end_with_parent() -> None:
     """Have SIGINT end this process once its standard input ends, which is so when its parent is gone, however that
     went; and SIGKILL, where it has not ended ENDS_S later."""
+
     def watch() -> None:
         while os.read(0, 4096):
             pass
@@ -71,8 +74,12 @@ class NodeProcess:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", NODE, "--ros-args", "--params-file", str(directory / "parameters.yaml")],
-                stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment,
-                start_new_session=True)  # Ctrl-C reaches the player, which ends the node in order
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+            )  # Ctrl-C reaches the player, which ends the node in order
 
     def check(self) -> None:
         """Raise ReplayError if the node has ended."""
@@ -87,16 +94,18 @@ class NodeProcess:
         try:
             code = self._process.wait(ENDS_S)
         except subprocess.TimeoutExpired:
-            raise ReplayError(f"the node did not end {ENDS_S:.0f} s after SIGINT; it said: "
-                              f"{self._last_words()}") from None
+            raise ReplayError(
+                f"the node did not end {ENDS_S:.0f} s after SIGINT; it said: {self._last_words()}"
+            ) from None
         if code != 0:
             raise ReplayError(f"the node ended with exit code {code} after SIGINT; it said: {self._last_words()}")
 
     def __enter__(self) -> NodeProcess:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # Also after Ctrl-C: a node that is killed leaves its shared memory behind.
         try:
             if self._process.poll() is None:

@@ -76,8 +76,13 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     record(drive, bag, truth, step("Recording the drive"))
     with BagReader(bag) as reader:
         cameras = choose(reader.topics)
-        config = Config(cameras=list(cameras.images), thermal=bool(cameras.thermal), plan=plan,
-                        thermal_extrinsic=thermal_place(drive), budget_ms=max(Config().budget_ms, PERIODS * 1e3 / rate))
+        config = Config(
+            cameras=list(cameras.images),
+            thermal=bool(cameras.thermal),
+            plan=plan,
+            thermal_extrinsic=thermal_place(drive),
+            budget_ms=max(Config().budget_ms, PERIODS * 1e3 / rate),
+        )
         account = play(reader, cleaned, cameras, config, models, progress=step("Playing through the node"))
     account.notes += notes
     told = step("Comparing with the truth")
@@ -123,30 +128,39 @@ def measure(config: Config, drive: Drive, models: Path | None, told: Callable[[i
 def rate_for(ms: float, highest: float) -> float:
     """The highest rate at which a pair that takes so many milliseconds can be restored; the lowest of RATES where
     none is low enough."""
-    return next((rate for rate in (highest, *RATES) if rate <= highest and ms <= SHARE * 1e3 / rate),
-                min(highest, RATES[-1]))
+    return next(
+        (rate for rate in (highest, *RATES) if rate <= highest and ms <= SHARE * 1e3 / rate), min(highest, RATES[-1])
+    )
 
 
 def check_room(directory: Path, drive: Drive) -> None:
     """ReplayError where the disk has no room for the bags of a drive."""
     needed, free = IMAGES * drive.frames * drive.width * drive.height, shutil.disk_usage(directory).free
     if needed > free:
-        raise ReplayError(f"{directory}: the bags take about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
-                          "name another --output, or fewer --seconds")
+        raise ReplayError(
+            f"{directory}: the bags take about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
+            "name another --output, or fewer --seconds"
+        )
 
 
 def failure_of(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> str:
     """In words, that less than half of the wet frames were restored, and why; empty where it was more."""
     actions = {(output.camera, output.stamp_ns): output.action for output in account.outputs}
-    done = Counter(actions.get((camera, stamp), "dropped") for camera, truth in wet.items()
-                   for stamp, is_wet in truth.items() if is_wet)
+    done = Counter(
+        actions.get((camera, stamp), "dropped")
+        for camera, truth in wet.items()
+        for stamp, is_wet in truth.items()
+        if is_wet
+    )
     whole, restored = sum(done.values()), done.pop(Action.RESTORED.value, 0)
     if 2 * restored >= whole:
         return ""
     [(what, number)] = done.most_common(1)
     why = REASONS.get(what, "the node did not say why")
-    return (f"less than half of the wet frames were restored, {restored} of {whole}; {number} were "
-            f"{what.replace('_', ' ')}: {why}")
+    return (
+        f"less than half of the wet frames were restored, {restored} of {whole}; {number} were "
+        f"{what.replace('_', ' ')}: {why}"
+    )
 
 
 def _clear(directory: Path) -> None:

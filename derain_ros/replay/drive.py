@@ -168,6 +168,7 @@ def _pose(out: BagWriter, drive: Drive, index: int) -> Any:
     half = float(np.arctan2(turn[2, 1], turn[2, 0])) / 2
     where = make["geometry_msgs/msg/Pose"](
         position=make["geometry_msgs/msg/Point"](x=float(place[0]), y=float(place[1]), z=float(place[2])),
-        orientation=make["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=float(np.sin(half)), w=float(np.cos(half))))
+        orientation=make["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=float(np.sin(half)), w=float(np.cos(half))),
+    )
     header = header_of(out.types, drive.stamp_ns(index), "street")
     return make["geometry_msgs/msg/PoseStamped"](header=header, pose=where)

@@ -55,15 +55,18 @@ def find(path: Path) -> BagFiles:
     if path.name == "metadata.yaml":
         path = path.parent
     if not (path.is_dir() or path.is_file()):
-        what = ("is neither a folder nor a regular file, but a pipe or a device" if path.exists() else "does not exist")
+        what = "is neither a folder nor a regular file, but a pipe or a device" if path.exists() else "does not exist"
         raise ReplayError(f"{path} {what}; name a bag's directory or one of its .mcap or .db3 files")
     folder = path if path.is_dir() else path.parent
     information = _information(folder / "metadata.yaml")
     listed = information.get("relative_file_paths")
     qos = _qos_by_topic(information)
     # Where a file lies there packed and unpacked, the unpacked one is taken.
-    there = {_plain(f.name): f for f in sorted(folder.iterdir(), key=lambda f: not f.name.lower().endswith(PACKED))
-             if _plain(f.name).lower().endswith(SUFFIXES) and not f.name.startswith(".") and f.is_file()}
+    there = {
+        _plain(f.name): f
+        for f in sorted(folder.iterdir(), key=lambda f: not f.name.lower().endswith(PACKED))
+        if _plain(f.name).lower().endswith(SUFFIXES) and not f.name.startswith(".") and f.is_file()
+    }
     named = {str(name): _named(folder, str(name), there) for name in (listed if isinstance(listed, list) else [])}
     if path.is_file():
         known = any(file is not None and _plain(file.name) == _plain(path.name) for file in named.values())
@@ -71,8 +74,10 @@ def find(path: Path) -> BagFiles:
     found = list(dict.fromkeys(file for file in named.values() if file is not None))
     in_order = [there[name] for name in sorted(there, key=_natural)]
     if not there and not found:
-        raise ReplayError(f"{path} is no ROS 2 bag: it holds neither .mcap nor .db3 files"
-                          + (f", and its metadata.yaml names {', '.join(named)}" if named else ""))
+        raise ReplayError(
+            f"{path} is no ROS 2 bag: it holds neither .mcap nor .db3 files"
+            + (f", and its metadata.yaml names {', '.join(named)}" if named else "")
+        )
     lacking = [name for name, file in named.items() if file is None]
     rest = [file for file in in_order if file not in found]
     if not found or lacking:
@@ -125,8 +130,10 @@ def unpack(file: Path, folder: Path) -> Path:
             except zstandard.ZstdError as error:  # what is missing is told when the rest is read
                 logger.debug("%s: %s", file, error)
     except OSError as error:
-        raise ReplayError(f"{file} cannot be unpacked into {folder} ({error.strerror}); unpack it with `zstd -d` where "
-                          "there is room, or set TMPDIR to such a place") from error
+        raise ReplayError(
+            f"{file} cannot be unpacked into {folder} ({error.strerror}); unpack it with `zstd -d` where "
+            "there is room, or set TMPDIR to such a place"
+        ) from error
     return made
 
 
@@ -140,8 +147,9 @@ def is_mcap(file: Path) -> bool:
     for begin, what in NO_RECORDING.items():
         if head.startswith(begin):
             raise ReplayError(f"{file.name} {what}")
-    raise ReplayError(f"{file.name} is no recording: it begins neither as MCAP nor as sqlite3 does; was it copied "
-                      "completely?")
+    raise ReplayError(
+        f"{file.name} is no recording: it begins neither as MCAP nor as sqlite3 does; was it copied completely?"
+    )
 
 
 def qos_of(profiles: Any) -> tuple[Any, ...]:
@@ -184,7 +192,7 @@ def _head(file: Path) -> bytes:
 def _plain(name: str) -> str:
     """The name without that of a compression."""
     packed = next((ending for ending in PACKED if name.lower().endswith(ending)), "")
-    return name[:len(name) - len(packed)]
+    return name[: len(name) - len(packed)]
 
 
 def _alike(name: str) -> str:

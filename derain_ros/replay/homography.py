@@ -16,7 +16,7 @@ from derain_ros.runtime.input.alignment import likeness, peak, structure
 
 COARSE = 160
 """Width to which visible images are reduced to find size and place."""
-SHARES = tuple(0.3 * 1.04 ** k for k in range(49))
+SHARES = tuple(0.3 * 1.04**k for k in range(49))
 """Widths of the thermal view that are tried, as shares of that of the visible one."""
 BEYOND = 0.3
 """Share of the thermal view that may lie outside of the visible one."""
@@ -91,8 +91,9 @@ def _roughly(pairs: Sequence[Pair]) -> np.ndarray:
     return np.linalg.inv(_scaling(small[0] / width, small[1] / height)) @ matrix
 
 
-def _refined(matrix: np.ndarray, pairs: Sequence[Pair], levels: Sequence[tuple[int, int, int]]
-             ) -> tuple[np.ndarray, int, int, float]:
+def _refined(
+    matrix: np.ndarray, pairs: Sequence[Pair], levels: Sequence[tuple[int, int, int]]
+) -> tuple[np.ndarray, int, int, float]:
     """A homography made better from level to level; how many cells agree, of how many, and the root mean square of what
     they lack in pixels of the visible image."""
     height, width = pairs[0][0].shape
@@ -109,18 +110,21 @@ def _refined(matrix: np.ndarray, pairs: Sequence[Pair], levels: Sequence[tuple[i
     return matrix, cells, of, rms
 
 
-def _moves(matrix: np.ndarray, seen: Sequence[np.ndarray], thermals: Sequence[np.ndarray], size: tuple[int, int],
-           reach: int) -> tuple[np.ndarray, np.ndarray, int]:
+def _moves(
+    matrix: np.ndarray, seen: Sequence[np.ndarray], thermals: Sequence[np.ndarray], size: tuple[int, int], reach: int
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Of each cell that shows contours, its middle and how far a thermal image that `matrix` takes to `size` (columns,
     rows) must be moved there: (N, 2) both; and how many cells the thermal image covers."""
     high, wide = 2 * size[1] // GRID[0], 2 * size[0] // GRID[1]
     cells: dict[tuple[int, int], list[np.ndarray]] = {
         (r * (size[1] - high) // (GRID[0] - 1), c * (size[0] - wide) // (GRID[1] - 1)): []
-        for r in range(GRID[0]) for c in range(GRID[1])}
+        for r in range(GRID[0])
+        for c in range(GRID[1])
+    }
     whole = np.full(thermals[0].shape, 255, np.uint8)
     # The border is no contour of the scene.
     inside = cv2.erode(cv2.warpPerspective(whole, matrix, size), np.ones((9, 9), np.uint8))
-    covered = [cell for cell in cells if inside[cell[0]:cell[0] + high, cell[1]:cell[1] + wide].mean() > 127]
+    covered = [cell for cell in cells if inside[cell[0] : cell[0] + high, cell[1] : cell[1] + wide].mean() > 127]
     smaller = min(1.0, float(np.sqrt(abs(np.linalg.det(matrix[:2, :2])))))
     for visible, thermal in zip(seen, thermals, strict=True):
         reduced = cv2.resize(thermal, None, fx=smaller, fy=smaller, interpolation=cv2.INTER_AREA)
@@ -128,7 +132,7 @@ def _moves(matrix: np.ndarray, seen: Sequence[np.ndarray], thermals: Sequence[np
         moved = structure(cv2.warpPerspective(reduced, matrix @ back, size, borderMode=cv2.BORDER_REPLICATE))
         moved[inside == 0] = 0
         for top, left in covered:
-            part = np.s_[top:top + high, left:left + wide]
+            part = np.s_[top : top + high, left : left + wide]
             cells[top, left].append(likeness(visible[part], moved[part], reach))
     places, moves = [], []
     for top, left in covered:
@@ -146,9 +150,11 @@ def _common(places: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, int, flo
     """The homography (3, 3) that most cells' moves have in common, how many these are, and the root mean square of what
     they differ from it; HomographyError where there are none."""
     if len(places) < 4:
-        raise HomographyError(f"thermal and visible images have contours in common in {len(places)} of the cells of "
-                              "the view: record some seconds of driving by day past buildings, trees and people, with "
-                              "both cameras in focus")
+        raise HomographyError(
+            f"thermal and visible images have contours in common in {len(places)} of the cells of "
+            "the view: record some seconds of driving by day past buildings, trees and people, with "
+            "both cameras in focus"
+        )
     targets = places + moves
     # By chance alike each time: the same bag gives the same numbers.
     cv2.setRNGSeed(0)
@@ -158,10 +164,12 @@ def _common(places: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, int, flo
         part, agree = cv2.estimateAffinePartial2D(places, targets, method=cv2.RANSAC, ransacReprojThreshold=APART)
         change = None if part is None else np.vstack((part, (0, 0, 1)))
     if change is None:
-        raise HomographyError("what the cells of the view say of where the thermal image lies does not fit together: "
-                              "are both cameras fixed to each other, and their stamps those of one clock?")
+        raise HomographyError(
+            "what the cells of the view say of where the thermal image lies does not fit together: "
+            "are both cameras fixed to each other, and their stamps those of one clock?"
+        )
     left = (cv2.perspectiveTransform(places[:, None], change)[:, 0] - targets)[agree.ravel() > 0]
-    return change, len(left), float(np.sqrt((left ** 2).sum(axis=1).mean()))
+    return change, len(left), float(np.sqrt((left**2).sum(axis=1).mean()))
 
 
 def _scaling(columns: float, rows: float) -> np.ndarray:

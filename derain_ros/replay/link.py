@@ -21,9 +21,13 @@ from std_msgs.msg import Bool
 
 from derain_ros.ros.memory import tune_malloc
 
-TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage,
-         "sensor_msgs/msg/CameraInfo": CameraInfo, "diagnostic_msgs/msg/DiagnosticArray": DiagnosticArray,
-         "std_msgs/msg/Bool": Bool}
+TYPES = {
+    "sensor_msgs/msg/Image": Image,
+    "sensor_msgs/msg/CompressedImage": CompressedImage,
+    "sensor_msgs/msg/CameraInfo": CameraInfo,
+    "diagnostic_msgs/msg/DiagnosticArray": DiagnosticArray,
+    "std_msgs/msg/Bool": Bool,
+}
 SENT = QoSProfile(depth=4, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 RECORDED = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
@@ -42,26 +46,40 @@ class Link:
         self.inputs = inputs
         self.on_output: Callable[[str, bytes], None] | None = None
         self.engine = self.models = ""
-        self.outputs = {"/derain/status": "diagnostic_msgs/msg/DiagnosticArray", "/derain/anomaly": "std_msgs/msg/Bool",
-                        "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
+        self.outputs = {
+            "/derain/status": "diagnostic_msgs/msg/DiagnosticArray",
+            "/derain/anomaly": "std_msgs/msg/Bool",
+            "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+        }
         for camera in cameras:
-            self.outputs |= {f"/derained/{camera}/image_raw": "sensor_msgs/msg/Image",
-                             f"/derained/{camera}/anomaly_mask": "sensor_msgs/msg/Image",
-                             f"/derained/{camera}/camera_info": "sensor_msgs/msg/CameraInfo"}
+            self.outputs |= {
+                f"/derained/{camera}/image_raw": "sensor_msgs/msg/Image",
+                f"/derained/{camera}/anomaly_mask": "sensor_msgs/msg/Image",
+                f"/derained/{camera}/camera_info": "sensor_msgs/msg/CameraInfo",
+            }
         if fused:
-            self.outputs |= {"/derained/fused/image_raw": "sensor_msgs/msg/Image",
-                             "/derained/fused/camera_info": "sensor_msgs/msg/CameraInfo"}
+            self.outputs |= {
+                "/derained/fused/image_raw": "sensor_msgs/msg/Image",
+                "/derained/fused/camera_info": "sensor_msgs/msg/CameraInfo",
+            }
         self._types = get_typestore(Stores.ROS2_JAZZY)
         self._context = rclpy.Context()
         # Ctrl-C is the player's to handle: the node is ended in order then.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("derain_player", context=self._context)
-        self._publishers = {name: self._node.create_publisher(TYPES[msgtype], topic, SENT)
-                            for name, (topic, msgtype) in inputs.items()}
+        self._publishers = {
+            name: self._node.create_publisher(TYPES[msgtype], topic, SENT) for name, (topic, msgtype) in inputs.items()
+        }
         self._subscriptions = [
-            self._node.create_subscription(TYPES[msgtype], topic, partial(self._take, topic),
-                                           LATCHED if topic == "/derain/anomaly" else RECORDED, raw=True)
-            for topic, msgtype in self.outputs.items()]
+            self._node.create_subscription(
+                TYPES[msgtype],
+                topic,
+                partial(self._take, topic),
+                LATCHED if topic == "/derain/anomaly" else RECORDED,
+                raw=True,
+            )
+            for topic, msgtype in self.outputs.items()
+        ]
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._ending = threading.Event()
@@ -70,8 +88,9 @@ class Link:
 
     def matched(self) -> bool:
         """Whether the node listens to every input and is heard on every output."""
-        return (all(p.get_subscription_count() for p in self._publishers.values())
-                and all(self._node.count_publishers(topic) for topic in self.outputs))
+        return all(p.get_subscription_count() for p in self._publishers.values()) and all(
+            self._node.count_publishers(topic) for topic in self.outputs
+        )
 
     def send(self, topic: str, data: bytes) -> None:
         """Publish a serialized message of a topic of the bag."""
@@ -98,8 +117,9 @@ class Link:
     def __enter__(self) -> Link:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         # Join, shut down, then destroy: a spinning thread that is left behind aborts the process, and an executor that
         # is shut down while it waits fails now and then.
         self._ending.set()

@@ -116,7 +116,9 @@ def _summary(stream: BinaryIO) -> Summary | None:
         return None
     counts = summary.statistics.channel_message_counts if summary.statistics is not None else {}
     known = set(counts) <= set(summary.channels) and {c.schema_id for c in summary.channels.values()} <= {
-        0, *summary.schemas}
+        0,
+        *summary.schemas,
+    }
     return summary if known else None
 
 
@@ -143,8 +145,10 @@ def _records(file: Path) -> Iterator[McapRecord]:
                 with suppress(Exception):
                     yield from _records_before_the_break(Chunk.read(ReadDataStream(stream)))
     if broken:
-        raise ReplayError(f"{file.name} is damaged: it is cut off or broken at byte {', '.join(map(str, broken[:5]))} "
-                          f"of {file.stat().st_size}; copy it again where there is more of it")
+        raise ReplayError(
+            f"{file.name} is damaged: it is cut off or broken at byte {', '.join(map(str, broken[:5]))} "
+            f"of {file.stat().st_size}; copy it again where there is more of it"
+        )
 
 
 def _records_before_the_break(chunk: Chunk) -> Iterator[McapRecord]:
@@ -166,6 +170,13 @@ def _type_of(schema: Schema | None) -> str:
 
 def _topic(channel: Channel, schema: Schema | None, count: int) -> Topic:
     encoding, text = (schema.encoding, schema.data) if schema is not None else ("", b"")
-    return Topic(channel.topic, _type_of(schema), count, text.decode(errors="replace"), encoding,
-                 channel.metadata.get("topic_type_hash", ""), channel.message_encoding,
-                 qos_of(channel.metadata.get("offered_qos_profiles", "")))
+    return Topic(
+        channel.topic,
+        _type_of(schema),
+        count,
+        text.decode(errors="replace"),
+        encoding,
+        channel.metadata.get("topic_type_hash", ""),
+        channel.message_encoding,
+        qos_of(channel.metadata.get("offered_qos_profiles", "")),
+    )

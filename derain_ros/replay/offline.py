@@ -34,8 +34,14 @@ Progress = Callable[[int, int], None]
 """Is told how many messages are done, of how many."""
 
 
-def replay(reader: BagReader, output: Path, cameras: Cameras, pipeline: Pipeline,
-           progress: Progress | None = None, tell: Tell | None = None) -> Account:
+def replay(
+    reader: BagReader,
+    output: Path,
+    cameras: Cameras,
+    pipeline: Pipeline,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+) -> Account:
     """Write a bag with all topics of `reader` and, beside them, those of the node: derained images, masks, status.
 
     `pipeline` is loaded and has the names of `cameras`. As in the node, a frame without one of the other camera is
@@ -110,8 +116,12 @@ class _Run:
         self._camera_of = {topic.name: camera for camera, topic in cameras.images.items()}
         self._info_of = {topic: camera for camera, topic in cameras.info.items()}
         config = pipeline.config
-        self._synchronizer = Synchronizer(list(cameras.images), round(config.pair_tolerance_ms * 1e6),
-                                          round(config.thermal_tolerance_ms * 1e6), self._unpaired)
+        self._synchronizer = Synchronizer(
+            list(cameras.images),
+            round(config.pair_tolerance_ms * 1e6),
+            round(config.thermal_tolerance_ms * 1e6),
+            self._unpaired,
+        )
         self._now_ns = 0
         self._noted: set[tuple[str, str]] = set()
 
@@ -150,8 +160,12 @@ class _Run:
             # Offline it is the recording that says when an image came.
             return frame_of(image, message.stamp_ns)
         except (ImageError, ReplayError) as error:
-            if (camera in self.account.frames_in and isinstance(error, ImageError) and error.usable
-                    and hasattr(image, "encoding")):  # the node's topics of compressed images are not recorded
+            if (
+                camera in self.account.frames_in
+                and isinstance(error, ImageError)
+                and error.usable
+                and hasattr(image, "encoding")
+            ):  # the node's topics of compressed images are not recorded
                 self._pass_on(camera, frame_unread(image, message.stamp_ns), Action.PASSED_ERROR, str(error))
                 self._note(camera, error.reason, f"{message.topic}: {error}; such images are passed on as they are")
             else:
@@ -175,8 +189,9 @@ class _Run:
             self.writer.write(Message(topic, message.stamp_ns, message.data))
         if fuses and self._geometry.needs_info and camera in self._rectified:
             with suppress(ReplayError):
-                self._geometry.take_info("left" if camera == self._first else THERMAL, self.reader.decode(message),
-                                         self._rectified[camera])
+                self._geometry.take_info(
+                    "left" if camera == self._first else THERMAL, self.reader.decode(message), self._rectified[camera]
+                )
 
     def _unpaired(self, camera: str, frame: Frame) -> None:
         self._pass_on(camera, frame, Action.PASSED_UNPAIRED, "no frame of another camera at that time")
@@ -197,8 +212,16 @@ class _Run:
             mask = Frame(done.mask, "mono8", frame.stamp_ns, frame.frame_id)
             self.writer.put(f"/derained/{camera}/anomaly_mask", stamp_ns, image_of(types, mask))
             score = done.anomaly.score if done.anomaly else float("nan")
-            self.account.outputs.append(Output(camera, frame.stamp_ns, done.action.value,
-                                               done.anomaly is not None and done.anomaly.affected, score, elapsed_ms))
+            self.account.outputs.append(
+                Output(
+                    camera,
+                    frame.stamp_ns,
+                    done.action.value,
+                    done.anomaly is not None and done.anomaly.affected,
+                    score,
+                    elapsed_ms,
+                )
+            )
         if result.fusion:
             self.account.fusion[result.fusion] += 1
         if result.fused is not None:
@@ -209,10 +232,17 @@ class _Run:
     def _status(self, result: Result) -> Any:
         """What the node would say on ~/status."""
         make = self.writer.types.types
-        statuses = [make["diagnostic_msgs/msg/DiagnosticStatus"](
-            level=told.level, name=told.name, message=told.message, hardware_id=told.hardware_id,
-            values=[make["diagnostic_msgs/msg/KeyValue"](key=k, value=v) for k, v in told.values.items()])
-            for told in statuses_of(result)]
+        statuses = [
+            make["diagnostic_msgs/msg/DiagnosticStatus"](
+                level=told.level,
+                name=told.name,
+                message=told.message,
+                hardware_id=told.hardware_id,
+                values=[make["diagnostic_msgs/msg/KeyValue"](key=k, value=v) for k, v in told.values.items()],
+            )
+            for told in statuses_of(result)
+        ]
         stamp_ns = next(iter(result.cameras.values())).frame.stamp_ns
         return make["diagnostic_msgs/msg/DiagnosticArray"](
-            header=header_of(self.writer.types, stamp_ns, ""), status=statuses)
+            header=header_of(self.writer.types, stamp_ns, ""), status=statuses
+        )

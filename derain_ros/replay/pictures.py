@@ -20,8 +20,9 @@ Progress = Callable[[int, int], None]
 """Is told how many messages are done, of how many."""
 
 
-def write_pictures(reader: BagReader, cameras: Cameras, folder: Path, every_s: float,
-                   progress: Progress | None = None) -> tuple[int, int]:
+def write_pictures(
+    reader: BagReader, cameras: Cameras, folder: Path, every_s: float, progress: Progress | None = None
+) -> tuple[int, int]:
     """Write an image of each camera as PNG into `folder`, made where needed, whenever `every_s` seconds have gone by.
 
     Names are those of bag and camera and the stamp in nanoseconds, and where one comes again, a number. Images come as

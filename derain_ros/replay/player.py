@@ -39,8 +39,15 @@ HEADER_BYTES = 16
 """Of a serialized message that begins with a header: encapsulation, stamp and length of the frame_id."""
 
 
-def play(reader: BagReader, output: Path, cameras: Cameras, config: Config, models: Path | None = None,
-         rate: float = 1.0, progress: Progress | None = None) -> Account:
+def play(
+    reader: BagReader,
+    output: Path,
+    cameras: Cameras,
+    config: Config,
+    models: Path | None = None,
+    rate: float = 1.0,
+    progress: Progress | None = None,
+) -> Account:
     """Play `reader` at `rate` times the recorded speed; write its topics and the node's outputs to the bag `output`.
 
     `config.cameras` are the names of `cameras`; its transport is that of the bag. Latency is taken from publishing an
@@ -72,8 +79,9 @@ def play(reader: BagReader, output: Path, cameras: Cameras, config: Config, mode
 
 def _inputs(cameras: Cameras, topics: Mapping[str, Topic]) -> dict[str, tuple[str, str]]:
     """By topic of the bag: the topic the node listens to, and its type."""
-    kinds = {t.msgtype for t in cameras.images.values()} | ({topics[cameras.thermal].msgtype} if cameras.thermal
-                                                           else set())
+    kinds = {t.msgtype for t in cameras.images.values()} | (
+        {topics[cameras.thermal].msgtype} if cameras.thermal else set()
+    )
     if len(kinds) > 1:
         raise ReplayError("one camera is raw and another one compressed; name topics of one kind, or replay offline")
     suffix = "/compressed" if kinds == {COMPRESSED} else ""
@@ -90,8 +98,10 @@ def _await_ready(node: NodeProcess, link: Any) -> None:
         node.check()
         if time.monotonic() > deadline:
             topics = "all" if link.matched() else "not all"
-            raise ReplayError(f"the node was not ready within {READY_S:.0f} s: its topics are {topics} there, its "
-                              f"engine is {link.engine or 'silent'}; try `derain node` by itself")
+            raise ReplayError(
+                f"the node was not ready within {READY_S:.0f} s: its topics are {topics} there, its "
+                f"engine is {link.engine or 'silent'}; try `derain node` by itself"
+            )
         time.sleep(0.02)
     # On a robot images must go on coming; here they would only look as if they had been looked at.
     if link.engine.startswith("failed"):
@@ -173,27 +183,45 @@ class _Session:
         account.engines = self.link.models
         account.frames_in.update(self._in)
         if self._skipped:
-            account.notes.append(f"pauses in the recording of more than {GAP_NS / 1e9:g} s were not waited for: "
-                                 f"{self._skipped}")
+            account.notes.append(
+                f"pauses in the recording of more than {GAP_NS / 1e9:g} s were not waited for: {self._skipped}"
+            )
         for topic, number in self._cut.items():
             account.broken[self._camera_of.get(topic, topic)] += number
             account.notes.append(f"{topic}: not played, for they end within their header: {number}")
         outputs = []
         for (camera, stamp), came in self._came.items():
             sent, told = self._sent.get((camera, stamp), []), said[camera, stamp]
-            for k, came_ns in enumerate(came[:len(sent)]):
+            for k, came_ns in enumerate(came[: len(sent)]):
                 values = told[k] if k < len(told) else {}
                 flagged = values.get("kind", "unknown") not in ("clean", "unknown")
                 # Where frames of one stamp were lost, it is not known which.
                 latency_ms = (came_ns - sent[k]) / 1e6 if len(came) == len(sent) else float("nan")
-                outputs.append((came_ns, Output(camera, stamp, values.get("action", "unknown"), flagged,
-                                                float(values.get("score", "nan")), latency_ms)))
+                outputs.append(
+                    (
+                        came_ns,
+                        Output(
+                            camera,
+                            stamp,
+                            values.get("action", "unknown"),
+                            flagged,
+                            float(values.get("score", "nan")),
+                            latency_ms,
+                        ),
+                    )
+                )
         account.outputs += [output for _, output in sorted(outputs, key=lambda timed: timed[0])]
-        slow = [values.get("detail", "") for several in said.values() for values in several
-                if values.get("action") == Action.PASSED_BUDGET.value]
+        slow = [
+            values.get("detail", "")
+            for several in said.values()
+            for values in several
+            if values.get("action") == Action.PASSED_BUDGET.value
+        ]
         if len(slow) > SLOW_SHARE * len(account.outputs):
-            account.notes.append(f"this machine is too slow or too busy: {len(slow)} frames were passed on, the last "
-                                 f"as {slow[-1]}; end what else runs, and see what `derain doctor` says of engines")
+            account.notes.append(
+                f"this machine is too slow or too busy: {len(slow)} frames were passed on, the last "
+                f"as {slow[-1]}; end what else runs, and see what `derain doctor` says of engines"
+            )
 
     def _send(self, message: Message) -> None:
         camera = self._camera_of.get(message.topic)
@@ -239,7 +267,8 @@ class _Recorder:
             if self._waiting_bytes > WAITING_BYTES and self._error is None:
                 self._error = ReplayError(
                     f"{self.writer.path}: the disk is too slow for this bag, {WAITING_BYTES >> 20} MiB wait for it; "
-                    "write to a faster one, or play slower with --rate")
+                    "write to a faster one, or play slower with --rate"
+                )
         if self._error is None:
             self._queue.put(message)
 
@@ -262,8 +291,9 @@ class _Recorder:
     def __enter__(self) -> _Recorder:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._queue.put(None)
         self._thread.join()
         self.writer.close()

@@ -32,8 +32,9 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float("inf") if error == 0 else 10.0 * float(np.log10(255.0**2 / error))
 
 
-def compare(cleaned: Path, truth: Path, wet: Mapping[str, Mapping[int, bool]], samples: int = 2
-            ) -> tuple[Quality, list[Picture]]:
+def compare(
+    cleaned: Path, truth: Path, wet: Mapping[str, Mapping[int, bool]], samples: int = 2
+) -> tuple[Quality, list[Picture]]:
     """Read the cleaned bag and the dry views; `wet` says by camera and stamp whether there were drops. With what was
     found, so many pictures of each camera."""
     stamps = sorted({stamp for camera in wet.values() for stamp, is_wet in camera.items() if is_wet})
@@ -53,8 +54,11 @@ def compare(cleaned: Path, truth: Path, wet: Mapping[str, Mapping[int, bool]], s
             quality.clean += 1
             quality.untouched += bool(np.array_equal(seen[key], out[key]))
     shown = [key for key in pairs if key in dry and key in masks]
-    return quality, [picture(*key, {SEEN: seen[key], RESTORED: out[key], DRY: dry[key]}, masks[key])
-                     for camera in wet for key in spread(shown, camera, samples)]
+    return quality, [
+        picture(*key, {SEEN: seen[key], RESTORED: out[key], DRY: dry[key]}, masks[key])
+        for camera in wet
+        for key in spread(shown, camera, samples)
+    ]
 
 
 def _images(bag: Path, cameras: Mapping[str, str], stamps: set[int]) -> dict[tuple[str, int], np.ndarray]:

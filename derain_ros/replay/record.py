@@ -33,22 +33,38 @@ class Record:
     pictures: list[Picture]
     wet: Mapping[str, Mapping[int, bool]] = field(default_factory=dict)
     quality: Quality | None = None
-    machine: Mapping[str, object] = field(default_factory=lambda: {
-        "derain_ros": __version__, "processor": processor(), "cores": len(physical_cores()), "libraries": versions()})
+    machine: Mapping[str, object] = field(
+        default_factory=lambda: {
+            "derain_ros": __version__,
+            "processor": processor(),
+            "cores": len(physical_cores()),
+            "libraries": versions(),
+        }
+    )
 
     def save(self, path: Path) -> None:
         """Write it as JSON; ReplayError where that cannot be done."""
         account = self.account
         content = {
-            "format": FORMAT, "kind": "replay", "title": self.title, "timed": self.timed, "machine": self.machine,
-            "frames_in": account.frames_in, "broken": account.broken, "damage": account.damage, "notes": account.notes,
-            "engines": account.engines, "fusion": account.fusion,
+            "format": FORMAT,
+            "kind": "replay",
+            "title": self.title,
+            "timed": self.timed,
+            "machine": self.machine,
+            "frames_in": account.frames_in,
+            "broken": account.broken,
+            "damage": account.damage,
+            "notes": account.notes,
+            "engines": account.engines,
+            "fusion": account.fusion,
             "plans": [[*key, count] for key, count in account.plans.items()],
             "outputs": [[_known(value) for value in astuple(output)] for output in account.outputs],
             "wet": {camera: [[stamp, wet] for stamp, wet in truth.items()] for camera, truth in self.wet.items()},
-            "quality": None if self.quality is None else {
-                **asdict(self.quality), "psnr": [[_known(value) for value in pair] for pair in self.quality.psnr]},
-            "pictures": [asdict(picture) for picture in self.pictures]}
+            "quality": None
+            if self.quality is None
+            else {**asdict(self.quality), "psnr": [[_known(value) for value in pair] for pair in self.quality.psnr]},
+            "pictures": [asdict(picture) for picture in self.pictures],
+        }
         try:
             path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
         except OSError as error:
@@ -60,20 +76,33 @@ class Record:
         try:
             content = json.loads(read_file(path, MOST_BYTES))
             if content["kind"] != "replay" or content["format"] != FORMAT:
-                raise ReplayError(f"{path}: is a record of {content['kind']!r} in format {content['format']!r}, not "
-                                  f"of a replay in format {FORMAT}: replay the bag again")
+                raise ReplayError(
+                    f"{path}: is a record of {content['kind']!r} in format {content['format']!r}, not "
+                    f"of a replay in format {FORMAT}: replay the bag again"
+                )
             account = Account(
-                Counter(content["frames_in"]), [Output(*map(_number, row)) for row in content["outputs"]],
-                Counter(content["broken"]), content["damage"], content["notes"],
-                Counter({(plan, models): count for plan, models, count in content["plans"]}), content["engines"],
-                Counter(content["fusion"]))
+                Counter(content["frames_in"]),
+                [Output(*map(_number, row)) for row in content["outputs"]],
+                Counter(content["broken"]),
+                content["damage"],
+                content["notes"],
+                Counter({(plan, models): count for plan, models, count in content["plans"]}),
+                content["engines"],
+                Counter(content["fusion"]),
+            )
             quality = content["quality"]
             if quality is not None:
                 pairs = [(_number(before), _number(after)) for before, after in quality["psnr"]]
                 quality = Quality(pairs, quality["clean"], quality["untouched"])
-            return cls(content["title"], content["timed"], account,
-                       [Picture(**picture) for picture in content["pictures"]],
-                       {camera: dict(rows) for camera, rows in content["wet"].items()}, quality, content["machine"])
+            return cls(
+                content["title"],
+                content["timed"],
+                account,
+                [Picture(**picture) for picture in content["pictures"]],
+                {camera: dict(rows) for camera, rows in content["wet"].items()},
+                quality,
+                content["machine"],
+            )
         except OSError as error:
             raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
         except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:

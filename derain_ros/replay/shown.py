@@ -45,8 +45,14 @@ def picture(camera: str, stamp_ns: int, images: Mapping[str, np.ndarray], mask: 
         first = next(iter(images.values()))
         shown[MASK] = first.copy() if first.ndim == 3 else cv2.cvtColor(first, cv2.COLOR_GRAY2BGR)
         shown[MASK][mask > 0] = (0.55 * shown[MASK][mask > 0] + np.array([20, 30, 110])).astype(np.uint8)
-    return Picture(camera, stamp_ns, {name: base64.b64encode(cv2.imencode(".jpg", image, JPEG)[1].tobytes()).decode()
-                                      for name, image in shown.items()})
+    return Picture(
+        camera,
+        stamp_ns,
+        {
+            name: base64.b64encode(cv2.imencode(".jpg", image, JPEG)[1].tobytes()).decode()
+            for name, image in shown.items()
+        },
+    )
 
 
 def spread(keys: Sequence[tuple[str, int]], camera: str, count: int) -> list[tuple[str, int]]:
@@ -56,8 +62,9 @@ def spread(keys: Sequence[tuple[str, int]], camera: str, count: int) -> list[tup
     return [mine[(2 * k + 1) * len(mine) // (2 * count)] for k in range(count)]
 
 
-def restored_pictures(output: Path, inputs: Mapping[str, str], account: Account, progress: Progress | None = None
-                      ) -> list[Picture]:
+def restored_pictures(
+    output: Path, inputs: Mapping[str, str], account: Account, progress: Progress | None = None
+) -> list[Picture]:
     """Pictures of EACH restored frames of each camera, out of the bag that a replay has written; `inputs` are the
     cameras' topics in it."""
     restored = [(o.camera, o.stamp_ns) for o in account.outputs if o.action == Action.RESTORED.value]
@@ -82,16 +89,23 @@ def restored_pictures(output: Path, inputs: Mapping[str, str], account: Account,
                 continue
             if (camera, frame.stamp_ns) in wanted:
                 found[camera, frame.stamp_ns][what] = _shown(frame)
-    return [picture(*key, {name: images[name] for name in (SEEN, RESTORED)}, images.get(MASK))
-            for key, images in sorted(found.items()) if {SEEN, RESTORED} <= set(images)]
+    return [
+        picture(*key, {name: images[name] for name in (SEEN, RESTORED)}, images.get(MASK))
+        for key, images in sorted(found.items())
+        if {SEEN, RESTORED} <= set(images)
+    ]
 
 
 def fused_pictures(output: Path, cameras: Cameras) -> list[Picture]:
     """Pictures of EACH fused images, spread evenly, out of the bag that a replay has written: what the first camera
     saw, the thermal image before it, what was published of the camera, and both fused."""
     camera, topic = next(iter(cameras.images.items()))
-    topics = {topic.name: SEEN, cameras.thermal: THERMAL, f"/derained/{camera}/image_raw": RESTORED,
-              "/derained/fused/image_raw": FUSED}
+    topics = {
+        topic.name: SEEN,
+        cameras.thermal: THERMAL,
+        f"/derained/{camera}/image_raw": RESTORED,
+        "/derained/fused/image_raw": FUSED,
+    }
     with BagReader(output) as reader:
         count = reader.topics["/derained/fused/image_raw"].count if "/derained/fused/image_raw" in reader.topics else 0
         wanted = {(2 * k + 1) * count // (2 * EACH) for k in range(EACH)} if count else set()
@@ -113,10 +127,15 @@ def fused_pictures(output: Path, cameras: Cameras) -> list[Picture]:
             if what == FUSED and number - 1 in wanted and last[THERMAL]:
                 stamp = frame.stamp_ns
                 near = min(last[THERMAL], key=lambda at, stamp=stamp: abs(at - stamp))  # type: ignore[misc]
-                found = {SEEN: last[SEEN].get(stamp), THERMAL: last[THERMAL][near],
-                         RESTORED: last[RESTORED].get(stamp), FUSED: kept[stamp]}
-                pictures.append(picture(camera, stamp, {name: image for name, image in found.items()
-                                                        if image is not None}, None))
+                found = {
+                    SEEN: last[SEEN].get(stamp),
+                    THERMAL: last[THERMAL][near],
+                    RESTORED: last[RESTORED].get(stamp),
+                    FUSED: kept[stamp],
+                }
+                pictures.append(
+                    picture(camera, stamp, {name: image for name, image in found.items() if image is not None}, None)
+                )
     return pictures
 
 

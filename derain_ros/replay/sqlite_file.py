@@ -31,7 +31,7 @@ def topics(file: Path) -> list[Topic]:
     with closing(database), suppress(sqlite3.Error):  # `messages` tells of it
         _check(database, file)
         found = _topics(database)
-        for number, in database.execute("SELECT topic_id FROM messages ORDER BY rowid"):
+        for (number,) in database.execute("SELECT topic_id FROM messages ORDER BY rowid"):
             counts[number] += 1
     return [replace(topic, count=counts[number]) for number, topic in found.items()]
 
@@ -63,11 +63,15 @@ def messages(file: Path) -> Iterator[Message]:
             if held is not None:
                 yield held
         except sqlite3.Error as error:
-            raise ReplayError(f"{file.name} is damaged: it can be read up to row {count} ({error}); copy it again "
-                              "where there is more of it, or try `sqlite3 FILE .recover`") from error
+            raise ReplayError(
+                f"{file.name} is damaged: it can be read up to row {count} ({error}); copy it again "
+                "where there is more of it, or try `sqlite3 FILE .recover`"
+            ) from error
     if broken:
-        raise ReplayError(f"{file.name} is damaged: {broken} of its {count} rows are no messages, but without a topic, "
-                          "a time or content")
+        raise ReplayError(
+            f"{file.name} is damaged: {broken} of its {count} rows are no messages, but without a topic, "
+            "a time or content"
+        )
     if trouble:
         raise ReplayError(trouble)
 
@@ -76,8 +80,11 @@ def _check(database: sqlite3.Connection, file: Path) -> None:
     """ReplayError where tables or columns are missing."""
     for table, columns in COLUMNS.items():
         there = {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}
-        lacks = f"no table `{table}`" if not there else ", ".join(
-            f"no column `{column}` in its table `{table}`" for column in columns if column not in there)
+        lacks = (
+            f"no table `{table}`"
+            if not there
+            else ", ".join(f"no column `{column}` in its table `{table}`" for column in columns if column not in there)
+        )
         if lacks:
             raise ReplayError(f"{file.name} is no recording of rosbag2: it has {lacks}")
 
@@ -95,9 +102,15 @@ def _topics(database: sqlite3.Connection) -> dict[Any, Topic]:
         msgtype = _text(row["type"])
         known = definitions.get(msgtype, {})
         found[row["id"]] = Topic(
-            _text(row["name"]), msgtype, 0, _text(known.get("encoded_message_definition")),
-            _text(known.get("encoding")), _text(row.get("type_description_hash")),
-            _text(row.get("serialization_format")), qos_of(_text(row.get("offered_qos_profiles"))))
+            _text(row["name"]),
+            msgtype,
+            0,
+            _text(known.get("encoded_message_definition")),
+            _text(known.get("encoding")),
+            _text(row.get("type_description_hash")),
+            _text(row.get("serialization_format")),
+            qos_of(_text(row.get("offered_qos_profiles"))),
+        )
     return found
 
 
@@ -126,8 +139,10 @@ def _opened(file: Path) -> tuple[sqlite3.Connection, str]:
             return database, ""
         except sqlite3.Error as error:
             database.close()
-            trouble = (f"the newest messages of {file.name} lie in {newest.name}, which cannot be used ({error}); copy "
-                       "both into a folder that can be written to")
+            trouble = (
+                f"the newest messages of {file.name} lie in {newest.name}, which cannot be used ({error}); copy "
+                "both into a folder that can be written to"
+            )
     return _connected(file, "mode=ro&immutable=1"), trouble
 
 
@@ -145,7 +160,7 @@ def _rows(database: sqlite3.Connection, file: Path) -> Iterator[Any]:
     if _is_cut_off(file):
         yield from database.execute(AS_WRITTEN)
         return
-    for number, in database.execute(BY_TIME):
+    for (number,) in database.execute(BY_TIME):
         yield database.execute(ONE_ROW, (number,)).fetchone() or (None, None, None)
 
 

@@ -40,8 +40,9 @@ def files_of(source: Path) -> list[Path]:
     return files
 
 
-def restore_files(pipeline: Pipeline, files: Sequence[Path], output: Path, masks: bool,
-                  progress: Callable[[int, int], None]) -> StillsAccount:
+def restore_files(
+    pipeline: Pipeline, files: Sequence[Path], output: Path, masks: bool, progress: Callable[[int, int], None]
+) -> StillsAccount:
     """Write each of `files`, restored by a loaded `pipeline` of one camera, as PNG into the folder `output`.
 
     Images are turned upright as their EXIF says, for a PNG that is written says nothing of that. What cannot be read is
@@ -81,13 +82,14 @@ def restore_files(pipeline: Pipeline, files: Sequence[Path], output: Path, masks
 
 def _written(files: Sequence[Path], output: Path, masks: bool) -> dict[Path, list[Path]]:
     """By file what it is written into: the image, and with `masks` its mask. ReplayError where anything were lost."""
-    written = {path: [output / f"{path.stem}{ending}.png" for ending in ("", "_mask")[:1 + masks]] for path in files}
+    written = {path: [output / f"{path.stem}{ending}.png" for ending in ("", "_mask")[: 1 + masks]] for path in files}
     makers: dict[Path, Path] = {}
     for path, targets in written.items():
         for target in targets:
             if target in makers:
-                raise ReplayError(f"{path}: both this and {makers[target].name} would be written into {target.name}; "
-                                  "rename one")
+                raise ReplayError(
+                    f"{path}: both this and {makers[target].name} would be written into {target.name}; rename one"
+                )
             makers[target] = path
     for folder in {path.parent for path in files}:
         if output.is_dir() and output.samefile(folder):

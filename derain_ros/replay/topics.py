@@ -14,8 +14,7 @@ IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedIm
 NONE = "none"
 """Said in place of a topic: there is no such camera."""
 THERMAL_WORDS = {"thermal", "lwir", "boson", "lepton"}
-THERMAL_WORDS_ALONE = {"ir": {"left", "right"},
-                       "flir": {"left", "right", "camera", "cam", "blackfly", "spinnaker"}}
+THERMAL_WORDS_ALONE = {"ir": {"left", "right"}, "flir": {"left", "right", "camera", "cam", "blackfly", "spinnaker"}}
 """Words that mean a thermal camera unless one of these stands beside them: the eyes of an infrared stereo camera, and a
 maker of all kinds of cameras."""
 OTHER_WORDS = {"depth", "disparity", "mask", "derained", "anomaly", "confidence", "theora", "compresseddepth"}
@@ -55,13 +54,21 @@ def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, 
         found = _found({n: images[n] for n in _one_a_camera(open_to_us)})
         chosen = {camera: topic for camera, topic in found.items() if camera not in named}
     if not chosen:
-        raise ReplayError("no camera found: the bag has no image topic that is neither thermal, depth nor a mask; its "
-                          f"topics are {', '.join(sorted(topics)) or 'none'}; name one with --camera")
+        raise ReplayError(
+            "no camera found: the bag has no image topic that is neither thermal, depth nor a mask; its "
+            f"topics are {', '.join(sorted(topics)) or 'none'}; name one with --camera"
+        )
     if not thermal:  # of the cameras' kind: the node takes all of them raw, or all compressed
         kinds = {t.msgtype for t in chosen.values()}
         taken = {_camera_of(t.name) for t in chosen.values()}
-        thermal = next((n for n in sorted(images, key=_rank) if _is_thermal(n) and not _is_other(n)
-                        and images[n].msgtype in kinds and _camera_of(n) not in taken), "")
+        thermal = next(
+            (
+                n
+                for n in sorted(images, key=_rank)
+                if _is_thermal(n) and not _is_other(n) and images[n].msgtype in kinds and _camera_of(n) not in taken
+            ),
+            "",
+        )
     thermal = "" if thermal == NONE else thermal
     used = {t.name for t in chosen.values()} | {thermal}
     infos = _infos(chosen | ({"thermal": images[thermal]} if thermal else {}), topics)
@@ -72,8 +79,13 @@ def _check(by_user: Iterable[str], topics: Mapping[str, Topic], images: Mapping[
     """ReplayError for a topic that cannot be used as the user says."""
     for topic, times in Counter(by_user).items():
         if topic not in images:
-            what = ("is not in the bag" if topic not in topics else "has no messages"
-                    if topics[topic].msgtype in (IMAGE, COMPRESSED) else f"is of type {topics[topic].msgtype}")
+            what = (
+                "is not in the bag"
+                if topic not in topics
+                else "has no messages"
+                if topics[topic].msgtype in (IMAGE, COMPRESSED)
+                else f"is of type {topics[topic].msgtype}"
+            )
             raise ReplayError(f"{topic} {what}; image topics there: {', '.join(sorted(images)) or 'none'}")
         if times > 1:
             raise ReplayError(f"{topic} is named for more than one camera; name another topic, or {NONE}")
@@ -137,8 +149,9 @@ def _camera_of(name: str) -> str:
 def _is_thermal(name: str) -> bool:
     for part in name.lower().split("/"):
         words = set(re.split(r"[_\d]+", part))
-        if words & THERMAL_WORDS or any(word in words and not words & beside
-                                        for word, beside in THERMAL_WORDS_ALONE.items()):
+        if words & THERMAL_WORDS or any(
+            word in words and not words & beside for word, beside in THERMAL_WORDS_ALONE.items()
+        ):
             return True
     return False
 

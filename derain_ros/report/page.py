@@ -15,9 +15,14 @@ from derain_ros.replay.records import ReplayError
 from derain_ros.replay.shown import Picture
 from derain_ros.report.tables import Table, tables_of
 
-COLOURS = {Action.RESTORED.value: "#1f77b4", Action.PASSED_CLEAN.value: "#2ca02c",
-           Action.PASSED_DISABLED.value: "#7f7f7f", Action.PASSED_BUDGET.value: "#ff7f0e",
-           Action.PASSED_ERROR.value: "#d62728", Action.PASSED_UNPAIRED.value: "#9467bd"}
+COLOURS = {
+    Action.RESTORED.value: "#1f77b4",
+    Action.PASSED_CLEAN.value: "#2ca02c",
+    Action.PASSED_DISABLED.value: "#7f7f7f",
+    Action.PASSED_BUDGET.value: "#ff7f0e",
+    Action.PASSED_ERROR.value: "#d62728",
+    Action.PASSED_UNPAIRED.value: "#9467bd",
+}
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .9em;border-bottom:1px solid #ddd;text-align:right}
 th:first-child,td:first-child{text-align:left}caption{text-align:left;font-weight:600;padding:.3em 0}
@@ -28,8 +33,11 @@ figcaption{color:#555}p.note{color:#a40}"""
 def write(path: Path, record: Record) -> None:
     """Write the page of a replay; ReplayError where `path` cannot be written."""
     account, title = record.account, html.escape(record.title)
-    parts = [f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-             f"<title>{title}</title>", f"<style>{STYLE}</style><h1>{title}</h1>"]
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title>",
+        f"<style>{STYLE}</style><h1>{title}</h1>",
+    ]
     parts += [f"<p class=note>{html.escape(note)}</p>" for note in (*account.notes, account.damage) if note]
     parts += [_html(table) for table in tables_of(record)]
     parts.append(f"<h2>Latency and scores</h2><img alt='latency and scores over time' src='{_plot(record)}'>")
@@ -48,8 +56,10 @@ def _html(table: Table) -> str:
 
 
 def _figure(picture: Picture) -> str:
-    shown = "".join(f"<img alt='{html.escape(name)}' src='data:image/jpeg;base64,{html.escape(data)}'>"
-                    for name, data in picture.images.items())
+    shown = "".join(
+        f"<img alt='{html.escape(name)}' src='data:image/jpeg;base64,{html.escape(data)}'>"
+        for name, data in picture.images.items()
+    )
     caption = html.escape(f"{picture.camera}: {', '.join(picture.images)}")
     return f"<figure><div>{shown}</div><figcaption>{caption}</figcaption></figure>"
 
@@ -76,8 +86,15 @@ def _plot(record: Record) -> str:
             below.plot(*zip(*points, strict=True), color=f"C{k}", label=f"{camera}: score")
         if truth := record.wet.get(camera):
             times = np.array(sorted(truth))
-            below.fill_between((times - start) / 1e9, -0.12 - 0.1 * k, -0.04 - 0.1 * k, step="post", color=f"C{k}",
-                               where=[truth[t] for t in times], label=f"{camera}: truly wet")
+            below.fill_between(
+                (times - start) / 1e9,
+                -0.12 - 0.1 * k,
+                -0.04 - 0.1 * k,
+                step="post",
+                color=f"C{k}",
+                where=[truth[t] for t in times],
+                label=f"{camera}: truly wet",
+            )
     below.set_ylabel("score of anomaly")
     below.set_xlabel("seconds")
     for axes in (above, below):

@@ -60,8 +60,10 @@ def latency_table(account: Account, title: str) -> Table:
     """Percentiles of the latency, of all frames and of the restored ones, in milliseconds."""
     restored = percentiles(o.latency_ms for o in account.outputs if o.action == Action.RESTORED.value)
     passed = percentiles(o.latency_ms for o in account.outputs if o.action != Action.RESTORED.value)
-    rows = [[name, *(number(v, 1) for v in values)]
-            for name, values in (("all", account.latency_ms()), ("restored", restored), ("passed on", passed))]
+    rows = [
+        [name, *(number(v, 1) for v in values)]
+        for name, values in (("all", account.latency_ms()), ("restored", restored), ("passed on", passed))
+    ]
     return Table(title, ["frames", "p50 ms", "p95 ms", "p99 ms"], rows)
 
 
@@ -71,21 +73,39 @@ def decisions_table(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> 
     for camera, truth in wet.items():
         found: Decisions = judge((o for o in account.outputs if o.camera == camera), dict(truth))
         delay = ", ".join("never" if np.isinf(d) else f"{d:.2f} s" for d in found.delays_s) or "-"
-        rows.append([camera, str(found.affected), _share(found.hits, found.affected), str(found.clean),
-                     _share(found.false_alarms, found.clean), delay])
-    return Table("Anomaly decisions against the truth",
-                 ["camera", "wet", "hits", "clean", "false alarms", "onset delay"], rows)
+        rows.append(
+            [
+                camera,
+                str(found.affected),
+                _share(found.hits, found.affected),
+                str(found.clean),
+                _share(found.false_alarms, found.clean),
+                delay,
+            ]
+        )
+    return Table(
+        "Anomaly decisions against the truth", ["camera", "wet", "hits", "clean", "false alarms", "onset delay"], rows
+    )
 
 
 def quality_table(quality: Quality) -> Table:
     """How near the frames came to the dry views."""
     before, after = (np.array([p[k] for p in quality.psnr]) for k in (0, 1))
     finite = np.isfinite(after)
-    rows = [["wet frames, PSNR to the dry view", number(_mean(before[finite]), 2, " dB"),
-             number(_mean(after[finite]), 2, " dB"), number(_mean((after - before)[finite]), 2, " dB", plus=True)],
-            ["dry views out bit for bit; others were beside a wet eye or just after", str(quality.clean),
-             str(quality.untouched),
-             _share(quality.untouched, quality.clean)]]
+    rows = [
+        [
+            "wet frames, PSNR to the dry view",
+            number(_mean(before[finite]), 2, " dB"),
+            number(_mean(after[finite]), 2, " dB"),
+            number(_mean((after - before)[finite]), 2, " dB", plus=True),
+        ],
+        [
+            "dry views out bit for bit; others were beside a wet eye or just after",
+            str(quality.clean),
+            str(quality.untouched),
+            _share(quality.untouched, quality.clean),
+        ],
+    ]
     return Table("Pictures", ["", "in", "out", ""], rows)
 
 

@@ -39,7 +39,9 @@ def compress(frame: Frame) -> bytes:
 def _encoded(frame: Frame, form: str, kind: str, image: np.ndarray, options: list[int]) -> bytes:
     height, width = image.shape[:2]
     if max(height, width) > MOST_SIDE[kind]:
-        raise FrameError(f"an image of {width}x{height} cannot be compressed, a {kind.upper()} has sides of "
-                         f"{MOST_SIDE[kind]} at the most; subscribe to the image itself")
+        raise FrameError(
+            f"an image of {width}x{height} cannot be compressed, a {kind.upper()} has sides of "
+            f"{MOST_SIDE[kind]} at the most; subscribe to the image itself"
+        )
     data = cv2.imencode(f".{kind}", np.ascontiguousarray(image), options)[1]
     return write_compressed(frame, form, data)

@@ -109,16 +109,31 @@ class Statistics:
             fusion, unfused = self._fusion, self._unfused
             misses, recent_misses = self._budget_misses, self._budget_misses - self._budget_misses_before
             self._budget_misses_before = misses
-        recents = {source: Counter({key: n - before[source][key] for key, n in counts[source].items()})
-                   for source in self._sources}
-        stale = {source: self._is_silent(source, recents[source]["received"] > 0, seconds if health.listens else 0.0)
-                 for source in self._sources}
+        recents = {
+            source: Counter({key: n - before[source][key] for key, n in counts[source].items()})
+            for source in self._sources
+        }
+        stale = {
+            source: self._is_silent(source, recents[source]["received"] > 0, seconds if health.listens else 0.0)
+            for source in self._sources
+        }
         together = sum((recents[camera] for camera in self._cameras), Counter[str]())
-        statuses = [_node_status(name, health, latency_ms, misses, recent_misses, plans, together,
-                                 all(stale[camera] for camera in self._cameras))]
+        statuses = [
+            _node_status(
+                name,
+                health,
+                latency_ms,
+                misses,
+                recent_misses,
+                plans,
+                together,
+                all(stale[camera] for camera in self._cameras),
+            )
+        ]
         for source in self._sources:
-            status = _source_status(f"{name}: {source}", health, counts[source], recents[source], seconds,
-                                    last.get(source), stale[source])
+            status = _source_status(
+                f"{name}: {source}", health, counts[source], recents[source], seconds, last.get(source), stale[source]
+            )
             if source in self._cameras:
                 status.values += _accounts(counts[source])
             else:
@@ -138,8 +153,16 @@ class Statistics:
         return not gaps_s or self._silent_s[source] > max(seconds, _SILENT * max(gaps_s))
 
 
-def _node_status(name: str, health: Health, latency_ms: list[float], misses: int, recent_misses: int,
-                 plans: Counter[str], recent: Counter[str], silent: bool) -> DiagnosticStatus:
+def _node_status(
+    name: str,
+    health: Health,
+    latency_ms: list[float],
+    misses: int,
+    recent_misses: int,
+    plans: Counter[str],
+    recent: Counter[str],
+    silent: bool,
+) -> DiagnosticStatus:
     level, message = OK, "restoring" if health.affected else "clean"
     # What the flag says is of no worth where nothing was looked at.
     amiss = ", ".join(f"{recent[key]} {key}" for key in NOT_LOOKED_AT if recent[key])
@@ -168,44 +191,88 @@ def _node_status(name: str, health: Health, latency_ms: list[float], misses: int
     if health.hints:
         level, message = max(level, WARN), "; ".join((message, *health.hints))
     p50, p95, p99 = np.percentile(latency_ms, (50, 95, 99)) if latency_ms else (np.nan,) * 3
-    return DiagnosticStatus(name=name, level=level, message=message, hardware_id=name, values=_values({
-        "state": health.state, "engine": health.engine, "models": health.models, "enabled": health.enabled,
-        "affected": health.affected, "subscribed": health.subscribed, "latency_p50_ms": f"{p50:.2f}",
-        "latency_p95_ms": f"{p95:.2f}", "latency_p99_ms": f"{p99:.2f}", "budget_ms": health.budget_ms,
-        "budget_misses": misses,
-        "plans": ", ".join(f"{plan} {n}" for plan, n in plans.most_common()), "hints": "; ".join(health.hints)}))
+    return DiagnosticStatus(
+        name=name,
+        level=level,
+        message=message,
+        hardware_id=name,
+        values=_values(
+            {
+                "state": health.state,
+                "engine": health.engine,
+                "models": health.models,
+                "enabled": health.enabled,
+                "affected": health.affected,
+                "subscribed": health.subscribed,
+                "latency_p50_ms": f"{p50:.2f}",
+                "latency_p95_ms": f"{p95:.2f}",
+                "latency_p99_ms": f"{p99:.2f}",
+                "budget_ms": health.budget_ms,
+                "budget_misses": misses,
+                "plans": ", ".join(f"{plan} {n}" for plan, n in plans.most_common()),
+                "hints": "; ".join(health.hints),
+            }
+        ),
+    )
 
 
-def _source_status(name: str, health: Health, counts: Counter[str], recent: Counter[str], seconds: float,
-                   last: CameraResult | None, silent: bool) -> DiagnosticStatus:
+def _source_status(
+    name: str,
+    health: Health,
+    counts: Counter[str],
+    recent: Counter[str],
+    seconds: float,
+    last: CameraResult | None,
+    silent: bool,
+) -> DiagnosticStatus:
     rate_in, rate_out = (f"{recent[key] / seconds:.1f}" for key in ("received", "published"))
     level, message = OK, f"{rate_in} Hz"
     if health.state == "active" and (silent or not health.subscribed):
         # What was seen last says nothing of now.
         level, message, last = (STALE, "no frames", None) if health.subscribed else (OK, "not subscribed to", None)
-    troubles = [f"{n} {key}" for key, n in sorted(recent.items())
-                if n and (key in ("lost", "dropped", "unpaired", Action.PASSED_ERROR.value) or key.startswith("bad_"))]
+    troubles = [
+        f"{n} {key}"
+        for key, n in sorted(recent.items())
+        if n and (key in ("lost", "dropped", "unpaired", Action.PASSED_ERROR.value) or key.startswith("bad_"))
+    ]
     if last is not None and last.alarm:
         level = ALARMS[last.alarm]
         # The last frame may have gone on without being judged; the alarm lasts.
-        troubles.insert(0, "affected" if last.anomaly is None
-                        else f"{last.anomaly.kind}, {last.anomaly.coverage:.0%} of the view")
+        troubles.insert(
+            0, "affected" if last.anomaly is None else f"{last.anomaly.kind}, {last.anomaly.coverage:.0%} of the view"
+        )
     if troubles:
         level, message = max(level, WARN), f"{message}; {', '.join(troubles)}"
-    return DiagnosticStatus(name=name, level=level, message=message, hardware_id=name, values=_values({
-        "rate_in_hz": rate_in, "rate_out_hz": rate_out, **_seen(last),
-        **{key: counts[key] for key in ("received", "lost", "unusable")},
-        **{key: n for key, n in counts.items() if key.startswith("bad_")}}))
+    return DiagnosticStatus(
+        name=name,
+        level=level,
+        message=message,
+        hardware_id=name,
+        values=_values(
+            {
+                "rate_in_hz": rate_in,
+                "rate_out_hz": rate_out,
+                **_seen(last),
+                **{key: counts[key] for key in ("received", "lost", "unusable")},
+                **{key: n for key, n in counts.items() if key.startswith("bad_")},
+            }
+        ),
+    )
 
 
-def _tell_of_fusion(status: DiagnosticStatus, fusion: str, unfused: str, counts: Counter[str],
-                    recent: Counter[str]) -> None:
-    """Add to the status of the thermal camera what came of its last image, and warn where most are `unfused`, and why.
-    """
+def _tell_of_fusion(
+    status: DiagnosticStatus, fusion: str, unfused: str, counts: Counter[str], recent: Counter[str]
+) -> None:
+    """Add to the thermal camera's status what came of its last image, and warn where most are `unfused`, and why."""
     if recent["not_fused"] > recent["fused"]:
         status.level, status.message = max(status.level, WARN), f"{status.message}; not fused: {unfused}"
-    status.values += _values({"fusion": fusion or "nobody subscribes to derained/fused",
-                              "fused": counts["fused"], "not_fused": counts["not_fused"]})
+    status.values += _values(
+        {
+            "fusion": fusion or "nobody subscribes to derained/fused",
+            "fused": counts["fused"],
+            "not_fused": counts["not_fused"],
+        }
+    )
 
 
 def _seen(last: CameraResult | None) -> dict[str, object]:
@@ -214,15 +281,24 @@ def _seen(last: CameraResult | None) -> dict[str, object]:
     alarm: dict[str, object] = {"alarm": last.alarm.name.lower()}
     if last.anomaly is None:
         return alarm
-    return {**alarm, "kind": last.anomaly.kind, "score": f"{last.anomaly.score:.3f}",
-            "coverage": f"{last.anomaly.coverage:.4f}", "severity": f"{last.anomaly.severity:.3f}"}
+    return {
+        **alarm,
+        "kind": last.anomaly.kind,
+        "score": f"{last.anomaly.score:.3f}",
+        "coverage": f"{last.anomaly.coverage:.4f}",
+        "severity": f"{last.anomaly.severity:.3f}",
+    }
 
 
 def _accounts(counts: Counter[str]) -> list[KeyValue]:
     """Where a camera's frames went."""
     waiting = counts["received"] - counts["published"] - counts["dropped"] - counts["unusable"]
-    return _values({"waiting": waiting, **{key: counts[key] for key in (
-        "published", "dropped", "unpaired", *(action.value for action in Action))}})
+    return _values(
+        {
+            "waiting": waiting,
+            **{key: counts[key] for key in ("published", "dropped", "unpaired", *(action.value for action in Action))},
+        }
+    )
 
 
 def _values(values: Mapping[str, object]) -> list[KeyValue]:

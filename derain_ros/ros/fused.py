@@ -30,8 +30,14 @@ class FusedTopics:
     is wrong with the parameters of the thermal camera, or lacks, is logged as an error: all else goes on.
     """
 
-    def __init__(self, node: LifecycleNode, camera: str, topics: Mapping[str, str], fusion: Fusion,
-                 on_matched: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        camera: str,
+        topics: Mapping[str, str],
+        fusion: Fusion,
+        on_matched: Callable[[Any], None],
+    ) -> None:
         self._node, self._camera, self._fusion = node, camera, fusion
         self._log = CameraLog(node.get_logger())
         self._topics = CameraTopics(node, "fused", on_matched, fused=True)

@@ -49,8 +49,15 @@ class Hints:
         self._judged: dict[str, str] = {}
         self._logged_s: dict[str, float] = {}
 
-    def look(self, now_s: float, counts: Mapping[str, Counter[str]], arrivals: Arrivals, tolerance_ms: float,
-             inputs: Mapping[str, str], outputs: Sequence[str]) -> list[str]:
+    def look(
+        self,
+        now_s: float,
+        counts: Mapping[str, Counter[str]],
+        arrivals: Arrivals,
+        tolerance_ms: float,
+        inputs: Mapping[str, str],
+        outputs: Sequence[str],
+    ) -> list[str]:
         """The hints that hold now; those not logged lately are logged.
 
         `counts` are those of each camera since the start, `inputs` the topic of each, thermal among them, `outputs` the
@@ -71,8 +78,14 @@ class Hints:
                 self._node.get_logger().warning(hint)
         return list(hints.values())
 
-    def _judge(self, now_s: float, counts: Mapping[str, Counter[str]], arrivals: Arrivals, tolerance_ms: float,
-               inputs: Mapping[str, str]) -> None:
+    def _judge(
+        self,
+        now_s: float,
+        counts: Mapping[str, Counter[str]],
+        arrivals: Arrivals,
+        tolerance_ms: float,
+        inputs: Mapping[str, str],
+    ) -> None:
         """Judge the counts of the last window as soon as it is over."""
         seconds = now_s - self._since_s
         recent = {camera: count - self._before.get(camera, Counter()) for camera, count in counts.items()}
@@ -92,10 +105,17 @@ class Hints:
 
 def lost(counts: Mapping[str, Counter[str]], topics: Mapping[str, str]) -> dict[str, str]:
     """By camera, what to do where the middleware loses images."""
-    shares = {camera: count["lost"] / (count["lost"] + count["received"]) for camera, count in counts.items()
-              if count["lost"] >= LOSSES}
-    return {camera: f"{share:.0%} of the images on {topics[camera]} get lost on the way: {_transport()}; if that is "
-            "done, this machine is too busy" for camera, share in shares.items() if share > LOST}
+    shares = {
+        camera: count["lost"] / (count["lost"] + count["received"])
+        for camera, count in counts.items()
+        if count["lost"] >= LOSSES
+    }
+    return {
+        camera: f"{share:.0%} of the images on {topics[camera]} get lost on the way: {_transport()}; if that is "
+        "done, this machine is too busy"
+        for camera, share in shares.items()
+        if share > LOST
+    }
 
 
 def _transport() -> str:
@@ -111,8 +131,10 @@ def standing(arrivals: Arrivals, topics: Mapping[str, str]) -> dict[str, str]:
         stamps = [stamp for name, stamp in arrivals if name == camera]
         stood = sum(later - earlier < STILL_NS for earlier, later in pairwise(stamps))
         if stood > max(1, STANDING * (len(stamps) - 1)):
-            hints[camera] = (f"stamps do not advance on {topic}, in {stood} of the last {len(stamps)} frames: these "
-                             "are timed by their arrival; let the driver stamp each frame when it is taken")
+            hints[camera] = (
+                f"stamps do not advance on {topic}, in {stood} of the last {len(stamps)} frames: these "
+                "are timed by their arrival; let the driver stamp each frame when it is taken"
+            )
     return hints
 
 
@@ -121,13 +143,22 @@ def frozen(counts: Mapping[str, Counter[str]], topics: Mapping[str, str]) -> dic
     shares = {camera: count["repeated"] / count["received"] for camera, count in counts.items() if count["received"]}
     if min(shares.values(), default=1.0) >= MOVING:
         return {}
-    return {camera: f"{topics[camera]} brings the same image again and again: its camera or driver hangs, or a cap is "
-            "on the lens; look at it, and start it anew" for camera, share in shares.items()
-            if share >= FROZEN and counts[camera]["repeated"] >= LOSSES}
+    return {
+        camera: f"{topics[camera]} brings the same image again and again: its camera or driver hangs, or a cap is "
+        "on the lens; look at it, and start it anew"
+        for camera, share in shares.items()
+        if share >= FROZEN and counts[camera]["repeated"] >= LOSSES
+    }
 
 
-def unpaired(counts: Mapping[str, Counter[str]], seconds: float, arrivals: Arrivals, tolerance_ms: float,
-             topics: Mapping[str, str], losing: bool = False) -> str:
+def unpaired(
+    counts: Mapping[str, Counter[str]],
+    seconds: float,
+    arrivals: Arrivals,
+    tolerance_ms: float,
+    topics: Mapping[str, str],
+    losing: bool = False,
+) -> str:
     """Why most frames of a camera found no counterpart in these seconds, and what to do; empty where they did.
 
     Where images are `losing` themselves on the way, their counterparts are not to blame.
@@ -138,9 +169,11 @@ def unpaired(counts: Mapping[str, Counter[str]], seconds: float, arrivals: Arriv
         return ""
     if silent:
         sending = [camera for camera in counts if camera not in silent]
-        return (f"only {_and(topics[camera] for camera in sending)} {'deliver' if sending[1:] else 'delivers'}: set "
-                f"cameras:=[{', '.join(sending)}], or start {_and(topics[camera] for camera in silent)}; until then "
-                "frames go out unrestored")
+        return (
+            f"only {_and(topics[camera] for camera in sending)} {'deliver' if sending[1:] else 'delivers'}: set "
+            f"cameras:=[{', '.join(sending)}], or start {_and(topics[camera] for camera in silent)}; until then "
+            "frames go out unrestored"
+        )
     if losing:
         return ""
     slowest = min(counts, key=lambda camera: counts[camera]["received"])
@@ -159,16 +192,20 @@ def _apart(arrivals: Arrivals, one: str, other: str, tolerance_ms: float) -> tup
     period_ms = float(np.median(np.abs(np.diff(fewer))))
     together_ms = abs(_offset_ms(arrivals, one, other))
     if together_ms > period_ms:
-        return together_ms, (f"{one} and {other} arrive together with stamps about {_time(together_ms)} apart, more "
-                             f"than the {_time(period_ms)} from frame to frame: their clocks differ, or one takes "
-                             "longer on the way; let one clock stamp both")
+        return together_ms, (
+            f"{one} and {other} arrive together with stamps about {_time(together_ms)} apart, more "
+            f"than the {_time(period_ms)} from frame to frame: their clocks differ, or one takes "
+            "longer on the way; let one clock stamp both"
+        )
     nearest = np.abs(fewer[:, None] - more[None]).min(axis=1)
     apart_ms = float(np.median(nearest))
     if apart_ms <= tolerance_ms:
         return 0.0, ""
     enough_ms = min(1000, 5 * math.ceil(1.2 * float(np.percentile(nearest, 90)) / 5))
-    return apart_ms, (f"stamps of {one} and {other} differ by about {_time(apart_ms)}; pair_tolerance_ms is "
-                      f"{tolerance_ms:g}: set pair_tolerance_ms:={enough_ms} if they show the same instant")
+    return apart_ms, (
+        f"stamps of {one} and {other} differ by about {_time(apart_ms)}; pair_tolerance_ms is "
+        f"{tolerance_ms:g}: set pair_tolerance_ms:={enough_ms} if they show the same instant"
+    )
 
 
 def _offset_ms(arrivals: Arrivals, one: str, other: str) -> float:
@@ -196,14 +233,16 @@ def shared_topics(node: Node, inputs: Sequence[str], outputs: Sequence[str]) -> 
             own = node.get_fully_qualified_name()
             if own in others:
                 others.remove(own)
-            hints[topic] = (f"{topic} is published by {_and(others)} as well: stop it, or start this node in another "
-                            "namespace")
+            hints[topic] = (
+                f"{topic} is published by {_and(others)} as well: stop it, or start this node in another namespace"
+            )
     return hints
 
 
 def _publishers(node: Node, topic: str) -> list[str]:
-    return sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-                  for info in node.get_publishers_info_by_topic(topic))
+    return sorted(
+        f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in node.get_publishers_info_by_topic(topic)
+    )
 
 
 def _and(words: Iterable[str]) -> str:

@@ -51,8 +51,9 @@ class ImageInput:
     def subscribe(self, receiver: Receiver) -> None:
         """Have `receiver` take the images."""
         self._last = 0
-        self._subscription = receiver.subscribe(self._kind, self._topic, self._on_message, self._qos,
-                                                event_callbacks=NO_EVENTS, raw=True)
+        self._subscription = receiver.subscribe(
+            self._kind, self._topic, self._on_message, self._qos, event_callbacks=NO_EVENTS, raw=True
+        )
 
     def _on_message(self, message: bytes, info: dict[str, Any]) -> None:
         # None where the middleware does not number messages; numbers of several publishers cannot be told apart.
@@ -75,9 +76,10 @@ class InfoInput:
         beside = images.removesuffix(COMPRESSED).rpartition("/")[0] + "/camera_info"
         topics = [own] if _is_remapped(node, own) else list(dict.fromkeys((beside, node.resolve_topic_name(own))))
         names = [node.resolve_topic_name(topic) for topic in topics]
-        self._topics = [(topic, name, partial(self._on_message, names[:place]),
-                         overridden(node, Subscription, name, INFO_IN))
-                        for place, (topic, name) in enumerate(zip(topics, names, strict=True))]
+        self._topics = [
+            (topic, name, partial(self._on_message, names[:place]), overridden(node, Subscription, name, INFO_IN))
+            for place, (topic, name) in enumerate(zip(topics, names, strict=True))
+        ]
         self._latched: list[Subscription] = []
         self._heard = False
 
@@ -95,11 +97,16 @@ class InfoInput:
         if self._heard:
             self.unsubscribe()
         elif not self._latched:
-            self._latched = [self._node.create_subscription(CameraInfo, topic, callback, INFO_LATCHED, raw=True,
-                                                            event_callbacks=NO_EVENTS)
-                             for topic, name, callback, _ in self._topics
-                             if any(publisher.qos_profile.durability == INFO_LATCHED.durability
-                                    for publisher in self._node.get_publishers_info_by_topic(name))]
+            self._latched = [
+                self._node.create_subscription(
+                    CameraInfo, topic, callback, INFO_LATCHED, raw=True, event_callbacks=NO_EVENTS
+                )
+                for topic, name, callback, _ in self._topics
+                if any(
+                    publisher.qos_profile.durability == INFO_LATCHED.durability
+                    for publisher in self._node.get_publishers_info_by_topic(name)
+                )
+            ]
 
     def unsubscribe(self) -> None:
         """Take down what is not the receiver's."""
@@ -121,8 +128,14 @@ class Inputs:
     the user's QoS of a topic cannot be used.
     """
 
-    def __init__(self, node: LifecycleNode, config: Config, on_image: ImageCallback, on_thermal: ImageCallback,
-                 on_info: InfoCallback) -> None:
+    def __init__(
+        self,
+        node: LifecycleNode,
+        config: Config,
+        on_image: ImageCallback,
+        on_thermal: ImageCallback,
+        on_info: InfoCallback,
+    ) -> None:
         self._node = node
         images = {camera: ImageInput(node, camera, config.transport, on_image) for camera in config.cameras}
         if config.thermal:
@@ -170,8 +183,9 @@ class Inputs:
                 infos.subscribe(receiver)
         except Exception as error:
             receiver.stop()
-            self._node.get_logger().error(f"the inputs cannot be subscribed to, it is tried again: {error}",
-                                          throttle_duration_sec=5.0)
+            self._node.get_logger().error(
+                f"the inputs cannot be subscribed to, it is tried again: {error}", throttle_duration_sec=5.0
+            )
             return
         receiver.start()
         self._receiver = receiver

@@ -32,8 +32,14 @@ class Intake:
     `now_ns` gives the time of the clock that stamps are of; `arrivals` are camera and stamp of the last frames.
     """
 
-    def __init__(self, config: Config, statistics: Statistics, put: Callable[[Job], None], now_ns: Callable[[], int],
-                 logger: RcutilsLogger) -> None:
+    def __init__(
+        self,
+        config: Config,
+        statistics: Statistics,
+        put: Callable[[Job], None],
+        now_ns: Callable[[], int],
+        logger: RcutilsLogger,
+    ) -> None:
         self._statistics, self._put, self._now_ns, self._log = statistics, put, now_ns, CameraLog(logger)
         self.arrivals: deque[tuple[str, int]] = deque(maxlen=ARRIVALS)
         self._samples: dict[str, bytes] = {}
@@ -67,8 +73,15 @@ class Intake:
         if frames is not None:
             stamp_ns = next(iter(frames.frames.values())).stamp_ns
             # What a compressed image took to decode is part of its latency.
-            self._put(Job(replace(frames, received_ns=self._begun_ns(frames, received_ns),
-                                  period_ms=self._cadence.period_ms(time.monotonic_ns(), stamp_ns))))
+            self._put(
+                Job(
+                    replace(
+                        frames,
+                        received_ns=self._begun_ns(frames, received_ns),
+                        period_ms=self._cadence.period_ms(time.monotonic_ns(), stamp_ns),
+                    )
+                )
+            )
 
     def take_thermal(self, camera: str, cdr: bytes, lost: int) -> None:
         """Take in a serialized thermal image."""
@@ -86,7 +99,7 @@ class Intake:
     def _note(self, camera: str, frame: Frame, message: RawImage | CompressedImage) -> None:
         """Note when a frame was taken, and count it where it is the image before once more."""
         self.arrivals.append((camera, frame.stamp_ns))
-        sample = np.frombuffer(message.data, np.uint8)[::max(1, len(message.data) // SAMPLED)].tobytes()
+        sample = np.frombuffer(message.data, np.uint8)[:: max(1, len(message.data) // SAMPLED)].tobytes()
         if sample == self._samples.get(camera):
             self._statistics.count(camera, "repeated")
         self._samples[camera] = sample
@@ -100,8 +113,9 @@ class Intake:
         # A stamp of the future is that of a clock that runs ahead.
         return max(1, min(received_ns, now_ns - (self._now_ns() - stamp_ns)))
 
-    def _refuse(self, camera: str, message: RawImage | CompressedImage | None, error: ImageError,
-                received_ns: int) -> None:
+    def _refuse(
+        self, camera: str, message: RawImage | CompressedImage | None, error: ImageError, received_ns: int
+    ) -> None:
         """Count an image that cannot be processed, and pass it on if it is one that others may understand."""
         self._log.warning(camera, str(error))
         if error.usable and message is not None:
@@ -114,5 +128,10 @@ class Intake:
     def _on_unpaired(self, camera: str, frame: Frame) -> None:
         assert isinstance(frame, Received)
         self._statistics.count(camera, "unpaired")
-        self._put(Job(FrameSet({camera: frame}, None, frame.received_ns), Action.PASSED_UNPAIRED,
-                      f"no frame of another camera within {self._config.pair_tolerance_ms:g} ms"))
+        self._put(
+            Job(
+                FrameSet({camera: frame}, None, frame.received_ns),
+                Action.PASSED_UNPAIRED,
+                f"no frame of another camera within {self._config.pair_tolerance_ms:g} ms",
+            )
+        )

@@ -38,7 +38,7 @@ class Mailbox:
             if not self._open:
                 return [job]
             older = [old for old in self._jobs if _kind(old) == _kind(job)]
-            dropped = older[:max(0, len(older) + 1 - (1 if job.action is None else PASSED_ON))]
+            dropped = older[: max(0, len(older) + 1 - (1 if job.action is None else PASSED_ON))]
             self._jobs = [old for old in self._jobs if old not in dropped] + [job]
             self._changed.notify()
             return dropped

@@ -142,14 +142,14 @@ class _Reader:
         return int(self._unpack("B", 1)[0])
 
     def text(self) -> str:
-        size, = self.words(1)
+        (size,) = self.words(1)
         start, self._at = self._at, self._at + size
-        return self._cdr[start:self._at - 1].decode("utf-8", ESCAPE)
+        return self._cdr[start : self._at - 1].decode("utf-8", ESCAPE)
 
     def data(self, size: int) -> memoryview:
         if size > len(self._cdr) - self._at:
             raise self._truncated()
-        return memoryview(self._cdr)[self._at:self._at + size]
+        return memoryview(self._cdr)[self._at : self._at + size]
 
     def _unpack(self, kinds: str, size: int) -> tuple[int, ...]:
         try:

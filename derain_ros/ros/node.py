@@ -70,14 +70,18 @@ class DerainNode(LifecycleNode):
             self._config = parameters.declare(self)
             self._anomaly = create_output(self, Bool, "~/anomaly", LATCHED_OUT, self._attend)
             self._status = create_output(self, DiagnosticArray, "~/status", STATUS_OUT, self._attend)
-            self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", overridden(
-                self, Publisher, self.resolve_topic_name("/diagnostics"), STATUS_OUT))
+            self._diagnostics = self.create_publisher(
+                DiagnosticArray,
+                "/diagnostics",
+                overridden(self, Publisher, self.resolve_topic_name("/diagnostics"), STATUS_OUT),
+            )
         except (ConfigError, ParameterException):
             self.destroy_node()
             raise
         self.statistics = Statistics(self._config.cameras, self._config.thermal)
-        self._intake = Intake(self._config, self.statistics, self._put, lambda: self.get_clock().now().nanoseconds,
-                              self.get_logger())
+        self._intake = Intake(
+            self._config, self.statistics, self._put, lambda: self.get_clock().now().nanoseconds, self.get_logger()
+        )
         self._hints = Hints(self)
         self._log = CameraLog(self.get_logger())
         library = logging.getLogger("derain_ros")
@@ -105,12 +109,14 @@ class DerainNode(LifecycleNode):
             for camera in config.cameras:
                 self._topics[camera] = CameraTopics(self, camera, self._attend)
             self._inputs = Inputs(self, config, self._on_image, self._on_thermal, self._on_info)
-            self._worker = Worker(config, self.get_parameter(parameters.MODELS).value, self._publish, self._drop,
-                                  self.get_logger())
+            self._worker = Worker(
+                config, self.get_parameter(parameters.MODELS).value, self._publish, self._drop, self.get_logger()
+            )
             if config.thermal:
                 self._worker.fusion.nearest = self._nearest_thermal
-                self._fused = FusedTopics(self, config.cameras[0], self._inputs.names, self._worker.fusion,
-                                          self._attend)
+                self._fused = FusedTopics(
+                    self, config.cameras[0], self._inputs.names, self._worker.fusion, self._attend
+                )
             parameters.warn_of_qos(self)
         except Exception as error:
             # rclpy would swallow it and leave the user without a word.
@@ -268,7 +274,7 @@ class DerainNode(LifecycleNode):
             self._worker.apply(self._config)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        result, = self.set_parameters([Parameter("enabled", value=request.data)])
+        (result,) = self.set_parameters([Parameter("enabled", value=request.data)])
         response.success = result.successful
         done = "restoring" if request.data else "passing every frame on untouched"
         response.message = done if result.successful else result.reason
@@ -278,11 +284,20 @@ class DerainNode(LifecycleNode):
         now_s = time.monotonic()
         seconds, self._reported_s = max(now_s - self._reported_s, 1e-3), now_s
         self._attend()
-        health = Health(self._state, self.engine, self._worker.models if self._worker else "none", self._config.enabled,
-                        self._affected, self._config.budget_ms, self._find_hints(now_s),
-                        self._inputs is not None and self._inputs.is_open, self._failure)
-        report = DiagnosticArray(status=self.statistics.report(
-            self.get_fully_qualified_name().lstrip("/"), health, seconds))
+        health = Health(
+            self._state,
+            self.engine,
+            self._worker.models if self._worker else "none",
+            self._config.enabled,
+            self._affected,
+            self._config.budget_ms,
+            self._find_hints(now_s),
+            self._inputs is not None and self._inputs.is_open,
+            self._failure,
+        )
+        report = DiagnosticArray(
+            status=self.statistics.report(self.get_fully_qualified_name().lstrip("/"), health, seconds)
+        )
         report.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(report)
 
@@ -292,9 +307,14 @@ class DerainNode(LifecycleNode):
         inputs = self._inputs.names
         with self._taking:
             arrivals = list(self._intake.arrivals)
-        return self._hints.look(now_s, {name: self.statistics.counts(name) for name in inputs}, arrivals,
-                                self._config.pair_tolerance_ms, inputs,
-                                [publisher.topic_name for publisher in self._camera_publishers()])
+        return self._hints.look(
+            now_s,
+            {name: self.statistics.counts(name) for name in inputs},
+            arrivals,
+            self._config.pair_tolerance_ms,
+            inputs,
+            [publisher.topic_name for publisher in self._camera_publishers()],
+        )
 
     def _camera_publishers(self) -> list[Publisher]:
         fused = self._fused.publishers if self._fused is not None else []

@@ -47,15 +47,16 @@ def warn_of_qos(node: Node) -> None:
     for name in _unknown(node):
         if name.startswith(QOS):
             known = sorted(each for each in node._parameters if each.startswith(QOS))
-            near, = get_close_matches(name, known, 1, 0.0)
+            (near,) = get_close_matches(name, known, 1, 0.0)
             node.get_logger().warning(f"{name}: there is no such parameter, it is ignored; did you mean {near}?")
 
 
 def descriptor(field: Field[Any]) -> ParameterDescriptor:
     """Description, range and read-only flag of a setting, as `ros2 param describe` shows them."""
     meta = field.metadata
-    found = ParameterDescriptor(description=_describe(field), read_only=meta["read_only"],
-                                additional_constraints=_choices(field))
+    found = ParameterDescriptor(
+        description=_describe(field), read_only=meta["read_only"], additional_constraints=_choices(field)
+    )
     if field.type == "list[float]":
         found.dynamic_typing = True  # lists of whole numbers are of another type
     elif field.type == "float":
@@ -84,23 +85,26 @@ def check(config: Config, parameters: Iterable[Parameter]) -> SetParametersResul
 
 def yaml_text() -> str:
     """The text of config/derain.yaml: every parameter with its meaning and default."""
-    lines = ["# Every parameter with its default. Those marked read-only are set at start.",
-             "/**:", "  ros__parameters:"]
+    lines = [
+        "# Every parameter with its default. Those marked read-only are set at start.",
+        "/**:",
+        "  ros__parameters:",
+    ]
     entries = [(MODELS, "", f"{MODELS_HELP} Read-only.")]
     for f in fields(Config):
         comment = (_describe(f), _choices(f), _range(f), "Read-only." if f.metadata["read_only"] else "")
         entries.append((f.name, _default(f), " ".join(filter(None, comment))))
     for name, default, text in entries:
-        lines += textwrap.wrap(text, 110, initial_indent="    # ", subsequent_indent="    # ",
-                               break_on_hyphens=False)
+        lines += textwrap.wrap(text, 110, initial_indent="    # ", subsequent_indent="    # ", break_on_hyphens=False)
         lines.append(f"    {name}: {json.dumps(default)}")
     return "\n".join(lines) + "\n"
 
 
 def _unknown(node: Node) -> list[str]:
     """The names of what the node was given at start and does not know."""
-    return [name for name in node._parameter_overrides
-            if not node.has_parameter(name) and not name.startswith(OF_RCLPY)]
+    return [
+        name for name in node._parameter_overrides if not node.has_parameter(name) and not name.startswith(OF_RCLPY)
+    ]
 
 
 def _describe(field: Field[Any]) -> str:

@@ -26,12 +26,20 @@ STATUS_OUT = QoSProfile(depth=10)
 LATCHED_OUT = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 DURATIONS = (QoSPolicyKind.DEADLINE, QoSPolicyKind.LIFESPAN, QoSPolicyKind.LIVELINESS_LEASE_DURATION)
-POLICIES = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY,
-            QoSPolicyKind.LIVELINESS, *DURATIONS)
+POLICIES = (
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+    QoSPolicyKind.LIVELINESS,
+    *DURATIONS,
+)
 """What can be set; a lifespan only of what is published."""
-VALUES = ("history is keep_last or keep_all, depth 1 or more, reliability best_effort or reliable, durability "
-          "volatile or transient_local, liveliness automatic or manual_by_topic, deadline, lifespan and "
-          "liveliness_lease_duration nanoseconds from 0 on")
+VALUES = (
+    "history is keep_last or keep_all, depth 1 or more, reliability best_effort or reliable, durability "
+    "volatile or transient_local, liveliness automatic or manual_by_topic, deadline, lifespan and "
+    "liveliness_lease_duration nanoseconds from 0 on"
+)
 
 
 def overridden(node: Node, kind: type[Publisher] | type[Subscription], topic: str, qos: QoSProfile) -> QoSProfile:
@@ -53,9 +61,15 @@ def overridden(node: Node, kind: type[Publisher] | type[Subscription], topic: st
 
 def _usable(qos: QoSProfile) -> SetParametersResult:
     """What rclpy takes from a parameter, and the middleware would refuse as soon as somebody subscribes."""
-    odd = [f"{policy.name.lower()} {getattr(qos, policy.name.lower()).nanoseconds}" for policy in DURATIONS
-           if getattr(qos, policy.name.lower()).nanoseconds < 0]
-    odd += [f"{type(policy).__name__} unknown" for policy in (qos.history, qos.reliability, qos.durability,
-                                                              qos.liveliness) if policy.name == "UNKNOWN"]
+    odd = [
+        f"{policy.name.lower()} {getattr(qos, policy.name.lower()).nanoseconds}"
+        for policy in DURATIONS
+        if getattr(qos, policy.name.lower()).nanoseconds < 0
+    ]
+    odd += [
+        f"{type(policy).__name__} unknown"
+        for policy in (qos.history, qos.reliability, qos.durability, qos.liveliness)
+        if policy.name == "UNKNOWN"
+    ]
     odd += [f"depth {qos.depth}"] * (qos.depth <= 0)
     return SetParametersResult(successful=not odd, reason=", ".join(odd))

@@ -80,8 +80,9 @@ class Receiver:
             except Exception as error:
                 # The context may end while it is waited for; whatever else it was must not end the stream.
                 if context.ok():
-                    self._node.get_logger().error(f"waiting for images failed, it is tried again: {error!r}",
-                                                  throttle_duration_sec=5.0)
+                    self._node.get_logger().error(
+                        f"waiting for images failed, it is tried again: {error!r}", throttle_duration_sec=5.0
+                    )
                     time.sleep(AGAIN_S)
                 continue
             for subscription in self._subscriptions:

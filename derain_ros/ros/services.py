@@ -36,8 +36,9 @@ def _answer(node: Node, service: Service, callback: Callback, request: Any, resp
         return _refusal(service.srv_type, reason)
 
 
-def _answer_each(answer: Callback, request: SetParameters.Request, response: SetParameters.Response
-                 ) -> SetParameters.Response:
+def _answer_each(
+    answer: Callback, request: SetParameters.Request, response: SetParameters.Response
+) -> SetParameters.Response:
     """Set one parameter after the other: one that cannot be set says nothing of those before and behind it."""
     for parameter in request.parameters:
         one = SetParameters.Request(parameters=[parameter])

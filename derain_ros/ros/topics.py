@@ -20,19 +20,22 @@ from derain_ros.ros.qos import IMAGE_OUT, INFO_OUT, overridden
 from derain_ros.runtime.input.messages import Received
 
 
-def create_output(node: LifecycleNode, kind: type, name: str, qos: QoSProfile, on_matched: Callable[[Any], None]
-                  ) -> LifecyclePublisher:
+def create_output(
+    node: LifecycleNode, kind: type, name: str, qos: QoSProfile, on_matched: Callable[[Any], None]
+) -> LifecyclePublisher:
     """A publisher that calls `on_matched` whenever a subscriber comes or goes, where the middleware tells that.
 
     ConfigError, or rclpy's ParameterException, where the user's QoS cannot be used.
     """
     wanted = overridden(node, Publisher, node.resolve_topic_name(name), qos)
     try:
-        return node.create_lifecycle_publisher(kind, name, wanted, event_callbacks=PublisherEventCallbacks(
-            matched=on_matched, use_default_callbacks=False))
+        return node.create_lifecycle_publisher(
+            kind, name, wanted, event_callbacks=PublisherEventCallbacks(matched=on_matched, use_default_callbacks=False)
+        )
     except UnsupportedEventTypeError:
-        return node.create_lifecycle_publisher(kind, name, wanted, event_callbacks=PublisherEventCallbacks(
-            use_default_callbacks=False))
+        return node.create_lifecycle_publisher(
+            kind, name, wanted, event_callbacks=PublisherEventCallbacks(use_default_callbacks=False)
+        )
 
 
 class CameraTopics:
@@ -41,8 +44,9 @@ class CameraTopics:
     `on_matched` is called whenever a subscriber comes or goes. What is `fused` has no mask.
     """
 
-    def __init__(self, node: LifecycleNode, camera: str, on_matched: Callable[[Any], None],
-                 fused: bool = False) -> None:
+    def __init__(
+        self, node: LifecycleNode, camera: str, on_matched: Callable[[Any], None], fused: bool = False
+    ) -> None:
         self._node = node
         self._infos = CameraInfos()
 

@@ -27,8 +27,14 @@ class Worker:
     why. Jobs that are not processed go to `drop`.
     """
 
-    def __init__(self, config: Config, models: str, publish: Callable[[FrameSet, Result], None],
-                 drop: Callable[[FrameSet], None], logger: RcutilsLogger) -> None:
+    def __init__(
+        self,
+        config: Config,
+        models: str,
+        publish: Callable[[FrameSet, Result], None],
+        drop: Callable[[FrameSet], None],
+        logger: RcutilsLogger,
+    ) -> None:
         self._publish, self._drop, self._logger = publish, drop, logger
         self._mailbox = Mailbox()
         self._thread: threading.Thread | None = None

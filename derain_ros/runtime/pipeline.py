@@ -55,8 +55,13 @@ class Pipeline:
     one thread at a time.
     """
 
-    def __init__(self, config: Config | None = None, manifest: Manifest | Path | None = None,
-                 clock: Callable[[], int] = time.monotonic_ns, background: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        manifest: Manifest | Path | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+        background: bool = False,
+    ) -> None:
         self.config = config or Config()
         self.decision = Decision()
         self.state = "loading"
@@ -101,8 +106,15 @@ class Pipeline:
         if loader is None:
             return
         batches = [(cameras, *LIKELY_SIZE, channels) for channels in (1, 3)]
-        loader.expect([wanted for batch in batches for plan in self._ladder.plans([batch], (), PLANS[-1])[-1:]
-                       for step in plan.steps for wanted in step.load([batch])])
+        loader.expect(
+            [
+                wanted
+                for batch in batches
+                for plan in self._ladder.plans([batch], (), PLANS[-1])[-1:]
+                for step in plan.steps
+                for wanted in step.load([batch])
+            ]
+        )
 
     @property
     def engines(self) -> list[Engine]:
@@ -204,8 +216,9 @@ class Pipeline:
         now_ns = self._instants.at(first.stamp_ns, first.received_ns)
         # Images without a time have nothing to do with each other.
         levels = self._levels if first.stamp_ns or first.received_ns else defaultdict(LevelsOfCamera)
-        images = Images(list(run.frames), [leveled(frame, levels[name], now_ns) for name, frame in run.frames.items()],
-                        now_ns)
+        images = Images(
+            list(run.frames), [leveled(frame, levels[name], now_ns) for name, frame in run.frames.items()], now_ns
+        )
         with run.stage("detect"):
             self._at_work = judge
             found = judge.judge(images.frames, config.on_score, self.decision.affected, now_ns)

@@ -60,8 +60,9 @@ class Run:
         """Every camera's own frame, with the detector's mask where it found the view affected."""
         cameras = {}
         for name, frame in self.frames.items():
-            cameras[name] = CameraResult(frame, action, self.hidden(name), self.anomalies.get(name),
-                                         self._decision.alarm(name))
+            cameras[name] = CameraResult(
+                frame, action, self.hidden(name), self.anomalies.get(name), self._decision.alarm(name)
+            )
         return self._result(cameras, "passthrough", detail)
 
     def hidden(self, name: str) -> np.ndarray:
@@ -76,19 +77,30 @@ class Run:
         than the detector's cells: coverage is that of what is published."""
         assert images.restored is not None and images.masks is not None
         cameras = {}
-        for name, frame, image, probability in zip(self.frames, images.frames, images.restored, images.masks,
-                                                   strict=True):
+        for name, frame, image, probability in zip(
+            self.frames, images.frames, images.restored, images.masks, strict=True
+        ):
             mask = (probability > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
             image = smooth(image, mask) if fill == "smooth" else image
             anomaly = replace(self.anomalies[name], coverage=float(np.count_nonzero(mask) / mask.size))
-            cameras[name] = CameraResult(from_network(image, frame), Action.RESTORED, mask, anomaly,
-                                         self._decision.alarm(name))
+            cameras[name] = CameraResult(
+                from_network(image, frame), Action.RESTORED, mask, anomaly, self._decision.alarm(name)
+            )
         return self._result(cameras, plan, detail, ", ".join(images.models))
 
     def _result(self, cameras: dict[str, CameraResult], plan: str, detail: str, models: str = "") -> Result:
         self.stage_ms["total"] = (self._clock() - self.started_ns) / 1e6
-        return Result(cameras, plan, self._decision.affected, dict(self.stage_ms), detail, models, self.left_ms,
-                      self.fused, self.fusion)
+        return Result(
+            cameras,
+            plan,
+            self._decision.affected,
+            dict(self.stage_ms),
+            detail,
+            models,
+            self.left_ms,
+            self.fused,
+            self.fusion,
+        )
 
 
 def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:

@@ -62,8 +62,16 @@ class Batches(IterableDataset):  # type: ignore[type-arg]  # torch has no type p
     Whatever the number of ranks and workers, the samples of a step are the same.
     """
 
-    def __init__(self, source: SampleSource, unlabelled: Unlabelled, batch: int, first: int, last: int,
-                 rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        source: SampleSource,
+        unlabelled: Unlabelled,
+        batch: int,
+        first: int,
+        last: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.source, self.unlabelled, self.batch = source, unlabelled, batch
         self.first, self.last, self.rank, self.world = first, last, rank, world
 
@@ -82,8 +90,12 @@ class Batches(IterableDataset):  # type: ignore[type-arg]  # torch has no type p
         def stack(images: list[np.ndarray]) -> Tensor:
             return torch.from_numpy(np.stack(images))
 
-        return RawBatch(stack([s.wet for s in samples] + [wet for wet, _ in extra]), stack([s.clean for s in samples]),
-                        stack([s.mask for s in samples]), stack([s.colour for s in samples] + [c for _, c in extra]))
+        return RawBatch(
+            stack([s.wet for s in samples] + [wet for wet, _ in extra]),
+            stack([s.clean for s in samples]),
+            stack([s.mask for s in samples]),
+            stack([s.colour for s in samples] + [c for _, c in extra]),
+        )
 
 
 def loader(batches: IterableDataset[Any], workers: int, pin: bool) -> DataLoader[Any]:
@@ -91,8 +103,14 @@ def loader(batches: IterableDataset[Any], workers: int, pin: bool) -> DataLoader
     if workers:
         # A forked process that finds an engine to clear away would wait for its threads, which it has not, for ever.
         gc.collect()
-    return DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=pin,
-                      prefetch_factor=4 if workers else None, worker_init_fn=_begin_worker)
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_begin_worker,
+    )
 
 
 def _begin_worker(_: int) -> None:

@@ -29,8 +29,7 @@ def build(recipe: Mapping[str, Any]) -> nn.Module:
     # Recipes from before there was one for both families name no network.
     if recipe.get("network", "printed" if "enhancer" in recipe else "fast") == "printed":
         return PrintedRestorer(3, recipe["enhancer"], recipe["aggregation"])
-    return FastRestorer(3, recipe["width"], recipe["blocks"], recipe.get("scale", 1),
-                        recipe.get("deep", 0))
+    return FastRestorer(3, recipe["width"], recipe["blocks"], recipe.get("scale", 1), recipe.get("deep", 0))
 
 
 def with_network_of(recipe: RestoreRecipe, start_from: str) -> RestoreRecipe:
@@ -50,8 +49,9 @@ def find(path: Path, task: str = "restore") -> Path:
     neither."""
     found = path if path.is_file() else shipped(str(path), task)
     if found is None:
-        raise DataError(f"{path}: there is no such checkpoint, nor a shipped {TASKS[task].called} of that name; "
-                        "train it first")
+        raise DataError(
+            f"{path}: there is no such checkpoint, nor a shipped {TASKS[task].called} of that name; train it first"
+        )
     return found
 
 

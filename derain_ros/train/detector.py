@@ -66,15 +66,17 @@ def detection_loss(out: Detection, labels: Tensor, cells: Tensor, severity: Tens
     Classes labelled UNKNOWN, cells and severities IGNORED count for nothing.
     """
     told = (labels != UNKNOWN).float()
-    classes = F.binary_cross_entropy_with_logits(out.classes.float(), labels.clamp_min(0).float(), told,
-                                                 reduction="sum") / told.sum().clamp_min(1.0)
+    classes = F.binary_cross_entropy_with_logits(
+        out.classes.float(), labels.clamp_min(0).float(), told, reduction="sum"
+    ) / told.sum().clamp_min(1.0)
     known, share = (cells != IGNORED).float(), (cells.float() / WHOLE).clamp_max(1.0)
     logits = out.mask.float()
     mask = F.binary_cross_entropy_with_logits(logits, share, known, reduction="sum") / known.sum().clamp_min(1.0)
     missed = 1 - overlap(logits.sigmoid() * known, share * known)
     graded = (severity != IGNORED).float()
-    amount = F.binary_cross_entropy_with_logits(out.severity.float(), (severity.float() / WHOLE).clamp_max(1.0), graded,
-                                                reduction="sum") / graded.sum().clamp_min(1.0)
+    amount = F.binary_cross_entropy_with_logits(
+        out.severity.float(), (severity.float() / WHOLE).clamp_max(1.0), graded, reduction="sum"
+    ) / graded.sum().clamp_min(1.0)
     return classes + recipe.mask_weight * (mask + 0.3 * missed) + recipe.severity_weight * amount
 
 
@@ -84,8 +86,9 @@ def train(data: Path, output: Path, recipe: DetectRecipe, machine: Machine = Mac
     It holds the calibration too, see `calibrate`. DataError where data is missing.
     """
     if machine.devices > 1:
-        raise DataError(f"devices: {machine.devices}: a detector is trained on one; its normalisation needs whole "
-                        "batches")
+        raise DataError(
+            f"devices: {machine.devices}: a detector is trained on one; its normalisation needs whole batches"
+        )
     return loop.train(partial(DetectLearner, recipe, data), output, machine)
 
 
@@ -154,8 +157,9 @@ def predict(net: Detector, images: Tensor) -> Detection:
     """What the net says of grey uint8 images (N, h, w), in batches."""
     net.eval()
     device = next(net.parameters()).device
-    parts = [Detection(*(answer.cpu() for answer in net(part[:, None].float().to(device))))
-             for part in images.split(64)]
+    parts = [
+        Detection(*(answer.cpu() for answer in net(part[:, None].float().to(device)))) for part in images.split(64)
+    ]
     net.train()
     return Detection(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
@@ -170,10 +174,13 @@ def validate(out: Detection, views: Views) -> dict[str, float]:
     above = (order[affected][:, None] > order[clean][None]).float().mean()
     known, truth, mask = views.cells != IGNORED, views.cells > WHOLE // 2, out.mask > 0
     either = ((mask | truth) & known).sum().clamp_min(1)
-    return {"accuracy": float(right[told].float().mean()), "auroc": float(above),
-            "recall": float((order > 0)[affected].float().mean()),
-            "false_alarms": float((order > 0)[clean].float().mean()),
-            "mask_iou": float((mask & truth & known).sum() / either)}
+    return {
+        "accuracy": float(right[told].float().mean()),
+        "auroc": float(above),
+        "recall": float((order > 0)[affected].float().mean()),
+        "false_alarms": float((order > 0)[clean].float().mean()),
+        "mask_iou": float((mask & truth & known).sum() / either),
+    }
 
 
 def _begin(net: Detector, path: Path, training: Pictures, recipe: DetectRecipe) -> str:

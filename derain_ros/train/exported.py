@@ -26,8 +26,10 @@ def shipped(name: str, task: str = "restore") -> Path | None:
     if model is None or model.task != task:
         return None
     if model.serves:
-        raise DataError(f"{name}: serves {', '.join(model.serves)} alone; train such a one from the beginning by "
-                        "`--config rain`, or name its file and a recipe with `anomaly: rain`")
+        raise DataError(
+            f"{name}: serves {', '.join(model.serves)} alone; train such a one from the beginning by "
+            "`--config rain`, or name its file and a recipe with `anomaly: rain`"
+        )
     try:
         manifest.verify(model)
     except ManifestError as error:
@@ -47,8 +49,10 @@ def read_exported(path: Path) -> dict[str, Any]:
     if recipe is None:
         raise DataError(f"{path}: not a restorer that `derain export` has written")
     if recipe.pop("channels") != 3:
-        raise DataError(f"{path}: is for grey images; take the one for colour that it was made of, such as "
-                        "restore_rgb: `derain export --grey` makes it grey again")
+        raise DataError(
+            f"{path}: is for grey images; take the one for colour that it was made of, such as "
+            "restore_rgb: `derain export --grey` makes it grey again"
+        )
     return {"net": weights, "recipe": recipe, "exported": name_of(path)}
 
 
@@ -68,8 +72,13 @@ def load_detector(net: nn.Module, path: Path) -> None:
         if isinstance(module, nn.BatchNorm2d):
             bias = weights.pop(f"{name[:-1]}0.bias", torch.empty(0))
             one = torch.ones_like(bias)
-            state |= {f"{name}.weight": one, f"{name}.bias": bias, f"{name}.running_mean": 0 * one,
-                      f"{name}.running_var": one - module.eps, f"{name}.num_batches_tracked": torch.tensor(0)}
+            state |= {
+                f"{name}.weight": one,
+                f"{name}.bias": bias,
+                f"{name}.running_mean": 0 * one,
+                f"{name}.running_var": one - module.eps,
+                f"{name}.num_batches_tracked": torch.tensor(0),
+            }
     try:
         net.load_state_dict(weights | state)
     except RuntimeError as error:
@@ -101,8 +110,9 @@ def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
         norm.bias.add_(mean)
         norm.weight.copy_((variance + norm.eps).sqrt())
 
-    hooks = [module.register_forward_pre_hook(measure) for module in net.modules()
-             if isinstance(module, nn.BatchNorm2d)]
+    hooks = [
+        module.register_forward_pre_hook(measure) for module in net.modules() if isinstance(module, nn.BatchNorm2d)
+    ]
     with torch.no_grad():
         net.eval()(images)
     for hook in hooks:
@@ -113,6 +123,7 @@ def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
 def _model(path: Path) -> Any:
     """The ONNX model in a file; DataError where it is none."""
     import onnx
+
     try:
         return onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
@@ -123,21 +134,26 @@ def _model(path: Path) -> Any:
 def _weights(model: Any, path: Path) -> dict[str, Tensor]:
     """The weights and biases of the layers of an exported model, as training names them."""
     import onnx
+
     graph = model.graph
     if any(node.op_type == "QuantizeLinear" for node in graph.node):
         raise DataError(f"{path}: its weights have eight bits; take the model in floating point that it was made of")
     tensors = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
     weights: dict[str, Tensor] = {}
     for node in graph.node:
-        if (node.op_type in ("Conv", "ConvTranspose", "Gemm") and node.input[1].startswith(PREFIX)
-                and node.input[1] in tensors):
+        if (
+            node.op_type in ("Conv", "ConvTranspose", "Gemm")
+            and node.input[1].startswith(PREFIX)
+            and node.input[1] in tensors
+        ):
             weight = tensors[node.input[1]]
             # Biases that are zero are left out, equal ones of several layers share a name.
             bias = tensors.get(node.input[2]) if len(node.input) > 2 else None
             layer = node.input[1].removeprefix(PREFIX).removesuffix(".weight")
             weights[f"{layer}.weight"] = weight
-            weights[f"{layer}.bias"] = weight.new_zeros(weight.shape[node.op_type == "ConvTranspose"]
-                                                        ) if bias is None else bias
+            weights[f"{layer}.bias"] = (
+                weight.new_zeros(weight.shape[node.op_type == "ConvTranspose"]) if bias is None else bias
+            )
     return weights
 
 
@@ -147,10 +163,19 @@ def _network(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
         edge, pixels = weights["stem.weight"].shape[:2]
         blocks = {name.split(".")[1] for name in weights if name.startswith("trunk.")}
         deep = {name.split(".")[1] for name in weights if name.startswith("sixteenth.") and ".first." in name}
-        return {"network": "fast", "width": 2 * edge, "blocks": len(blocks), "deep": len(deep),
-                "channels": pixels // 16}
+        return {
+            "network": "fast",
+            "width": 2 * edge,
+            "blocks": len(blocks),
+            "deep": len(deep),
+            "channels": pixels // 16,
+        }
     first = weights.get("generator.down_half.conv.weight")
     if first is None:
         return None
-    return {"network": "printed", "enhancer": "enhancer.first.weight" in weights,
-            "aggregation": "generator.join_half.conv.weight" in weights, "channels": first.shape[1]}
+    return {
+        "network": "printed",
+        "enhancer": "enhancer.first.weight" in weights,
+        "aggregation": "generator.join_half.conv.weight" in weights,
+        "channels": first.shape[1],
+    }

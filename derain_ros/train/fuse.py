@@ -92,7 +92,7 @@ class FuseLearner(Learner):
         self.train, self.unseen = (fusion_pairs(data, split) for split in ("train", "calibration"))
         if not self.unseen:
             raise DataError(f"{data}: there are too few pairs to train and to validate on")
-        self.unseen = self.unseen[::-(-len(self.unseen) // VALIDATION)]
+        self.unseen = self.unseen[:: -(-len(self.unseen) // VALIDATION)]
         self.data = [f"{count} pairs of {source}" for source, count in Counter(p.source for p in self.train).items()]
         torch.manual_seed(recipe.seed)
         net = Fuser(recipe.width)
@@ -101,8 +101,9 @@ class FuseLearner(Learner):
             try:
                 net.load_state_dict(state.get("average", state["net"]))
             except RuntimeError as error:
-                raise DataError(f"{recipe.start_from}: holds another network than a fuser {recipe.width} filters "
-                                "wide") from error
+                raise DataError(
+                    f"{recipe.start_from}: holds another network than a fuser {recipe.width} filters wide"
+                ) from error
             self.origin = "an earlier training"
         super().__init__(fabric, recipe, net, lambda net: Muon(net, recipe.learning_rate))
         self.average = fabric.to_device(copy.deepcopy(self.net).requires_grad_(False))
@@ -113,8 +114,9 @@ class FuseLearner(Learner):
         outlines = read_outlines(self.folder / "droplet_masks/train", most=400)[0::2]
         source = FusionSource(self.train, recipe.crop, recipe.seed, outlines)
         places = range(fabric.global_rank, recipe.batch, fabric.world_size)
-        raw = loader(FusionBatches(source, places, range(first, recipe.steps)), self.workers,
-                     fabric.device.type == "cuda")
+        raw = loader(
+            FusionBatches(source, places, range(first, recipe.steps)), self.workers, fabric.device.type == "cuda"
+        )
         return ([self._scaled(part) for part in batch] for batch in raw)
 
     def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
@@ -140,8 +142,12 @@ class FuseLearner(Learner):
             visible, infrared = self._whole(pair)
             everywhere = torch.ones_like(visible)
             fused = self.average(visible, infrared, 1 - everywhere).fused.clamp(0, 1)
-            figures.append((edge_preservation(fused, visible, infrared, everywhere).item(),
-                            (fidelity(fused, visible) + fidelity(fused, infrared)).item()))
+            figures.append(
+                (
+                    edge_preservation(fused, visible, infrared, everywhere).item(),
+                    (fidelity(fused, visible) + fidelity(fused, infrared)).item(),
+                )
+            )
         edges, information = np.mean(figures, axis=0).tolist()
         samples = torch.cat([visible, infrared, fused], 3)[0].expand(3, -1, -1).cpu()
         return {"qabf": edges, "vif": information, "both": edges + information / 2}, samples
@@ -175,6 +181,6 @@ class FusionBatches(IterableDataset):  # type: ignore[type-arg]  # torch has no 
     def __iter__(self) -> Iterator[list[Tensor]]:
         """With several workers each takes its own steps; the loader puts them in order again."""
         worker = get_worker_info()
-        for step in self.steps if worker is None else self.steps[worker.id::worker.num_workers]:
+        for step in self.steps if worker is None else self.steps[worker.id :: worker.num_workers]:
             samples = [self.source.sample(step, place) for place in self.places]
             yield [torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True)]

@@ -42,13 +42,18 @@ class FusionLosses(NamedTuple):
     correlation: Tensor
 
 
-def fusion_losses(fused: Tensor, infrared_gain: Tensor, visible: Tensor, infrared: Tensor,
-                  trust: Tensor) -> FusionLosses:
+def fusion_losses(
+    fused: Tensor, infrared_gain: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor
+) -> FusionLosses:
     """The losses of `fused`, made with the gain of infrared details, of the sources as they should be."""
-    return FusionLosses(1 - edge_preservation(fused, visible, infrared, trust).mean(),
-                        2 - fidelity(fused, visible, trust).mean() - fidelity(fused, infrared).mean(),
-                        _gradient(fused, visible, infrared, trust), _base(fused, visible, infrared),
-                        _flat(infrared_gain, infrared), _correlation(fused, visible, infrared, trust))
+    return FusionLosses(
+        1 - edge_preservation(fused, visible, infrared, trust).mean(),
+        2 - fidelity(fused, visible, trust).mean() - fidelity(fused, infrared).mean(),
+        _gradient(fused, visible, infrared, trust),
+        _base(fused, visible, infrared),
+        _flat(infrared_gain, infrared),
+        _correlation(fused, visible, infrared, trust),
+    )
 
 
 def edge_preservation(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -> Tensor:
@@ -61,7 +66,7 @@ def edge_preservation(fused: Tensor, visible: Tensor, infrared: Tensor, trust: T
         source_x, source_y = sobel(source)
         source_strength = _length(source_x, source_y)
         ratio = torch.minimum(strength, source_strength) / torch.maximum(strength, source_strength)
-        turn = torch.atan2((x * source_y - y * source_x).abs() + LEAST ** 2, x * source_x + y * source_y)
+        turn = torch.atan2((x * source_y - y * source_x).abs() + LEAST**2, x * source_x + y * source_y)
         likeness = 1 - turn / (torch.pi / 2)
         weight = source_strength * counts
         found = 0.9994 * torch.sigmoid(15 * (ratio - 0.5)) * 0.9879 * torch.sigmoid(22 * (likeness - 0.8))
@@ -82,11 +87,11 @@ def fidelity(fused: Tensor, source: Tensor, trust: Tensor | None = None) -> Tens
             a, b, weight = (_gaussian(image, side)[..., ::2, ::2] for image in (a, b, weight))
         mean_a, square_a, counts = _gaussian(torch.cat([a, a * a, weight], 1), side).split(1, 1)
         mean_b, square_b, product = _gaussian(torch.cat([b, b * b, a * b], 1), side).split(1, 1)
-        var_a, var_b = (square_a - mean_a ** 2).clamp(min=0), (square_b - mean_b ** 2).clamp(min=0)
+        var_a, var_b = (square_a - mean_a**2).clamp(min=0), (square_b - mean_b**2).clamp(min=0)
         covariance = product - mean_a * mean_b
         gain = (covariance / (var_a + 1e-3)).clamp(min=0)
         noise = (var_b - gain * covariance).clamp(min=0)
-        passed = passed + (counts * torch.log1p(gain ** 2 * var_a / (noise + NOISE))).sum((1, 2, 3))
+        passed = passed + (counts * torch.log1p(gain**2 * var_a / (noise + NOISE))).sum((1, 2, 3))
         held = held + (counts * torch.log1p(var_a / NOISE)).sum((1, 2, 3))
     # Of a source that shows next to nothing, next to nothing is asked.
     return passed / (held + 0.05 * fused[0].numel())
@@ -97,8 +102,9 @@ def _gradient(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -
     infrared_x, infrared_y = sobel(infrared)
     stronger = _length(visible_x, visible_y) > _length(infrared_x, infrared_y)
     x, y = sobel(fused)
-    return ((x - torch.where(stronger, visible_x, infrared_x)).abs().mean()
-            + (y - torch.where(stronger, visible_y, infrared_y)).abs().mean())
+    return (x - torch.where(stronger, visible_x, infrared_x)).abs().mean() + (
+        y - torch.where(stronger, visible_y, infrared_y)
+    ).abs().mean()
 
 
 def _base(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
@@ -112,12 +118,12 @@ def _base(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
 
 
 def _flat(gain: Tensor, infrared: Tensor) -> Tensor:
-    return (gain ** 2 * _flatness(infrared)).mean()
+    return (gain**2 * _flatness(infrared)).mean()
 
 
 def _flatness(infrared: Tensor) -> Tensor:
     """1 where the infrared image shows nothing but its noise, down to 0."""
-    return torch.exp(-(_deviation(infrared, NEAR) * WHITE / FLAT) ** 2)
+    return torch.exp(-((_deviation(infrared, NEAR) * WHITE / FLAT) ** 2))
 
 
 def _correlation(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -> Tensor:
@@ -137,8 +143,10 @@ def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
     """Differences along x and along y; at the border those of the inner pixels beside it."""
     image = F.pad(image, [1, 1, 1, 1], mode="replicate")
     across, down = image[..., 2:] - image[..., :-2], image[..., 2:, :] - image[..., :-2, :]
-    return (across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :],
-            down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:])
+    return (
+        across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :],
+        down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:],
+    )
 
 
 def _length(x: Tensor, y: Tensor) -> Tensor:
@@ -157,7 +165,7 @@ def _gaussian(images: Tensor, side: int) -> Tensor:
 def _windows(length: int, side: int, like: Tensor) -> Tensor:
     """The matrix (length - side + 1, length) that smooths a column of so many values."""
     places = torch.arange(length, device=like.device, dtype=like.dtype)
-    distance = places[None] - places[:length - side + 1, None] - side // 2
+    distance = places[None] - places[: length - side + 1, None] - side // 2
     window = torch.exp(-0.5 * (distance / (side / 5)) ** 2) * (distance.abs() <= side // 2)
     return window / window.sum(1, keepdim=True)
 
@@ -168,4 +176,4 @@ def _mean(image: Tensor, side: int) -> Tensor:
 
 
 def _deviation(image: Tensor, side: int) -> Tensor:
-    return (_mean(image * image, side) - _mean(image, side) ** 2).clamp(min=0).add(LEAST ** 2).sqrt()
+    return (_mean(image * image, side) - _mean(image, side) ** 2).clamp(min=0).add(LEAST**2).sqrt()

@@ -34,7 +34,7 @@ def adversarial(judgement: Tensor) -> Tensor:
 
 def discrimination(real: Tensor, generated: Tensor) -> Tensor:
     """The discriminator's loss, its least-squares form: real patches to 1, generated ones to 0; a scalar."""
-    return 0.5 * (((real - 1) ** 2).mean() + (generated ** 2).mean())
+    return 0.5 * (((real - 1) ** 2).mean() + (generated**2).mean())
 
 
 def matching(clean: Sequence[Tensor], restored: Sequence[Tensor]) -> Tensor:
@@ -43,8 +43,10 @@ def matching(clean: Sequence[Tensor], restored: Sequence[Tensor]) -> Tensor:
     The maps of the clean image are the goal and get no gradient.
     """
     count = len(clean)
-    parts = [(goal.detach() - found).abs().mean() / 2 ** (count - k)
-             for k, (goal, found) in enumerate(zip(clean, restored, strict=True), 1)]
+    parts = [
+        (goal.detach() - found).abs().mean() / 2 ** (count - k)
+        for k, (goal, found) in enumerate(zip(clean, restored, strict=True), 1)
+    ]
     return torch.stack(parts).sum()
 
 
@@ -53,8 +55,9 @@ def fidelity(clean: Tensor, restored: Tensor) -> Tensor:
     return ((clean - restored) ** 2).mean(dim=(1, 2, 3)).clamp_min(1e-10).sqrt().mean()
 
 
-def generator_losses(out: Restoration, clean: Tensor, discriminator: nn.Module,
-                     perceptual: Features | None) -> dict[str, Tensor]:
+def generator_losses(
+    out: Restoration, clean: Tensor, discriminator: nn.Module, perceptual: Features | None
+) -> dict[str, Tensor]:
     """The parts of loss (5), whose sum it is: `gan` and `fm` of the generated image, `vgg` and `fid` of the restored.
 
     `vgg` is missing where there is no feature extractor.
@@ -77,7 +80,7 @@ class VGGFeatures(nn.Module):
 
     def __init__(self, sequence: nn.Sequential, layers: Sequence[int]) -> None:
         super().__init__()
-        self.sequence = nn.ModuleList(list(sequence)[:max(layers) + 1]).eval().requires_grad_(False)
+        self.sequence = nn.ModuleList(list(sequence)[: max(layers) + 1]).eval().requires_grad_(False)
         self.layers = frozenset(layers)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
@@ -134,6 +137,7 @@ def _vgg() -> VGGFeatures | None:
         log.warning("no perceptual loss of VGG-19: torchvision is not installed")
         return None
     from torchvision.models import VGG19_Weights, vgg19  # type: ignore[import-not-found,unused-ignore]
+
     weights = VGG19_Weights.IMAGENET1K_V1
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     if not file.exists():

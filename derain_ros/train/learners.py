@@ -43,8 +43,12 @@ class Supervised(Learner):
             checkpoint.begin_with(net, Path(recipe.start_from))
             # The model that it began with may be replaced by what comes of it.
             self.origin = checkpoint.read(Path(recipe.start_from)).get("exported", "")
-        super().__init__(fabric, recipe, net,
-                         lambda net: Muon(net, recipe.learning_rate) if recipe.optimiser == "muon" else self.adam(net))
+        super().__init__(
+            fabric,
+            recipe,
+            net,
+            lambda net: Muon(net, recipe.learning_rate) if recipe.optimiser == "muon" else self.adam(net),
+        )
         self.average = fabric.to_device(copy.deepcopy(self.net).requires_grad_(False))
         self.teacher: nn.Module | None = None
         if recipe.teacher:
@@ -54,22 +58,38 @@ class Supervised(Learner):
 
     def adam(self, net: nn.Module) -> torch.optim.AdamW:
         """The optimiser of the recipe for `net`; Adam where nothing decays."""
-        return torch.optim.AdamW(net.parameters(), self.recipe.learning_rate, (self.recipe.beta, 0.999),
-                                 weight_decay=self.recipe.weight_decay, fused=True)
+        return torch.optim.AdamW(
+            net.parameters(),
+            self.recipe.learning_rate,
+            (self.recipe.beta, 0.999),
+            weight_decay=self.recipe.weight_decay,
+            fused=True,
+        )
 
     def batches(self, first: int) -> Iterable[Batch]:
         """The batches of the steps from number `first` on: this process's share of them."""
         recipe, fabric = self.recipe, self.fabric
-        unlabelled = Unlabelled([path for folder in recipe.unlabelled for path in image_files(Path(folder))],
-                                recipe.unlabelled_batch, recipe.crop, recipe.seed)
-        batches = Batches(sample_source(self.folders, recipe), unlabelled, recipe.batch, first, recipe.steps,
-                          fabric.global_rank, fabric.world_size)
+        unlabelled = Unlabelled(
+            [path for folder in recipe.unlabelled for path in image_files(Path(folder))],
+            recipe.unlabelled_batch,
+            recipe.crop,
+            recipe.seed,
+        )
+        batches = Batches(
+            sample_source(self.folders, recipe),
+            unlabelled,
+            recipe.batch,
+            first,
+            recipe.steps,
+            fabric.global_rank,
+            fabric.world_size,
+        )
         return (prepare(raw, fabric.device) for raw in loader(batches, self.workers, fabric.device.type == "cuda"))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """What the clean images, and the teacher, say to the restored ones."""
         out = self.restore(batch)
-        parts = self.supervision(Restoration(*(image[:len(batch.clean)] for image in out)), batch)
+        parts = self.supervision(Restoration(*(image[: len(batch.clean)] for image in out)), batch)
         if self.teacher is not None:
             with torch.no_grad(), self.fabric.autocast():
                 goal = self.teacher(torch.cat([batch.wet, batch.unlabelled])).restored.float().clamp(0, 1)
@@ -112,8 +132,14 @@ class Supervised(Learner):
 class Adversarial(Supervised):
     """Paper 1's training: a step of the discriminator on what was just restored, then one joint step of G and E."""
 
-    def __init__(self, fabric: Fabric, recipe: RestoreRecipe, folders: TrainingFolders, workers: int = 0,
-                 perceptual: Features | None = None) -> None:
+    def __init__(
+        self,
+        fabric: Fabric,
+        recipe: RestoreRecipe,
+        folders: TrainingFolders,
+        workers: int = 0,
+        perceptual: Features | None = None,
+    ) -> None:
         super().__init__(fabric, recipe, folders, workers)
         self.discriminator = Discriminator(3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.judge_optimiser = self.adam(self.discriminator)
@@ -148,8 +174,10 @@ class Adversarial(Supervised):
 
     def state(self) -> dict[str, Any]:
         """All that learning changes, the discriminator too."""
-        return super().state() | {"discriminator": self.discriminator.state_dict(),
-                                  "judge_optimiser": self.judge_optimiser.state_dict()}
+        return super().state() | {
+            "discriminator": self.discriminator.state_dict(),
+            "judge_optimiser": self.judge_optimiser.state_dict(),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""

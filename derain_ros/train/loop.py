@@ -70,8 +70,9 @@ class Learner:
     bar: Progress | None = None
     """The loop's, on which `shown` shows what takes long."""
 
-    def __init__(self, fabric: Fabric, recipe: Recipe, net: nn.Module,
-                 optimiser: Callable[[nn.Module], torch.optim.Optimizer]) -> None:
+    def __init__(
+        self, fabric: Fabric, recipe: Recipe, net: nn.Module, optimiser: Callable[[nn.Module], torch.optim.Optimizer]
+    ) -> None:
         self.fabric, self.recipe = fabric, recipe
         # Convolutions of few channels are fastest on channels that lie side by side.
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
@@ -141,9 +142,12 @@ def train(build: Build, output: Path, machine: Machine = Machine()) -> Path:  # 
     KeyboardInterrupt after Ctrl-C, when the checkpoint has been written.
     """
     # Spawned processes run this module only; the default would run the calling script once more for each.
-    fabric = Fabric(accelerator=machine.accelerator, devices=machine.devices,
-                    strategy="ddp_spawn" if machine.devices > 1 else "auto",
-                    precision=machine.precision)  # type: ignore[arg-type]  # a literal there
+    fabric = Fabric(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        strategy="ddp_spawn" if machine.devices > 1 else "auto",
+        precision=machine.precision,  # type: ignore[arg-type]  # a literal there
+    )
     try:
         result, stopped = fabric.launch(_run, build, output, machine.workers)  # type: ignore[arg-type]  # takes more
     except KeyboardInterrupt:
@@ -203,30 +207,57 @@ def _run(fabric: Fabric, build: Build, output: Path, workers: int | None) -> tup
             start, figures, best_step = state["step"], state["figures"], state["best_step"]
             best_figure, sums = state["best_figure"], fabric.to_device(state["sums"])
         except (RuntimeError, KeyError, ValueError) as error:  # PyTorch lists every layer
-            raise DataError(f"{last}: holds another network or training than the recipe's; choose another output, or "
-                            "the recipe that it was begun with; weights alone are taken by `start_from`") from error
+            raise DataError(
+                f"{last}: holds another network or training than the recipe's; choose another output, or "
+                "the recipe that it was begun with; weights alone are taken by `start_from`"
+            ) from error
         learner.origin = state["origin"]
         log.info("resumed at step %d" if start < recipe.steps else "nothing is left to train: it holds step %d", start)
         checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
 
     def save(path: Path, step: int) -> None:
         # The losses' sums since the last validation are part of it: the log will not tell where training was cut.
-        checkpoint.write({**learner.state(), "task": learner.task, "step": step, "recipe": asdict(recipe),
-                          "figures": figures, "sums": sums, "best_figure": best_figure, "best_step": best_step,
-                          "data": list(learner.data), "origin": learner.origin}, path)
+        checkpoint.write(
+            {
+                **learner.state(),
+                "task": learner.task,
+                "step": step,
+                "recipe": asdict(recipe),
+                "figures": figures,
+                "sums": sums,
+                "best_figure": best_figure,
+                "best_step": best_step,
+                "data": list(learner.data),
+                "origin": learner.origin,
+            },
+            path,
+        )
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-               TextColumn("{task.fields[note]}"))
-    with (_board(output, start, main) as board, asked_to_stop(fabric) as asked,
-          Progress(*columns, disable=not main) as bar):
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with (
+        _board(output, start, main) as board,
+        asked_to_stop(fabric) as asked,
+        Progress(*columns, disable=not main) as bar,
+    ):
         learner.bar = bar
         task = bar.add_task("training", total=recipe.steps, completed=start, note="")
         saved = time.monotonic()
         batches = iter(learner.batches(start))
         for step in range(start + 1, recipe.steps + 1):
             if recipe.patience and step - 1 - best_step >= recipe.patience * recipe.validate_every:
-                log.info("step %d: %s no better than %.2f for %d validations", step - 1, learner.better, best_figure,
-                         recipe.patience)
+                log.info(
+                    "step %d: %s no better than %.2f for %d validations",
+                    step - 1,
+                    learner.better,
+                    best_figure,
+                    recipe.patience,
+                )
                 break
             losses = learner.step(next(batches), learning_rate(step - 1, recipe))
             learner.follow(step - 1)
@@ -269,8 +300,9 @@ def _must_be_finite(loss: float, step: int, recipe: Recipe) -> None:
         raise DataError(f"step {step}: the loss is {loss}; try a lower `learning_rate` than {recipe.learning_rate}")
 
 
-def _record(output: Path, board: SummaryWriter | None, step: int, figures: dict[str, float],
-            samples: Tensor | None) -> None:
+def _record(
+    output: Path, board: SummaryWriter | None, step: int, figures: dict[str, float], samples: Tensor | None
+) -> None:
     with (output / "log.jsonl").open("a") as file:
         file.write(json.dumps({"step": step, "time": round(time.time()), **figures}) + "\n")
     if board is not None:

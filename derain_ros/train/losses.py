@@ -17,17 +17,17 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
         return rows @ x @ columns.T
 
     mean_a, mean_b = blur(a), blur(b)
-    var_a, var_b = blur(a * a) - mean_a ** 2, blur(b * b) - mean_b ** 2
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
     cov = blur(a * b) - mean_a * mean_b
-    c1, c2 = 0.01 ** 2, 0.03 ** 2
+    c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
-    return (similarity / ((mean_a ** 2 + mean_b ** 2 + c1) * (var_a + var_b + c2))).mean()
+    return (similarity / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean()
 
 
 def _window(size: int, like: Tensor) -> Tensor:
     """Matrix (size - 10, size) of the Gaussian means of a line: products are faster than convolutions here."""
     offsets = torch.arange(size, device=like.device) - torch.arange(size - 10, device=like.device)[:, None] - 5
-    window = torch.exp(-offsets.to(like.dtype) ** 2 / (2 * 1.5 ** 2)) * (offsets.abs() <= 5)
+    window = torch.exp(-(offsets.to(like.dtype) ** 2) / (2 * 1.5**2)) * (offsets.abs() <= 5)
     return window / window.sum(1, keepdim=True)
 
 
@@ -39,8 +39,10 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 def restoration_loss(out: Restoration, clean: Tensor, mask: Tensor, mask_weight: float) -> Tensor:
     """L1 and squared error of both outputs, structural dissimilarity of the last, and the mask's loss, weighted."""
     restored, generated = out.restored.float(), out.generated.float()
-    fidelity = sum(((x - clean).abs().mean() + 2 * F.mse_loss(x, clean) for x in (generated, restored)),
-                   start=torch.zeros((), device=clean.device))
+    fidelity = sum(
+        ((x - clean).abs().mean() + 2 * F.mse_loss(x, clean) for x in (generated, restored)),
+        start=torch.zeros((), device=clean.device),
+    )
     structure = 1 - ssim(restored.mean(1, keepdim=True), clean.mean(1, keepdim=True))
     return fidelity + 0.3 * structure + mask_weight * mask_loss(out.mask.float(), mask)
 

@@ -44,8 +44,10 @@ class Muon(torch.optim.Optimizer):
     def __init__(self, net: nn.Module, rate: float, momentum: float = 0.95) -> None:
         matrices = [p for p in net.parameters() if p.ndim > 1]
         others = [p for p in net.parameters() if p.ndim <= 1]
-        super().__init__([{"params": matrices, "matrix": True}, {"params": others, "matrix": False}],
-                         {"lr": rate, "momentum": momentum})
+        super().__init__(
+            [{"params": matrices, "matrix": True}, {"params": others, "matrix": False}],
+            {"lr": rate, "momentum": momentum},
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -71,6 +73,6 @@ class Muon(torch.optim.Optimizer):
         square = state.setdefault("square", torch.zeros_like(parameter))
         state["steps"] = steps = state.get("steps", 0) + 1
         mean.lerp_(gradient, 0.1)
-        square.lerp_(gradient ** 2, 0.001)
-        root = (square / (1 - 0.999 ** steps)).sqrt_().add_(1e-8)
-        parameter.addcdiv_(mean / (1 - 0.9 ** steps), root, value=-group["lr"] * BIAS_RATE)
+        square.lerp_(gradient**2, 0.001)
+        root = (square / (1 - 0.999**steps)).sqrt_().add_(1e-8)
+        parameter.addcdiv_(mean / (1 - 0.9**steps), root, value=-group["lr"] * BIAS_RATE)

@@ -70,8 +70,9 @@ class NightRecipe(Recipe):
 def train(data: Path, output: Path, recipe: NightRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
     """Train one stage on the triplets below `data`; returns its checkpoint in `output`, see `loop.train`."""
     if recipe.stage == "fuse" and not recipe.start_from:
-        raise DataError("recipe: stage: fuse needs the checkpoint of the stage before as `start_from`, or both stages "
-                        "as phases")
+        raise DataError(
+            "recipe: stage: fuse needs the checkpoint of the stage before as `start_from`, or both stages as phases"
+        )
     learner = CleanLearner if recipe.stage == "clean" else FusionLearner
     return loop.train(partial(learner, recipe, data), output, machine)
 
@@ -83,7 +84,7 @@ class NightLearner(Learner):
 
     def __init__(self, recipe: NightRecipe, data: Path, fabric: Fabric, net: nn.Module) -> None:
         self.files, self.unseen = triplets(data, "train"), triplets(data, "validation")
-        self.unseen = self.unseen[::-(-len(self.unseen) // VALIDATION)]
+        self.unseen = self.unseen[:: -(-len(self.unseen) // VALIDATION)]
         self.data = [f"{len(self.files)} triplets"]
         super().__init__(fabric, recipe, net, lambda net: torch.optim.AdamW(net.parameters(), recipe.learning_rate))
 
@@ -91,8 +92,10 @@ class NightLearner(Learner):
         """Wet and clean (N, 3, size, size) and infrared (N, 1, size, size) crops in 0..1, from step `first` on."""
         recipe, fabric = self.recipe, self.fabric
         for step in range(first, recipe.steps):
-            drawn = [draw_crop(self.files, recipe.crop, np.random.default_rng((recipe.seed, step, place)))
-                     for place in range(fabric.global_rank, recipe.batch, fabric.world_size)]
+            drawn = [
+                draw_crop(self.files, recipe.crop, np.random.default_rng((recipe.seed, step, place)))
+                for place in range(fabric.global_rank, recipe.batch, fabric.world_size)
+            ]
             yield [fabric.to_device(as_images(part)) for part in zip(*drawn, strict=True)]
 
     def whole(self) -> Iterator[list[Tensor]]:
@@ -126,8 +129,12 @@ class CleanLearner(NightLearner):
         rows = []
         for wet, clean, _ in self.whole():
             cleaned = self.net(wet).clamp(0, 1)
-            rows.append([float(value) for value in (psnr(wet, clean), ssim(wet, clean), psnr(cleaned, clean),
-                                                    ssim(cleaned, clean))])
+            rows.append(
+                [
+                    float(value)
+                    for value in (psnr(wet, clean), ssim(wet, clean), psnr(cleaned, clean), ssim(cleaned, clean))
+                ]
+            )
         names = ("input_psnr", "input_ssim", "psnr", "ssim")
         return dict(zip(names, np.mean(rows, 0).tolist(), strict=True)), torch.cat([wet, cleaned, clean], 3)[0].cpu()
 
@@ -150,9 +157,11 @@ class FusionLearner(NightLearner):
         visible = self.luminance(wet)
         fused, refined = self.forward(visible, infrared)
         weights = information_weights(visible, infrared, self.features)
-        return {"fusion": similarity_loss(fused, visible, infrared, weights),
-                "refined": similarity_loss(refined.images[-1], visible, infrared, weights),
-                "refinement": self.recipe.refinement * refinement_loss(fused, refined)}
+        return {
+            "fusion": similarity_loss(fused, visible, infrared, weights),
+            "refined": similarity_loss(refined.images[-1], visible, infrared, weights),
+            "refinement": self.recipe.refinement * refinement_loss(fused, refined),
+        }
 
     @torch.no_grad()
     def luminance(self, wet: Tensor) -> Tensor:
@@ -168,8 +177,12 @@ class FusionLearner(NightLearner):
             visible = self.luminance(wet)
             fused, refined = self.net(visible, infrared)
             image = refined.images[-1]
-            rows.append([float(ssim(image, visible) + ssim(image, infrared)) / 2,
-                         float((image - visible).square().mean() + (image - infrared).square().mean()) / 2])
+            rows.append(
+                [
+                    float(ssim(image, visible) + ssim(image, infrared)) / 2,
+                    float((image - visible).square().mean() + (image - infrared).square().mean()) / 2,
+                ]
+            )
         samples = torch.cat([visible, infrared, fused, image], 3)[0].expand(3, -1, -1).cpu()
         return dict(zip(("ssim", "mse"), np.mean(rows, 0).tolist(), strict=True)), samples
 

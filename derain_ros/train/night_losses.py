@@ -38,8 +38,10 @@ def information_weights(visible: Tensor, infrared: Tensor, features: Features | 
     if features is None:
         return visible.new_full((len(visible), 2), 0.5)
     with torch.no_grad():
-        measured = [torch.stack([_squared_gradient(found) for found in features(source.expand(-1, 3, -1, -1))])
-                    .mean(0) for source in (visible, infrared)]
+        measured = [
+            torch.stack([_squared_gradient(found) for found in features(source.expand(-1, 3, -1, -1))]).mean(0)
+            for source in (visible, infrared)
+        ]
     return (torch.stack(measured, 1) / INFORMATION).softmax(1)
 
 
@@ -63,7 +65,6 @@ def refinement_loss(fused: Tensor, refined: Refined) -> Tensor:
     edges = [torch.exp(-10 * fused.detach().diff(dim=dim).abs()) for dim in (2, 3)]
     losses = []
     for illumination in refined.illuminations:
-        rough = sum((illumination.diff(dim=dim).abs() * even).mean()
-                    for dim, even in zip((2, 3), edges, strict=True))
+        rough = sum((illumination.diff(dim=dim).abs() * even).mean() for dim, even in zip((2, 3), edges, strict=True))
         losses.append(FIDELITY * (illumination - fused.detach()).square().mean() + rough)
     return torch.stack(losses).mean()

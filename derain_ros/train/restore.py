@@ -27,18 +27,25 @@ def train(data: Sequence[Path], output: Path, recipe: RestoreRecipe, machine: Ma
     return train_on(folders, output, recipe, machine, not (folders.are_ours and len(data) == 1))
 
 
-def train_on(folders: TrainingFolders, output: Path, recipe: RestoreRecipe, machine: Machine,
-             described: bool = False) -> Path:
+def train_on(
+    folders: TrainingFolders, output: Path, recipe: RestoreRecipe, machine: Machine, described: bool = False
+) -> Path:
     """Train a restorer on what was found in folders; its card says what that was where it is to be `described`."""
     if recipe.batch % machine.devices or (recipe.unlabelled and recipe.unlabelled_batch % machine.devices):
-        raise DataError(f"recipe: batch: {recipe.batch} samples, and {recipe.unlabelled_batch} unlabelled ones, cannot "
-                        f"be shared out among {machine.devices} devices")
+        raise DataError(
+            f"recipe: batch: {recipe.batch} samples, and {recipe.unlabelled_batch} unlabelled ones, cannot "
+            f"be shared out among {machine.devices} devices"
+        )
     return loop.train(partial(_build, recipe, folders, described), output, machine)
 
 
-def _build(recipe: RestoreRecipe, folders: TrainingFolders, described: bool, fabric: Fabric,
-           workers: int) -> Supervised:
-    learner = (Adversarial(fabric, recipe, folders, workers, perceptual_features(recipe.detector))
-               if recipe.adversarial else Supervised(fabric, recipe, folders, workers))
+def _build(
+    recipe: RestoreRecipe, folders: TrainingFolders, described: bool, fabric: Fabric, workers: int
+) -> Supervised:
+    learner = (
+        Adversarial(fabric, recipe, folders, workers, perceptual_features(recipe.detector))
+        if recipe.adversarial
+        else Supervised(fabric, recipe, folders, workers)
+    )
     learner.data = folders.described() if described else ()
     return learner

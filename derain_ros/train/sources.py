@@ -34,11 +34,18 @@ def sample_source(folders: TrainingFolders, recipe: RestoreRecipe) -> SampleSour
     """What a recipe draws of the data: real pairs, synthetic ones, or both."""
     real = PairFiles(folders.train if recipe.real_share > 0 else [])
     share = 1.0 - (recipe.real_share if real else 0.0)
-    rendered = RenderedPairs(folders.photographs, recipe.synthetic, recipe.batch * share / recipe.reuse,
-                             max(RENDERED, recipe.crop), recipe.seed, render_of(recipe))
+    rendered = RenderedPairs(
+        folders.photographs,
+        recipe.synthetic,
+        recipe.batch * share / recipe.reuse,
+        max(RENDERED, recipe.crop),
+        recipe.seed,
+        render_of(recipe),
+    )
     synthetic = rendered if recipe.synthetic and share > 0 and folders.photographs else None
-    return SampleSource(real, synthetic, recipe.crop, recipe.real_share, recipe.clean_share, recipe.seed,
-                        recipe.grey_share)
+    return SampleSource(
+        real, synthetic, recipe.crop, recipe.real_share, recipe.clean_share, recipe.seed, recipe.grey_share
+    )
 
 
 def validation_set(folders: TrainingFolders, recipe: RestoreRecipe) -> ValidationSet:
@@ -46,12 +53,14 @@ def validation_set(folders: TrainingFolders, recipe: RestoreRecipe) -> Validatio
     rng = np.random.default_rng(0)
     photographs = folders.validation_photographs
     if not photographs:
-        raise DataError("no images to validate on: at least one folder of data must hold more than a few pairs, or "
-                        "photographs in bsds500/val or camvid/val/image")
+        raise DataError(
+            "no images to validate on: at least one folder of data must hold more than a few pairs, or "
+            "photographs in bsds500/val or camvid/val/image"
+        )
     if recipe.real_share > 0 and folders.validation:
-        pairs = PairFiles(folders.validation[::-(-len(folders.validation) // VALIDATION_PAIRS)])
+        pairs = PairFiles(folders.validation[:: -(-len(folders.validation) // VALIDATION_PAIRS)])
         real = [pairs[i] for i in range(len(pairs))]
     else:
         real = [render_of(recipe)(photographs, RENDERED, rng) for _ in range(min(32, recipe.synthetic))]
-    clean = [random_crop(read_rgb(p), RENDERED, rng) for p in photographs[::-(-len(photographs) // 12)]]
+    clean = [random_crop(read_rgb(p), RENDERED, rng) for p in photographs[:: -(-len(photographs) // 12)]]
     return ValidationSet(real, clean)

@@ -84,12 +84,15 @@ class TemporalLearner(Learner):
     task, better = "temporal", "psnr"
     recipe: TemporalRecipe
 
-    def __init__(self, recipe: TemporalRecipe, data: Sequence[Path], restorers: Sequence[Model], fabric: Fabric,
-                 workers: int) -> None:
+    def __init__(
+        self, recipe: TemporalRecipe, data: Sequence[Path], restorers: Sequence[Model], fabric: Fabric, workers: int
+    ) -> None:
         self.folders = TrainingFolders.find(data, "drops")
         if not self.folders.photographs or not self.folders.validation_photographs:
-            raise DataError(f"{', '.join(map(str, data))}: the sequences are made of photographs, and there are too "
-                            "few to train and to validate on")
+            raise DataError(
+                f"{', '.join(map(str, data))}: the sequences are made of photographs, and there are too "
+                "few to train and to validate on"
+            )
         self.restorers = [model.name for model in restorers]
         self.engines = [load(model, "onnxruntime", 1) for model in restorers]
         torch.manual_seed(recipe.seed)
@@ -113,7 +116,8 @@ class TemporalLearner(Learner):
         """Figures on photographs and scenes kept out of training."""
         self.unseen = self.unseen or [
             self._draw(self.folders.validation_photographs, UNSEEN_SCENES, (self.recipe.seed, 1, n))
-            for n in self.shown(range(self.recipe.validation), "rendering sequences to validate on")]
+            for n in self.shown(range(self.recipe.validation), "rendering sequences to validate on")
+        ]
         return validate(self.net, self.unseen), None
 
     def state(self) -> dict[str, Any]:
@@ -123,8 +127,9 @@ class TemporalLearner(Learner):
     def _draw(self, files: Sequence[Path], scenes: range, seed: tuple[int, ...]) -> SequenceSample:
         rng = np.random.default_rng(seed)
         engine = self.engines[int(rng.integers(len(self.engines)))]
-        return draw_sequence(files, self.recipe.length, self.recipe.size, lambda wet: restore_image(engine, wet), rng,
-                             scenes)
+        return draw_sequence(
+            files, self.recipe.length, self.recipe.size, lambda wet: restore_image(engine, wet), rng, scenes
+        )
 
 
 def _begin(net: TemporalFilter, path: Path) -> str:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from derain_ros.train.temporal import TemporalRecipe
 
 
-def sequence_losses(net: TemporalFilter, samples: Sequence[SequenceSample],
-                    recipe: TemporalRecipe) -> dict[str, Tensor]:
-    """What the filter's output on some sequences lacks: `error`, `change` and `mask`, weighted; the loss is their sum.
-    """
+def sequence_losses(
+    net: TemporalFilter, samples: Sequence[SequenceSample], recipe: TemporalRecipe
+) -> dict[str, Tensor]:
+    """What the filter's output on sequences lacks: `error`, `change` and `mask`, weighted; the loss is their sum."""
     clean, covered = _images([s.clean for s in samples]), _images([s.covered[None] for s in samples])[:, 0]
     weight = torch.where(covered > 0, 1.0, recipe.free_weight)
     covered = F.avg_pool2d(covered, 2)
@@ -37,15 +37,20 @@ def sequence_losses(net: TemporalFilter, samples: Sequence[SequenceSample],
     for t, out in enumerate(run(net, samples)):
         error = error + ((out.image - clean[:, t]).abs() * weight).mean()
         if before is not None:
-            changes = ((now - _look_up(then, grids[:, t - 1])).abs()[:, 0] * known[:, t - 1]
-                       for now, then in ((out.image, before), (clean[:, t], clean[:, t - 1])))
+            changes = (
+                (now - _look_up(then, grids[:, t - 1])).abs()[:, 0] * known[:, t - 1]
+                for now, then in ((out.image, before), (clean[:, t], clean[:, t - 1]))
+            )
             ours, usual = (sum_ + part.sum((1, 2)) for sum_, part in zip((ours, usual), changes, strict=True))
         mask = mask + mask_loss(out.mask, covered)
         before = out.image
     # Of whole sequences: what is steadier behind the drops makes up for what starts as it comes out from behind them.
     change = (F.relu(ours - usual) / known.sum((1, 2, 3)).clamp_min(1)).mean()
-    return {"error": error / recipe.length, "change": recipe.flicker_weight * change,
-            "mask": recipe.mask_weight * mask / recipe.length}
+    return {
+        "error": error / recipe.length,
+        "change": recipe.flicker_weight * change,
+        "mask": recipe.mask_weight * mask / recipe.length,
+    }
 
 
 class Output(NamedTuple):
@@ -74,9 +79,14 @@ def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[Output]:
             last = outputs[-1]
             hidden = F.interpolate((last.mask.detach() > COVERED).to(torch.uint8), scale_factor=2).numpy()
             images = (last.image.detach().clamp(0, 1) * 255).round().byte().numpy()
-            maps = torch.from_numpy(np.stack([
-                motion.maps(sample.restored[t], image[0], covered[0])
-                for motion, sample, image, covered in zip(motions, samples, images, hidden, strict=True)]))
+            maps = torch.from_numpy(
+                np.stack(
+                    [
+                        motion.maps(sample.restored[t], image[0], covered[0])
+                        for motion, sample, image, covered in zip(motions, samples, images, hidden, strict=True)
+                    ]
+                )
+            )
             there = ((maps >= 0) & (maps <= size - 1)).all(-1)[:, None]
             before = torch.cat([last.image, F.interpolate(last.seen, scale_factor=2.0)], 1)
             previous, seen = _look_up(before, maps).chunk(2, 1)
@@ -103,18 +113,26 @@ def validate(net: TemporalFilter, samples: Sequence[SequenceSample]) -> dict[str
         outputs = run(net, [sample])
         images = np.stack([(out.image[0, 0].clamp(0, 1) * 255).numpy() for out in outputs])
         covered = sample.covered > 0
-        for name, image, where in (("psnr", images[-1], covered), ("restored_psnr", sample.restored[-1], covered),
-                                   ("free_psnr", images[-1], ~covered)):
+        for name, image, where in (
+            ("psnr", images[-1], covered),
+            ("restored_psnr", sample.restored[-1], covered),
+            ("free_psnr", images[-1], ~covered),
+        ):
             squares[name][0] += float(((image - sample.clean[-1].astype(np.float32))[where] ** 2).sum())
             squares[name][1] += int(where.sum())
         found = (F.interpolate(outputs[-1].mask, scale_factor=2.0, mode="bilinear")[0, 0] > COVERED).numpy()
         shared, either = shared + int((found & covered).sum()), either + int((found | covered).sum())
         for name, video in (("clean", sample.clean), ("filtered", images), ("restored", sample.restored)):
             sums[name] += _flicker(video.astype(np.float32), sample.steps.astype(np.float32))
-    figures = {name: 10 * math.log10(255 ** 2 * max(1, count) / max(total, 1e-9))
-               for name, (total, count) in squares.items()}
-    return {**figures, "mask_iou": shared / either, "flicker": sums["filtered"] / sums["clean"],
-            "restored_flicker": sums["restored"] / sums["clean"]}
+    figures = {
+        name: 10 * math.log10(255**2 * max(1, count) / max(total, 1e-9)) for name, (total, count) in squares.items()
+    }
+    return {
+        **figures,
+        "mask_iou": shared / either,
+        "flicker": sums["filtered"] / sums["clean"],
+        "restored_flicker": sums["restored"] / sums["clean"],
+    }
 
 
 def _flicker(frames: np.ndarray, steps: np.ndarray) -> float:

@@ -57,8 +57,12 @@ def validate(net: nn.Module, images: ValidationSet) -> tuple[dict[str, float], T
         restored, found = restore(net, wet)
         true = torch.from_numpy(pair.mask).to(device) > 0
         overlap = (found & true).sum() / (found | true).sum().clamp_min(1)
-        rows.append([float(x) for x in (psnr(wet, clean), ssim(wet, clean), psnr(restored, clean),
-                                        ssim(restored, clean), overlap)])
+        rows.append(
+            [
+                float(x)
+                for x in (psnr(wet, clean), ssim(wet, clean), psnr(restored, clean), ssim(restored, clean), overlap)
+            ]
+        )
         if len(shown) < SHOWN:
             row = torch.cat([x[0, :, :SHOWN_SIDE, :SHOWN_SIDE] for x in (wet, restored, clean)], 2)
             shown.append(F.pad(row, (0, 3 * SHOWN_SIDE - row.shape[2], 0, SHOWN_SIDE - row.shape[1])).cpu())

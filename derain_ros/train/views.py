@@ -40,13 +40,23 @@ class Views:
 
 def empty_views(count: int) -> Views:
     """Room for `count` views."""
-    return Views(torch.empty((count, *SIZE), dtype=torch.uint8), torch.empty((count, len(CLASSES)), dtype=torch.int8),
-                 torch.empty((count, *CELLS), dtype=torch.uint8), torch.empty(count, dtype=torch.uint8),
-                 torch.empty(count, dtype=torch.float32))
+    return Views(
+        torch.empty((count, *SIZE), dtype=torch.uint8),
+        torch.empty((count, len(CLASSES)), dtype=torch.int8),
+        torch.empty((count, *CELLS), dtype=torch.uint8),
+        torch.empty(count, dtype=torch.uint8),
+        torch.empty(count, dtype=torch.float32),
+    )
 
 
-def render_views(pictures: Pictures, numbers: range, seed: int, workers: int = 0, into: Views | None = None,
-                 shown: Callable[[Sequence[range], str], Iterable[range]] = lambda chunks, what: chunks) -> Views:
+def render_views(
+    pictures: Pictures,
+    numbers: range,
+    seed: int,
+    workers: int = 0,
+    into: Views | None = None,
+    shown: Callable[[Sequence[range], str], Iterable[range]] = lambda chunks, what: chunks,
+) -> Views:
     """The views of these numbers, at the places number modulo N: in `into`, or else in as many as are rendered.
 
     Number and seed decide each view, whatever the number of processes that render; with 0 it is this one. `shown` hands
@@ -84,6 +94,10 @@ def shuffled(views: Views, size: int, rng: torch.Generator) -> Iterator[tuple[Te
 
 def _render(pictures: Pictures, seed: int, numbers: range) -> tuple[np.ndarray, ...]:
     views = [draw_view(pictures, np.random.default_rng((seed, number))) for number in numbers]
-    return (np.stack([v.image for v in views]), np.stack([v.labels for v in views]),
-            np.stack([v.cells for v in views]), np.array([v.severity for v in views], np.uint8),
-            np.array([v.coverage for v in views], np.float32))
+    return (
+        np.stack([v.image for v in views]),
+        np.stack([v.labels for v in views]),
+        np.stack([v.cells for v in views]),
+        np.array([v.severity for v in views], np.uint8),
+        np.array([v.coverage for v in views], np.float32),
+    )

@@ -20,12 +20,14 @@ def test_frames_are_those_of_a_stereo_pair(manifest: Manifest) -> None:
     assert wet_frames(detector, shape_for(detector, 1, 48, 64))["image"].shape == (1, 96, 128, 1)
     assert shape_for(manifest.get("fuse"), 2, 48, 64) == (1, 48, 64)
     fuser = wet_frames(manifest.get("fuse"), (1, 48, 64))
-    assert {name: image.shape for name, image in fuser.items()} == dict.fromkeys(("visible", "infrared", "mask"),
-                                                                                 (1, 48, 64, 1))
+    assert {name: image.shape for name, image in fuser.items()} == dict.fromkeys(
+        ("visible", "infrared", "mask"), (1, 48, 64, 1)
+    )
 
 
 def test_there_are_drops_on_the_lens() -> None:
     from derain_ros.rain.scene import Scene, rig
+
     wet = next(wet_views(1, 48, 64))
     dry = Scene(7).render(rig(64, 48)["left"], 1.0)[0]
     assert 0.01 < (np.abs(wet.astype(int) - dry) > 5).mean() < 0.9
@@ -35,10 +37,19 @@ def test_models_that_differ_in_precision_only_are_one_group(manifest: Manifest) 
     mono, rgb, detector = (manifest.get(name) for name in ("restore_mono", "restore_rgb", "detect"))
     small = replace(mono, name="restore_mono_int8", precision="int8")
     quick = replace(mono, name="quick", plan="light")
-    filters = [replace(mono, name=name, task="temporal", precision=precision) for name, precision in (
-        ("temporal", "float32"), ("temporal_steady_int8", "int8"), ("temporal_int8", "int8"))]
+    filters = [
+        replace(mono, name=name, task="temporal", precision=precision)
+        for name, precision in (("temporal", "float32"), ("temporal_steady_int8", "int8"), ("temporal_int8", "int8"))
+    ]
     assert [[model.name for model in group] for group in precisions(filters)] == [
-        ["temporal", "temporal_int8"], ["temporal_steady_int8"]]
+        ["temporal", "temporal_int8"],
+        ["temporal_steady_int8"],
+    ]
     groups = precisions([small, detector, rgb, mono, quick, replace(detector, name="detect2")])
     assert [[model.name for model in group] for group in groups] == [
-        ["restore_mono", "restore_mono_int8"], ["detect"], ["restore_rgb"], ["quick"], ["detect2"]]
+        ["restore_mono", "restore_mono_int8"],
+        ["detect"],
+        ["restore_rgb"],
+        ["quick"],
+        ["detect2"],
+    ]

@@ -38,9 +38,12 @@ def test_without_counters_there_is_no_energy(tmp_path: Path) -> None:
 
 
 def test_the_gpu_counts_in_millijoules(tmp_path: Path) -> None:
-    nvml: Any = SimpleNamespace(nvmlInit=lambda: None, nvmlDeviceGetHandleByIndex=lambda index: "gpu",
-                                nvmlDeviceGetTotalEnergyConsumption=lambda handle: 2500,
-                                nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=3_000_000))
+    nvml: Any = SimpleNamespace(
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda index: "gpu",
+        nvmlDeviceGetTotalEnergyConsumption=lambda handle: 2500,
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(used=3_000_000),
+    )
     meters = Meters(tmp_path, nvml)
     assert meters.joules() == {"gpu": 2.5} and meters.gpu_mb() == 3.0
 
@@ -56,6 +59,8 @@ def test_memory_grows_with_what_is_held() -> None:
 
 def _none() -> Any:
     """NVML without a driver."""
+
     def fail() -> None:
         raise RuntimeError("no driver")
+
     return SimpleNamespace(nvmlInit=fail)

@@ -41,14 +41,28 @@ def image(stamp: int) -> bytes:
 
 def status(stamp: int, *actions: str) -> bytes:
     from rosbags.typesys import Stores, get_typestore
+
     types = get_typestore(Stores.ROS2_JAZZY)
     make = types.types
     value = make["diagnostic_msgs/msg/KeyValue"]
-    stamped = make["std_msgs/msg/Header"](stamp=make["builtin_interfaces/msg/Time"](
-        sec=stamp // 1_000_000_000, nanosec=stamp % 1_000_000_000), frame_id="")
-    entries = [make["diagnostic_msgs/msg/DiagnosticStatus"](level=0, name="left", message="", hardware_id="", values=[
-        value(key="action", value=action), value(key="plan", value="light"), value(key="restore_ms", value="7.5")])
-        for action in actions]
+    stamped = make["std_msgs/msg/Header"](
+        stamp=make["builtin_interfaces/msg/Time"](sec=stamp // 1_000_000_000, nanosec=stamp % 1_000_000_000),
+        frame_id="",
+    )
+    entries = [
+        make["diagnostic_msgs/msg/DiagnosticStatus"](
+            level=0,
+            name="left",
+            message="",
+            hardware_id="",
+            values=[
+                value(key="action", value=action),
+                value(key="plan", value="light"),
+                value(key="restore_ms", value="7.5"),
+            ],
+        )
+        for action in actions
+    ]
     array = make["diagnostic_msgs/msg/DiagnosticArray"](header=stamped, status=entries)
     return bytes(types.serialize_cdr(array, "diagnostic_msgs/msg/DiagnosticArray"))
 
@@ -63,8 +77,11 @@ def test_pairs_are_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
         for eye in ("left", "right"):
             link.on_output(f"/derained/{eye}/image_raw", image(stamp))
     link.on_output("/derained/left/image_raw", image(stamps[4]))
-    for stamp, actions in ((stamps[1], ("restored", "restored")), (stamps[2], ("restored", "passed_budget")),
-                           (stamps[3], ("restored", "restored"))):
+    for stamp, actions in (
+        (stamps[1], ("restored", "restored")),
+        (stamps[2], ("restored", "passed_budget")),
+        (stamps[3], ("restored", "restored")),
+    ):
         link.on_output("/derain/status", status(stamp, *actions))
     assert receiver.restored() == 2
     found = receiver.account(500, 1.0, stamps, 8.9)
@@ -77,17 +94,23 @@ def test_pairs_are_accounted_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_camera_sends_at_its_rate_until_it_is_ended() -> None:
-    code = ("import json, time; from derain_ros.replay.child import transport_environment; import os\n"
-            "os.environ.update(transport_environment())\n"
-            "from derain_ros.bench.camera import CameraProcess\n"
-            "from derain_ros.replay.link import Link\n"
-            "with CameraProcess(50, 24, 32) as camera:\n"
-            "    camera.await_sending(); time.sleep(2); print(json.dumps(camera.end()))")
+    code = (
+        "import json, time; from derain_ros.replay.child import transport_environment; import os\n"
+        "os.environ.update(transport_environment())\n"
+        "from derain_ros.bench.camera import CameraProcess\n"
+        "from derain_ros.replay.link import Link\n"
+        "with CameraProcess(50, 24, 32) as camera:\n"
+        "    camera.await_sending(); time.sleep(2); print(json.dumps(camera.end()))"
+    )
     environment = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
-    environment |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(random.randint(1, 101)),
-                    "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
-                          timeout=PATIENCE_S)
+    environment |= {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_DOMAIN_ID": str(random.randint(1, 101)),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.returncode == 0, done.stderr
     stamps = json.loads(done.stdout.splitlines()[-1])
     assert len(stamps) > 2 and sorted(set(stamps)) == stamps
@@ -96,9 +119,11 @@ def test_the_camera_sends_at_its_rate_until_it_is_ended() -> None:
 
 
 def test_what_makes_the_machine_busy_ends_with_the_benchmark_however_that_ends() -> None:
-    code = ("import os, time; from pathlib import Path; from derain_ros.bench.node import _busy\n"
-            "with _busy(2):\n    own = Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text()\n"
-            "    print(own, flush=True)\n    time.sleep(1000)")
+    code = (
+        "import os, time; from pathlib import Path; from derain_ros.bench.node import _busy\n"
+        "with _busy(2):\n    own = Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text()\n"
+        "    print(own, flush=True)\n    time.sleep(1000)"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         busy = [int(pid) for pid in process.stdout.readline().split()]

@@ -24,10 +24,18 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_node_is_measured_over_dds(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
-    environment |= {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "DERAIN_CACHE": str(tmp_path),
-                    "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
-    done = subprocess.run([sys.executable, "-m", "derain_ros.bench.profile", "--size", "72x54", "--rate", "50",
-                           "--seconds", "1"], env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
+    environment |= {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "DERAIN_CACHE": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "derain_ros.bench.profile", "--size", "72x54", "--rate", "50", "--seconds", "1"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
     assert done.returncode == 0, done.stderr
     spent = dict(re.findall(r"^([\w, ]+?) +([\d.-]+) ms of CPU a pair$", done.stdout, re.MULTILINE))
     stages = {"take", "convert, pair", "pipeline", "publish", "middleware"}

@@ -10,8 +10,7 @@ from derain_ros.bench.speed import Case
 
 
 def case(model: str, *ms: float, **more: object) -> Case:
-    return Case(model, "openvino", "cpu", "int8", 2, (2, 540, 720), 1.5, 40.0, float("nan"), ms=list(ms),
-                **more)  # type: ignore[arg-type]
+    return Case(model, "openvino", "cpu", "int8", 2, (2, 540, 720), 1.5, 40.0, float("nan"), ms=list(ms), **more)  # type: ignore[arg-type]
 
 
 def test_what_is_saved_is_read(tmp_path: Path) -> None:
@@ -44,10 +43,14 @@ def test_the_table_shows_median_spread_and_what_is_known() -> None:
 
 
 def test_only_differences_beyond_the_spread_count() -> None:
-    before = Record([case("same", 10, 11, 12), case("slow", 10, 11, 12), case("quick", 10, 11, 12), case("old", 1)],
-                    {"cores": 2, "load_average": 1})
-    after = Record([case("same", 11, 12, 13), case("slow", 20, 22, 24), case("quick", 5, 5.5, 6), case("new", 1)],
-                   {"cores": 4, "load_average": 2})
+    before = Record(
+        [case("same", 10, 11, 12), case("slow", 10, 11, 12), case("quick", 10, 11, 12), case("old", 1)],
+        {"cores": 2, "load_average": 1},
+    )
+    after = Record(
+        [case("same", 11, 12, 13), case("slow", 20, 22, 24), case("quick", 5, 5.5, 6), case("new", 1)],
+        {"cores": 4, "load_average": 2},
+    )
     lines = {line.split()[1]: line for line in compare(before, after).splitlines() if line.startswith("| ")}
     assert "| 1.09 | within the spread |" in lines["same"]
     assert "| 11.00 | 22.00 | 2.00 | slower |" in lines["slow"]

@@ -32,7 +32,10 @@ def test_every_model_size_and_batch_is_measured(manifest: Manifest) -> None:
     assert {(case.model, case.shape, case.streams) for case in cases} == {
         *(("restore_mono", (1, height, 24), 1) for height in (16, 32)),
         *(("restore_mono", (2, height, 24), streams) for height in (16, 32) for streams in (1, 2)),
-        ("detect", (1, 96, 128), 1), ("detect", (2, 96, 128), 1), ("detect", (2, 96, 128), 2)}
+        ("detect", (1, 96, 128), 1),
+        ("detect", (2, 96, 128), 1),
+        ("detect", (2, 96, 128), 2),
+    }
     assert len({case.name for case in cases}) == len(cases)
     assert all(len(case.ms) == 3 and min(case.ms) > 0 and case.load_s > 0 for case in cases)
 
@@ -49,6 +52,7 @@ def test_cases_take_turns_and_warm_up_is_left_out(manifest: Manifest) -> None:
             order.append(name)
             meters.total += {"a": 2.0, "b": 5.0}[name]
             return run(image=image)
+
         engine.run = counted  # type: ignore[method-assign]
         return Contender(lambda: engine, {"image": np.zeros((1, 16, 16, 1), np.uint8)})
 
@@ -62,6 +66,7 @@ def test_cases_take_turns_and_warm_up_is_left_out(manifest: Manifest) -> None:
 def test_what_does_not_load_is_told_and_the_rest_measured(manifest: Manifest) -> None:
     def fail() -> None:
         raise EngineError("tensorrt: no device")
+
     images = {"image": np.zeros((1, 16, 16, 1), np.uint8)}
     good = Contender(lambda: load(manifest.get("restore_mono")), images)
     bad = Contender(fail, images)  # type: ignore[arg-type]

@@ -25,8 +25,24 @@ def bench(*arguments: str) -> Result:
 
 def test_measures_writes_and_compares(directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
-    arguments = ("--model", "restore_mono", "--engine", "onnxruntime", "--engine", "tensorrt", "--size", "24x16",
-                 "--batch", "1", "--repeats", "3", "--warm-up", "0", "--models", str(directory))
+    arguments = (
+        "--model",
+        "restore_mono",
+        "--engine",
+        "onnxruntime",
+        "--engine",
+        "tensorrt",
+        "--size",
+        "24x16",
+        "--batch",
+        "1",
+        "--repeats",
+        "3",
+        "--warm-up",
+        "0",
+        "--models",
+        str(directory),
+    )
     first = bench(*arguments, "--output", str(tmp_path / "a"))
     assert first.exit_code == 0, first.output
     assert "| restore_mono | 1x16x24 | onnxruntime | fp32 | 1 |" in first.stdout

@@ -40,8 +40,9 @@ def write(bag: Path, late_s: float = 0.0, number: int = 12, thermal: str = "/the
         for k, scene in enumerate(scenes(number)):
             stamp_ns = 10**9 + k * 10**8
             out.put("/left/image_raw", stamp_ns, image_of(out.types, Frame(scene, "mono8", stamp_ns, "left")))
-            warm = cv2.warpPerspective(scene, TRUE, THERMAL[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                                       borderMode=cv2.BORDER_REFLECT)
+            warm = cv2.warpPerspective(
+                scene, TRUE, THERMAL[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
+            )
             kelvin = 29000 + 6 * (255 - warm.astype(np.uint16))
             frame = Frame(kelvin, "mono16", stamp_ns + round(late_s * 1e9), "warm")
             out.put(thermal, stamp_ns + 1, image_of(out.types, frame))
@@ -57,18 +58,32 @@ def test_the_parameter_is_found_and_the_picture_drawn(tmp_path: Path) -> None:
     found = np.array(config.thermal_homography).reshape(3, 3)
     apart = corners(found, *THERMAL[::-1]) - corners(TRUE, *THERMAL[::-1])
     assert config.thermal and np.hypot(*apart.T).mean() < 2.0
-    assert all(type(value) is float for value in yaml.safe_load(output.read_text())["/**"]["ros__parameters"]
-               ["thermal_homography"]), "ROS 2 takes no list of whole numbers among others"
+    assert all(
+        type(value) is float
+        for value in yaml.safe_load(output.read_text())["/**"]["ros__parameters"]["thermal_homography"]
+    ), "ROS 2 takes no list of whole numbers among others"
     picture = cv2.imread(str(tmp_path / "robot.png"))
     assert picture.shape == (4 * SIZE[0], 3 * SIZE[1], 3)
-    assert (picture == (0, 0, 255)).all(axis=2)[:, 2 * SIZE[1]:].mean() > 0.02
+    assert (picture == (0, 0, 255)).all(axis=2)[:, 2 * SIZE[1] :].mean() > 0.02
 
 
-@pytest.mark.parametrize(("bag", "told"), [
-    ({"thermal": "/depth/image_raw"}, "no thermal camera found in the bag; name its topic with --thermal"),
-    ({"number": 3}, "3 pairs of left"),
-    ({"late_s": 60.0}, "their stamps are 59.9 s apart at the least: do both cameras stamp by one clock?")])
+@pytest.mark.parametrize(
+    ("bag", "told"),
+    [
+        ({"thermal": "/depth/image_raw"}, "no thermal camera found in the bag; name its topic with --thermal"),
+        ({"number": 3}, "3 pairs of left"),
+        ({"late_s": 60.0}, "their stamps are 59.9 s apart at the least: do both cameras stamp by one clock?"),
+    ],
+)
 def test_what_a_bag_lacks_is_told(tmp_path: Path, bag: dict[str, object], told: str) -> None:
-    result = CliRunner().invoke(app, ["calibrate", "thermal", str(write(tmp_path / "bag", **bag)),  # type: ignore[arg-type]
-                                      "--output", str(tmp_path / "out.yaml")])
+    result = CliRunner().invoke(
+        app,
+        [
+            "calibrate",
+            "thermal",
+            str(write(tmp_path / "bag", **bag)),  # type: ignore[arg-type]
+            "--output",
+            str(tmp_path / "out.yaml"),
+        ],
+    )
     assert result.exit_code == 1 and told in result.output and not (tmp_path / "out.yaml").exists()

@@ -35,8 +35,16 @@ def test_demo_twice_in_a_path_with_a_space(tmp_path: Path, monkeypatch: pytest.M
     # A machine that has other work may drop most of a short drive, and says so.
     busy = code == 1 and TOO_SLOW in err
     assert code == 0 or busy, err
-    for words in ("Frames", "Latency", "Restored by", "Anomaly decisions", "PSNR", "cleaned", "report.html",
-                  *(() if busy else ("balanced", "restore_mono", "on cpu"))):
+    for words in (
+        "Frames",
+        "Latency",
+        "Restored by",
+        "Anomaly decisions",
+        "PSNR",
+        "cleaned",
+        "report.html",
+        *(() if busy else ("balanced", "restore_mono", "on cpu")),
+    ):
         assert words in out
     assert str(output) in out
     page = (output / "report.html").read_text()
@@ -62,8 +70,9 @@ def test_foreign_files_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_interrupted_it_leaves_cleanly(tmp_path: Path) -> None:
-    process = start("demo", "--output", tmp_path / "demo", "--models", write_models(tmp_path / "models"),
-                    start_new_session=True)
+    process = start(
+        "demo", "--output", tmp_path / "demo", "--models", write_models(tmp_path / "models"), start_new_session=True
+    )
     try:
         wait_for(lambda: list(tmp_path.glob("demo/drive/*.mcap")), "a drive that is being recorded")
         time.sleep(1.0)

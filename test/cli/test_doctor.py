@@ -34,7 +34,7 @@ def examine(models: Path) -> Result:
 def line(result: Result, subject: str) -> list[str]:
     """State, finding and remedy, "" where there is none, of one subject."""
     lines = result.output.splitlines()
-    number, = (n for n, text in enumerate(lines) if text[6:21].strip() == subject and text[:4].strip())
+    (number,) = (n for n, text in enumerate(lines) if text[6:21].strip() == subject and text[:4].strip())
     after = lines[number + 1].strip()
     return [lines[number][:5].strip(), lines[number][21:], after if after.startswith("do: ") else ""]
 
@@ -49,12 +49,17 @@ def test_all_is_well(models: Path) -> None:
     assert result.output.splitlines()[-1] == "The node can run."
 
 
-@pytest.mark.parametrize(("module", "subject", "remedy"), [
-    ("rclpy.utilities", "ROS 2", "pip install 'derain_ros[ros]'"),
-    ("std_srvs.srv", "ROS 2", "pip install 'derain_ros[ros]'"),
-    ("onnxruntime", "engine", "pip install 'derain_ros[cpu]'")])
-def test_what_the_node_needs_is_a_lack(models: Path, module: str, subject: str, remedy: str,
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("module", "subject", "remedy"),
+    [
+        ("rclpy.utilities", "ROS 2", "pip install 'derain_ros[ros]'"),
+        ("std_srvs.srv", "ROS 2", "pip install 'derain_ros[ros]'"),
+        ("onnxruntime", "engine", "pip install 'derain_ros[cpu]'"),
+    ],
+)
+def test_what_the_node_needs_is_a_lack(
+    models: Path, module: str, subject: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     result = examine(models)
     assert result.exit_code == 1
@@ -67,6 +72,7 @@ def test_what_the_node_needs_is_a_lack(models: Path, module: str, subject: str, 
 def test_ros_that_does_not_load_is_a_lack(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> str:
         raise RuntimeError("librcl.so: cannot open shared object file")
+
     monkeypatch.setattr("rclpy.utilities.get_rmw_implementation_identifier", fail)
     result = examine(models)
     assert result.exit_code == 1
@@ -129,15 +135,20 @@ def test_too_little_shared_memory_is_a_note(models: Path, monkeypatch: pytest.Mo
 def test_missing_library_of_some_commands_is_a_note(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
+
     monkeypatch.setattr(doctor, "version", missing)
     result = examine(models)
     assert result.exit_code == 0
-    assert line(result, "replay") == ["note", "rosbags is not installed; only derain replay and derain demo need it",
-                                      "do: pip install 'derain_ros[replay]'"]
+    assert line(result, "replay") == [
+        "note",
+        "rosbags is not installed; only derain replay and derain demo need it",
+        "do: pip install 'derain_ros[replay]'",
+    ]
 
 
-@pytest.mark.parametrize(("script", "found"), [("echo 'A GPU, 570.1'", "A GPU, 570.1; "),
-                                               ("exit 9", "nvidia-smi fails")])
+@pytest.mark.parametrize(
+    ("script", "found"), [("echo 'A GPU, 570.1'", "A GPU, 570.1; "), ("exit 9", "nvidia-smi fails")]
+)
 def test_gpu_is_told(script: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n")
@@ -147,8 +158,9 @@ def test_gpu_is_told(script: str, found: str, tmp_path: Path, monkeypatch: pytes
     assert doctor.devices()[-1].found.startswith(found)
 
 
-def test_a_folder_for_engines_that_cannot_be_written_is_a_note(models: Path, tmp_path: Path,
-                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_for_engines_that_cannot_be_written_is_a_note(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DERAIN_CACHE", str(tmp_path / "file/below"))
     state, found, remedy = line(examine(models), "engine cache")

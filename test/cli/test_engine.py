@@ -56,6 +56,7 @@ def test_what_cannot_be_built_is_told(directory: Path) -> None:
 
 def test_the_graph_for_trtexec_runs(directory: Path, tmp_path: Path) -> None:
     import onnxruntime
+
     result = engine("onnx", "restore_mono", str(tmp_path / "gpu.onnx"), "--size", "20x12", "--models", str(directory))
     assert result.exit_code == 0, result.output
     session = onnxruntime.InferenceSession(tmp_path / "gpu.onnx", providers=["CPUExecutionProvider"])
@@ -71,8 +72,9 @@ def test_the_selftest_finds_agreement_and_lists_what_is_missing(directory: Path)
     assert "not here: tensorrt: " in result.output or any(" tensorrt " in row for row in rows)
 
 
-def test_the_selftest_fails_where_an_engine_computes_something_else(directory: Path,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_selftest_fails_where_an_engine_computes_something_else(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Wrong(OnnxRuntimeEngine):
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
             return {name: output // 2 for name, output in super().run(image=image).items()}

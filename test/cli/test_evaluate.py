@@ -25,8 +25,22 @@ def run(*arguments: object) -> tuple[int, str]:
 def test_two_folders_by_name_and_by_file(data_folder: Path, tmp_path: Path) -> None:
     models, folder = write_models(tmp_path / "models"), data_folder / "raindrop_real/train"
     # A file says nothing of its stride; 32, which all exported ones have, suits the tiny one as well.
-    code, output = run("evaluate", "restoration", "restore_rgb", models / "restore_mono.onnx", "--wet", folder / "rain",
-                       "--clean", folder / "clean", "--models", models, "--prefix", "2400_", "--output", tmp_path / "o")
+    code, output = run(
+        "evaluate",
+        "restoration",
+        "restore_rgb",
+        models / "restore_mono.onnx",
+        "--wet",
+        folder / "rain",
+        "--clean",
+        folder / "clean",
+        "--models",
+        models,
+        "--prefix",
+        "2400_",
+        "--output",
+        tmp_path / "o",
+    )
     assert code == 0 and output.count("| rain | restore_rgb | 1 |") == 2, "a row in each protocol"
     assert output.count("| rain | restore_mono | 1 |") == 1
     assert (tmp_path / "o/restoration.md").read_text() in output
@@ -55,15 +69,27 @@ def test_a_model_that_serves_rain_is_measured_on_rain(data_folder: Path, tmp_pat
 
 def test_sequence(tmp_path: Path) -> None:
     models = write_models(tmp_path / "models")
-    code, output = run("evaluate", "sequence", "restore_mono", "--frames", 2, "--models", models, "--output",
-                       tmp_path / "flicker.md")
+    code, output = run(
+        "evaluate", "sequence", "restore_mono", "--frames", 2, "--models", models, "--output", tmp_path / "flicker.md"
+    )
     assert code == 0 and "| drive | photograph |" in output and (tmp_path / "flicker.md").read_text() in output
 
 
 def test_odometry(tmp_path: Path) -> None:
     models = write_models(tmp_path / "models")
-    code, output = run("evaluate", "odometry", "restore_mono", "--frames", 2, "--models", models, "--coverage", 0.2,
-                       "--output", tmp_path / "odometry.md")
+    code, output = run(
+        "evaluate",
+        "odometry",
+        "restore_mono",
+        "--frames",
+        2,
+        "--models",
+        models,
+        "--coverage",
+        0.2,
+        "--output",
+        tmp_path / "odometry.md",
+    )
     assert code == 0 and output.count("| drive |") == 5
     assert (tmp_path / "odometry.md").read_text() in output
     code, output = run("evaluate", "odometry", "restore_rgb", "--models", models)

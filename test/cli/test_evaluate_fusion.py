@@ -36,8 +36,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_tables_files_and_sheet(folder: Path, tmp_path: Path) -> None:
-    code, output = run("evaluate", "fusion", folder, "--scenes", 2, "--output", tmp_path / "figures", "--sheet",
-                       tmp_path / "sheet.png")
+    code, output = run(
+        "evaluate", "fusion", folder, "--scenes", 2, "--output", tmp_path / "figures", "--sheet", tmp_path / "sheet.png"
+    )
     assert code == 0, output
     assert all(f"| {method} |" in output for method in ("ours", "average", "maximum", "laplacian", "guided"))
     assert (tmp_path / "figures/fusion.md").read_text() in output and "over 2 pairs" in output
@@ -50,8 +51,9 @@ def test_tables_files_and_sheet(folder: Path, tmp_path: Path) -> None:
 def test_fusers_of_the_manifest_and_pairs_held_out(tmp_path: Path) -> None:
     folder = write_pairs(tmp_path) / "msrs/train"
     models = tiny_models.write_models(tmp_path / "models", with_fuser=True)
-    code, output = run("evaluate", "fusion", folder, "--held-out", "--model", "fuse", "--models", models, "--output",
-                       tmp_path)
+    code, output = run(
+        "evaluate", "fusion", folder, "--held-out", "--model", "fuse", "--models", models, "--output", tmp_path
+    )
     assert code == 0, output
     lines = (tmp_path / "fusion.csv").read_text().splitlines()[1:]
     ours, brighter = ([line.split(",")[1:] for line in lines if line.startswith(name)] for name in ("fuse", "maximum"))

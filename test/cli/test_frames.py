@@ -45,10 +45,13 @@ def test_a_picture_of_each_camera_every_half_a_second(bag: Path, tmp_path: Path)
     assert code == 0 and "8 pictures of left /left/image_raw, right /right/image_raw" in output
     assert "1 images could not be read" in output, "what cannot be told the colour of is no picture"
     files = sorted(path.name for path in (tmp_path / "pictures/clean").iterdir())
-    assert files == sorted(f"drive_{camera}_{1 + k * PERIOD_NS}.png" for camera in ("left", "right")
-                           for k in (0, 5, 10, 15))
-    left, right = (cv2.imread(str(tmp_path / f"pictures/clean/drive_{camera}_{1 + 15 * PERIOD_NS}.png"),
-                              cv2.IMREAD_UNCHANGED) for camera in ("left", "right"))
+    assert files == sorted(
+        f"drive_{camera}_{1 + k * PERIOD_NS}.png" for camera in ("left", "right") for k in (0, 5, 10, 15)
+    )
+    left, right = (
+        cv2.imread(str(tmp_path / f"pictures/clean/drive_{camera}_{1 + 15 * PERIOD_NS}.png"), cv2.IMREAD_UNCHANGED)
+        for camera in ("left", "right")
+    )
     assert left.dtype == right.dtype == np.uint8 and (left == 150).all() and (right[8:] == 150).all()
 
 

@@ -62,8 +62,9 @@ def test_one_file_gives_what_it_gives_among_others(source: Path, models: Path, t
     assert not (tmp_path / "one/b_mask.png").exists()
 
 
-def test_a_file_that_is_no_image_is_told_and_the_others_are_restored(source: Path, models: Path, tmp_path: Path
-                                                                     ) -> None:
+def test_a_file_that_is_no_image_is_told_and_the_others_are_restored(
+    source: Path, models: Path, tmp_path: Path
+) -> None:
     (source / "broken.png").write_text("no image")
     code, output = run(source, tmp_path / "out", "--models", models)
     assert code == 1 and "broken.png: is no readable JPEG, PNG" in output and "3 of 5 images restored" in output

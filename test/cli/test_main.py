@@ -16,19 +16,36 @@ from derain_ros.config import ConfigError
 from derain_ros.manifest import ManifestError
 
 DERAIN = [sys.executable, "-c", "from derain_ros.cli.main import app; app(prog_name='derain')"]
-COMMANDS = (["node"], ["demo"], ["replay"], ["frames"], ["models"], ["doctor"], ["train", "restore"],
-            ["train", "detect"], ["rain", "gallery"], ["engine", "selftest"], ["bench", "node"], ["export"],
-            ["quantize"],
-            ["evaluate", "restoration"], ["evaluate", "sequence"], ["evaluate", "odometry"], ["table", "speed"],
-            ["table", "ablation"], ["table", "initialisation"])
+COMMANDS = (
+    ["node"],
+    ["demo"],
+    ["replay"],
+    ["frames"],
+    ["models"],
+    ["doctor"],
+    ["train", "restore"],
+    ["train", "detect"],
+    ["rain", "gallery"],
+    ["engine", "selftest"],
+    ["bench", "node"],
+    ["export"],
+    ["quantize"],
+    ["evaluate", "restoration"],
+    ["evaluate", "sequence"],
+    ["evaluate", "odometry"],
+    ["table", "speed"],
+    ["table", "ablation"],
+    ["table", "initialisation"],
+)
 HEAVY = ("cv2", "matplotlib", "onnxruntime", "rclpy", "rosbags", "torch")
 
 
 def derain(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `derain` in a process of its own."""
     # Away from the tree, so that what is found there by chance does not help.
-    return subprocess.run([*DERAIN, *arguments], env=os.environ | environment, capture_output=True, text=True,
-                          timeout=PATIENCE_S)
+    return subprocess.run(
+        [*DERAIN, *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE_S
+    )
 
 
 def command_that_raises(error: BaseException) -> typer.Typer:
@@ -49,11 +66,13 @@ def command_that_raises(error: BaseException) -> typer.Typer:
 def test_sigterm_unwinds_what_is_under_way(tmp_path: Path) -> None:
     # As a context manager that ends the processes it has started. It sleeps in short naps: Python sees a signal that
     # comes just before a sleep only after it.
-    code = ("import time, typer; from derain_ros.cli.main import Commands; app = typer.Typer(cls=Commands)\n"
-            "@app.callback()\ndef group(): pass\n@app.command()\ndef work():\n"
-            "    try:\n        print('ready', flush=True)\n        while True: time.sleep(0.01)\n"
-            "    finally:\n        print('ended')\n"
-            "app(['work'])")
+    code = (
+        "import time, typer; from derain_ros.cli.main import Commands; app = typer.Typer(cls=Commands)\n"
+        "@app.callback()\ndef group(): pass\n@app.command()\ndef work():\n"
+        "    try:\n        print('ready', flush=True)\n        while True: time.sleep(0.01)\n"
+        "    finally:\n        print('ended')\n"
+        "app(['work'])"
+    )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
         process.terminate()
@@ -86,8 +105,9 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["models", "--nonsense"], ["export"], ["node", "nonsense"]],
-                         ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["models", "--nonsense"], ["export"], ["node", "nonsense"]], ids=" ".join
+)
 def test_wrong_usage_exits_2(arguments: list[str]) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
@@ -108,9 +128,16 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    (ConfigError("wrong"), 2), (ManifestError("damaged"), 1), (FileNotFoundError(2, "No such file", "bag"), 1),
-    (KeyboardInterrupt(), 130)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("wrong"), 2),
+        (ManifestError("damaged"), 1),
+        (FileNotFoundError(2, "No such file", "bag"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__,
+)
 def test_exit_code_tells_the_kind_of_error(error: BaseException, code: int) -> None:
     result = CliRunner().invoke(command_that_raises(error), ["fail"])
     assert result.exit_code == code

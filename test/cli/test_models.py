@@ -22,7 +22,7 @@ def models(*arguments: str) -> Result:
 
 def row(result: Result, name: str) -> list[str]:
     """The cells of a model's row."""
-    line, = (line for line in result.output.splitlines() if line.startswith("│") and f" {name} " in line)
+    (line,) = (line for line in result.output.splitlines() if line.startswith("│") and f" {name} " in line)
     return [cell.strip() for cell in line.strip("│").split("│")]
 
 

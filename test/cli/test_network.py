@@ -21,9 +21,18 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize("text", [None, "not XML", "<dds/>", (
-    '<dds xmlns="http://www.eprosima.com"><transport_descriptors><transport_descriptor>'
-    "<segment_size>524288</segment_size></transport_descriptor></transport_descriptors></dds>")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "not XML",
+        "<dds/>",
+        (
+            '<dds xmlns="http://www.eprosima.com"><transport_descriptors><transport_descriptor>'
+            "<segment_size>524288</segment_size></transport_descriptor></transport_descriptors></dds>"
+        ),
+    ],
+)
 def test_a_useless_profile(text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "profile.xml"
     if text is not None:
@@ -33,30 +42,43 @@ def test_a_useless_profile(text: str | None, tmp_path: Path, monkeypatch: pytest
     assert check.remedy != "" and str(path) in check.found
 
 
-@pytest.mark.parametrize("make", [
-    os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir,
-    lambda path: path.write_bytes(b"<dds>" + bytes(2 << 20))], ids=["pipe", "device", "folder", "large"])
-def test_a_profile_that_is_no_file_is_told_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                              make: Callable[[Path], None]) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        Path.mkdir,
+        lambda path: path.write_bytes(b"<dds>" + bytes(2 << 20)),
+    ],
+    ids=["pipe", "device", "folder", "large"],
+)
+def test_a_profile_that_is_no_file_is_told_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
     make(tmp_path / "profile.xml")
     monkeypatch.setenv(PROFILE, str(tmp_path / "profile.xml"))
     check = network.transport()
     assert f"{tmp_path / 'profile.xml'} cannot be used" in check.found and SHIPPED in check.remedy
 
 
-@pytest.mark.parametrize(("given", "found", "well"), [
-    ({}, "the node takes the shipped profile, other programs", False),
-    ({PROFILE: SHIPPED}, "16 MiB of shared memory", True),
-    ({PROFILE: SHIPPED, BUILTIN: "UDPv4"}, f"overrule {BUILTIN}=UDPv4", False),
-    ({PROFILE: ""}, f"{PROFILE} is empty, so the node takes no profile", False),
-    ({PROFILES[1]: SHIPPED}, f"not by {PROFILES[1]}", False),
-    ({BUILTIN: "LARGE_DATA"}, f"{BUILTIN}=LARGE_DATA, which the node takes", True),
-    ({BUILTIN: "LARGE_DATA?max_msg_size=1MB"}, "camera driver and subscribers need it too", True),
-    ({BUILTIN: "UDPv4"}, f"{BUILTIN}=UDPv4", True),
-    ({BUILTIN: "DEFAULT"}, "512 kB", False), ({BUILTIN: "SHM"}, "512 kB", False),
-    ({BUILTIN: "BIG"}, "is none of LARGE_DATA", False),
-    ({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, "rmw_cyclonedds_cpp", True),
-    ({"RMW_IMPLEMENTATION": "rmw_zenoh_cpp", BUILTIN: "DEFAULT"}, "rmw_zenoh_cpp", True)])
+@pytest.mark.parametrize(
+    ("given", "found", "well"),
+    [
+        ({}, "the node takes the shipped profile, other programs", False),
+        ({PROFILE: SHIPPED}, "16 MiB of shared memory", True),
+        ({PROFILE: SHIPPED, BUILTIN: "UDPv4"}, f"overrule {BUILTIN}=UDPv4", False),
+        ({PROFILE: ""}, f"{PROFILE} is empty, so the node takes no profile", False),
+        ({PROFILES[1]: SHIPPED}, f"not by {PROFILES[1]}", False),
+        ({BUILTIN: "LARGE_DATA"}, f"{BUILTIN}=LARGE_DATA, which the node takes", True),
+        ({BUILTIN: "LARGE_DATA?max_msg_size=1MB"}, "camera driver and subscribers need it too", True),
+        ({BUILTIN: "UDPv4"}, f"{BUILTIN}=UDPv4", True),
+        ({BUILTIN: "DEFAULT"}, "512 kB", False),
+        ({BUILTIN: "SHM"}, "512 kB", False),
+        ({BUILTIN: "BIG"}, "is none of LARGE_DATA", False),
+        ({"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}, "rmw_cyclonedds_cpp", True),
+        ({"RMW_IMPLEMENTATION": "rmw_zenoh_cpp", BUILTIN: "DEFAULT"}, "rmw_zenoh_cpp", True),
+    ],
+)
 def test_how_images_travel(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], found: str, well: bool) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
@@ -65,12 +87,21 @@ def test_how_images_travel(monkeypatch: pytest.MonkeyPatch, given: dict[str, str
     assert well or SHIPPED in check.remedy or BUILTIN in check.remedy
 
 
-@pytest.mark.parametrize(("given", "found", "well"), [
-    ({}, "domain 0, SUBNET: this network", True), ({"ROS_DOMAIN_ID": "7", RANGE: ""}, "domain 7, SUBNET", True),
-    ({RANGE: "LOCALHOST"}, "LOCALHOST: this machine only", True), ({RANGE: "OFF"}, "OFF: no other process", False),
-    ({RANGE: "lan"}, "lan: no such range", False),
-    ({"ROS_STATIC_PEERS": "10.0.0.2", "ROS_DISCOVERY_SERVER": "10.0.0.1:11811"},
-     "ROS_STATIC_PEERS=10.0.0.2, ROS_DISCOVERY_SERVER=10.0.0.1:11811", True)])
+@pytest.mark.parametrize(
+    ("given", "found", "well"),
+    [
+        ({}, "domain 0, SUBNET: this network", True),
+        ({"ROS_DOMAIN_ID": "7", RANGE: ""}, "domain 7, SUBNET", True),
+        ({RANGE: "LOCALHOST"}, "LOCALHOST: this machine only", True),
+        ({RANGE: "OFF"}, "OFF: no other process", False),
+        ({RANGE: "lan"}, "lan: no such range", False),
+        (
+            {"ROS_STATIC_PEERS": "10.0.0.2", "ROS_DISCOVERY_SERVER": "10.0.0.1:11811"},
+            "ROS_STATIC_PEERS=10.0.0.2, ROS_DISCOVERY_SERVER=10.0.0.1:11811",
+            True,
+        ),
+    ],
+)
 def test_who_is_found(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], found: str, well: bool) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)

@@ -23,6 +23,7 @@ def run(*arguments: object) -> tuple[int, str]:
 
 def test_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from derain_ros.papers import speed
+
     measured = speed.Speed("paper 1, G+E+A", 360, 540, 774_947, 13_230_000_000, (10.0, 20.0, 30.0))
     asked = {}
     monkeypatch.setattr(speed, "measure", lambda **options: asked.update(options) or [measured])
@@ -34,8 +35,24 @@ def test_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("table", "row", "trainings"), [("ablation", "G+E+A", 6), ("initialisation", "Our drops", 5)])
 def test_tables_that_train(table: str, row: str, trainings: int, data_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(TINY)
-    code, output = run("table", table, "--data", data_folder, "--runs", tmp_path / "runs", "--steps", 1, "--crop", 32,
-                       "--config", tmp_path / "recipe.yaml", "--accelerator", "cpu", "--output", tmp_path / "table.md")
+    code, output = run(
+        "table",
+        table,
+        "--data",
+        data_folder,
+        "--runs",
+        tmp_path / "runs",
+        "--steps",
+        1,
+        "--crop",
+        32,
+        "--config",
+        tmp_path / "recipe.yaml",
+        "--accelerator",
+        "cpu",
+        "--output",
+        tmp_path / "table.md",
+    )
     assert code == 0 and "1 steps at the most, of 2 crops of 32x32" in output
     assert f"| {row} | " in (tmp_path / "table.md").read_text() and f"| {row} | " in output
     logs = list((tmp_path / "runs").rglob("log.jsonl"))

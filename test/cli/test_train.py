@@ -27,10 +27,24 @@ def run(*arguments: object) -> tuple[int, str]:
 
 def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None:
     recipe, models = tmp_path / "recipe.yaml", tmp_path / "models"
-    recipe.write_text("{width: 16, blocks: 1, steps: 2, batch: 2, crop: 64, synthetic: 2, validate_every: 2, "
-                      "phases: [{real_share: 0.0}, {real_share: 1.0}]}")
-    code, output = run("train", "restore", "--data", data_folder, "--data", data_folder, "--output", tmp_path / "run",
-                       "--config", recipe, "--accelerator", "cpu")
+    recipe.write_text(
+        "{width: 16, blocks: 1, steps: 2, batch: 2, crop: 64, synthetic: 2, validate_every: 2, "
+        "phases: [{real_share: 0.0}, {real_share: 1.0}]}"
+    )
+    code, output = run(
+        "train",
+        "restore",
+        "--data",
+        data_folder,
+        "--data",
+        data_folder,
+        "--output",
+        tmp_path / "run",
+        "--config",
+        recipe,
+        "--accelerator",
+        "cpu",
+    )
     assert code == 0 and (tmp_path / "run/1/last.pt").is_file()
     told = "".join(output.split("\n"))
     assert f"derain export {tmp_path}/run/2/last.pt restore_rgb --data {data_folder}" in told
@@ -40,15 +54,31 @@ def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None
         assert f"{told} --models {models}" in " ".join(output.split())
 
 
-def test_a_trained_network_is_tuned_to_images_of_ones_own(data_folder: Path, tmp_path: Path,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trained_network_is_tuned_to_images_of_ones_own(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from derain_ros.train import checkpoint as exported
     from derain_ros.train.checkpoint import read
+
     recipe, models = tmp_path / "recipe.yaml", tmp_path / "models"
-    recipe.write_text("{width: 64, steps: 1, batch: 2, crop: 64, synthetic: 2, learning_rate: 0.0, average: 0.0, "
-                      "phases: [{}, {seed: 2}]}")
-    code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path / "run", "--accelerator", "cpu",
-                       "--config", recipe, "--start-from", "restore_rgb")
+    recipe.write_text(
+        "{width: 64, steps: 1, batch: 2, crop: 64, synthetic: 2, learning_rate: 0.0, average: 0.0, "
+        "phases: [{}, {seed: 2}]}"
+    )
+    code, output = run(
+        "train",
+        "restore",
+        "--data",
+        data_folder,
+        "--output",
+        tmp_path / "run",
+        "--accelerator",
+        "cpu",
+        "--config",
+        recipe,
+        "--start-from",
+        "restore_rgb",
+    )
     assert code == 0, output
     first, second = (read(tmp_path / f"run/{number}/last.pt") for number in (1, 2))
     assert (first["recipe"]["width"], first["recipe"]["start_from"]) == (32, "restore_rgb")
@@ -64,9 +94,11 @@ def test_a_trained_network_is_tuned_to_images_of_ones_own(data_folder: Path, tmp
     assert f"begins with the weights of {before[1]}, whose card" in (models / "restore_rgb.md").read_text()
 
 
-def test_without_a_recipe_it_is_tuned_at_a_low_rate(data_folder: Path, tmp_path: Path,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_recipe_it_is_tuned_at_a_low_rate(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from derain_ros.train import restore
+
     asked: list[Any] = []
     monkeypatch.setattr(restore, "train", lambda data, output, recipe, machine: asked.append(recipe))
     run("train", "restore", "--data", data_folder, "--output", tmp_path, "--start-from", "restore_rgb_quality")
@@ -78,6 +110,7 @@ def test_without_a_recipe_it_is_tuned_at_a_low_rate(data_folder: Path, tmp_path:
 
 def test_a_detector_is_tuned_to_pictures_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from derain_ros.train import detector
+
     asked: list[Any] = []
 
     def train(data: Path, output: Path, recipe: Any, machine: Any) -> Path:
@@ -87,8 +120,12 @@ def test_a_detector_is_tuned_to_pictures_of_ones_own(tmp_path: Path, monkeypatch
     monkeypatch.setattr(detector, "train", train)
     config = tmp_path / "recipe.yaml"
     config.write_text("{views: 7, start_from: here}")
-    for more in ((), ("--start-from", "detect_float"), ("--config", config),
-                 ("--config", config, "--start-from", "detect_float")):
+    for more in (
+        (),
+        ("--start-from", "detect_float"),
+        ("--config", config),
+        ("--config", config, "--start-from", "detect_float"),
+    ):
         code, output = run("train", "detect", "--data", tmp_path, "--output", tmp_path / "run", *more)
         assert code == 0 and "derain export" in output
     whole, tuned, own, both = asked
@@ -103,44 +140,60 @@ def test_what_fabric_does_not_know_is_a_wrong_call(data_folder: Path, tmp_path: 
     assert code == 2 and f"'{value}' is none of" in output
 
 
-@pytest.mark.parametrize(("text", "told"), [("stepps: 3", "stepps: no such hyper-parameter"),
-                                            ("steps: many", "'many' is not of type int"),
-                                            ("unlabelled: here", "'here' is not of type tuple"),
-                                            ("phases: 3", "phases: must be a list"),
-                                            ("phases: [{stepps: 3}]", "stepps: no such hyper-parameter"),
-                                            ("3", "names and values"), ("a: [", "cannot be read")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("stepps: 3", "stepps: no such hyper-parameter"),
+        ("steps: many", "'many' is not of type int"),
+        ("unlabelled: here", "'here' is not of type tuple"),
+        ("phases: 3", "phases: must be a list"),
+        ("phases: [{stepps: 3}]", "stepps: no such hyper-parameter"),
+        ("3", "names and values"),
+        ("a: [", "cannot be read"),
+    ],
+)
 def test_a_recipe_that_does_not_fit_is_told(text: str, told: str, data_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(text)
-    code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path, "--config",
-                       tmp_path / "recipe.yaml")
+    code, output = run(
+        "train", "restore", "--data", data_folder, "--output", tmp_path, "--config", tmp_path / "recipe.yaml"
+    )
     assert code == 2 and told in output
 
 
-@pytest.mark.parametrize(("text", "told"), [("network: huge", "'huge' is neither fast nor printed"),
-                                            ("anomaly: snow", "'snow' is neither drops nor rain"),
-                                            ("crop: 100", "crop: 100 is not a multiple of 32"),
-                                            ("steps: 0", "steps: 0 is not above 0"),
-                                            ("real_share: 45", "real_share: 45 is not between 0 and 1"),
-                                            ("learning_rate: -6e-3", "learning_rate: -0.006 is below 0"),
-                                            ("unlabelled: [here]", "without a `teacher`")])
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("network: huge", "'huge' is neither fast nor printed"),
+        ("anomaly: snow", "'snow' is neither drops nor rain"),
+        ("crop: 100", "crop: 100 is not a multiple of 32"),
+        ("steps: 0", "steps: 0 is not above 0"),
+        ("real_share: 45", "real_share: 45 is not between 0 and 1"),
+        ("learning_rate: -6e-3", "learning_rate: -0.006 is below 0"),
+        ("unlabelled: [here]", "without a `teacher`"),
+    ],
+)
 def test_a_recipe_that_cannot_be_trained_with_is_told(text: str, told: str, data_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(text)
-    code, output = run("train", "restore", "--data", data_folder, "--output", tmp_path, "--config",
-                       tmp_path / "recipe.yaml")
+    code, output = run(
+        "train", "restore", "--data", data_folder, "--output", tmp_path, "--config", tmp_path / "recipe.yaml"
+    )
     assert code == 1 and told in output
 
 
 def test_shipped_recipes() -> None:
     kinds = {"tune_detector": DetectRecipe, "night": NightRecipe, "night_small": NightRecipe}
-    recipes = {path.stem: read_phases(Path(path.stem), kinds.get(path.stem, RestoreRecipe))
-               for path in RECIPES.glob("*.yaml")}
+    recipes = {
+        path.stem: read_phases(Path(path.stem), kinds.get(path.stem, RestoreRecipe)) for path in RECIPES.glob("*.yaml")
+    }
     assert recipes.keys() == {"quality", "balanced", "light", "paper", "rain", "tune", *kinds}
     assert recipes["tune_detector"][0].steps == 1500
     clean, fuse = recipes["night"]
     assert (clean.width, clean.blocks, clean.stage, fuse.stage) == (48, (4, 6, 6, 8), "clean", "fuse")
     recipes = {name: phases for name, phases in recipes.items() if name not in kinds}
-    sizes = {name: (recipe.width, recipe.blocks, recipe.deep, recipe.scale, bool(recipe.teacher))
-             for name, (recipe, *_) in recipes.items()}
+    sizes = {
+        name: (recipe.width, recipe.blocks, recipe.deep, recipe.scale, bool(recipe.teacher))
+        for name, (recipe, *_) in recipes.items()
+    }
     assert sizes["quality"] == (64, 9, 6, 1, False) and sizes["balanced"] == (32, 6, 0, 1, True)
     assert sizes["light"] == (32, 6, 0, 2, True)
     assert (recipes["rain"][0].anomaly, recipes["rain"][0].width, recipes["rain"][0].blocks) == ("rain", 32, 6)
@@ -154,15 +207,29 @@ def test_no_data_is_told(tmp_path: Path) -> None:
     assert code == 1 and "Looked for:" in output and "RainDS" in output
 
 
-def test_another_network_in_the_output_is_told_and_so_is_one_that_is_done(data_folder: Path, tmp_path: Path,
-                                                                          caplog: pytest.LogCaptureFixture) -> None:
+def test_another_network_in_the_output_is_told_and_so_is_one_that_is_done(
+    data_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO")
-    for width, code, told in ((16, 0, ""), (16, 0, "nothing is left to train: it holds step 2"),
-                              (32, 1, "holds another network or training than the recipe's")):
+    for width, code, told in (
+        (16, 0, ""),
+        (16, 0, "nothing is left to train: it holds step 2"),
+        (32, 1, "holds another network or training than the recipe's"),
+    ):
         recipe = f"{{width: {width}, blocks: 1, steps: 2, batch: 2, crop: 64, synthetic: 2}}"
         (tmp_path / "recipe.yaml").write_text(recipe)
-        result = run("train", "restore", "--data", data_folder, "--output", tmp_path / "run", "--config",
-                     tmp_path / "recipe.yaml", "--accelerator", "cpu")
+        result = run(
+            "train",
+            "restore",
+            "--data",
+            data_folder,
+            "--output",
+            tmp_path / "run",
+            "--config",
+            tmp_path / "recipe.yaml",
+            "--accelerator",
+            "cpu",
+        )
         assert result[0] == code and told in " ".join((result[1] + caplog.text).split())
 
 

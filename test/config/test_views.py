@@ -16,8 +16,11 @@ CONFIG = Path(__file__).parents[2] / "config"
 LAYOUT = json.loads((CONFIG / "foxglove.json").read_text(encoding="utf-8"))
 PANELS: dict[str, dict[str, Any]] = LAYOUT["configById"]
 RVIZ = yaml.safe_load((CONFIG / "derain.rviz").read_text(encoding="utf-8"))
-IMAGES = {topic for camera in ("left", "right")
-          for topic in (f"/{camera}/image_raw", f"/derained/{camera}/image_raw", f"/derained/{camera}/anomaly_mask")}
+IMAGES = {
+    topic
+    for camera in ("left", "right")
+    for topic in (f"/{camera}/image_raw", f"/derained/{camera}/image_raw", f"/derained/{camera}/anomaly_mask")
+}
 OTHERS = {"/derain/anomaly", "/derain/status", "/diagnostics"}
 FILTER = re.compile(r'\.(\w+)\[:\]\{(\w+)=="(\w+)"\}')
 
@@ -30,16 +33,24 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     import rclpy
     from ros_bench import Bench
     from tiny_models import write_models
+
     context = rclpy.Context()
     rclpy.init(context=context)
     bench = Bench(context, write_models(tmp_path_factory.mktemp("models")), {}).ready()
     bench.send_pair(100, *[np.full((24, 32), 180, np.uint8)] * 2)
     reports = bench.wait_diagnostics(lambda reports: "derain" in reports, "a report of the node")
-    keys = {"/derain/status": {name: set(values) for name, (_, values) in bench.wait_status(100).items()},
-            "/diagnostics": {name: set(values) for name, (_, values) in reports.items()}}
-    topics = {name: kind for found in (bench.derain.get_publisher_names_and_types_by_node,
-                                       bench.derain.get_subscriber_names_and_types_by_node)
-              for name, (kind,) in found("derain", "/")}
+    keys = {
+        "/derain/status": {name: set(values) for name, (_, values) in bench.wait_status(100).items()},
+        "/diagnostics": {name: set(values) for name, (_, values) in reports.items()},
+    }
+    topics = {
+        name: kind
+        for found in (
+            bench.derain.get_publisher_names_and_types_by_node,
+            bench.derain.get_subscriber_names_and_types_by_node,
+        )
+        for name, (kind,) in found("derain", "/")
+    }
     yield {"topics": topics, "keys": keys, "hardware": {name: told.hardware_id for name, (told, _) in reports.items()}}
     bench.close()
     rclpy.try_shutdown(context=context)

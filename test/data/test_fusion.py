@@ -91,8 +91,9 @@ def test_a_plain_sample_shows_both_as_they_are_and_aligned(tmp_path: Path, monke
         assert not sample.mask.any()
 
 
-def test_a_misaligned_sample_is_off_by_a_few_pixels_and_its_truth_is_not(tmp_path: Path,
-                                                                        monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misaligned_sample_is_off_by_a_few_pixels_and_its_truth_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     only(monkeypatch, misaligned=1.0)
     picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (150, 200), np.uint8), (0, 0), 3)
     cv2.imwrite(str(tmp_path / "picture.png"), cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX))
@@ -101,8 +102,7 @@ def test_a_misaligned_sample_is_off_by_a_few_pixels_and_its_truth_is_not(tmp_pat
     for place in range(8):
         sample = source.sample(0, place)
         assert np.array_equal(sample.clean_visible, sample.clean_infrared)
-        moved, response = cv2.phaseCorrelate(*(np.float64(image) for image in (sample.clean_infrared,
-                                                                                sample.infrared)))
+        moved, response = cv2.phaseCorrelate(*(np.float64(image) for image in (sample.clean_infrared, sample.infrared)))
         assert 0.05 < np.hypot(*moved) < 1.5 * fusion.FARTHEST and response > 0.3
 
 
@@ -122,8 +122,9 @@ def test_drops_spoil_what_the_mask_shows_and_nothing_else(pairs_folder: Path, mo
     assert np.median(inside) > 3 * np.median(outside) and 0.03 < np.mean(covered) < 0.8
 
 
-def test_noise_and_too_much_light_are_in_the_infrared_image(pairs_folder: Path,
-                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_and_too_much_light_are_in_the_infrared_image(
+    pairs_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pairs = fusion_pairs(pairs_folder, "train")
     only(monkeypatch, noisy=1.0)
     for place in range(6):

@@ -44,8 +44,11 @@ def test_qian(tmp_path: Path) -> None:
 def test_robotcar(tmp_path: Path) -> None:
     stamps = [1535201998046127 + 200_000 * n for n in range(11)]
     for stamp in stamps:
-        write(tmp_path / f"left/left_{stamp}.png", tmp_path / f"right/right_{stamp}.png",
-              tmp_path / f"mask/mask_{stamp}.png")
+        write(
+            tmp_path / f"left/left_{stamp}.png",
+            tmp_path / f"right/right_{stamp}.png",
+            tmp_path / f"mask/mask_{stamp}.png",
+        )
     files = [(f"left_{stamp}.png", f"right_{stamp}.png") for stamp in stamps]
     assert names(tmp_path, "train") == files[:7]
     assert names(tmp_path, "validation") == files[7:9]
@@ -62,15 +65,21 @@ def test_rainds(tmp_path: Path) -> None:
         for stem in ("5", "pie-6"):
             lead, number = stem.rpartition("-")[0::2]
             lead = lead and lead + "-"
-            write(synthetic / part / f"gt/{lead}norain-{number}.png",
-                  synthetic / part / f"raindrop/{lead}rd-{number}.png",
-                  synthetic / part / f"rainstreak/{lead}rain-{number}.png",
-                  synthetic / part / f"rainstreak_raindrop/{lead}rd-rain-{number}.png")
+            write(
+                synthetic / part / f"gt/{lead}norain-{number}.png",
+                synthetic / part / f"raindrop/{lead}rd-{number}.png",
+                synthetic / part / f"rainstreak/{lead}rain-{number}.png",
+                synthetic / part / f"rainstreak_raindrop/{lead}rd-rain-{number}.png",
+            )
         write(*(real / part / kind / "2.png" for kind in ("gt", "raindrop", "rainstreak", "rainstreak_raindrop")))
     assert names(synthetic, "test") == [
-        ("pie-rd-6.png", "pie-norain-6.png"), ("rd-5.png", "norain-5.png"),
-        ("pie-rain-6.png", "pie-norain-6.png"), ("rain-5.png", "norain-5.png"),
-        ("pie-rd-rain-6.png", "pie-norain-6.png"), ("rd-rain-5.png", "norain-5.png")]
+        ("pie-rd-6.png", "pie-norain-6.png"),
+        ("rd-5.png", "norain-5.png"),
+        ("pie-rain-6.png", "pie-norain-6.png"),
+        ("rain-5.png", "norain-5.png"),
+        ("pie-rd-rain-6.png", "pie-norain-6.png"),
+        ("rd-rain-5.png", "norain-5.png"),
+    ]
     assert names(real, "test") == [("2.png", "2.png")] * 3
     assert len(pairs(tmp_path, "test")) == 9 and len({p.wet for p in pairs(tmp_path, "test")}) == 9
     assert len(pairs(tmp_path, "train")) + len(pairs(tmp_path, "validation")) == 9

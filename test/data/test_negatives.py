@@ -30,8 +30,11 @@ def test_a_window_reflects_the_other_picture() -> None:
     image = np.full((120, 160), 128, np.uint8)
     other = np.zeros((120, 160), np.uint8)
     other[:, 80:] = 255
-    steps = [int(s[60, 140]) - int(s[60, 20]) for s in (spoil_scene(image, other, np.random.default_rng(seed))
-                                                        for seed in range(60)) if s[:, 120:].std() < 3]
+    steps = [
+        int(s[60, 140]) - int(s[60, 20])
+        for s in (spoil_scene(image, other, np.random.default_rng(seed)) for seed in range(60))
+        if s[:, 120:].std() < 3
+    ]
     assert max(steps) > 8, "none shows its brighter side"
 
 
@@ -46,8 +49,10 @@ def test_exposure_rises_with_the_light_and_reaches_the_extremes_when_strong() ->
 
 def test_signals_are_noisier_when_strong() -> None:
     image = np.full((120, 160), 128, np.uint8)
-    noise = {strong: np.mean([spoil_signal(image, np.random.default_rng(seed), strong).std() for seed in range(30)])
-             for strong in (False, True)}
+    noise = {
+        strong: np.mean([spoil_signal(image, np.random.default_rng(seed), strong).std() for seed in range(30)])
+        for strong in (False, True)
+    }
     assert noise[True] > 2 * noise[False] > 0
 
 

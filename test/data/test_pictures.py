@@ -101,12 +101,16 @@ def test_each_split_asks_for_its_own_folders_alone(tmp_path: Path) -> None:
 def test_pictures_of_ones_own_are_known_by_their_folders(tmp_path: Path) -> None:
     data = write_own_pictures(tmp_path / "mine")
     splits = [find_pictures(data, split) for split in PICTURE_SPLITS]
-    for kind, of in (("clean", [split.clean["own"] for split in splits]),
-                     ("raindrop", [split.labelled["raindrop"] for split in splits])):
+    for kind, of in (
+        ("clean", [split.clean["own"] for split in splits]),
+        ("raindrop", [split.labelled["raindrop"] for split in splits]),
+    ):
         assert [len(paths) for paths in of] == [14, 2, 2]
         assert sorted(path for paths in of for path in paths) == sorted((data / kind).iterdir())
-    assert all(not (split.drops or split.streaks or split.outlines) and list(split.labelled) == ["raindrop"]
-               for split in splits)
+    assert all(
+        not (split.drops or split.streaks or split.outlines) and list(split.labelled) == ["raindrop"]
+        for split in splits
+    )
     for number, path in enumerate(sorted((data / "raindrop").iterdir())):
         if number >= 3:
             path.unlink()

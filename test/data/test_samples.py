@@ -111,7 +111,7 @@ def test_rendered_pairs_are_renewed() -> None:
     # 400 turns of 16 parts, a quarter of a fresh pair each: drawn four times on the average.
     assert len(rendered) == len(set(rendered)) == pytest.approx(1600, rel=0.15)
     assert len(supply._pairs) <= 64 + 16
-    early, late = drawn[:steps // 4], drawn[-steps // 4:]
+    early, late = drawn[: steps // 4], drawn[-steps // 4 :]
     assert not set(early) & set(late)
 
 

@@ -76,8 +76,11 @@ def plain_without_validation(data: Path) -> None:
 def own_pairs(data: Path) -> None:
     """Pairs of one's own where the project's lie, and photographs beside them."""
     for n in range(26):
-        write(data / f"raindrop_real/train/rain/mine_{n:02}.png", data / f"raindrop_real/train/clean/mine_{n:02}.png",
-              data / f"bsds500/train/{n}.png")
+        write(
+            data / f"raindrop_real/train/rain/mine_{n:02}.png",
+            data / f"raindrop_real/train/clean/mine_{n:02}.png",
+            data / f"bsds500/train/{n}.png",
+        )
 
 
 def own_photographs(data: Path) -> None:
@@ -86,14 +89,24 @@ def own_photographs(data: Path) -> None:
         write(data / f"camvid/train/image/{n}.png")
 
 
-LAYOUTS = (write_pictures, qian, robotcar, rainds, plain, plain_parts, plain_without_validation, own_pairs,
-           own_photographs)
+LAYOUTS = (
+    write_pictures,
+    qian,
+    robotcar,
+    rainds,
+    plain,
+    plain_parts,
+    plain_without_validation,
+    own_pairs,
+    own_photographs,
+)
 
 
 @pytest.mark.parametrize("anomaly", ["drops", "rain"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_no_restorer_can_be_trained_on_what_it_is_evaluated_on(layout: Callable[[Path], object], anomaly: str,
-                                                               tmp_path: Path) -> None:
+def test_no_restorer_can_be_trained_on_what_it_is_evaluated_on(
+    layout: Callable[[Path], object], anomaly: str, tmp_path: Path
+) -> None:
     layout(tmp_path)
     try:
         folders = TrainingFolders.find([tmp_path], anomaly)
@@ -102,12 +115,17 @@ def test_no_restorer_can_be_trained_on_what_it_is_evaluated_on(layout: Callable[
         return
     trained = {path for pair in folders.train for path in (pair.wet, pair.clean)} | set(folders.photographs)
     watched = {path for pair in folders.validation for path in (pair.wet, pair.clean)}
-    photographs = {path for name in VALIDATION_FOLDERS if (tmp_path / name).is_dir()
-                   for path in image_files(tmp_path / name)} | set(folders.validation_photographs)
+    photographs = {
+        path for name in VALIDATION_FOLDERS if (tmp_path / name).is_dir() for path in image_files(tmp_path / name)
+    } | set(folders.validation_photographs)
     tested: set[Path] = set()
     if layout is not own_photographs and (layout, anomaly) != (own_pairs, "rain"):
-        tested = {path for split in ("test", "test_b") for pair in pairs(tmp_path, split, anomaly)
-                  for path in (pair.wet, pair.clean)}
+        tested = {
+            path
+            for split in ("test", "test_b")
+            for pair in pairs(tmp_path, split, anomaly)
+            for path in (pair.wet, pair.clean)
+        }
         assert tested and watched
     assert trained and folders.validation_photographs
     assert not trained & (tested | watched | photographs)
@@ -121,8 +139,9 @@ def test_scenes_are_held_out_with_all_of_their_pairs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write_data", [write_pictures, write_own_pictures])
-def test_no_detector_can_be_trained_on_what_it_is_evaluated_on(write_data: Callable[[Path], Path],
-                                                               tmp_path: Path) -> None:
+def test_no_detector_can_be_trained_on_what_it_is_evaluated_on(
+    write_data: Callable[[Path], Path], tmp_path: Path
+) -> None:
     write_data(tmp_path)
     seen = []
     for split in PICTURE_SPLITS:
@@ -134,8 +153,10 @@ def test_no_detector_can_be_trained_on_what_it_is_evaluated_on(write_data: Calla
 
 def test_no_fuser_can_be_trained_on_what_it_is_evaluated_on(tmp_path: Path) -> None:
     write_pairs(tmp_path)
-    seen = [{path for pair in fusion_pairs(tmp_path, split) for path in (pair.visible, pair.infrared)}
-            for split in PICTURE_SPLITS]
+    seen = [
+        {path for pair in fusion_pairs(tmp_path, split) for path in (pair.visible, pair.infrared)}
+        for split in PICTURE_SPLITS
+    ]
     assert all(seen) and not any(one & other for one, other in combinations(seen, 2))
     assert not any(source in str(path) for source in ONE_PLACE for path in seen[1] | seen[2])
 
@@ -149,7 +170,11 @@ def test_neighbours_are_held_out_together() -> None:
 
 def test_what_is_held_out_of_time_is_its_end() -> None:
     assert [time_split(range(20), split) for split in ("train", "validation", "test", "test_b")] == [
-        list(range(16)), [16, 17], [18, 19], []]
+        list(range(16)),
+        [16, 17],
+        [18, 19],
+        [],
+    ]
 
 
 def test_every_so_manieth_scene_is_held_out() -> None:
@@ -160,7 +185,10 @@ def test_every_so_manieth_scene_is_held_out() -> None:
 
 def test_numbers_tell_the_drives() -> None:
     names = ["0100_FV.jpg", "0119_RV.jpg", "0139_FV.jpg", "0020_FV.jpg"]
-    assert [[p.name[:4] for p in drive] for drive in drives([Path(n) for n in names])] == [["0020"], ["0100", "0119"],
-                                                                                           ["0139"]]
+    assert [[p.name[:4] for p in drive] for drive in drives([Path(n) for n in names])] == [
+        ["0020"],
+        ["0100", "0119"],
+        ["0139"],
+    ]
     with pytest.raises(DataError, match=r"mud.jpg: the names .* begin with a number"):
         drives([Path("0100_FV.jpg"), Path("mud.jpg")])

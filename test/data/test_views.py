@@ -28,9 +28,17 @@ from derain_ros.data.views import (  # noqa: E402
 )
 from derain_ros.nets.detector import CELL, CELLS, CLASSES, SIZE  # noqa: E402
 
-THERE = {"clean": {"clean"}, "spoiled": {"clean"}, "raindrop": {"raindrop"}, "real drops": {"raindrop"},
-         "dirt": {"dirt"}, "streak": {"streak"}, "night_rain": {"night_rain"}, "real rain": {"streak"},
-         "several": {name for names in SEVERAL for name in names}}
+THERE = {
+    "clean": {"clean"},
+    "spoiled": {"clean"},
+    "raindrop": {"raindrop"},
+    "real drops": {"raindrop"},
+    "dirt": {"dirt"},
+    "streak": {"streak"},
+    "night_rain": {"night_rain"},
+    "real rain": {"streak"},
+    "several": {name for names in SEVERAL for name in names},
+}
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +93,9 @@ def test_views_are_labelled(pictures_folder: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["raindrop", "dirt", "streak", "night_rain", "several"])
-def test_what_no_exposure_shows_is_neither_there_nor_not(pictures_folder: Path, kind: str,
-                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_no_exposure_shows_is_neither_there_nor_not(
+    pictures_folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(views_module, "exposure_table", lambda rng, strong: np.full(256, 255, np.uint8))
     for view in _views(pictures_folder, kind, 4):
         assert set(view.labels) <= {0, UNKNOWN} and view.labels[0] == UNKNOWN

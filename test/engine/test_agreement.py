@@ -30,8 +30,10 @@ def test_eight_bits_may_err_more(manifest: Manifest) -> None:
     right = {"restored": image + np.uint8(10), "mask": np.zeros((1, 16, 16), np.uint8)}
     off = {**right, "restored": image + np.uint8(12)}
     assert disagreement(model, "int8", {"image": image}, off, right) == ""
-    assert disagreement(model, "fp16", {"image": image}, off, right) == \
-        "the error is 2.0 grey levels, -14 dB of what the network changes"
+    assert (
+        disagreement(model, "fp16", {"image": image}, off, right)
+        == "the error is 2.0 grey levels, -14 dB of what the network changes"
+    )
     assert error_of(image, off["restored"], right["restored"]) == pytest.approx((2.0, 20 * np.log10(0.2)))
 
 
@@ -44,8 +46,10 @@ def test_detectors_are_compared_by_probability(manifest: Manifest) -> None:
     assert disagreement(model, "fp32", images, off, right) == "probabilities: 10% apart"
     nothing = {**right, "probabilities": right["probabilities"] * np.float32("nan")}
     assert disagreement(model, "fp32", images, nothing, right)
-    assert disagreement(model, "fp32", images, {"mask": right["mask"]}, right) == \
-        "probabilities is not as the reference gives it"
+    assert (
+        disagreement(model, "fp32", images, {"mask": right["mask"]}, right)
+        == "probabilities is not as the reference gives it"
+    )
 
 
 def test_a_fuser_is_compared_by_what_it_changes_in_the_visible_image(manifest: Manifest) -> None:

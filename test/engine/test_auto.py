@@ -36,8 +36,9 @@ class Played(OnnxRuntimeEngine):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time goes by in runs of `Played` only, however busy this machine is."""
-    monkeypatch.setattr(auto, "time", SimpleNamespace(perf_counter=lambda: Played.now_s, monotonic=lambda: Played.now_s,
-                                                      time=time.time))
+    monkeypatch.setattr(
+        auto, "time", SimpleNamespace(perf_counter=lambda: Played.now_s, monotonic=lambda: Played.now_s, time=time.time)
+    )
 
 
 @pytest.fixture
@@ -63,8 +64,11 @@ def makes(name: str, seconds: float, **how: Any) -> Callable[[Model, int], Playe
 
 def test_the_fastest_is_chosen_told_and_remembered(manifest: Manifest, machine: dict[str, Any], cache: Path) -> None:
     model = manifest.get("restore_mono")
-    machine |= {"onnxruntime": makes("onnxruntime", 0.02), "openvino": makes("openvino", 0.001),
-                "tensorrt": EngineError("no device")}
+    machine |= {
+        "onnxruntime": makes("onnxruntime", 0.02),
+        "openvino": makes("openvino", 0.001),
+        "tensorrt": EngineError("no device"),
+    }
     said: list[str] = []
     choice = choose([model], (1, 16, 16), tell=said.append)
     assert choice.engine.name == "openvino"
@@ -77,15 +81,19 @@ def test_the_fastest_is_chosen_told_and_remembered(manifest: Manifest, machine: 
     assert again.engine.name == "openvino" and again.why == f"{choice.why} (remembered)"
     assert again.failures == choice.failures and machine["loads"] == [("openvino", "restore_mono", 1)]
     # Another shape, another number of threads, other models: measured anew.
-    for arguments in (([model], (1, 16, 24)), ([model], (1, 16, 16), "auto", 1),
-                      ([manifest.get("restore_rgb")], (1, 16, 16))):
+    for arguments in (
+        ([model], (1, 16, 24)),
+        ([model], (1, 16, 16), "auto", 1),
+        ([manifest.get("restore_rgb")], (1, 16, 16)),
+    ):
         machine["loads"].clear()
         choose(*arguments)  # type: ignore[arg-type]
         assert len(machine["loads"]) > 2
 
 
-def test_what_was_remembered_and_fails_now_is_chosen_anew(manifest: Manifest, machine: dict[str, Any],
-                                                          cache: Path) -> None:
+def test_what_was_remembered_and_fails_now_is_chosen_anew(
+    manifest: Manifest, machine: dict[str, Any], cache: Path
+) -> None:
     machine |= {"onnxruntime": makes("onnxruntime", 0.02), "openvino": makes("openvino", 0.001)}
     choose([manifest.get("restore_mono")], (1, 16, 16))
     machine["openvino"] = EngineError("a library is gone")
@@ -109,14 +117,18 @@ class Faulty(Played):
         return super().run(image=image)
 
 
-@pytest.mark.parametrize(("made", "told"), [
-    (TypeError("no such argument"), "TypeError: no such argument"),
-    (lambda model, streams: Faulty(model, "openvino", 0), "MemoryError: no room on the device"),
-    (lambda model, streams: Faulty(model, "openvino", 2), "MemoryError: no room on the device")],
-    ids=["loading", "trying", "measuring"])
-def test_whatever_one_engine_fails_with_the_others_are_chosen_from(manifest: Manifest, machine: dict[str, Any],
-                                                                   monkeypatch: pytest.MonkeyPatch, made: Any,
-                                                                   told: str) -> None:
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (TypeError("no such argument"), "TypeError: no such argument"),
+        (lambda model, streams: Faulty(model, "openvino", 0), "MemoryError: no room on the device"),
+        (lambda model, streams: Faulty(model, "openvino", 2), "MemoryError: no room on the device"),
+    ],
+    ids=["loading", "trying", "measuring"],
+)
+def test_whatever_one_engine_fails_with_the_others_are_chosen_from(
+    manifest: Manifest, machine: dict[str, Any], monkeypatch: pytest.MonkeyPatch, made: Any, told: str
+) -> None:
     machine |= {"onnxruntime": makes("onnxruntime", 0.001), "tensorrt": makes("tensorrt", 0.02), "openvino": made}
     choice = choose([manifest.get("restore_mono")], (1, 16, 16))
     assert choice.engine.name == "onnxruntime" and f"openvino: {told}" in choice.failures
@@ -152,8 +164,10 @@ def test_an_engine_that_computes_something_else_is_not_trusted(manifest: Manifes
 
 
 def test_streams_are_tried_on_processors_for_batches(manifest: Manifest, machine: dict[str, Any]) -> None:
-    machine |= {"onnxruntime": lambda model, streams: Played(model, "onnxruntime", 0.06 / streams, streams),
-                "tensorrt": makes("tensorrt", 0.05)}
+    machine |= {
+        "onnxruntime": lambda model, streams: Played(model, "onnxruntime", 0.06 / streams, streams),
+        "tensorrt": makes("tensorrt", 0.05),
+    }
     choice = choose([manifest.get("restore_mono")], (2, 16, 16))
     assert choice.engine.streams == 2 and "2 streams" in choice.why
     assert ("tensorrt", "restore_mono", 2) not in machine["loads"]
@@ -188,8 +202,9 @@ def test_hopeless_ones_are_given_up_and_the_others_take_turns(manifest: Manifest
 
 
 @pytest.mark.parametrize("rests", [True, False])
-def test_beside_a_stream_it_rests_as_long_as_it_works(manifest: Manifest, monkeypatch: pytest.MonkeyPatch,
-                                                      rests: bool) -> None:
+def test_beside_a_stream_it_rests_as_long_as_it_works(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, rests: bool
+) -> None:
     now = [0.0]
     slept: list[float] = []
 
@@ -198,8 +213,9 @@ def test_beside_a_stream_it_rests_as_long_as_it_works(manifest: Manifest, monkey
             now[0] += self.seconds
             return {}
 
-    monkeypatch.setattr(auto, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0],
-                                                      sleep=slept.append))
+    monkeypatch.setattr(
+        auto, "time", SimpleNamespace(perf_counter=lambda: now[0], monotonic=lambda: now[0], sleep=slept.append)
+    )
     model = manifest.get("restore_mono")
     candidates = [Candidate(Timed(model, name, seconds)) for name, seconds in (("a", 0.05), ("b", 0.06), ("c", 0.9))]
     measure(candidates, {"image": np.zeros((1, 16, 16, 1), np.uint8)}, rests)

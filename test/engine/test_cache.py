@@ -34,17 +34,35 @@ def test_what_was_built_is_read_the_next_time(cache: Path) -> None:
     assert not list(cache.glob("*.part"))
 
 
-@pytest.mark.parametrize("changed", [{"sha256": "cd" * 32}, {"device": "gpu"}, {"version": "2026.2"},
-                                     {"precision": "int8"}, {"shape": (1, 64, 64, 1)}, {"settings": "threads 2"}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"sha256": "cd" * 32},
+        {"device": "gpu"},
+        {"version": "2026.2"},
+        {"precision": "int8"},
+        {"shape": (1, 64, 64, 1)},
+        {"settings": "threads 2"},
+    ],
+)
 def test_any_difference_is_another_engine(changed: dict[str, object]) -> None:
     built()
     assert built(replace(KEY, **changed), b"other")[0] == b"other"
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: b"", lambda data: b"\x00" + data,
-                                    lambda data: data.replace(b"engine 1", b"engine 0"), lambda data: data[:20],
-                                    lambda data: data.replace(b'"cpu"', b'"gpu"'), lambda data: data + b"x",
-                                    lambda data: data.replace(b'"sha256"', b'"sha255"', 1)])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-1],
+        lambda data: b"",
+        lambda data: b"\x00" + data,
+        lambda data: data.replace(b"engine 1", b"engine 0"),
+        lambda data: data[:20],
+        lambda data: data.replace(b'"cpu"', b'"gpu"'),
+        lambda data: data + b"x",
+        lambda data: data.replace(b'"sha256"', b'"sha255"', 1),
+    ],
+)
 def test_a_damaged_or_foreign_file_is_built_anew(damage: object) -> None:
     built()
     file = entries()[0].file
@@ -60,6 +78,7 @@ def test_what_the_library_refuses_is_built_anew() -> None:
         if data == b"of another version":
             raise EngineError("refused")
         return data
+
     assert obtain(KEY, lambda: b"fresh", load, lambda text: None) == b"fresh"
     with pytest.raises(EngineError, match="refused"):
         obtain(replace(KEY, shape=(1,)), lambda: b"of another version", load, lambda text: None)
@@ -97,6 +116,7 @@ def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
 def test_a_failed_build_leaves_nothing_and_the_next_one_is_not_blocked() -> None:
     def fail() -> bytes:
         raise EngineError("no memory")
+
     with pytest.raises(EngineError, match="no memory"):
         obtain(KEY, fail, lambda data: data, lambda text: None)
     assert entries() == []
@@ -124,8 +144,11 @@ def test_where_it_lies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_clearing_removes_ours_and_nothing_else(cache: Path) -> None:
     built()
-    within_folder(replace(KEY, engine="onnxruntime-tensorrt"),
-                  lambda place: (place / "library.engine").write_bytes(b"x" * 10), lambda text: None)
+    within_folder(
+        replace(KEY, engine="onnxruntime-tensorrt"),
+        lambda place: (place / "library.engine").write_bytes(b"x" * 10),
+        lambda text: None,
+    )
     (cache / "notes.txt").write_text("mine")
     assert sorted(entry.bytes for entry in entries())[0] == 10
     assert clear() == 2

@@ -31,20 +31,25 @@ def test_it_computes_the_same(manifest: Manifest, name: str) -> None:
 
 def test_shapes_are_fixed_and_uint8_is_at_the_ends_only() -> None:
     # As PyTorch exports: the image is turned while it is uint8, and so are the outputs; a mask is multiplied in uint8.
-    nodes = [helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 3, 1, 2]),
-             helper.make_node("Cast", ["turned"], ["float"], to=TensorProto.FLOAT),
-             helper.make_node("Add", ["float", "half"], ["more"]),
-             helper.make_node("Cast", ["more"], ["whole"], to=TensorProto.UINT8),
-             helper.make_node("Transpose", ["whole"], ["restored"], perm=[0, 2, 3, 1]),
-             helper.make_node("ReduceMax", ["float"], ["brightest"], axes=[1], keepdims=0),
-             helper.make_node("Greater", ["brightest", "limit"], ["bright"]),
-             helper.make_node("Cast", ["bright"], ["unit"], to=TensorProto.UINT8),
-             helper.make_node("Mul", ["unit", "white"], ["mask"])]
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["turned"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["float", "half"], ["more"]),
+        helper.make_node("Cast", ["more"], ["whole"], to=TensorProto.UINT8),
+        helper.make_node("Transpose", ["whole"], ["restored"], perm=[0, 2, 3, 1]),
+        helper.make_node("ReduceMax", ["float"], ["brightest"], axes=[1], keepdims=0),
+        helper.make_node("Greater", ["brightest", "limit"], ["bright"]),
+        helper.make_node("Cast", ["bright"], ["unit"], to=TensorProto.UINT8),
+        helper.make_node("Mul", ["unit", "white"], ["mask"]),
+    ]
     constants = {"half": np.float32(0.5), "limit": np.float32(100), "white": np.uint8(255)}
     size = ["batch", "height", "width"]
-    model = tiny_models._model(nodes, {k: np.array(v) for k, v in constants.items()},
-                               [("image", TensorProto.UINT8, [*size, 3])],
-                               [("restored", TensorProto.UINT8, [*size, 3]), ("mask", TensorProto.UINT8, size)])
+    model = tiny_models._model(
+        nodes,
+        {k: np.array(v) for k, v in constants.items()},
+        [("image", TensorProto.UINT8, [*size, 3])],
+        [("restored", TensorProto.UINT8, [*size, 3]), ("mask", TensorProto.UINT8, size)],
+    )
     data = model.SerializeToString()
     image = np.random.default_rng(1).integers(0, 256, (2, 8, 16, 3), np.uint8)
     adapted = for_gpu(data, image.shape)
@@ -61,26 +66,42 @@ def test_shapes_are_fixed_and_uint8_is_at_the_ends_only() -> None:
 
 def quantized() -> bytes:
     """max(0, 2 * image - 100 in units of 1/10), where quantising from 0 up stands for the ReLU."""
-    nodes = [helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-             helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
-             helper.make_node("QuantizeLinear", ["planes", "scale_in", "zero_in"], ["q"]),
-             helper.make_node("DequantizeLinear", ["q", "scale_in", "zero_in"], ["dq"]),
-             helper.make_node("DequantizeLinear", ["weight", "scale_w", "zero_w"], ["w"], axis=0),
-             helper.make_node("DequantizeLinear", ["bias", "scale_b", "zero_b"], ["b"]),
-             helper.make_node("Conv", ["dq", "w", "b"], ["conv"]),
-             helper.make_node("QuantizeLinear", ["conv", "scale_out", "zero_out"], ["q2"]),
-             helper.make_node("DequantizeLinear", ["q2", "scale_out", "zero_out"], ["dq2"]),
-             helper.make_node("Transpose", ["dq2"], ["back"], perm=[0, 2, 3, 1]),
-             helper.make_node("Clip", ["back", "low", "high"], ["clipped"]),
-             helper.make_node("Cast", ["clipped"], ["restored"], to=TensorProto.UINT8)]
-    constants = {"scale_in": np.float32(1), "zero_in": np.uint8(0), "weight": np.array([[[[100]]]], np.int8),
-                 "scale_w": np.array([0.02], np.float32), "zero_w": np.array([0], np.int8),
-                 "bias": np.array([-5000], np.int32), "scale_b": np.float32(0.02), "zero_b": np.int32(0),
-                 "scale_out": np.float32(1.6), "zero_out": np.uint8(0), "low": np.float32(0), "high": np.float32(255)}
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("QuantizeLinear", ["planes", "scale_in", "zero_in"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale_in", "zero_in"], ["dq"]),
+        helper.make_node("DequantizeLinear", ["weight", "scale_w", "zero_w"], ["w"], axis=0),
+        helper.make_node("DequantizeLinear", ["bias", "scale_b", "zero_b"], ["b"]),
+        helper.make_node("Conv", ["dq", "w", "b"], ["conv"]),
+        helper.make_node("QuantizeLinear", ["conv", "scale_out", "zero_out"], ["q2"]),
+        helper.make_node("DequantizeLinear", ["q2", "scale_out", "zero_out"], ["dq2"]),
+        helper.make_node("Transpose", ["dq2"], ["back"], perm=[0, 2, 3, 1]),
+        helper.make_node("Clip", ["back", "low", "high"], ["clipped"]),
+        helper.make_node("Cast", ["clipped"], ["restored"], to=TensorProto.UINT8),
+    ]
+    constants = {
+        "scale_in": np.float32(1),
+        "zero_in": np.uint8(0),
+        "weight": np.array([[[[100]]]], np.int8),
+        "scale_w": np.array([0.02], np.float32),
+        "zero_w": np.array([0], np.int8),
+        "bias": np.array([-5000], np.int32),
+        "scale_b": np.float32(0.02),
+        "zero_b": np.int32(0),
+        "scale_out": np.float32(1.6),
+        "zero_out": np.uint8(0),
+        "low": np.float32(0),
+        "high": np.float32(255),
+    }
     size = ["batch", "height", "width", 1]
-    graph = helper.make_graph(nodes, "tiny", [helper.make_tensor_value_info("image", TensorProto.UINT8, size)],
-                              [helper.make_tensor_value_info("restored", TensorProto.UINT8, size)],
-                              [numpy_helper.from_array(np.array(v), k) for k, v in constants.items()])
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, size)],
+        [helper.make_tensor_value_info("restored", TensorProto.UINT8, size)],
+        [numpy_helper.from_array(np.array(v), k) for k, v in constants.items()],
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
@@ -98,8 +119,10 @@ def test_eight_bits_become_symmetric_and_the_result_stays() -> None:
     assert constants["b"].dtype == np.float32 and constants["b"] == -100
     assert np.isclose(constants["scale_out"], 1.6 * 255 / 127)
     # Other runtimes keep the finer ranges.
-    assert np.array_equal(run(for_gpu(quantized(), image.shape, tensorrt=False), image=image)["restored"],
-                          run(quantized(), image=image)["restored"])
+    assert np.array_equal(
+        run(for_gpu(quantized(), image.shape, tensorrt=False), image=image)["restored"],
+        run(quantized(), image=image)["restored"],
+    )
 
 
 def test_what_is_no_model_is_refused() -> None:

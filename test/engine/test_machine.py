@@ -21,5 +21,6 @@ def test_the_processor_and_gpus_are_read_where_the_system_tells(tmp_path: Path) 
 
 def test_versions_are_those_installed() -> None:
     import onnxruntime
+
     assert onnxruntime.__version__ in versions().values()
     assert set(INSTALL) == set(ENGINES) - {"auto"}

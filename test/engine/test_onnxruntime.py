@@ -51,9 +51,16 @@ def test_the_detector_takes_its_own_size_only(manifest: Manifest) -> None:
         engine.run(image=np.zeros((1, 96, 120, 1), np.uint8))
 
 
-@pytest.mark.parametrize("image", [np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 8, 8, 1), np.uint16),
-                                   np.zeros((8, 8, 1), np.uint8), np.zeros((0, 8, 8, 1), np.uint8),
-                                   np.zeros((1, 0, 8, 1), np.uint8)])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((1, 8, 8, 3), np.uint8),
+        np.zeros((1, 8, 8, 1), np.uint16),
+        np.zeros((8, 8, 1), np.uint8),
+        np.zeros((0, 8, 8, 1), np.uint8),
+        np.zeros((1, 0, 8, 1), np.uint8),
+    ],
+)
 def test_an_image_that_does_not_fit_is_refused(manifest: Manifest, image: np.ndarray) -> None:
     with pytest.raises(EngineError, match=r"restore_mono: takes uint8 images \(N, H, W, 1\), not"):
         load(manifest.get("restore_mono")).run(image=image)
@@ -74,12 +81,18 @@ def test_a_task_of_several_images_gets_each_by_its_name(manifest: Manifest, engi
     fuser = load(manifest.get("fuse"), engine, 2, streams)
     fused = fuser.run(mask=hidden, infrared=infrared, visible=visible)["fused"]
     assert np.array_equal(fused, np.where(hidden > 127, infrared, np.maximum(visible, infrared)))
-    for images, told in (({"visible": visible, "infrared": infrared}, "takes visible, infrared, mask, not visible, "),
-                         ({"image": visible}, "takes visible, infrared, mask, not image"),
-                         ({"visible": visible, "infrared": infrared[:, 1:], "mask": hidden},
-                          r"takes images of one shape, not visible \(3, 21, 30, 1\) and infrared \(3, 20, 30, 1\)"),
-                         ({"visible": visible, "infrared": infrared, "mask": hidden > 127},
-                          r"takes uint8 images \(N, H, W, 1\), not bool \(3, 21, 30, 1\) as mask")):
+    for images, told in (
+        ({"visible": visible, "infrared": infrared}, "takes visible, infrared, mask, not visible, "),
+        ({"image": visible}, "takes visible, infrared, mask, not image"),
+        (
+            {"visible": visible, "infrared": infrared[:, 1:], "mask": hidden},
+            r"takes images of one shape, not visible \(3, 21, 30, 1\) and infrared \(3, 20, 30, 1\)",
+        ),
+        (
+            {"visible": visible, "infrared": infrared, "mask": hidden > 127},
+            r"takes uint8 images \(N, H, W, 1\), not bool \(3, 21, 30, 1\) as mask",
+        ),
+    ):
         with pytest.raises(EngineError, match=told):
             fuser.run(**images)
 
@@ -88,6 +101,7 @@ def test_threads_are_as_asked_and_do_not_spin(manifest: Manifest) -> None:
     def options(threads: int) -> tuple[int, str]:
         session = OnnxRuntimeEngine(manifest.get("detect"), threads)._sessions[0].get_session_options()
         return session.intra_op_num_threads, session.get_session_config_entry("session.intra_op.allow_spinning")
+
     assert options(3) == (3, "0")
     assert options(0) == (len(physical_cores()), "0")
 
@@ -132,13 +146,19 @@ def test_a_model_of_another_kind_is_refused(manifest: Manifest) -> None:
 
 def test_a_failing_run_is_an_engine_error_and_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     # A graph that takes multiples of 16 only, described as if it took multiples of 8.
-    nodes = [helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-             helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
-             helper.make_node("SpaceToDepth", ["planes"], ["deep"], blocksize=16),
-             helper.make_node("Cast", ["deep"], ["restored"], to=TensorProto.UINT8),
-             helper.make_node("Identity", ["restored"], ["mask"])]
-    graph = tiny_models._model(nodes, {}, [("image", TensorProto.UINT8, ["batch", "height", "width", 1])],
-                               [(name, TensorProto.UINT8, ["batch", 256, "h", "w"]) for name in ("restored", "mask")])
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("SpaceToDepth", ["planes"], ["deep"], blocksize=16),
+        helper.make_node("Cast", ["deep"], ["restored"], to=TensorProto.UINT8),
+        helper.make_node("Identity", ["restored"], ["mask"]),
+    ]
+    graph = tiny_models._model(
+        nodes,
+        {},
+        [("image", TensorProto.UINT8, ["batch", "height", "width", 1])],
+        [(name, TensorProto.UINT8, ["batch", 256, "h", "w"]) for name in ("restored", "mask")],
+    )
     file = tmp_path / "picky.onnx"
     file.write_bytes(graph.SerializeToString())
     engine = load(Model("picky", "restore", file, "", 1, 8))

@@ -49,8 +49,10 @@ def test_falling_back_to_the_processor_is_an_error(manifest: Manifest, monkeypat
     with pytest.raises(EngineError, match=r"TensorRT's library does not load .*derain_ros\[gpu\]"):
         load(manifest.get("restore_mono"), "onnxruntime-tensorrt")
     monkeypatch.setattr(onnxruntime_gpu, "TENSORRT_LIBRARY", "libc.so.6")
-    with (pytest.warns(UserWarning, match="not in available provider names"),
-          pytest.raises(EngineError, match="falls back to CPUExecutionProvider")):
+    with (
+        pytest.warns(UserWarning, match="not in available provider names"),
+        pytest.raises(EngineError, match="falls back to CPUExecutionProvider"),
+    ):
         load(manifest.get("restore_mono"), "onnxruntime-tensorrt").prepare((1, 16, 16))
 
 

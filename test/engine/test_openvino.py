@@ -18,8 +18,9 @@ pytest.importorskip("openvino")
 @pytest.mark.parametrize(("name", "channels"), [("restore_mono", 1), ("restore_rgb", 3)])
 @pytest.mark.parametrize("size", [(16, 24), (13, 17)])
 @pytest.mark.parametrize("streams", [1, 2])
-def test_any_size_goes_in_and_comes_out(manifest: Manifest, name: str, channels: int, size: tuple[int, int],
-                                        streams: int) -> None:
+def test_any_size_goes_in_and_comes_out(
+    manifest: Manifest, name: str, channels: int, size: tuple[int, int], streams: int
+) -> None:
     image = np.random.default_rng(1).integers(0, 128, (3, *size, channels), np.uint8)
     image[:, ::3] += 100
     outputs = load(manifest.get(name), "openvino", 2, streams).run(image=image)
@@ -76,9 +77,11 @@ def test_what_does_not_fit_is_refused(manifest: Manifest, tmp_path: Path) -> Non
         load(dataclasses.replace(manifest.get("restore_rgb"), file=manifest.get("restore_mono").file), "openvino")
 
 
-def test_a_missing_device_or_library_is_told_with_its_remedy(manifest: Manifest,
-                                                             monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_device_or_library_is_told_with_its_remedy(
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import openvino
+
     if "GPU" not in openvino.Core().available_devices:
         with pytest.raises(EngineError, match="finds no GPU here, only CPU"):
             load(manifest.get("detect"), "openvino-gpu")

@@ -121,8 +121,9 @@ def played_tensorrt(cuda: Cuda, version: str = "10.16.1") -> ModuleType:
     trt: Any = ModuleType("tensorrt")
     trt.__version__ = version
     trt.builds, trt.flags = [], []
-    trt.ILogger = type("ILogger", (), {"__init__": lambda self: None, "Severity": SimpleNamespace(
-        INTERNAL_ERROR=0, ERROR=1)})
+    trt.ILogger = type(
+        "ILogger", (), {"__init__": lambda self: None, "Severity": SimpleNamespace(INTERNAL_ERROR=0, ERROR=1)}
+    )
     trt.IProgressMonitor = type("IProgressMonitor", (), {"__init__": lambda self: None})
     trt.BuilderFlag = SimpleNamespace(FP16="fp16", INT8="int8", TF32="tf32")
     trt.MemoryPoolType = SimpleNamespace(WORKSPACE=0)
@@ -155,8 +156,11 @@ def played_tensorrt(cuda: Cuda, version: str = "10.16.1") -> ModuleType:
             return Network()
 
         def create_builder_config(self) -> Any:
-            return SimpleNamespace(set_memory_pool_limit=lambda pool, size: None, set_flag=trt.flags.append,
-                                   clear_flag=lambda flag: trt.flags.append(f"no {flag}"))
+            return SimpleNamespace(
+                set_memory_pool_limit=lambda pool, size: None,
+                set_flag=trt.flags.append,
+                clear_flag=lambda flag: trt.flags.append(f"no {flag}"),
+            )
 
         def build_serialized_network(self, network: Network, config: Any) -> bytes | None:
             monitor = config.progress_monitor
@@ -186,8 +190,10 @@ def played_tensorrt(cuda: Cuda, version: str = "10.16.1") -> ModuleType:
 
         def compute(self) -> None:
             session = self.engine.session
-            images = {image.name: np.frombuffer(cuda.memory[self.places[image.name]], np.uint8).reshape(image.shape)
-                      for image in session.get_inputs()}
+            images = {
+                image.name: np.frombuffer(cuda.memory[self.places[image.name]], np.uint8).reshape(image.shape)
+                for image in session.get_inputs()
+            }
             for output, values in zip(session.get_outputs(), session.run(None, images), strict=True):
                 ctypes.memmove(self.places[output.name], values.tobytes(), values.nbytes)
 
@@ -284,9 +290,15 @@ def test_memory_is_given_back(manifest: Manifest, gpu: Any) -> None:
     assert not gpu.cuda.memory and gpu.cuda.calls == ["destroy"]
 
 
-@pytest.mark.parametrize(("name", "flags"), [("detect_float", ["no tf32"]), ("detect", ["no tf32", "int8"]),
-                                             ("temporal_int8", ["no tf32", "int8"]),
-                                             ("restore_mono_int8", ["fp16", "int8"])])
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("detect_float", ["no tf32"]),
+        ("detect", ["no tf32", "int8"]),
+        ("temporal_int8", ["no tf32", "int8"]),
+        ("restore_mono_int8", ["fp16", "int8"]),
+    ],
+)
 def test_the_shipped_models_fit(gpu: Any, name: str, flags: list[str]) -> None:
     model = Manifest.load().get(name)
     image = np.random.default_rng(0).integers(0, 256, (1, *(model.size or (64, 96)), model.channels), np.uint8)
@@ -302,8 +314,9 @@ def test_without_a_device_nothing_is_touched(manifest: Manifest, gpu: Any) -> No
         load(manifest.get("restore_mono"), "tensorrt")
 
 
-def test_other_versions_and_missing_libraries_are_told(manifest: Manifest, gpu: Any,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_versions_and_missing_libraries_are_told(
+    manifest: Manifest, gpu: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gpu.trt.__version__ = "11.4.0"
     with pytest.raises(EngineError, match=r"TensorRT is version 11\.4\.0, where 10 is asked for"):
         load(manifest.get("restore_mono"), "tensorrt")
@@ -328,6 +341,7 @@ def test_a_failed_build_says_what_tensorrt_says(manifest: Manifest, gpu: Any, mo
 
 def test_an_engine_of_trtexec_is_checked_and_taken(manifest: Manifest, gpu: Any, tmp_path: Path) -> None:
     from derain_ros.engine.gpu_graph import for_gpu
+
     model = manifest.get("restore_mono")
     engine: Any = load(model, "tensorrt")
     plan = tmp_path / "restore.plan"
@@ -344,19 +358,25 @@ def test_an_engine_of_trtexec_is_checked_and_taken(manifest: Manifest, gpu: Any,
         engine.accept(tmp_path / "gone.plan", (2, 16, 16))
 
 
-GOOD = [Binding("image", True, (2, 16, 24, 1), "uint8"), Binding("restored", False, (2, 16, 24, 1), "uint8"),
-        Binding("mask", False, (2, 16, 24), "uint8")]
+GOOD = [
+    Binding("image", True, (2, 16, 24, 1), "uint8"),
+    Binding("restored", False, (2, 16, 24, 1), "uint8"),
+    Binding("mask", False, (2, 16, 24), "uint8"),
+]
 
 
-@pytest.mark.parametrize(("bindings", "fault"), [
-    (GOOD[:2], "it has no mask"),
-    ([*GOOD, Binding("extra", False, (1,), "float32")], "extra is no tensor of this model"),
-    ([*GOOD[:2], Binding("mask", True, (2, 16, 24), "uint8")], "mask is an input"),
-    ([*GOOD[:2], Binding("mask", False, (2, 16, -1), "uint8")], "mask has no fixed shape"),
-    ([*GOOD[:2], Binding("mask", False, (2, 16, 8), "uint8")], r"mask is of shape \(2, 16, 8\), not \(2, 16, 24\)"),
-    ([*GOOD[:2], Binding("mask", False, (2, 16, 24), "float16")], "mask is float16, not uint8"),
-    ([*GOOD[:2], Binding("mask", False, (2, 16, 24), "uint8", plain=False)], "mask is not in plain device memory"),
-])
+@pytest.mark.parametrize(
+    ("bindings", "fault"),
+    [
+        (GOOD[:2], "it has no mask"),
+        ([*GOOD, Binding("extra", False, (1,), "float32")], "extra is no tensor of this model"),
+        ([*GOOD[:2], Binding("mask", True, (2, 16, 24), "uint8")], "mask is an input"),
+        ([*GOOD[:2], Binding("mask", False, (2, 16, -1), "uint8")], "mask has no fixed shape"),
+        ([*GOOD[:2], Binding("mask", False, (2, 16, 8), "uint8")], r"mask is of shape \(2, 16, 8\), not \(2, 16, 24\)"),
+        ([*GOOD[:2], Binding("mask", False, (2, 16, 24), "float16")], "mask is float16, not uint8"),
+        ([*GOOD[:2], Binding("mask", False, (2, 16, 24), "uint8", plain=False)], "mask is not in plain device memory"),
+    ],
+)
 def test_bindings_that_do_not_fit_are_refused(manifest: Manifest, bindings: list[Binding], fault: str) -> None:
     check_bindings(manifest.get("restore_mono"), (2, 16, 24, 1), GOOD)
     with pytest.raises(EngineError, match=fault):

@@ -45,8 +45,11 @@ def test_a_grid_is_told_from_texture(filled: np.ndarray) -> None:
     assert ratio(lambda image: texture(int(image.sum())), filled) == pytest.approx(1, abs=0.25), "another texture"
     y, x = np.indices(filled.shape)
     checkerboard = np.where((y // 2 + x // 2) % 2, 4, 0).astype(np.uint8)
-    for pattern in (dotted(np.zeros_like(filled, np.uint8), 8), dotted(np.zeros_like(filled, np.uint8), 16, 8),
-                    checkerboard):
+    for pattern in (
+        dotted(np.zeros_like(filled, np.uint8), 8),
+        dotted(np.zeros_like(filled, np.uint8), 16, 8),
+        checkerboard,
+    ):
         assert ratio(partial(cv2.add, pattern), filled) > 1.5
         assert ratio(partial(cv2.add, pattern * ~filled), filled) < 1.25, "outside of the mask"
 

@@ -33,7 +33,7 @@ class World:
 def video(monkeypatch: pytest.MonkeyPatch) -> Video:
     monkeypatch.setattr(changes, "_elsewhere", World)
     wide = cv2.resize(np.random.default_rng(0).integers(60, 200, (12, 32), np.uint8), (320, 96))
-    return Video("pan", [np.ascontiguousarray(wide[:, 4 * k:4 * k + 128]) for k in range(COUNT)], [], 20.0)
+    return Video("pan", [np.ascontiguousarray(wide[:, 4 * k : 4 * k + 128]) for k in range(COUNT)], [], 20.0)
 
 
 def test_what_each_case_shows(video: Video) -> None:
@@ -89,7 +89,7 @@ def test_figures_over_all_frames_and_of_the_worst_five() -> None:
     assert figures.within[1] == pytest.approx(20 * np.log10(255 / 10))
     assert figures.psnr[1] == pytest.approx(20 * np.log10(255 / 10) + 10)
     assert figures.recall == (pytest.approx(8 / 13), 0.5)
-    assert figures.within[0] == pytest.approx(10 * np.log10(255 ** 2 / ((10 * 100 + 3 * 25) / 13)))
+    assert figures.within[0] == pytest.approx(10 * np.log10(255**2 / ((10 * 100 + 3 * 25) / 13)))
     short = measure(*constructed([10, 10], [2, 2]))
     assert short.within[0] == short.within[1] and short.recall == (0.5, 0.5)
 
@@ -113,11 +113,12 @@ def test_a_filter_that_hides_what_lands_is_told(video: Video, tmp_path: Path, mo
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
             return {"restored": image, "mask": np.full(image.shape[:3], 255, np.uint8)}
 
-    def hiding(temporal: Engine, frames: Sequence[np.ndarray], results: Sequence[tuple[np.ndarray, np.ndarray]],
-               rate: float) -> list[tuple[np.ndarray, np.ndarray]]:
+    def hiding(
+        temporal: Engine, frames: Sequence[np.ndarray], results: Sequence[tuple[np.ndarray, np.ndarray]], rate: float
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Shows the first frame, and half of the mask, for ever."""
         half = results[0][1].copy()
-        half[:, half.shape[1] // 2:] = 0
+        half[:, half.shape[1] // 2 :] = 0
         return [(results[0][0], half)] * len(frames)
 
     monkeypatch.setattr(changes, "joined", hiding)

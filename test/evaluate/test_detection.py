@@ -27,8 +27,9 @@ from derain_ros.nets.detector import CELLS, CLASSES, SIZE  # noqa: E402
 from derain_ros.runtime.judge.detect import Detector  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not (DATA / "raindrop_real").is_dir(),
-                                reason=f"no data at {DATA}; set DERAIN_DATA to the data folder")
+needs_data = pytest.mark.skipif(
+    not (DATA / "raindrop_real").is_dir(), reason=f"no data at {DATA}; set DERAIN_DATA to the data folder"
+)
 
 
 class Constant:
@@ -62,9 +63,23 @@ def pictures_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_detector_that_always_cries_wolf_and_one_that_never_does(pictures_folder: Path, score: float) -> None:
     report = evaluate(Constant(score), pictures_folder, on_score=0.6, views=40)
     figures, affected = report.figures, float(score > 0.6)
-    for name in ("real_recall", "wet_recall", "dirty_recall", "soiled_recall", "pasted_recall",
-                 "pasted_on_froth_recall", "froth_false_alarms", "rain_recall", "photograph_recall", "kitti_recall_3",
-                 "recall", "clean_false_alarms", "kitti_false_alarms", "real_dry_false_alarms", "camvid_false_alarms"):
+    for name in (
+        "real_recall",
+        "wet_recall",
+        "dirty_recall",
+        "soiled_recall",
+        "pasted_recall",
+        "pasted_on_froth_recall",
+        "froth_false_alarms",
+        "rain_recall",
+        "photograph_recall",
+        "kitti_recall_3",
+        "recall",
+        "clean_false_alarms",
+        "kitti_false_alarms",
+        "real_dry_false_alarms",
+        "camvid_false_alarms",
+    ):
         assert figures[name] == affected, name
     assert figures["real_auroc"] == figures["auroc"] == 0.5
     assert figures["false_alarms_at_98_recall"] == figures["false_alarms_at_98_real_recall"] == 1.0
@@ -105,8 +120,13 @@ def test_every_image_has_its_line(pictures_folder: Path, tmp_path: Path) -> None
 
 
 def test_report_is_readable() -> None:
-    report = DetectionReport({"real_auroc": Figure(0.98765, 0.9, 1.0, 42), "none": Figure(float("nan"), 0, 1, 0)},
-                             ("clean", "raindrop"), np.array([[5, 1], [2, 7]]), [], 0.31)
+    report = DetectionReport(
+        {"real_auroc": Figure(0.98765, 0.9, 1.0, 42), "none": Figure(float("nan"), 0, 1, 0)},
+        ("clean", "raindrop"),
+        np.array([[5, 1], [2, 7]]),
+        [],
+        0.31,
+    )
     assert "| real_auroc | 0.9877 | 0.9000 to 1.0000 | 42 |" in report.markdown()
     assert "| raindrop | 2 | 7 |" in report.markdown() and "0.310" in report.markdown()
     assert report.figures == {"real_auroc": 0.98765}
@@ -137,9 +157,14 @@ def test_dirt_is_counted_as_dirt_where_it_is_flagged_and_called_so_and_froth_by_
     def judged(group: str, true: str, found: str, score: float) -> Judged:
         return Judged(group, "", true, found, score, "", 1.0, 0.0, 0, 1)
 
-    images = [judged("soiled", "dirt", "dirt", 0.9), judged("soiled", "dirt", "raindrop", 0.8),
-              judged("soiled", "dirt", "clean", 0.3), judged("froth", "clean", "raindrop", 0.9),
-              judged("froth", "clean", "clean", 0.1), judged("camvid", "clean", "clean", 0.1)]
+    images = [
+        judged("soiled", "dirt", "dirt", 0.9),
+        judged("soiled", "dirt", "raindrop", 0.8),
+        judged("soiled", "dirt", "clean", 0.3),
+        judged("froth", "clean", "raindrop", 0.9),
+        judged("froth", "clean", "clean", 0.1),
+        judged("camvid", "clean", "clean", 0.1),
+    ]
     figures, _ = _figures(images, on_score=0.75)
     assert figures["soiled_recall"].value == pytest.approx(2 / 3) and figures["soiled_called_dirt"].value == 0.5
     assert figures["froth_false_alarms"].value == 0.5 and figures["clean_false_alarms"].value == 0.0

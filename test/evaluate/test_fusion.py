@@ -142,15 +142,24 @@ def test_scenes_are_spread() -> None:
 @pytest.mark.skipif(not PEERS.is_dir(), reason=f"no fused images at {PEERS}; set DERAIN_DATA to the data folder")
 def test_published_methods_come_near_what_others_measured() -> None:
     # Qabf and VIF of eleven pairs of TNO, of which six are here.
-    others = {"seafusion": (0.485, 0.706), "piafusion": (0.543, 0.734), "u2fusion": (0.415, 0.592),
-              "densefuse": (0.435, 0.631), "ifcnn": (0.475, 0.589), "rfn_nest": (0.349, 0.543),
-              "guided": (0.604, 0.882), "maximum": (0.596, 0.907), "average": (0.332, 0.531)}
+    others = {
+        "seafusion": (0.485, 0.706),
+        "piafusion": (0.543, 0.734),
+        "u2fusion": (0.415, 0.592),
+        "densefuse": (0.435, 0.631),
+        "ifcnn": (0.475, 0.589),
+        "rfn_nest": (0.349, 0.543),
+        "guided": (0.604, 0.882),
+        "maximum": (0.596, 0.907),
+        "average": (0.332, 0.531),
+    }
     found = find(PEERS)
     measures = (edge_preservation, visual_information_fidelity, sum_of_correlations_of_differences)
     figures = {}
     for name, method in found.methods().items():
-        each = [[measure(s.visible, s.infrared, method(s)) for measure in measures]
-                for s in map(found.scene, found.names)]
+        each = [
+            [measure(s.visible, s.infrared, method(s)) for measure in measures] for s in map(found.scene, found.names)
+        ]
         figures[name] = np.mean(each, axis=0)
     for name, expected in others.items():
         assert figures[name][:2] == pytest.approx(expected, abs=0.045), name
@@ -167,13 +176,24 @@ def test_published_methods_come_near_what_others_measured() -> None:
 @pytest.mark.skipif(not (DATA / "roadscene_rain").is_dir(), reason=f"no data at {DATA}; set DERAIN_DATA")
 def test_averages_of_road_scenes_come_near_the_paper_s_row() -> None:
     # The third paper's own row, of other scenes of the same kind, lies near to plain averaging, figure by figure.
-    printed = {"mi": 2.9556, "vif": 0.5766, "cc": 0.6501, "mse": 0.0275, "ssim_printed": 0.4909, "mef_ssim": 0.8885,
-               "psnr_printed": 64.71, "fmi_edge": 0.8620, "fmi_dct": 0.3632, "fmi_wavelet": 0.3946}
+    printed = {
+        "mi": 2.9556,
+        "vif": 0.5766,
+        "cc": 0.6501,
+        "mse": 0.0275,
+        "ssim_printed": 0.4909,
+        "mef_ssim": 0.8885,
+        "psnr_printed": 64.71,
+        "fmi_edge": 0.8620,
+        "fmi_dct": 0.3632,
+        "fmi_wavelet": 0.3946,
+    }
     found = find(DATA / "roadscene_rain/train")
     for key, value in printed.items():
         names = spread(found.names, 4 if key.startswith("fmi") else 20)
-        figures = [METRICS[key].measure(s.visible, s.infrared, average(s.visible, s.infrared))
-                   for s in map(found.scene, names)]
+        figures = [
+            METRICS[key].measure(s.visible, s.infrared, average(s.visible, s.infrared)) for s in map(found.scene, names)
+        ]
         assert np.mean(figures) == pytest.approx(value, rel=0.12), key
 
 

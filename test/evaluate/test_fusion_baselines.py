@@ -40,8 +40,10 @@ def test_detail_of_either_source_comes_through(fuser: object) -> None:
     left[:, 88:], right[:, :88] = 128, 128
     for a, b in ((TEXTURE, flat), (flat, TEXTURE), (left, right)):
         fused = fuser(a, b)  # type: ignore[operator]
-        detail, wanted = (image[8:-8, 8:-8] - cv2.GaussianBlur(image, (0, 0), 2)[8:-8, 8:-8]
-                          for image in (fused.astype(np.float32), TEXTURE.astype(np.float32)))
+        detail, wanted = (
+            image[8:-8, 8:-8] - cv2.GaussianBlur(image, (0, 0), 2)[8:-8, 8:-8]
+            for image in (fused.astype(np.float32), TEXTURE.astype(np.float32))
+        )
         assert np.abs(detail - wanted).mean() < 0.3 * np.abs(wanted).mean()
         halved = average(a, b).astype(np.float32)
         lost = halved[8:-8, 8:-8] - cv2.GaussianBlur(halved, (0, 0), 2)[8:-8, 8:-8] - wanted

@@ -79,5 +79,5 @@ def test_features() -> None:
     assert np.square(cosines(A)).sum() == pytest.approx(np.square(A.astype(float)).sum())
     quarters = wavelets(np.full((20, 30), 9, np.uint8))
     height, width = quarters.shape
-    assert np.allclose(quarters[:height // 2, :width // 2], 18, atol=1e-3), "twice the mean"
-    assert np.allclose(quarters[height // 2:], 0, atol=0.05), "its filters are cut off after 62 values"
+    assert np.allclose(quarters[: height // 2, : width // 2], 18, atol=1e-3), "twice the mean"
+    assert np.allclose(quarters[height // 2 :], 0, atol=0.05), "its filters are cut off after 62 values"

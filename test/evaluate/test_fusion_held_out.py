@@ -49,14 +49,20 @@ def test_what_is_held_out_by_kind(tmp_path: Path) -> None:
         (tmp_path / PEERS / place).mkdir(parents=True)
         cv2.imwrite(str(tmp_path / PEERS / place / "1.png"), texture(0, 2))
         (tmp_path / f"msrs/train/{place}/000.png").rename(tmp_path / f"msrs/train/{place}/000D.png")
-    assert {kind: len(found) for kind, found in held_out(tmp_path).items()} == {"tno": 1, "road": 2, "night": 1,
-                                                                              "day": 1}
+    assert {kind: len(found) for kind, found in held_out(tmp_path).items()} == {
+        "tno": 1,
+        "road": 2,
+        "night": 1,
+        "day": 1,
+    }
     assert list(held_out(tmp_path)) == list(KINDS)
 
 
 def test_means_by_kind() -> None:
-    scores = {"road": [Score("a", "1", {"qabf": 0.5}), Score("a", "2", {"qabf": 0.7})],
-              "day": [Score("a", "3", {"qabf": 0.1})]}
+    scores = {
+        "road": [Score("a", "1", {"qabf": 0.5}), Score("a", "2", {"qabf": 0.7})],
+        "day": [Score("a", "3", {"qabf": 0.1})],
+    }
     assert summary(scores) == {"road_qabf": pytest.approx(0.6), "day_qabf": 0.1}
 
 

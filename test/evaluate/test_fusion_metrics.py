@@ -76,12 +76,12 @@ def test_differences_of_a_sum_are_the_sources() -> None:
 
 def test_squared_error_and_peak() -> None:
     a = np.full((8, 8), 100, np.uint8)
-    assert mean_squared_error(a, a + 51, a) == pytest.approx(0.2 ** 2 / 2)
+    assert mean_squared_error(a, a + 51, a) == pytest.approx(0.2**2 / 2)
     assert peak_signal_to_noise(a, a, a + 51) == pytest.approx(20 * np.log10(5))
     assert printed_peak_signal_to_noise(a, a, a + 51) == pytest.approx(20 * np.log10(5) + 20 * np.log10(255))
     assert peak_signal_to_noise(a, a, a) == 100
     # What the third paper prints for itself belongs together by and large: 0.0275 and 64.71 dB, both means.
-    assert 10 * np.log10(255 ** 2 / 0.0275) == pytest.approx(64.71, abs=1.5)
+    assert 10 * np.log10(255**2 / 0.0275) == pytest.approx(64.71, abs=1.5)
 
 
 def test_edges_that_are_kept() -> None:
@@ -96,12 +96,17 @@ def test_edges_that_are_kept() -> None:
     # The stronger source counts more: its edges alone are kept.
     steep, upright = np.where(np.arange(64) < 32, 0, 200).astype(np.uint8), np.zeros((64, 64), np.uint8)
     upright[:] = steep
-    assert edge_preservation(upright, upright.T // 8, upright) > 0.8 > 0.3 > edge_preservation(
-        upright, upright.T // 8, upright.T // 8)
+    assert (
+        edge_preservation(upright, upright.T // 8, upright)
+        > 0.8
+        > 0.3
+        > edge_preservation(upright, upright.T // 8, upright.T // 8)
+    )
 
 
 def test_blur_and_noise_lower_what_is_kept() -> None:
     import cv2
+
     a, b = (cv2.GaussianBlur(image, (0, 0), 2) for image in (UNIFORM, OTHER))
     blurred = [edge_preservation(a, b, cv2.GaussianBlur(a, (0, 0), sigma)) for sigma in (0.5, 1, 2, 4)]
     noise = RNG.normal(0, 1, a.shape)

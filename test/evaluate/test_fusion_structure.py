@@ -40,15 +40,24 @@ def test_an_image_with_itself() -> None:
 
 def test_ssim_is_the_library_s() -> None:
     for measure, data_range in ((similarity, 255), (printed_similarity, 1)):
-        expected = [structural_similarity(source, A // 2 + B // 2, data_range=data_range, gaussian_weights=True,
-                                          sigma=1.5, use_sample_covariance=False) for source in (A, B)]
+        expected = [
+            structural_similarity(
+                source,
+                A // 2 + B // 2,
+                data_range=data_range,
+                gaussian_weights=True,
+                sigma=1.5,
+                use_sample_covariance=False,
+            )
+            for source in (A, B)
+        ]
         assert measure(A, B, A // 2 + B // 2) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_ssim_of_flat_images_is_luminance_alone() -> None:
     a, b = np.full((200, 200), 100, np.uint8), np.full((200, 200), 150, np.uint8)
     c1 = (0.01 * 255) ** 2
-    luminance = (2 * 100 * 150 + c1) / (100 ** 2 + 150 ** 2 + c1)
+    luminance = (2 * 100 * 150 + c1) / (100**2 + 150**2 + c1)
     assert similarity(a, a, b) == pytest.approx(luminance)
     assert multi_scale_similarity(a, a, b) == pytest.approx(luminance ** (0.1333 / 1.0001)), "the coarsest scale's"
     shallow = multi_scale_similarity(a[:100], a[:100], b[:100])

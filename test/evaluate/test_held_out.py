@@ -21,8 +21,9 @@ from derain_ros.runtime.judge.detect import Detector  # noqa: E402
 from derain_ros.runtime.stages.restore import restore_image  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-needs_data = pytest.mark.skipif(not (DATA / "roadscene_rain").is_dir(),
-                                reason=f"no data at {DATA}; set DERAIN_DATA to the data folder")
+needs_data = pytest.mark.skipif(
+    not (DATA / "roadscene_rain").is_dir(), reason=f"no data at {DATA}; set DERAIN_DATA to the data folder"
+)
 
 
 def test_sets_of_colour_and_grey(data_folder: Path) -> None:
@@ -79,8 +80,10 @@ def test_published_layouts_and_empty_folders(tmp_path: Path, data_folder: Path) 
 
 
 @needs_data
-@pytest.mark.parametrize(("name", "special"), [("restore_mono_int8", False), ("restore_mono_rain_int8", True),
-                                               ("restore_rgb_rain_int8", True)])
+@pytest.mark.parametrize(
+    ("name", "special"),
+    [("restore_mono_int8", False), ("restore_mono_rain_int8", True), ("restore_rgb_rain_int8", True)],
+)
 def test_the_shipped_restorers_of_rain(name: str, special: bool) -> None:
     manifest = Manifest.load()
     model = manifest.get(name)

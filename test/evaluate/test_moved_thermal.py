@@ -27,8 +27,13 @@ BORDER = np.s_[12:-12, 16:-16]
 def test_qabf_is_kept_at_two_four_and_eight_pixels() -> None:
     paths = sorted((DATA / "roadscene_rain/train/clean").iterdir())[::9]
     infrared = DATA / "roadscene_rain/train/infrared"
-    pairs = [tuple(cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), SIZE, interpolation=cv2.INTER_AREA)
-                   for path in (visible, next(infrared.glob(f"{visible.stem}.*")))) for visible in paths]
+    pairs = [
+        tuple(
+            cv2.resize(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), SIZE, interpolation=cv2.INTER_AREA)
+            for path in (visible, next(infrared.glob(f"{visible.stem}.*")))
+        )
+        for visible in paths
+    ]
     engine = load(Manifest.load().get("fuse"), "onnxruntime", 1)
 
     def quality(visible: np.ndarray, true: np.ndarray, shown: np.ndarray) -> float:

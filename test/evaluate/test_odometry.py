@@ -70,11 +70,25 @@ def test_a_row_of_figures_for_each_thing_that_is_tracked(sequence: StereoSequenc
     temporal = load(Manifest.load().get("temporal_int8"))
     short = replace(sequence, eyes=(sequence.eyes[0][:2], sequence.eyes[1][:2]))
     row = evaluate(engine, short, "few", 0.3, temporal)
-    assert list(row.figures) == ["clean", "wet", "wet, masked", "restore_mono", "restore_mono, masked",
-                                 "restore_mono + temporal_int8"]
+    assert list(row.figures) == [
+        "clean",
+        "wet",
+        "wet, masked",
+        "restore_mono",
+        "restore_mono, masked",
+        "restore_mono + temporal_int8",
+    ]
     assert 0.2 < row.coverage < 0.5 and row.figures["wet"].points < row.figures["clean"].points
-    lines = markdown([row, evaluate(engine, short, "few"), replace(row, figures={
-        what: replace(figures, error_m=4 * figures.error_m) for what, figures in row.figures.items()})]).splitlines()
+    lines = markdown(
+        [
+            row,
+            evaluate(engine, short, "few"),
+            replace(
+                row,
+                figures={what: replace(figures, error_m=4 * figures.error_m) for what, figures in row.figures.items()},
+            ),
+        ]
+    ).splitlines()
     assert sum(line.startswith("| drive | few |") for line in lines) == 3
     assert {line.count("|") for line in lines if line.startswith("|")} == {4 + 5, 4 + 6}
     mean = next(line for line in lines if line.startswith("| geometric mean"))
@@ -87,8 +101,10 @@ def kitti(sequence: StereoSequence, tmp_path: Path) -> Path:
         (tmp_path / f"image_{eye}").mkdir()
         for n, frame in enumerate(frames):
             cv2.imwrite(str(tmp_path / f"image_{eye}/{n:06d}.png"), frame)
-    calibration = [[sequence.focal, 0, sequence.centre[0], shift, 0, sequence.focal, sequence.centre[1], 0, 0, 0, 1, 0]
-                   for shift in (0.0, -sequence.focal * sequence.baseline)]
+    calibration = [
+        [sequence.focal, 0, sequence.centre[0], shift, 0, sequence.focal, sequence.centre[1], 0, 0, 0, 1, 0]
+        for shift in (0.0, -sequence.focal * sequence.baseline)
+    ]
     (tmp_path / "calib.txt").write_text("\n".join(f"P{n}: " + " ".join(map(str, p)) for n, p in enumerate(calibration)))
     np.savetxt(tmp_path / "poses.txt", sequence.poses[:, :3].reshape(-1, 12))
     return tmp_path
@@ -96,18 +112,23 @@ def kitti(sequence: StereoSequence, tmp_path: Path) -> Path:
 
 def test_a_sequence_in_kittis_form_is_read_as_it_is(kitti: Path, sequence: StereoSequence) -> None:
     read = from_kitti(kitti, 10)
-    assert (read.focal, *read.centre, read.baseline) == pytest.approx((sequence.focal, *sequence.centre,
-                                                                       sequence.baseline))
+    assert (read.focal, *read.centre, read.baseline) == pytest.approx(
+        (sequence.focal, *sequence.centre, sequence.baseline)
+    )
     assert measure(read, read.eyes) == measure(sequence, sequence.eyes)
     assert len(from_kitti(kitti, 3).poses) == len(from_kitti(kitti, 3).eyes[0]) == 3
 
 
-@pytest.mark.parametrize(("file", "text", "told"), [
-    ("poses.txt", "1 2 3", "poses.txt: should hold lines of 12 numbers"),
-    ("poses.txt", " ".join("0" * 12), "4 left and 4 right images and 1 poses"),
-    ("calib.txt", None, "calib.txt: should hold"),
-    ("calib.txt", "P0: a b", "calib.txt: should hold"),
-    ("calib.txt", "P0: " + " ".join("0" * 12), "one for each eye")])
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("poses.txt", "1 2 3", "poses.txt: should hold lines of 12 numbers"),
+        ("poses.txt", " ".join("0" * 12), "4 left and 4 right images and 1 poses"),
+        ("calib.txt", None, "calib.txt: should hold"),
+        ("calib.txt", "P0: a b", "calib.txt: should hold"),
+        ("calib.txt", "P0: " + " ".join("0" * 12), "one for each eye"),
+    ],
+)
 def test_what_does_not_fit_is_told(kitti: Path, file: str, text: str | None, told: str) -> None:
     (kitti / file).unlink()
     if text is not None:

@@ -18,12 +18,17 @@ from derain_ros.runtime.stages.restore import restore_image
 
 def write_cropping(path: Path) -> Path:
     """A file that gives the image without its borders, as convolutions without padding do."""
-    ends = [helper.make_tensor(name, TensorProto.INT64, [2], values) for name, values in (
-        ("begin", [1, 1]), ("end", [-1, -1]), ("axes", [2, 3]))]
-    given, out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, *size]) for name, size in (
-        ("x", ("h", "w")), ("y", ("a", "b"))))
-    graph = helper.make_graph([helper.make_node("Slice", ["x", "begin", "end", "axes"], ["y"])], "crop", [given],
-                              [out], ends)
+    ends = [
+        helper.make_tensor(name, TensorProto.INT64, [2], values)
+        for name, values in (("begin", [1, 1]), ("end", [-1, -1]), ("axes", [2, 3]))
+    ]
+    given, out = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, *size])
+        for name, size in (("x", ("h", "w")), ("y", ("a", "b")))
+    )
+    graph = helper.make_graph(
+        [helper.make_node("Slice", ["x", "begin", "end", "axes"], ["y"])], "crop", [given], [out], ends
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
 
@@ -60,10 +65,12 @@ def test_ours_are_such_files(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "none.onnx").write_bytes(b"none")
     detector = tiny_models.write_models(tmp_path) / "detect.onnx"
-    for path, told in ((tmp_path / "none.onnx", "cannot be loaded"),
-                       (write(tmp_path / "two.onnx", ["n", 3, "h", "w"], inputs=2), "takes x0 tensor.float."),
-                       (write(tmp_path / "five.onnx", ["n", 5, "h", "w"]), "image of 1 or 3 channels"),
-                       (detector, "gives probabilities, mask, and no image")):
+    for path, told in (
+        (tmp_path / "none.onnx", "cannot be loaded"),
+        (write(tmp_path / "two.onnx", ["n", 3, "h", "w"], inputs=2), "takes x0 tensor.float."),
+        (write(tmp_path / "five.onnx", ["n", 5, "h", "w"]), "image of 1 or 3 channels"),
+        (detector, "gives probabilities, mask, and no image"),
+    ):
         with pytest.raises(EvaluationError, match=told):
             OnnxFile(path)
     with pytest.raises(EvaluationError, match=r"gives y of float32 \(1, 3, 62, 62\), not of uint8 or floats"):

@@ -78,7 +78,8 @@ def test_what_is_wrong_under_the_mask_is_told_apart() -> None:
     figures = score(Pair("a", clean + 30, clean, mask), restored, mask)
     assert figures.covered == 0.25
     assert figures.psnr_hidden == pytest.approx(20 * np.log10(255 / 20) + 10 * np.log10(4)) and figures.psnr_hidden > (
-        figures.psnr)
+        figures.psnr
+    )
     unknown = score(Pair("a", clean + 30, clean), restored, mask)
     assert np.isnan(unknown.covered) and np.isnan(unknown.psnr_hidden)
 

@@ -42,7 +42,7 @@ def pan(tmp_path: Path) -> Path:
     wide = cv2.GaussianBlur(rng.integers(0, 256, (96, 200)).astype(np.uint8), (0, 0), 2)
     wide = cv2.normalize(wide, None, 0, 255, cv2.NORM_MINMAX)
     for k in range(3):
-        cv2.imwrite(str(tmp_path / f"{k}.png"), wide[:, 4 * k:4 * k + 128])
+        cv2.imwrite(str(tmp_path / f"{k}.png"), wide[:, 4 * k : 4 * k + 128])
     return tmp_path
 
 

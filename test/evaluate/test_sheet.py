@@ -22,15 +22,19 @@ def test_rows_from_least_to_greatest_gain(tmp_path: Path) -> None:
     sheet = before_after(engine, pairs, evaluate(engine, pairs), rows=2)
     assert sheet.shape == (BAR + 2 * (BAR + HEIGHT), 4 * round(60 * HEIGHT / 40), 3)
     width = sheet.shape[1] // 4
-    pictures = [[sheet[BAR + r * (BAR + HEIGHT) + BAR + HEIGHT // 2, c * width + width // 4] for c in range(4)]
-                for r in range(2)]
+    pictures = [
+        [sheet[BAR + r * (BAR + HEIGHT) + BAR + HEIGHT // 2, c * width + width // 4] for c in range(4)]
+        for r in range(2)
+    ]
     assert [int(p[0]) for p in pictures[0]] == [109, 119, 0, 110], "the one made worse comes first"
     assert [int(p[0]) for p in pictures[1]] == [100, 110, 0, 110]
 
 
 def test_scenes_with_methods_side_by_side() -> None:
-    scenes = [Scene("wide", np.full((40, 60), 50, np.uint8), np.full((40, 60), 90, np.uint8)),
-              Scene("square", np.full((40, 40), 10, np.uint8), np.full((40, 40), 20, np.uint8))]
+    scenes = [
+        Scene("wide", np.full((40, 60), 50, np.uint8), np.full((40, 60), 90, np.uint8)),
+        Scene("square", np.full((40, 40), 10, np.uint8), np.full((40, 40), 20, np.uint8)),
+    ]
     sheet = side_by_side(scenes, {"ours": lambda scene: scene.visible + 5, "theirs": lambda scene: scene.infrared + 7})
     wide, square = round(60 * HEIGHT / 40), HEIGHT
     assert sheet.shape == (2 * (BAR + HEIGHT), 4 * wide, 3)

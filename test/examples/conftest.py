@@ -20,6 +20,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     import rclpy
     from ros_bench import Bench, Spinning
     from tiny_models import write_models
+
     context = rclpy.Context()
     rclpy.init(context=context)
     running: list[Any] = []

@@ -20,6 +20,7 @@ def topics() -> set[str]:
     for name in ("rclpy", "onnx", "onnxruntime"):
         pytest.importorskip(name)
     from node_topics import topics_of_node
+
     published, subscribed = topics_of_node("/camera")
     return published.keys() | subscribed.keys()
 
@@ -64,4 +65,4 @@ def test_views_of_a_namespace_are_made_as_the_page_says(tmp_path: Path) -> None:
     for text in (layout, (tmp_path / "camera.rviz").read_text(encoding="utf-8")):
         named = re.findall(r"/[a-z]+(?:/[a-z_]+)+", text)
         assert named and all(topic.startswith("/camera/") for topic in named)
-    assert "\"derain" not in layout
+    assert '"derain' not in layout

@@ -34,14 +34,38 @@ class Recorded:
         return context[self.given[0]]
 
 
-KINDS = {name: type(name, (Recorded,), {}) for name in (
-    "LaunchContext", "LaunchDescription", "LaunchDescriptionEntity", "DeclareLaunchArgument", "ExecuteProcess",
-    "IncludeLaunchDescription", "OpaqueFunction", "IfCondition", "PythonLaunchDescriptionSource",
-    "EqualsSubstitution", "LaunchConfiguration", "PathJoinSubstitution", "Node", "ComposableNodeContainer",
-    "ComposableNode", "FindPackageShare")}
-MODULES = ("launch", "launch.actions", "launch.conditions", "launch.launch_description_sources",
-           "launch.substitutions", "launch_ros", "launch_ros.actions", "launch_ros.descriptions",
-           "launch_ros.substitutions")
+KINDS = {
+    name: type(name, (Recorded,), {})
+    for name in (
+        "LaunchContext",
+        "LaunchDescription",
+        "LaunchDescriptionEntity",
+        "DeclareLaunchArgument",
+        "ExecuteProcess",
+        "IncludeLaunchDescription",
+        "OpaqueFunction",
+        "IfCondition",
+        "PythonLaunchDescriptionSource",
+        "EqualsSubstitution",
+        "LaunchConfiguration",
+        "PathJoinSubstitution",
+        "Node",
+        "ComposableNodeContainer",
+        "ComposableNode",
+        "FindPackageShare",
+    )
+}
+MODULES = (
+    "launch",
+    "launch.actions",
+    "launch.conditions",
+    "launch.launch_description_sources",
+    "launch.substitutions",
+    "launch_ros",
+    "launch_ros.actions",
+    "launch_ros.descriptions",
+    "launch_ros.substitutions",
+)
 
 
 def text(value: Any, context: dict[str, str]) -> str:
@@ -61,12 +85,18 @@ def actions(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def run(path: Path, **arguments: str) -> tuple[list[Any], dict[str, str]]:
         (entities,) = runpy.run_path(str(path))["generate_launch_description"]().given
-        context = {e.given[0]: e.named.get("default_value", "") for e in entities
-                   if isinstance(e, KINDS["DeclareLaunchArgument"])}
+        context = {
+            e.given[0]: e.named.get("default_value", "")
+            for e in entities
+            if isinstance(e, KINDS["DeclareLaunchArgument"])
+        }
         assert arguments.keys() <= context.keys()
         context |= arguments
-        made = [one for e in entities for one in (
-            e.named["function"](context) if isinstance(e, KINDS["OpaqueFunction"]) else [e])]
+        made = [
+            one
+            for e in entities
+            for one in (e.named["function"](context) if isinstance(e, KINDS["OpaqueFunction"]) else [e])
+        ]
         return made, context
 
     return run
@@ -74,10 +104,12 @@ def actions(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def remappings(actions: list[Any], context: dict[str, str]) -> list[tuple[str, str]]:
     """The remappings of all nodes, those in containers too."""
-    nodes = [node for action in actions
-             for node in action.named.get("composable_node_descriptions", [action])]
-    return [(text(theirs, context), text(ours, context)) for node in nodes
-            for theirs, ours in node.named.get("remappings", [])]
+    nodes = [node for action in actions for node in action.named.get("composable_node_descriptions", [action])]
+    return [
+        (text(theirs, context), text(ours, context))
+        for node in nodes
+        for theirs, ours in node.named.get("remappings", [])
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +118,20 @@ def published() -> dict[str, set[str]]:
     for name in ("rclpy", "onnx", "onnxruntime"):
         pytest.importorskip(name)
     from node_topics import topics_of_node
+
     derained = set(topics_of_node("/camera")[0])
     # What smooth_masked.py publishes; its own test receives it.
-    masked = {f"/camera/masked/{camera}/{name}" for camera in ("left", "right")
-              for name in ("image_raw", "camera_info")}
+    masked = {
+        f"/camera/masked/{camera}/{name}" for camera in ("left", "right") for name in ("image_raw", "camera_info")
+    }
     return {"derained": derained, "masked": derained | masked}
 
 
 @pytest.mark.parametrize("images", ["derained", "masked"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_consumers_are_given_topics_of_the_node(path: Path, images: str, actions: Any, published: dict[str, set[str]],
-                                                tmp_path: Path) -> None:
+def test_consumers_are_given_topics_of_the_node(
+    path: Path, images: str, actions: Any, published: dict[str, set[str]], tmp_path: Path
+) -> None:
     (tmp_path / "vins.yaml").write_text(CONFIG.format(images))
     arguments = {"config": str(tmp_path / "vins.yaml")} if path.name.startswith("vins") else {}
     if path.name.startswith(("orb", "rtabmap")):
@@ -111,8 +146,9 @@ def test_consumers_are_given_topics_of_the_node(path: Path, images: str, actions
     assert inputs or path.name.startswith("vins")
     # The node itself is started in the namespace of the cameras.
     (include,) = (one for one in made if isinstance(one, KINDS["IncludeLaunchDescription"]))
-    assert {text(name, context): text(value, context) for name, value in include.named["launch_arguments"]} \
-        == {"namespace": "camera"}
+    assert {text(name, context): text(value, context) for name, value in include.named["launch_arguments"]} == {
+        "namespace": "camera"
+    }
     share, *where = include.given[0].given[0].given[0]
     assert share.given == ("derain_ros",) and (ROOT / Path(*where)).is_file()
 
@@ -143,13 +179,22 @@ def test_the_blur_runs_where_it_is_asked_for(images: str, actions: Any, tmp_path
     assert all(Path(command[1]).is_file() and command[-1] == "__ns:=/camera" for command in blur)
 
 
-PROGRAMS = {"orb_slam3": [("orbslam3", "stereo")], "segmentation": [("ros_deep_learning", "segnet")],
-            "rtabmap_stereo": [("image_proc", "rectify_node"), ("rtabmap_odom", "stereo_odometry"),
-                               ("rtabmap_slam", "rtabmap")],
-            "isaac_visual_slam": [("rclcpp_components", "component_container_mt")],
-            "vins_fusion": [("ros2cli", "ros2")]}
-ARGUMENTS = {"orb_slam3": ["vocabulary:=voc.txt", "settings:=cam.yaml", "images:=masked"],
-             "rtabmap_stereo": ["images:=derained"], "vins_fusion": ["config:={config}"]}
+PROGRAMS = {
+    "orb_slam3": [("orbslam3", "stereo")],
+    "segmentation": [("ros_deep_learning", "segnet")],
+    "rtabmap_stereo": [
+        ("image_proc", "rectify_node"),
+        ("rtabmap_odom", "stereo_odometry"),
+        ("rtabmap_slam", "rtabmap"),
+    ],
+    "isaac_visual_slam": [("rclcpp_components", "component_container_mt")],
+    "vins_fusion": [("ros2cli", "ros2")],
+}
+ARGUMENTS = {
+    "orb_slam3": ["vocabulary:=voc.txt", "settings:=cam.yaml", "images:=masked"],
+    "rtabmap_stereo": ["images:=derained"],
+    "vins_fusion": ["config:={config}"],
+}
 
 
 @pytest.mark.skipif(not REAL, reason="launch_ros is not installed: there is no wheel of it")
@@ -174,16 +219,26 @@ def test_launch_starts_every_program(path: Path, tmp_path: Path) -> None:
     arguments = [word.format(config=tmp_path / "vins.yaml") for word in ARGUMENTS.get(name, [])]
     # The stand-ins end at once, and launch with them; the blur is the real one, and a container is waited for.
     stays = str(name in ("orb_slam3", "isaac_visual_slam"))
-    code = ("import sys, launch; from launch.launch_description_sources import PythonLaunchDescriptionSource as S\n"
-            "from launch.actions import TimerAction, Shutdown, IncludeLaunchDescription as I\n"
-            "ends = [TimerAction(period=10.0, actions=[Shutdown()])] if sys.argv[2] == 'True' else []\n"
-            "service = launch.LaunchService(); service.include_launch_description(launch.LaunchDescription([\n"
-            " I(S(sys.argv[1]), launch_arguments=[word.split(':=') for word in sys.argv[3:]]), *ends]))\n"
-            "sys.exit(service.run())")
-    environment = os.environ | {"AMENT_PREFIX_PATH": str(prefix), "ROS_LOG_DIR": str(tmp_path),
-                                "PATH": f"{prefix}/lib/ros2cli:{os.environ['PATH']}"}
-    with subprocess.Popen([sys.executable, "-c", code, str(path), stays, *arguments], env=environment, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    code = (
+        "import sys, launch; from launch.launch_description_sources import PythonLaunchDescriptionSource as S\n"
+        "from launch.actions import TimerAction, Shutdown, IncludeLaunchDescription as I\n"
+        "ends = [TimerAction(period=10.0, actions=[Shutdown()])] if sys.argv[2] == 'True' else []\n"
+        "service = launch.LaunchService(); service.include_launch_description(launch.LaunchDescription([\n"
+        " I(S(sys.argv[1]), launch_arguments=[word.split(':=') for word in sys.argv[3:]]), *ends]))\n"
+        "sys.exit(service.run())"
+    )
+    environment = os.environ | {
+        "AMENT_PREFIX_PATH": str(prefix),
+        "ROS_LOG_DIR": str(tmp_path),
+        "PATH": f"{prefix}/lib/ros2cli:{os.environ['PATH']}",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path), stays, *arguments],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
         try:
             output, _ = process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:

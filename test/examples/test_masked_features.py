@@ -21,7 +21,7 @@ RNG = np.random.default_rng(11)
 SCENE = np.full((240, 320), 110, np.uint8)
 for _ in range(300):
     y, x, size = (int(n) for n in RNG.integers((0, 0, 6), (240, 320, 30)))
-    SCENE[y:y + size, x:x + size] = RNG.integers(60, 180)
+    SCENE[y : y + size, x : x + size] = RNG.integers(60, 180)
 PATCH = (slice(60, 150), slice(100, 210))
 WET = SCENE.copy()
 WET[PATCH] = MASKED_ABOVE + 1 + WET[PATCH] // 6

@@ -69,8 +69,10 @@ def test_both_eyes_go_on_beside_the_node(start: Callable[..., Any], encoding: st
         bench.infos[camera].publish(CameraInfo(height=160, width=240))
     at = send_until_restored(bench, *pixels, encoding=encoding, padding=4)
     for camera, image in zip(bench.cameras, pixels, strict=True):
-        message, restored, mask = (message_at(messages, at, f"a message of {camera}") for messages in (
-            got[f"masked/{camera}/image_raw"], bench.restored(camera), bench.masks(camera)))
+        message, restored, mask = (
+            message_at(messages, at, f"a message of {camera}")
+            for messages in (got[f"masked/{camera}/image_raw"], bench.restored(camera), bench.masks(camera))
+        )
         assert (message.header, message.encoding) == (restored.header, encoding)
         assert wait_for(lambda c=camera: got[f"masked/{c}/camera_info"], "camera_info")[0].width == 240
         if camera == "right":

@@ -14,8 +14,9 @@ from derain_ros.nets.macs import macs, parameters  # noqa: E402
 SMALL = {"width": 8, "blocks": (1, 1, 1, 2)}
 
 
-@pytest.mark.parametrize(("width", "blocks", "size", "cost"), [
-    (48, (4, 6, 6, 8), 32_429_040, 657.2), (16, (1, 1, 1, 2), 1_299_790, 36.5)])
+@pytest.mark.parametrize(
+    ("width", "blocks", "size", "cost"), [(48, (4, 6, 6, 8), 32_429_040, 657.2), (16, (1, 1, 1, 2), 1_299_790, 36.5)]
+)
 def test_parameters_and_operations(width: int, blocks: tuple[int, ...], size: int, cost: float) -> None:
     with torch.device("meta"):
         net = CleanNet(3, width, blocks).eval()
@@ -115,10 +116,11 @@ def test_experts_are_weighted_by_the_whole_image() -> None:
 def test_onnx_does_the_same(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="exports need the extra `train`")
     from onnx_graph import run_as_onnx
+
     torch.manual_seed(0)
     net = CleanNet(3, **SMALL).eval()
     image = torch.rand(1, 3, 32, 48)
     with torch.no_grad():
         expected = net(image)
-    answer, = run_as_onnx(net, tmp_path / "clean.onnx", image=image)
+    (answer,) = run_as_onnx(net, tmp_path / "clean.onnx", image=image)
     torch.testing.assert_close(torch.from_numpy(answer), expected, atol=1e-4, rtol=1e-4)

@@ -26,5 +26,5 @@ def test_one_judgement_sees_a_patch_of_14x14(place: tuple[int, int]) -> None:
     assert image.grad is not None
     seen = image.grad.abs().sum((0, 1)) > 0
     top, left = 4 * place[0], 4 * place[1]
-    assert seen[top:top + RECEPTIVE_FIELD, left:left + RECEPTIVE_FIELD].all()
-    assert seen.sum() == RECEPTIVE_FIELD ** 2
+    assert seen[top : top + RECEPTIVE_FIELD, left : left + RECEPTIVE_FIELD].all()
+    assert seen.sum() == RECEPTIVE_FIELD**2

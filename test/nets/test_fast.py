@@ -12,8 +12,10 @@ from derain_ros.nets.fast import STRIDE, FastRestorer, Restoration, compose  # n
 from derain_ros.runtime.stages import scale  # noqa: E402
 
 
-@pytest.mark.parametrize(("channels", "width", "blocks", "millions"), [(1, 64, 9, 0.966), (3, 64, 9, 1.040),
-                                                                       (1, 32, 6, 0.197), (3, 32, 6, 0.234)])
+@pytest.mark.parametrize(
+    ("channels", "width", "blocks", "millions"),
+    [(1, 64, 9, 0.966), (3, 64, 9, 1.040), (1, 32, 6, 0.197), (3, 32, 6, 0.234)],
+)
 def test_shapes_and_parameters(channels: int, width: int, blocks: int, millions: float) -> None:
     net = FastRestorer(channels, width, blocks)
     out = net(torch.rand(2, channels, 2 * STRIDE, 3 * STRIDE))

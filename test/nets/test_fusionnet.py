@@ -60,13 +60,14 @@ def test_a_few_steps_come_near_the_maximum() -> None:
 def test_onnx_does_the_same(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript", reason="exports need the extra `train`")
     from onnx_graph import run_as_onnx
+
     torch.manual_seed(0)
     net, refinement = FusionNet(8).eval(), Refinement(4).eval()
     visible, infrared = torch.rand(1, 1, 32, 48), torch.rand(1, 1, 32, 48)
     with torch.no_grad():
         fused = net(visible, infrared)
         refined = refinement(fused, infrared)
-    answer, = run_as_onnx(net, tmp_path / "fuse.onnx", visible=visible, infrared=infrared)
+    (answer,) = run_as_onnx(net, tmp_path / "fuse.onnx", visible=visible, infrared=infrared)
     torch.testing.assert_close(torch.from_numpy(answer), fused, atol=1e-4, rtol=1e-4)
     answers = run_as_onnx(refinement, tmp_path / "refine.onnx", fused=fused, infrared=infrared)
     for ours, theirs in zip(answers, [*refined.images, *refined.illuminations], strict=True):

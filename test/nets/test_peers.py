@@ -10,9 +10,15 @@ from derain_ros.nets.macs import macs, parameters  # noqa: E402
 from derain_ros.nets.peers import DeRaindrop, NAFNet, Porav, PReNet  # noqa: E402
 
 
-@pytest.mark.parametrize(("peer", "height", "width", "millions", "cost"), [
-    (DeRaindrop, 360, 540, 6.2, 227), (Porav, 360, 540, 11.4, 147), (PReNet, 360, 540, 0.17, 197),
-    (NAFNet, 368, 544, 1.5, 4.9)])
+@pytest.mark.parametrize(
+    ("peer", "height", "width", "millions", "cost"),
+    [
+        (DeRaindrop, 360, 540, 6.2, 227),
+        (Porav, 360, 540, 11.4, 147),
+        (PReNet, 360, 540, 0.17, 197),
+        (NAFNet, 368, 544, 1.5, 4.9),
+    ],
+)
 def test_parameters_and_operations(peer: type, height: int, width: int, millions: float, cost: float) -> None:
     with torch.device("meta"):
         net = peer()

@@ -10,9 +10,15 @@ from derain_ros.nets.macs import macs, parameters  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
 
 
-@pytest.mark.parametrize(("enhancer", "aggregation", "size", "cost"), [
-    (False, False, 713_140, 8.9), (True, False, 718_595, 9.9), (False, True, 769_492, 12.2),
-    (True, True, 774_947, 13.2)])
+@pytest.mark.parametrize(
+    ("enhancer", "aggregation", "size", "cost"),
+    [
+        (False, False, 713_140, 8.9),
+        (True, False, 718_595, 9.9),
+        (False, True, 769_492, 12.2),
+        (True, True, 774_947, 13.2),
+    ],
+)
 def test_parameters_and_operations(enhancer: bool, aggregation: bool, size: int, cost: float) -> None:
     with torch.device("meta"):
         net = PrintedRestorer(3, enhancer, aggregation).eval()
@@ -21,9 +27,15 @@ def test_parameters_and_operations(enhancer: bool, aggregation: bool, size: int,
     assert done / 1e9 == pytest.approx(cost, abs=0.05)
 
 
-@pytest.mark.parametrize(("channels", "enhancer", "aggregation"), [
-    (channels, enhancer, aggregation) for channels in (1, 3) for enhancer in (False, True)
-    for aggregation in (False, True)])
+@pytest.mark.parametrize(
+    ("channels", "enhancer", "aggregation"),
+    [
+        (channels, enhancer, aggregation)
+        for channels in (1, 3)
+        for enhancer in (False, True)
+        for aggregation in (False, True)
+    ],
+)
 def test_shapes(channels: int, enhancer: bool, aggregation: bool) -> None:
     image = torch.rand(2, channels, 64, 96)
     out = PrintedRestorer(channels, enhancer, aggregation)(image)

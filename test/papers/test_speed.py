@@ -14,8 +14,10 @@ from derain_ros.papers import speed  # noqa: E402
 
 
 def test_measures_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    candidates = (speed.Candidate("one", lambda: nn.Conv2d(3, 3, 3, padding=1)),
-                  speed.Candidate("two", lambda: FastRestorer(3, 16, 1), 32))
+    candidates = (
+        speed.Candidate("one", lambda: nn.Conv2d(3, 3, 3, padding=1)),
+        speed.Candidate("two", lambda: FastRestorer(3, 16, 1), 32),
+    )
     runs: list[int] = []
 
     class Session(speed.onnxruntime.InferenceSession):  # type: ignore[misc,name-defined]

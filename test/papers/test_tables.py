@@ -22,10 +22,32 @@ def test_speed() -> None:
     table = speed_table([ours, theirs, unknown], 2)
     assert "2 threads" in table.splitlines()[0] and "all threads" in speed_table([ours], 0)
     rows = rows_of(table)
-    assert rows["paper 1, G+E+A"] == ["540x360", "0.77 M", "13.2", "20.0", "12.0 to 28.0", "1.0", "6", "542", "1.0",
-                                      "29.84", "0.909"]
-    assert rows["DeRaindrop"] == ["540x360", "6.23 M", "226.7", "100.0", "100.0 to 100.0", "5.0", "262", "4317", "8.0",
-                                  "31.50", "0.921"]
+    assert rows["paper 1, G+E+A"] == [
+        "540x360",
+        "0.77 M",
+        "13.2",
+        "20.0",
+        "12.0 to 28.0",
+        "1.0",
+        "6",
+        "542",
+        "1.0",
+        "29.84",
+        "0.909",
+    ]
+    assert rows["DeRaindrop"] == [
+        "540x360",
+        "6.23 M",
+        "226.7",
+        "100.0",
+        "100.0 to 100.0",
+        "5.0",
+        "262",
+        "4317",
+        "8.0",
+        "31.50",
+        "0.921",
+    ]
     assert rows["NAFNet, 16 wide"][5:] == ["0.2", "", "", "", "", ""]
 
 
@@ -40,14 +62,21 @@ def test_restoration_when_the_order_holds() -> None:
     assert "- G+E over G: +1.00 dB (+1.00 to +1.00), the paper +2.03." in table
     rows = rows_of(table)
     assert list(rows) == list(ABLATION)
-    assert rows["Input"] == ["20.00 (19.00 to 21.00)", "0.500 (0.500 to 0.500)", "21.00 (20.00 to 22.00)",
-                             "0.600 (0.600 to 0.600)", "24.09", "0.851"]
+    assert rows["Input"] == [
+        "20.00 (19.00 to 21.00)",
+        "0.500 (0.500 to 0.500)",
+        "21.00 (20.00 to 22.00)",
+        "0.600 (0.600 to 0.600)",
+        "24.09",
+        "0.851",
+    ]
     assert rows["G+E+A"][:2] == ["23.00 (22.00 to 24.00)", "0.800 (0.800 to 0.800)"]
 
 
 def test_restoration_when_the_order_does_not_hold() -> None:
-    table = restoration_table({"Random": scores(22.0), "Sharp drops": scores(23.0), "Our drops": scores(24.0)},
-                              INITIALISATION, "")
+    table = restoration_table(
+        {"Random": scores(22.0), "Sharp drops": scores(23.0), "Our drops": scores(24.0)}, INITIALISATION, ""
+    )
     assert "Raw < Sharp drops < Random < Our drops, does not hold: Raw < Random < Sharp drops < Our drops" in table
     assert "- Random over Sharp drops: -1.00 dB (-1.00 to -1.00), the paper +0.21." in table
 

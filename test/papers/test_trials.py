@@ -18,8 +18,9 @@ from derain_ros.train.checkpoint import build, read  # noqa: E402
 from derain_ros.train.loop import Machine  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
-TINY = RestoreRecipe(network="printed", adversarial=True, steps=1, validate_every=1, batch=2, crop=32, synthetic=2,
-                     real_share=0.0)
+TINY = RestoreRecipe(
+    network="printed", adversarial=True, steps=1, validate_every=1, batch=2, crop=32, synthetic=2, real_share=0.0
+)
 PHASES = (TINY, RestoreRecipe(**{**asdict(TINY), "real_share": 1.0, "synthetic": 0}))
 MACHINE = Machine("cpu", precision="32-true", workers=0)
 
@@ -46,7 +47,7 @@ def test_scores_a_network() -> None:
             return build(asdict(TINY))(image)._replace(restored=image - 10 / 255)
 
     clean = np.random.default_rng(0).integers(20, 200, (33, 40, 3), dtype=np.uint8)
-    score, = trials.score_network(Darker(), [Pair("a", clean + 10, clean)])
+    (score,) = trials.score_network(Darker(), [Pair("a", clean + 10, clean)])
     assert score.psnr == 100.0 and score.input_psnr == pytest.approx(28.13, abs=0.01)
 
 
@@ -63,8 +64,9 @@ def test_ablation_trains_three_forms_alike(data_folder: Path, tmp_path: Path) ->
     assert [p.stat().st_mtime_ns for p in sorted(tmp_path.rglob("*.pt"))] == before
 
 
-def test_initialisation_differs_in_the_first_weights(data_folder: Path, tmp_path: Path,
-                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+def test_initialisation_differs_in_the_first_weights(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained: dict[str, list[tuple[bool, float]]] = {}
 
     def watch(folders: object, output: Path, recipe: RestoreRecipe, machine: Machine) -> Path:
@@ -76,7 +78,10 @@ def test_initialisation_differs_in_the_first_weights(data_folder: Path, tmp_path
     monkeypatch.setattr(trials, "load_network", lambda path: build(asdict(TINY)).eval())
     rows = trials.initialisation([data_folder], tmp_path, PHASES, MACHINE)
     assert list(rows) == ["Random", "Sharp drops", "Our drops"]
-    assert trained == {"random": [(False, 1.0)], "sharp_drops": [(True, 0.0), (False, 1.0)],
-                       "our_drops": [(False, 0.0), (False, 1.0)]}
+    assert trained == {
+        "random": [(False, 1.0)],
+        "sharp_drops": [(True, 0.0), (False, 1.0)],
+        "our_drops": [(False, 0.0), (False, 1.0)],
+    }
     with pytest.raises(DataError, match="no phase on synthetic drops"):
         trials.initialisation([data_folder], tmp_path, PHASES[1:], MACHINE)

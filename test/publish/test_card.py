@@ -26,8 +26,11 @@ def test_the_phases_of_a_training(tmp_path: Path) -> None:
     torch.save(first, tmp_path / "best.pt")
     last = {"recipe": asdict(RestoreRecipe(steps=22, start_from=str(tmp_path / "best.pt"))), "step": 22}
     text = training(last)
-    assert text.index("Phase 1, 9 steps") < text.index("steps: 11") < text.index(
-        "Phase 2, from the weights of phase 1, 22 steps")
+    assert (
+        text.index("Phase 1, 9 steps")
+        < text.index("steps: 11")
+        < text.index("Phase 2, from the weights of phase 1, 22 steps")
+    )
     assert "seed: 5" in text and "width" not in text, "only what differs from the defaults"
     assert str(tmp_path) not in text and "2400, 7200, 12000" in text
     (tmp_path / "best.pt").unlink()
@@ -35,8 +38,9 @@ def test_the_phases_of_a_training(tmp_path: Path) -> None:
 
 
 def test_the_card_of_one_for_rain(tmp_path: Path) -> None:
-    write_card(tmp_path / "a.md", "a", FastRestorer(3, 16, 1), {"recipe": asdict(RestoreRecipe(anomaly="rain")),
-                                                               "step": 3})
+    write_card(
+        tmp_path / "a.md", "a", FastRestorer(3, 16, 1), {"recipe": asdict(RestoreRecipe(anomaly="rain")), "step": 3}
+    )
     text = (tmp_path / "a.md").read_text()
     assert "as if no rain fell" in text and "RoadScene-rain" in text and "anomaly: rain" in text
     assert "lens, and" not in text and "RobotCar" not in text

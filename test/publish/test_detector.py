@@ -16,14 +16,16 @@ from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train.detector import DetectRecipe, train  # noqa: E402
 from derain_ros.train.loop import Machine  # noqa: E402
 
-TINY = DetectRecipe(views=16, renewed=4, calibration_views=8, steps=2, validate_every=2, batch=8,
-                    start_from="detect_float")
+TINY = DetectRecipe(
+    views=16, renewed=4, calibration_views=8, steps=2, validate_every=2, batch=8, start_from="detect_float"
+)
 
 
 def test_a_tuned_detector_gets_figures_and_a_card_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "RANGE_VIEWS", 8)
-    monkeypatch.setattr(publishing, "evaluate", lambda engine, data, real=publishing.evaluate: real(engine, data,
-                                                                                                    views=12))
+    monkeypatch.setattr(
+        publishing, "evaluate", lambda engine, data, real=publishing.evaluate: real(engine, data, views=12)
+    )
     data, models = write_own_pictures(tmp_path / "mine"), tmp_path / "models"
     models.mkdir()
     (models / "detect.md").write_bytes((model_dir() / "detect.md").read_bytes())  # in a copy of the shipped models

@@ -39,8 +39,14 @@ def images(batch: int, rows: int, columns: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(batch)
     coarse = {name: torch.from_numpy(rng.uniform(0, 255, (batch, 1, 2 * rows, 2 * columns))) for name in INPUTS}
     coarse["mask"] = (coarse["mask"] > 180) * 255.0
-    return {name: torch.nn.functional.interpolate(image, (rows * STRIDE, columns * STRIDE)).round().to(torch.uint8)
-            .permute(0, 2, 3, 1).numpy() for name, image in coarse.items()}
+    return {
+        name: torch.nn.functional.interpolate(image, (rows * STRIDE, columns * STRIDE))
+        .round()
+        .to(torch.uint8)
+        .permute(0, 2, 3, 1)
+        .numpy()
+        for name, image in coarse.items()
+    }
 
 
 def run(path: Path, given: dict[str, np.ndarray]) -> np.ndarray:
@@ -62,7 +68,7 @@ def test_agrees_with_the_network(exported: tuple[Fuser, Path, Path], batch: int,
     expected = expected.clamp(0, 1).permute(0, 2, 3, 1).numpy() * 255
     assert np.abs(fused - expected).max() < 0.51
     error = np.mean((run(eight, given).astype(float) - expected) ** 2)
-    assert 10 * np.log10(255 ** 2 / error) > 38, "hard squares and random weights; the shipped one is nearer"
+    assert 10 * np.log10(255**2 / error) > 38, "hard squares and random weights; the shipped one is nearer"
 
 
 def test_an_even_image_goes_through_eight_bits_exactly(exported: tuple[Fuser, Path, Path]) -> None:

@@ -59,8 +59,9 @@ def written(net: torch.nn.Module, recipe: RestoreRecipe, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("size", [(2 * STRIDE, 3 * STRIDE), (STRIDE + 5, 2 * STRIDE - 3)])
-def test_the_model_of_the_manifest_does_what_the_network_does(checkpoint: Path, tmp_path: Path,
-                                                              size: tuple[int, int]) -> None:
+def test_the_model_of_the_manifest_does_what_the_network_does(
+    checkpoint: Path, tmp_path: Path, size: tuple[int, int]
+) -> None:
     assert publish_restorer(checkpoint, "restore_rgb", tmp_path, grey=False, data=None) == {}
     manifest = Manifest.load(tmp_path)
     model = manifest.get("restore_rgb")
@@ -71,16 +72,17 @@ def test_the_model_of_the_manifest_does_what_the_network_does(checkpoint: Path, 
     restored, mask = restore_image(load(model), image)
     padded = np.pad(image, ((0, -size[0] % STRIDE), (0, -size[1] % STRIDE), (0, 0)), mode="edge")
     expected, expected_mask = RestorerGraph(load_restorer(checkpoint)[0])(torch.from_numpy(padded[None]))
-    difference = np.abs(restored.astype(int) - expected[0, :size[0], :size[1]].numpy())
+    difference = np.abs(restored.astype(int) - expected[0, : size[0], : size[1]].numpy())
     assert restored.shape == image.shape and difference.max() <= 1
     assert np.abs(restored.astype(int) - image).max() > 5, "the network does something"
-    assert np.mean((mask > 0) == (expected_mask[0, :size[0], :size[1]].numpy() > RECONSTRUCTED_255)) > 0.999
+    assert np.mean((mask > 0) == (expected_mask[0, : size[0], : size[1]].numpy() > RECONSTRUCTED_255)) > 0.999
     assert set(np.unique(mask)) == {0, 255}
 
 
 @pytest.mark.parametrize(("grey", "size"), [(False, (128, 192)), (True, (192, 128))])
-def test_a_network_for_reduced_images_does_on_the_robot_what_it_did_in_training(tmp_path: Path, grey: bool,
-                                                                                size: tuple[int, int]) -> None:
+def test_a_network_for_reduced_images_does_on_the_robot_what_it_did_in_training(
+    tmp_path: Path, grey: bool, size: tuple[int, int]
+) -> None:
     torch.manual_seed(0)
     net = FastRestorer(3, 16, 2, scale=2)
     for parameter in net.parameters():
@@ -96,7 +98,7 @@ def test_a_network_for_reduced_images_does_on_the_robot_what_it_did_in_training(
     padded = np.pad(image.reshape(*size, -1), ((0, -size[0] % 64), (0, -size[1] % 64), (0, 0)), mode="edge")
     with torch.no_grad():
         out = net(torch.from_numpy(padded[None]).permute(0, 3, 1, 2) / 255)
-    expected = (out.restored[0].clamp(0, 1) * 255).permute(1, 2, 0).numpy()[:size[0], :size[1]].reshape(image.shape)
+    expected = (out.restored[0].clamp(0, 1) * 255).permute(1, 2, 0).numpy()[: size[0], : size[1]].reshape(image.shape)
     # What is beyond the edge is repeated by the robot after reducing, in training before: the last columns differ.
     inner = (slice(0, size[0] - 3), slice(0, size[1] - 3))
     assert np.mean(np.abs(restored.astype(float) - expected)[inner] > 2) < 0.01
@@ -167,8 +169,11 @@ def test_grey_is_folded_from_colour_of_the_printed_network(printed: Path) -> Non
             part.copy_(part.mean(0, keepdim=True).expand_as(part))
         image = torch.rand(1, 1, 64, 64)
         colour, folded = net(image.expand(-1, 3, -1, -1)), to_grey(net)(image)
-    for ours, theirs in ((folded.generated[:, 0], colour.generated.mean(1)), (folded.mask, colour.mask),
-                         (folded.restored[:, 0], colour.restored.mean(1))):
+    for ours, theirs in (
+        (folded.generated[:, 0], colour.generated.mean(1)),
+        (folded.mask, colour.mask),
+        (folded.restored[:, 0], colour.restored.mean(1)),
+    ):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
 

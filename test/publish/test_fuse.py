@@ -33,8 +33,17 @@ def write_checkpoint(path: Path, **recipe: object) -> Path:
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     state = net.state_dict()
-    torch.save({"task": "fuse", "net": state, "average": state, "step": 7, "data": ["9 pairs of msrs"],
-                "recipe": asdict(FuseRecipe(width=16, **recipe))}, path)  # type: ignore[arg-type]
+    torch.save(
+        {
+            "task": "fuse",
+            "net": state,
+            "average": state,
+            "step": 7,
+            "data": ["9 pairs of msrs"],
+            "recipe": asdict(FuseRecipe(width=16, **recipe)),
+        },
+        path,
+    )  # type: ignore[arg-type]
     return path
 
 

@@ -38,8 +38,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.normal_(parameter, std=0.05)
     directory = tmp_path_factory.mktemp("models")
     state = net.state_dict()
-    torch.save({"net": state, "average": state, "recipe": asdict(RestoreRecipe(width=16, blocks=2)), "step": 1},
-               directory / "a.pt")
+    torch.save(
+        {"net": state, "average": state, "recipe": asdict(RestoreRecipe(width=16, blocks=2)), "step": 1},
+        directory / "a.pt",
+    )
     publish_restorer(directory / "a.pt", "restore_mono", directory, grey=True, data=None)
     return directory
 
@@ -57,8 +59,9 @@ def test_is_close_and_entered_beside(models: Path, data_folder: Path) -> None:
     assert similarity(theirs[..., 0], image[..., 0])[0] < 30 < similarity(theirs[..., 0], ours[..., 0])[0]
 
 
-def test_data_of_one_s_own_calibrates_and_lacks_only_figures(models: Path, tmp_path: Path,
-                                                             caplog: pytest.LogCaptureFixture) -> None:
+def test_data_of_one_s_own_calibrates_and_lacks_only_figures(
+    models: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for n in range(3):
         for side in ("wet", "dry"):
             (tmp_path / side).mkdir(exist_ok=True)
@@ -75,12 +78,16 @@ def test_data_of_one_s_own_calibrates_and_lacks_only_figures(models: Path, tmp_p
     manifest.verify(manifest.get("restore_mono_int8"))
 
 
-def test_one_that_serves_rain_is_calibrated_on_rain(models: Path, data_folder: Path, tmp_path: Path,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_serves_rain_is_calibrated_on_rain(
+    models: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish_restorer(models / "a.pt", "restore_mono_rain", tmp_path, True, None, ("streak",))
     taken = []
-    monkeypatch.setattr(quantize, "quantize_onnx", lambda source, target, images: (
-        taken.extend(images), target.write_bytes(source.read_bytes())))
+    monkeypatch.setattr(
+        quantize,
+        "quantize_onnx",
+        lambda source, target, images: (taken.extend(images), target.write_bytes(source.read_bytes())),
+    )
     publish_quantized("restore_mono_rain", tmp_path, data_folder)
     assert Manifest.load(tmp_path).get("restore_mono_rain_int8").serves == ("streak",)
     rain = [luminance(path.read().wet) for path in pairs(data_folder, "train", "rain")]
@@ -121,8 +128,10 @@ def test_the_printed_network_stays_float_from_its_generated_image_on(data_folder
 
 def test_other_models_are_refused(data_folder: Path, tmp_path: Path) -> None:
     node = onnx.helper.make_node("Relu", ["image"], ["restored"])
-    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 32, 32, 1])
-             for name in ("image", "restored")]
+    value = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 32, 32, 1])
+        for name in ("image", "restored")
+    ]
     path = tmp_path / "other.onnx"
     graph = onnx.helper.make_graph([node], "other", value[:1], value[1:])
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), path)

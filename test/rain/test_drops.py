@@ -12,15 +12,29 @@ from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.shapes import Drops, melted_ellipses
 from derain_ros.rain.style import KINDS, DropStyle
 
-SHARP = DropStyle(radius=0.04, spread=0.5, coverage=0.2, defocus=0.0, brightness=1.0, glare=0.0, sky=0.0,
-                  daylight=0.0, caustic=0.0, light=0.0, bend=0.5, rim=0.0, film=0.0, running=0.0)
+SHARP = DropStyle(
+    radius=0.04,
+    spread=0.5,
+    coverage=0.2,
+    defocus=0.0,
+    brightness=1.0,
+    glare=0.0,
+    sky=0.0,
+    daylight=0.0,
+    caustic=0.0,
+    light=0.0,
+    bend=0.5,
+    rim=0.0,
+    film=0.0,
+    running=0.0,
+)
 
 
 def photograph(height: int = 120, width: int = 160, channels: int = 3) -> np.ndarray:
     """Noise with a bright upper and a dark lower half, as sky and road are."""
     rng = np.random.default_rng(5)
     image = rng.integers(0, 60, (height, width, channels), dtype=np.uint8)
-    image[:height // 2] += 180
+    image[: height // 2] += 180
     return image if channels == 3 else image[..., 0]
 
 
@@ -66,8 +80,15 @@ def test_a_drop_shows_the_world_upside_down() -> None:
 def test_a_large_drop_in_focus_has_no_ridges(moving: bool) -> None:
     one = np.ones(1)
     large = Drops(one * 320 / 480, one * 0.5, one * 0.33, one, one, np.zeros(1, int), np.zeros(1, bool))
-    glass = LensDrops.of(480, 640, SHARP, large, melted_ellipses(1, np.random.default_rng(0)), np.random.default_rng(0),
-                         np.array([moving]))
+    glass = LensDrops.of(
+        480,
+        640,
+        SHARP,
+        large,
+        melted_ellipses(1, np.random.default_rng(0)),
+        np.random.default_rng(0),
+        np.array([moving]),
+    )
     # What is seen from one pixel to the next, and how that changes: smoothly within the drop.
     inside = glass.alpha[240] > 0
     looks = np.diff(4 * glass._map_x[240][inside][25:-25])
@@ -109,8 +130,10 @@ def test_sizes_run_from_pinpoints_to_a_third_of_the_frame() -> None:
 
 def test_bright_light_becomes_a_bright_crescent_below() -> None:
     style = replace(SHARP, radius=0.12, spread=0.1, caustic=2.0)
-    plain, lit = (LensDrops(240, 320, np.random.default_rng(1), 0.15, s).apply(photograph(240, 320))[0].astype(int)
-                  for s in (replace(style, caustic=0.0), style))
+    plain, lit = (
+        LensDrops(240, 320, np.random.default_rng(1), 0.15, s).apply(photograph(240, 320))[0].astype(int)
+        for s in (replace(style, caustic=0.0), style)
+    )
     alpha = LensDrops(240, 320, np.random.default_rng(1), 0.15, style).alpha
     gain = (lit - plain).sum(axis=2)
     assert (gain >= 0).all() and (lit[gain > 100] > 240).any()

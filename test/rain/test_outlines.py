@@ -35,8 +35,9 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
 
 def test_drops_take_the_outline() -> None:
     """A square fills its box, which no melted ellipse does."""
-    style = replace(DropStyle.draw(np.random.default_rng(0), "few"), radius=0.1, spread=0.0, defocus=0.0, film=0.0,
-                    running=0.0)
+    style = replace(
+        DropStyle.draw(np.random.default_rng(0), "few"), radius=0.1, spread=0.0, defocus=0.0, film=0.0, running=0.0
+    )
 
     def fullness(outlines: list[np.ndarray] | None) -> float:
         shape = (LensDrops(240, 320, np.random.default_rng(4), 0.05, style, outlines).alpha > 0.5).astype(np.uint8)

@@ -23,7 +23,7 @@ def seen_from(scene: Scene, camera: Camera, seconds: float, other: Camera, later
     (place, turn), (place2, turn2) = pose(seconds), pose(later)
     eye = place - turn[0] * camera.offset[1]
     eye2 = place2 - turn2[0] * other.offset[1]
-    v, u = np.mgrid[0:camera.height, 0:camera.width]
+    v, u = np.mgrid[0 : camera.height, 0 : camera.width]
     known = np.isfinite(depth)
     rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(camera.matrix).T
     world = (rays * np.where(known, depth, 1.0)[..., None]) @ turn + eye

@@ -42,7 +42,7 @@ def test_drops_land_and_grow() -> None:
 def test_a_drop_does_not_come_at_once() -> None:
     wet = sequence(landing=1.0, style=replace(STILL, radius=0.1, spread=0.0, defocus=0.0))
     covered = np.array([np.count_nonzero(wet.glass(t).alpha) for t in np.arange(0, 5, 0.04)])
-    assert covered[-1] - covered[0] > 250 and np.diff(covered).max() < 0.5 * np.pi * 9.6 ** 2
+    assert covered[-1] - covered[0] > 250 and np.diff(covered).max() < 0.5 * np.pi * 9.6**2
 
 
 def test_drops_run_down_and_leave_trails() -> None:

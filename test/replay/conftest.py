@@ -32,17 +32,30 @@ def picture(index: int, level: int = 60, size: tuple[int, int] = (64, 48)) -> np
 @pytest.fixture
 def write_bag(tmp_path: Path) -> Callable[..., Path]:
     """Write a bag with two cameras, their camera_info and a text topic; returns its directory."""
-    def write(name: str = "bag", frames: int = 10, storage: str = "mcap", compressed: bool = False,
-              wet: range = range(0), cameras: tuple[str, ...] = ("/left/image_raw", "/right/image_raw"),
-              size: tuple[int, int] = (64, 48)) -> Path:
+
+    def write(
+        name: str = "bag",
+        frames: int = 10,
+        storage: str = "mcap",
+        compressed: bool = False,
+        wet: range = range(0),
+        cameras: tuple[str, ...] = ("/left/image_raw", "/right/image_raw"),
+        size: tuple[int, int] = (64, 48),
+    ) -> Path:
         path = tmp_path / name
         plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
         with Writer(path, version=9, storage_plugin=plugin) as writer:
             kind = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
-            images = [writer.add_connection(topic + ("/compressed" if compressed else ""), kind, typestore=TYPES)
-                      for topic in cameras]
-            infos = [writer.add_connection(topic.rpartition("/")[0] + "/camera_info", "sensor_msgs/msg/CameraInfo",
-                                           typestore=TYPES) for topic in cameras]
+            images = [
+                writer.add_connection(topic + ("/compressed" if compressed else ""), kind, typestore=TYPES)
+                for topic in cameras
+            ]
+            infos = [
+                writer.add_connection(
+                    topic.rpartition("/")[0] + "/camera_info", "sensor_msgs/msg/CameraInfo", typestore=TYPES
+                )
+                for topic in cameras
+            ]
             text = writer.add_connection("/notes", "std_msgs/msg/String", typestore=TYPES)
 
             def put(connection: object, stamp: int, message: object) -> None:
@@ -54,8 +67,9 @@ def write_bag(tmp_path: Path) -> Callable[..., Path]:
                 for number, (images_to, info_to) in enumerate(zip(images, infos, strict=True)):
                     if compressed:
                         jpeg = cv2.imencode(".png", image)[1].ravel()
-                        message = TYPES.types[kind](header=header_of(TYPES, stamp, f"eye{number}"), format="png",
-                                                    data=jpeg)
+                        message = TYPES.types[kind](
+                            header=header_of(TYPES, stamp, f"eye{number}"), format="png", data=jpeg
+                        )
                     else:
                         message = image_of(TYPES, Frame(image, "mono8", stamp, f"eye{number}"))
                     put(info_to, stamp, camera_info(TYPES, stamp, f"eye{number}", *size, np.eye(3)))

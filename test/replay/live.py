@@ -13,15 +13,24 @@ ROOT = Path(__file__).parents[2]
 
 def environment() -> dict[str, str]:
     """Discovery within this machine and in a domain of its own."""
-    ours = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_DOMAIN_ID": str(random.randint(1, 101)),
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+    ours = {
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "ROS_DOMAIN_ID": str(random.randint(1, 101)),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+    }
     return {**{k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}, **ours}
 
 
 def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
     """`derain` with these arguments."""
-    return subprocess.Popen([sys.executable, "-c", "from derain_ros.cli.main import app; app()", *map(str, arguments)],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", "from derain_ros.cli.main import app; app()", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        **options,
+    )
 
 
 def derain(*arguments: object) -> tuple[int, str, str]:

@@ -18,8 +18,17 @@ from derain_ros.replay.records import Message
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 TEXT = "std_msgs/msg/String"
-LATCHED = Qos(QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, QosTime(0, 0),
-              QosTime(0, 0), QosLiveliness.AUTOMATIC, QosTime(0, 0), False)
+LATCHED = Qos(
+    QosHistory.KEEP_LAST,
+    1,
+    QosReliability.RELIABLE,
+    QosDurability.TRANSIENT_LOCAL,
+    QosTime(0, 0),
+    QosTime(0, 0),
+    QosLiveliness.AUTOMATIC,
+    QosTime(0, 0),
+    False,
+)
 FORMS: dict[str, dict[str, Any]] = {
     "plain": {"compression": CompressionType.NONE},
     "lz4": {"compression": CompressionType.LZ4},
@@ -31,8 +40,13 @@ FORMS: dict[str, dict[str, Any]] = {
     "no statistics, no message index": {"use_statistics": False, "index_types": IndexType.CHUNK},
     "channels not repeated": {"repeat_channels": False},
     "schemas not repeated": {"repeat_schemas": False},
-    "no summary": {"index_types": IndexType.NONE, "use_statistics": False, "repeat_channels": False,
-                   "repeat_schemas": False, "use_summary_offsets": False},
+    "no summary": {
+        "index_types": IndexType.NONE,
+        "use_statistics": False,
+        "repeat_channels": False,
+        "repeat_schemas": False,
+        "use_summary_offsets": False,
+    },
     "no checksums": {"enable_crcs": False},
     "checksum of all": {"enable_data_crcs": True},
     "each message in a chunk, the definitions in one of their own": {"chunk_size": 1},
@@ -46,8 +60,13 @@ def text(number: int, topic: str = "/notes", length: int = 2000) -> Message:
     return Message(topic, 1_000_000_000 + number * 1_000_000, bytes(TYPES.serialize_cdr(value, TEXT)))
 
 
-def write_mcap(path: Path, messages: Iterable[Message], profile: str = "ros2", schemas: dict[str, Any] | None = None,
-               **options: Any) -> Path:
+def write_mcap(
+    path: Path,
+    messages: Iterable[Message],
+    profile: str = "ros2",
+    schemas: dict[str, Any] | None = None,
+    **options: Any,
+) -> Path:
     """An MCAP file of texts; `schemas` gives other topics a type, its encoding, its text and that of the messages."""
     with path.open("wb") as file:
         writer = Writer(file, **options)
@@ -58,8 +77,9 @@ def write_mcap(path: Path, messages: Iterable[Message], profile: str = "ros2", s
                 usual = TEXT, "ros2msg", "string data", "cdr"
                 name, encoding, definition, form = (schemas or {}).get(message.topic, usual)
                 schema = writer.register_schema(name, encoding, definition.encode()) if name else 0
-                channels[message.topic] = writer.register_channel(message.topic, form, schema, {
-                    "offered_qos_profiles": yaml.safe_dump(dump_qos_v9([LATCHED]))})
+                channels[message.topic] = writer.register_channel(
+                    message.topic, form, schema, {"offered_qos_profiles": yaml.safe_dump(dump_qos_v9([LATCHED]))}
+                )
             writer.add_message(channels[message.topic], message.stamp_ns, message.data, message.stamp_ns)
         writer.add_attachment(1, 1, "a note", "text/plain", b"about the drive")
         writer.add_metadata("about", {"place": "Turin"})
@@ -67,11 +87,16 @@ def write_mcap(path: Path, messages: Iterable[Message], profile: str = "ros2", s
     return path
 
 
-def write_sqlite(path: Path, messages: Iterable[Message], schema: int = 4, index: bool = True,
-                 encoding: str = "ros2msg") -> Path:
+def write_sqlite(
+    path: Path, messages: Iterable[Message], schema: int = 4, index: bool = True, encoding: str = "ros2msg"
+) -> Path:
     """A sqlite3 file of texts with the tables of this version; 5 stands for one to come."""
-    columns = ["id INTEGER PRIMARY KEY", "name TEXT NOT NULL", "type TEXT NOT NULL",
-               "serialization_format TEXT NOT NULL"]
+    columns = [
+        "id INTEGER PRIMARY KEY",
+        "name TEXT NOT NULL",
+        "type TEXT NOT NULL",
+        "serialization_format TEXT NOT NULL",
+    ]
     row = ["/notes", TEXT, "cdr"]
     if schema >= 2:
         columns, row = [*columns, "offered_qos_profiles TEXT NOT NULL"], [*row, dump_qos_v8([LATCHED])]
@@ -82,18 +107,26 @@ def write_sqlite(path: Path, messages: Iterable[Message], schema: int = 4, index
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(f"CREATE TABLE topics({', '.join(columns)})")
         database.execute(f"INSERT INTO topics VALUES (1, {', '.join('?' * len(row))})", row)
-        database.execute("CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, "
-                         "timestamp INTEGER NOT NULL, data BLOB NOT NULL)")
+        database.execute(
+            "CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL, "
+            "timestamp INTEGER NOT NULL, data BLOB NOT NULL)"
+        )
         if index:
             database.execute("CREATE INDEX timestamp_idx ON messages (timestamp ASC)")
         if schema >= 3:
             database.execute("CREATE TABLE schema(schema_version INTEGER PRIMARY KEY, ros_distro TEXT NOT NULL)")
             database.execute("INSERT INTO schema VALUES (?, 'jazzy')", (schema,))
         if schema >= 4:
-            database.execute("CREATE TABLE message_definitions(id INTEGER PRIMARY KEY, topic_type TEXT, encoding TEXT, "
-                             "encoded_message_definition TEXT, type_description_hash TEXT)")
-            database.execute("INSERT INTO message_definitions VALUES (1, ?, ?, ?, '')",
-                             (TEXT, encoding, "" if encoding == "unknown" else "string data"))
-        database.executemany("INSERT INTO messages (topic_id, timestamp, data) VALUES (1, ?, ?)",
-                             [(m.stamp_ns, m.data) for m in messages])
+            database.execute(
+                "CREATE TABLE message_definitions(id INTEGER PRIMARY KEY, topic_type TEXT, encoding TEXT, "
+                "encoded_message_definition TEXT, type_description_hash TEXT)"
+            )
+            database.execute(
+                "INSERT INTO message_definitions VALUES (1, ?, ?, ?, '')",
+                (TEXT, encoding, "" if encoding == "unknown" else "string data"),
+            )
+        database.executemany(
+            "INSERT INTO messages (topic_id, timestamp, data) VALUES (1, ?, ?)",
+            [(m.stamp_ns, m.data) for m in messages],
+        )
     return path

@@ -10,14 +10,18 @@ import pytest
 from derain_ros.replay.account import Account, Output, judge, percentiles
 
 
-def out(stamp: int, flagged: bool = False, action: str = "passed_clean", camera: str = "left",
-        ms: float = 1.0) -> Output:
+def out(
+    stamp: int, flagged: bool = False, action: str = "passed_clean", camera: str = "left", ms: float = 1.0
+) -> Output:
     return Output(camera, stamp, action, flagged, 0.9 if flagged else 0.1, ms)
 
 
 def test_every_frame_is_accounted_for() -> None:
-    account = Account(Counter(left=5, right=4), [out(1, action="restored"), out(2), out(1, camera="right")],
-                      Counter(left=1, thermal=3))
+    account = Account(
+        Counter(left=5, right=4),
+        [out(1, action="restored"), out(2), out(1, camera="right")],
+        Counter(left=1, thermal=3),
+    )
     assert account.total("left") == {"in": 5, "out": 2, "dropped": 2, "restored": 1, "passed on": 1, "broken": 1}
     assert account.total() == {"in": 9, "out": 3, "dropped": 5, "restored": 1, "passed on": 2, "broken": 1}
 

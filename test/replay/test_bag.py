@@ -34,7 +34,7 @@ def one_file(bag: Path) -> Path:
 
 def cut(file: Path, share: float) -> None:
     data = file.read_bytes()
-    file.write_bytes(data[:int(len(data) * share)])
+    file.write_bytes(data[: int(len(data) * share)])
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -60,7 +60,7 @@ def test_a_bag_cut_short_is_read_up_to_the_cut(write_bag: Write, storage: str, s
     cut(one_file(bag), share)
     read, damage = contents(bag)
     assert (share - 0.15) * len(whole) < len(read) < (share + 0.1) * len(whole)
-    assert read == whole[:len(read)]
+    assert read == whole[: len(read)]
     assert f"{len(read)} messages were read" in damage
     assert f"{(read[-1].stamp_ns - read[0].stamp_ns) / 1e9:.2f} s" in damage
     assert one_file(bag).name in damage
@@ -88,23 +88,26 @@ def test_broken_bytes_in_the_middle_cost_no_more_than_is_near(write_bag: Write) 
     file = one_file(bag)
     data = bytearray(file.read_bytes())
     at = len(data) // 2
-    data[at:at + 4000] = bytes(4000)
+    data[at : at + 4000] = bytes(4000)
     file.write_bytes(data)
     read, damage = contents(bag)
     assert 5000 < len(read) < 6000
     assert f"{len(read)} messages were read" in damage
 
 
-@pytest.mark.parametrize(("offset", "wrong"), [
-    (0, b"\xff\xfe"),  # no UTF-8
-    (-4, b"\xff\xff\xff\x7f"),  # a length that leads out of the record
-])
+@pytest.mark.parametrize(
+    ("offset", "wrong"),
+    [
+        (0, b"\xff\xfe"),  # no UTF-8
+        (-4, b"\xff\xff\xff\x7f"),  # a length that leads out of the record
+    ],
+)
 def test_wrong_bytes_in_a_record_of_a_cut_bag_are_no_failure(write_bag: Write, offset: int, wrong: bytes) -> None:
     bag = write_bag(frames=400)
     file = one_file(bag)
-    data = file.read_bytes()[:file.stat().st_size // 2]
+    data = file.read_bytes()[: file.stat().st_size // 2]
     at = data.find(b"std_msgs/msg/String") + offset
-    file.write_bytes(data[:at] + wrong + data[at + len(wrong):])
+    file.write_bytes(data[:at] + wrong + data[at + len(wrong) :])
     with BagReader(bag) as reader:
         assert "/left/image_raw" in reader.topics
         list(reader.messages())
@@ -132,8 +135,9 @@ def compressed(source: Path, bag: Path, mode: CompressionMode, storage: str = "m
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 @pytest.mark.parametrize("metadata", [True, False])
 @pytest.mark.parametrize("mode", [CompressionMode.MESSAGE, CompressionMode.FILE])
-def test_compressed_bags_are_read_whole(write_bag: Write, tmp_path: Path, storage: str, metadata: bool,
-                                        mode: CompressionMode) -> None:
+def test_compressed_bags_are_read_whole(
+    write_bag: Write, tmp_path: Path, storage: str, metadata: bool, mode: CompressionMode
+) -> None:
     source = write_bag()
     bag = compressed(source, tmp_path / "packed", mode, storage)
     file = next(f for f in bag.iterdir() if f.name != "metadata.yaml")
@@ -152,7 +156,7 @@ def test_a_packed_bag_cut_short_is_read_up_to_the_cut(write_bag: Write, tmp_path
     bag = compressed(source, tmp_path / "packed", CompressionMode.FILE, storage)
     cut(next(bag.glob("*.zstd")), 0.9)
     read, damage = contents(bag)
-    assert 900 < len(read) < 1500 and read == contents(source)[0][:len(read)]
+    assert 900 < len(read) < 1500 and read == contents(source)[0][: len(read)]
     assert "is damaged" in damage
 
 
@@ -173,16 +177,19 @@ def test_compressed_chunks_cut_short(tmp_path: Path, write_bag: Write) -> None:
     cut(one_file(bag), 0.6)
     read, _ = contents(bag)
     assert 0.4 * len(whole) < len(read) < 0.7 * len(whole)
-    assert read == whole[:len(read)]
+    assert read == whole[: len(read)]
 
 
-@pytest.mark.parametrize(("make", "says"), [
-    (lambda p: p / "nowhere", "does not exist"),
-    (lambda p: (p / "empty").mkdir() or p / "empty", "neither .mcap nor .db3 files"),
-    (lambda p: (p / "a.bag").write_bytes(b"#ROSBAG") and p / "a.bag", "rosbags-convert"),
-    (lambda p: (p / "a.mcap").write_bytes(b"no bag at all") and p / "a.mcap", "copied completely"),
-    (lambda p: (p / "a.db3").write_bytes(b"no bag at all") and p / "a.db3", "copied completely"),
-])
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda p: p / "nowhere", "does not exist"),
+        (lambda p: (p / "empty").mkdir() or p / "empty", "neither .mcap nor .db3 files"),
+        (lambda p: (p / "a.bag").write_bytes(b"#ROSBAG") and p / "a.bag", "rosbags-convert"),
+        (lambda p: (p / "a.mcap").write_bytes(b"no bag at all") and p / "a.mcap", "copied completely"),
+        (lambda p: (p / "a.db3").write_bytes(b"no bag at all") and p / "a.db3", "copied completely"),
+    ],
+)
 def test_what_is_no_bag_is_said(tmp_path: Path, make: Callable[[Path], Path], says: str) -> None:
     with pytest.raises(ReplayError, match=says):
         BagReader(make(tmp_path))
@@ -251,8 +258,10 @@ def test_several_channels_of_a_topic_count_together(tmp_path: Path) -> None:
     path = tmp_path / "bag"
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         # The writer refuses channels that are alike; two publishers may differ in what they offer.
-        channels = [writer.add_connection("/flag", "std_msgs/msg/Bool", typestore=TYPES, offered_qos_profiles=qos)
-                    for qos in ((), (LATCHED,))]
+        channels = [
+            writer.add_connection("/flag", "std_msgs/msg/Bool", typestore=TYPES, offered_qos_profiles=qos)
+            for qos in ((), (LATCHED,))
+        ]
         for stamp in range(1, 6):
             writer.write(channels[stamp % 2], stamp, b"\0\1\0\0\1")
     with BagReader(path) as reader:
@@ -260,14 +269,27 @@ def test_several_channels_of_a_topic_count_together(tmp_path: Path) -> None:
         assert not reader.damage
 
 
-@pytest.mark.parametrize("column", ["timestamp = 'soon'", "timestamp = NULL", "data = NULL", "data = 7",
-                                    "topic_id = 99", "topic_id = NULL", "timestamp = -1", "timestamp = 9e999"])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "timestamp = 'soon'",
+        "timestamp = NULL",
+        "data = NULL",
+        "data = 7",
+        "topic_id = 99",
+        "topic_id = NULL",
+        "timestamp = -1",
+        "timestamp = 9e999",
+    ],
+)
 def test_broken_rows_of_a_damaged_bag_are_left_out(write_bag: Write, column: str) -> None:
     bag = write_bag(storage="sqlite3")
     whole = contents(bag)[0]
     with closing(sqlite3.connect(one_file(bag))) as database:
-        database.executescript("CREATE TABLE loose AS SELECT * FROM messages; DROP TABLE messages;"
-                               f"ALTER TABLE loose RENAME TO messages; UPDATE messages SET {column} WHERE id = 7")
+        database.executescript(
+            "CREATE TABLE loose AS SELECT * FROM messages; DROP TABLE messages;"
+            f"ALTER TABLE loose RENAME TO messages; UPDATE messages SET {column} WHERE id = 7"
+        )
     (bag / "metadata.yaml").unlink()
     with BagReader(bag) as reader:
         assert list(reader.messages()) == whole[:6] + whole[7:]
@@ -310,7 +332,8 @@ def test_split_files_of_which_some_cannot_be_read(tmp_path: Path) -> None:
 def test_a_missing_part_is_told_without_calling_the_others_damaged(tmp_path: Path) -> None:
     write_mcap(tmp_path / "run_0.mcap", [text(1)])
     (tmp_path / "metadata.yaml").write_text(
-        "rosbag2_bagfile_information:\n  relative_file_paths: [run_0.mcap, run_1.mcap]\n")
+        "rosbag2_bagfile_information:\n  relative_file_paths: [run_0.mcap, run_1.mcap]\n"
+    )
     read, damage = contents(tmp_path)
     assert read == [text(1)] and "run_1.mcap, which metadata.yaml names, is missing" in damage
     assert "damaged" not in damage
@@ -324,10 +347,18 @@ def test_an_empty_bag_is_a_bag(tmp_path: Path, write: Write) -> None:
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
-@pytest.mark.parametrize("change", [("version: 9", "version: 11"), ("storage_identifier: ", "storage_identifier: x"),
-                                    ("message_count: 50", "message_count: 700"), ("metadata", "meta_data")])
-def test_metadata_of_another_version_or_edited_is_no_damage(write_bag: Write, storage: str,
-                                                            change: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("version: 9", "version: 11"),
+        ("storage_identifier: ", "storage_identifier: x"),
+        ("message_count: 50", "message_count: 700"),
+        ("metadata", "meta_data"),
+    ],
+)
+def test_metadata_of_another_version_or_edited_is_no_damage(
+    write_bag: Write, storage: str, change: tuple[str, str]
+) -> None:
     bag = write_bag(storage=storage)
     whole = contents(bag)
     file = bag / "metadata.yaml"
@@ -368,33 +399,42 @@ def copied(source: Path, output: Path) -> Path:
 
 
 INCLUDE = '#include "kitchen_msgs/msg/Taste.idl"'
-IDL = f"""{80 * '='}
+IDL = f"""{80 * "="}
 IDL: kitchen_msgs/msg/Soup
 {INCLUDE}
 module kitchen_msgs {{ module msg {{ struct Soup {{ kitchen_msgs::msg::Taste taste; }}; }}; }};
-{80 * '='}
+{80 * "="}
 IDL: kitchen_msgs/msg/Taste
 module kitchen_msgs {{ module msg {{ struct Taste {{ uint8 salt; }}; }}; }};
 """
 
 
-@pytest.mark.parametrize(("encoding", "definition", "salt"), [
-    ("ros2idl", IDL, lambda soup: soup.taste.salt), ("ros2idl", IDL.replace(INCLUDE, ""), lambda soup: soup.taste.salt),
-    ("omgidl", "module kitchen_msgs { module msg { struct Soup { uint8 salt; }; }; };", lambda soup: soup.salt),
-    ("ros2msg", "uint8 salt\n", lambda soup: soup.salt)])
-def test_definitions_keep_their_encoding(tmp_path: Path, encoding: str, definition: str,
-                                         salt: Callable[[object], int]) -> None:
-    source = write_mcap(tmp_path / "a.mcap", [Message("/soup", 1, b"\0\1\0\0\7")],
-                        schemas={"/soup": ("kitchen_msgs/msg/Soup", encoding, definition, "cdr")})
+@pytest.mark.parametrize(
+    ("encoding", "definition", "salt"),
+    [
+        ("ros2idl", IDL, lambda soup: soup.taste.salt),
+        ("ros2idl", IDL.replace(INCLUDE, ""), lambda soup: soup.taste.salt),
+        ("omgidl", "module kitchen_msgs { module msg { struct Soup { uint8 salt; }; }; };", lambda soup: soup.salt),
+        ("ros2msg", "uint8 salt\n", lambda soup: soup.salt),
+    ],
+)
+def test_definitions_keep_their_encoding(
+    tmp_path: Path, encoding: str, definition: str, salt: Callable[[object], int]
+) -> None:
+    source = write_mcap(
+        tmp_path / "a.mcap",
+        [Message("/soup", 1, b"\0\1\0\0\7")],
+        schemas={"/soup": ("kitchen_msgs/msg/Soup", encoding, definition, "cdr")},
+    )
     copy = copied(source, tmp_path / "copy")
     for bag in (source, copy):
         with BagReader(bag) as reader:
-            topic, = reader.topics.values()
+            (topic,) = reader.topics.values()
             assert (topic.msgtype, topic.encoding, topic.definition) == ("kitchen_msgs/msg/Soup", encoding, definition)
             assert [salt(reader.decode(message)) for message in reader.messages()] == [7]
     if INCLUDE not in definition:  # which rosbags cannot parse
         with AnyReader([copy]) as reader:
-            (connection, _, data), = reader.messages()
+            ((connection, _, data),) = reader.messages()
             assert salt(reader.deserialize(data, connection.msgtype)) == 7
 
 
@@ -406,28 +446,44 @@ def test_types_of_another_distribution_keep_their_definition(tmp_path: Path) -> 
     make = old.types
     zero = make["builtin_interfaces/msg/Time"](sec=0, nanosec=0)
     value = make[name](
-        header=make["std_msgs/msg/Header"](stamp=zero, frame_id="map"), ns="lane", id=7, type=9, action=0,
+        header=make["std_msgs/msg/Header"](stamp=zero, frame_id="map"),
+        ns="lane",
+        id=7,
+        type=9,
+        action=0,
         pose=make["geometry_msgs/msg/Pose"](
             position=make["geometry_msgs/msg/Point"](x=1.0, y=2.0, z=3.0),
-            orientation=make["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0)),
+            orientation=make["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
+        ),
         scale=make["geometry_msgs/msg/Vector3"](x=1.0, y=1.0, z=1.0),
         color=make["std_msgs/msg/ColorRGBA"](r=1.0, g=0.0, b=0.0, a=1.0),
-        lifetime=make["builtin_interfaces/msg/Duration"](sec=0, nanosec=0), frame_locked=False, points=[], colors=[],
-        text="stop line", mesh_resource="", mesh_use_embedded_materials=True)
-    source = write_mcap(tmp_path / "a.mcap", [Message("/marker", 1, bytes(old.serialize_cdr(value, name)))],
-                        schemas={"/marker": (name, "ros2msg", definition, "cdr")})
+        lifetime=make["builtin_interfaces/msg/Duration"](sec=0, nanosec=0),
+        frame_locked=False,
+        points=[],
+        colors=[],
+        text="stop line",
+        mesh_resource="",
+        mesh_use_embedded_materials=True,
+    )
+    source = write_mcap(
+        tmp_path / "a.mcap",
+        [Message("/marker", 1, bytes(old.serialize_cdr(value, name)))],
+        schemas={"/marker": (name, "ros2msg", definition, "cdr")},
+    )
     copy = copied(source, tmp_path / "copy")
     for bag in (source, copy):
         with BagReader(bag) as reader:
             assert [reader.decode(message).text for message in reader.messages()] == ["stop line"]
     with AnyReader([copy]) as reader:
-        (connection, _, data), = reader.messages()
+        ((connection, _, data),) = reader.messages()
         assert reader.deserialize(data, name).text == "stop line" and connection.msgdef.data == definition
 
 
 def test_one_type_may_have_two_definitions(tmp_path: Path) -> None:
-    schemas = {f"/{k}": ("kitchen_msgs/msg/Soup", "ros2msg", f"uint8 {name}\n", "cdr")
-               for k, name in enumerate(("salt", "pepper"))}
+    schemas = {
+        f"/{k}": ("kitchen_msgs/msg/Soup", "ros2msg", f"uint8 {name}\n", "cdr")
+        for k, name in enumerate(("salt", "pepper"))
+    }
     messages = [Message(topic, 1, b"\0\1\0\0\7") for topic in schemas]
     with BagReader(copied(write_mcap(tmp_path / "a.mcap", messages, schemas=schemas), tmp_path / "copy")) as reader:
         salty, peppery = map(reader.decode, reader.messages())
@@ -446,7 +502,7 @@ def test_a_definition_that_cannot_be_parsed_does_no_harm(tmp_path: Path) -> None
 def test_without_a_definition_that_of_jazzy_is_written(tmp_path: Path, schema: int, encoding: str) -> None:
     copy = copied(write_sqlite(tmp_path / "a.db3", [text(1)], schema, encoding=encoding), tmp_path / "copy")
     with AnyReader([copy]) as reader:
-        (connection, _, data), = reader.messages()
+        ((connection, _, data),) = reader.messages()
         assert reader.deserialize(data, connection.msgtype).data.startswith("note 1")
 
 
@@ -454,15 +510,18 @@ def test_a_type_of_which_nothing_is_known_is_written(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "bag") as writer:
         writer.add(Topic("/soup", "kitchen_msgs/msg/Soup", 0, encoding="unknown"))
     with Reader(tmp_path / "bag") as reader:
-        connection, = reader.connections
+        (connection,) = reader.connections
     assert (connection.msgtype, connection.msgdef.data) == ("kitchen_msgs/msg/Soup", "")
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_definition_may_lie_in_one_of_the_files(tmp_path: Path, order: tuple[int, int]) -> None:
     for number, definition in zip(order, ("uint8 salt\n", ""), strict=True):
-        write_mcap(tmp_path / f"run_{number}.mcap", [Message("/soup", 1, b"\0\1\0\0\7")],
-                   schemas={"/soup": ("kitchen_msgs/msg/Soup", "ros2msg", definition, "cdr")})
+        write_mcap(
+            tmp_path / f"run_{number}.mcap",
+            [Message("/soup", 1, b"\0\1\0\0\7")],
+            schemas={"/soup": ("kitchen_msgs/msg/Soup", "ros2msg", definition, "cdr")},
+        )
     with BagReader(tmp_path) as reader:
         assert reader.topics["/soup"].count == 2
         assert [reader.decode(message).salt for message in reader.messages()] == [7, 7]
@@ -472,24 +531,27 @@ def test_a_type_with_another_hash_than_in_jazzy_is_given_no_definition(tmp_path:
     with BagWriter(tmp_path / "bag") as writer:
         writer.add(Topic("/notes", TEXT, 0, digest="RIHS01_" + 64 * "7"))
     with Reader(tmp_path / "bag") as reader:
-        connection, = reader.connections
+        (connection,) = reader.connections
     assert (connection.msgdef.data, connection.digest) == ("", "RIHS01_" + 64 * "7")
 
 
 def test_service_events_are_kept(tmp_path: Path) -> None:
     name = "std_srvs/srv/SetBool_Event"
-    definition = ("service_msgs/ServiceEventInfo info\nstd_srvs/SetBool_Request[<=1] request\n"
-                  "std_srvs/SetBool_Response[<=1] response\n")
+    definition = (
+        "service_msgs/ServiceEventInfo info\nstd_srvs/SetBool_Request[<=1] request\n"
+        "std_srvs/SetBool_Response[<=1] response\n"
+    )
     events = [Message("/enable/_service_event", k, bytes([0, 1, 0, 0, k])) for k in range(5)]
-    source = write_mcap(tmp_path / "a.mcap", events, schemas={"/enable/_service_event": (name, "ros2msg", definition,
-                                                                                        "cdr")})
+    source = write_mcap(
+        tmp_path / "a.mcap", events, schemas={"/enable/_service_event": (name, "ros2msg", definition, "cdr")}
+    )
     assert contents(copied(source, tmp_path / "copy")) == (events, "")
 
 
 def test_messages_of_no_stated_encoding_count_as_cdr(tmp_path: Path) -> None:
     file = write_mcap(tmp_path / "a.mcap", [text(1)], schemas={"/notes": (TEXT, "ros2msg", "string data", "")})
     with Reader(copied(file, tmp_path / "copy")) as reader:
-        connection, = reader.connections
+        (connection,) = reader.connections
     assert connection.ext.serialization_format == "cdr"
 
 
@@ -499,7 +561,11 @@ def test_topics_that_are_not_in_cdr_are_left_out(tmp_path: Path) -> None:
     with BagReader(file) as reader:
         assert (list(reader.topics), reader.left_out) == (["/notes"], {"/plan": "json"})
         assert (list(reader.messages()), reader.damage) == ([text(1), text(3)], "")
-    file = write_mcap(tmp_path / "b.mcap", [Message("/a", 1, b"7")], profile="ros1",
-                      schemas={"/a": ("std_msgs/String", "ros1msg", "string data", "ros1")})
+    file = write_mcap(
+        tmp_path / "b.mcap",
+        [Message("/a", 1, b"7")],
+        profile="ros1",
+        schemas={"/a": ("std_msgs/String", "ros1msg", "string data", "ros1")},
+    )
     with pytest.raises(ReplayError, match="not in CDR but in ros1; convert it"):
         BagReader(file)

@@ -20,23 +20,36 @@ from derain_ros.replay.records import Message
 @pytest.mark.parametrize("write", ["mcap", "unindexed", "sqlite3"])
 def test_a_topic_of_two_types_keeps_that_of_most_messages(tmp_path: Path, write: str) -> None:
     image, notes = "sensor_msgs/msg/CompressedImage", [text(k, "/left") for k in range(3)]
-    pictures = [Message("/left", 2_000_000_000 + k, bytes(TYPES.serialize_cdr(
-        TYPES.types[image](header=header_of(TYPES, k, ""), format="", data=np.zeros(4, np.uint8)), image)))
-        for k in range(5)]
+    pictures = [
+        Message(
+            "/left",
+            2_000_000_000 + k,
+            bytes(
+                TYPES.serialize_cdr(
+                    TYPES.types[image](header=header_of(TYPES, k, ""), format="", data=np.zeros(4, np.uint8)), image
+                )
+            ),
+        )
+        for k in range(5)
+    ]
     file = tmp_path / "a.mcap"
     if write == "sqlite3":
         write_sqlite(file, notes)
         with closing(sqlite3.connect(file)) as database, database:
             database.execute("UPDATE topics SET name = '/left'")
             database.execute("INSERT INTO topics SELECT 2, name, ?, serialization_format, '', '' FROM topics", (image,))
-            database.executemany("INSERT INTO messages (topic_id, timestamp, data) VALUES (2, ?, ?)",
-                                 [(m.stamp_ns, m.data) for m in pictures])
+            database.executemany(
+                "INSERT INTO messages (topic_id, timestamp, data) VALUES (2, ?, ?)",
+                [(m.stamp_ns, m.data) for m in pictures],
+            )
     else:
         with file.open("wb") as stream:
             writer = Writer(stream, use_chunking=write == "mcap")
             writer.start("ros2", "")
-            channels = [writer.register_channel("/left", "cdr", writer.register_schema(name, "", b""))
-                        for name in (TEXT, "sensor_msgs/CompressedImage")]
+            channels = [
+                writer.register_channel("/left", "cdr", writer.register_schema(name, "", b""))
+                for name in (TEXT, "sensor_msgs/CompressedImage")
+            ]
             for channel, messages in zip(channels, (notes, pictures), strict=True):
                 for m in messages:
                     writer.add_message(channel, m.stamp_ns, m.data, m.stamp_ns)
@@ -45,8 +58,10 @@ def test_a_topic_of_two_types_keeps_that_of_most_messages(tmp_path: Path, write:
         assert (reader.topics["/left"].msgtype, reader.topics["/left"].count) == (image, 5)
         found = list(reader.messages())
         assert found == pictures and reader.decode(found[0]).data.size == 4
-    assert (reader.damage, reader.notes) == ("", [
-        f"3 messages of type {TEXT} on /left are not read: a topic has one type, and most are {image}"])
+    assert (reader.damage, reader.notes) == (
+        "",
+        [f"3 messages of type {TEXT} on /left are not read: a topic has one type, and most are {image}"],
+    )
 
 
 def test_a_topic_without_a_name_is_told_and_left_out(tmp_path: Path) -> None:
@@ -59,5 +74,7 @@ def test_a_recording_that_the_metadata_does_not_name_is_told(write_bag: Callable
     bag = write_bag()
     write_mcap(bag / "other.mcap", [text(0)])
     with BagReader(bag) as reader:
-        assert reader.notes == ["other.mcap lies there, too, but metadata.yaml does not name it: it is not read; name "
-                                "the file itself to read it"]
+        assert reader.notes == [
+            "other.mcap lies there, too, but metadata.yaml does not name it: it is not read; name "
+            "the file itself to read it"
+        ]

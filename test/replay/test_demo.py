@@ -44,19 +44,33 @@ class FakePipeline:
         return Result(cameras, plan, True, {"total": self.ms[plan]}, models="restore_mono")
 
 
-@pytest.mark.parametrize(("light", "balanced", "quality", "chosen"), [
-    (5, 10, 20, (20.0, "quality")), (5, 10, 200, (20.0, "balanced")), (20, 40, 300, (20.0, "light")),
-    (40, 45, 300, (10.0, "balanced")), (200, 400, 900, (2.0, "light")), (3000, 5000, 9000, (2.0, "light"))])
-def test_rate_and_plan_are_what_the_machine_can_do(monkeypatch: pytest.MonkeyPatch, light: float, balanced: float,
-                                                   quality: float, chosen: tuple[float, str]) -> None:
+@pytest.mark.parametrize(
+    ("light", "balanced", "quality", "chosen"),
+    [
+        (5, 10, 20, (20.0, "quality")),
+        (5, 10, 200, (20.0, "balanced")),
+        (20, 40, 300, (20.0, "light")),
+        (40, 45, 300, (10.0, "balanced")),
+        (200, 400, 900, (2.0, "light")),
+        (3000, 5000, 9000, (2.0, "light")),
+    ],
+)
+def test_rate_and_plan_are_what_the_machine_can_do(
+    monkeypatch: pytest.MonkeyPatch, light: float, balanced: float, quality: float, chosen: tuple[float, str]
+) -> None:
     monkeypatch.setattr(demo, "Pipeline", FakePipeline)
     monkeypatch.setattr(FakePipeline, "ms", {"light": light, "balanced": balanced, "quality": quality})
     assert measure(Config(), DRIVE, None, lambda done, total: None) == chosen
 
 
 def test_a_drive_is_never_played_faster_than_asked_for() -> None:
-    assert [rate_for(ms, 12.0) for ms in (1, 41, 49, 51, 9999)] == [12.0, 12.0 if 41 <= 500 / 12 else 10.0, 10.0, 5.0,
-                                                                    2.0]
+    assert [rate_for(ms, 12.0) for ms in (1, 41, 49, 51, 9999)] == [
+        12.0,
+        12.0 if 41 <= 500 / 12 else 10.0,
+        10.0,
+        5.0,
+        2.0,
+    ]
     assert rate_for(9999, 1.0) == 1.0
 
 
@@ -90,11 +104,17 @@ def test_half_of_the_wet_frames_is_enough() -> None:
     assert failure_of(account(), {}) == ""
 
 
-@pytest.mark.parametrize(("rest", "said"), [
-    (["passed_budget"] * 6, "12 were passed budget: this machine is too slow"), ([], "12 were dropped: this machine"),
-    (["passed_clean"] * 6, "took them for clean"), (["passed_disabled"] * 6, "models were not ready"),
-    (["passed_error"] * 4 + ["passed_clean"] * 2, "8 were passed error: restoring failed"),
-    (["unknown"] * 6, "the node did not say why")])
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        (["passed_budget"] * 6, "12 were passed budget: this machine is too slow"),
+        ([], "12 were dropped: this machine"),
+        (["passed_clean"] * 6, "took them for clean"),
+        (["passed_disabled"] * 6, "models were not ready"),
+        (["passed_error"] * 4 + ["passed_clean"] * 2, "8 were passed error: restoring failed"),
+        (["unknown"] * 6, "the node did not say why"),
+    ],
+)
 def test_less_than_half_is_a_failure_with_its_reason(rest: list[str], said: str) -> None:
     found = failure_of(account(*["restored"] * 4, *rest), WET)
     assert found.startswith("less than half of the wet frames were restored, 8 of 20;") and said in found

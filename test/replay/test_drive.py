@@ -48,8 +48,15 @@ def test_topics(bags: tuple[Path, Path]) -> None:
         counts = {t.name: t.count for t in reader.topics.values()}
         cameras = choose(reader.topics)
         assert not reader.damage
-    assert counts == {"/left/image_raw": 10, "/left/camera_info": 10, "/right/image_raw": 10, "/right/camera_info": 10,
-                      "/thermal/image_raw": 10, "/thermal/camera_info": 10, "/vehicle/pose": 10}
+    assert counts == {
+        "/left/image_raw": 10,
+        "/left/camera_info": 10,
+        "/right/image_raw": 10,
+        "/right/camera_info": 10,
+        "/thermal/image_raw": 10,
+        "/thermal/camera_info": 10,
+        "/vehicle/pose": 10,
+    }
     assert set(cameras.images) == {"left", "right"} and cameras.thermal == "/thermal/image_raw"
 
 
@@ -71,13 +78,18 @@ def test_the_scene_moves(bags: tuple[Path, Path]) -> None:
 
 
 def test_what_renders_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    code = ("import sys; from pathlib import Path; from derain_ros.replay.drive import Drive, record\n"
-            "if __name__ == '__main__':\n"
-            "    record(Drive(seconds=1000.0, width=160, height=120), Path(sys.argv[1]), Path(sys.argv[2]),\n"
-            "           lambda done, total: print(done, flush=True))\n")
+    code = (
+        "import sys; from pathlib import Path; from derain_ros.replay.drive import Drive, record\n"
+        "if __name__ == '__main__':\n"
+        "    record(Drive(seconds=1000.0, width=160, height=120), Path(sys.argv[1]), Path(sys.argv[2]),\n"
+        "           lambda done, total: print(done, flush=True))\n"
+    )
     (tmp_path / "program.py").write_text(code)
-    with subprocess.Popen([sys.executable, tmp_path / "program.py", tmp_path / "drive", tmp_path / "truth"],
-                          stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "program.py", tmp_path / "drive", tmp_path / "truth"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "1\n"
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         assert len(children) > 1 and all(is_running(int(child)) for child in children)

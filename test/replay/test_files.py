@@ -39,21 +39,32 @@ def test_without_metadata_numbers_give_the_order(tmp_path: Path) -> None:
     assert names(bag) == ["run_9.mcap", "run_10.mcap"]
 
 
-@pytest.mark.parametrize("written", [
-    ["b.mcap", "a.mcap"],
-    ["bag/b.mcap", "bag/a.mcap"],  # as until version 3
-    ["D:\\drives\\bag\\b.mcap", "D:\\drives\\bag\\a.mcap"],
-    ["b.mcap.zstd", "a.mcap.zstd"],  # unpacked since
-])
+@pytest.mark.parametrize(
+    "written",
+    [
+        ["b.mcap", "a.mcap"],
+        ["bag/b.mcap", "bag/a.mcap"],  # as until version 3
+        ["D:\\drives\\bag\\b.mcap", "D:\\drives\\bag\\a.mcap"],
+        ["b.mcap.zstd", "a.mcap.zstd"],  # unpacked since
+    ],
+)
 def test_metadata_gives_the_order_and_leaves_out_others(tmp_path: Path, written: list[str]) -> None:
     assert names(folder(tmp_path, "a.mcap", "b.mcap", "copy.mcap", relative_file_paths=written)) == ["b.mcap", "a.mcap"]
 
 
-@pytest.mark.parametrize(("written", "there"), [
-    (["b", "a"], ["b.mcap", "a.mcap"]), (["b.mcap", "a.mcap"], ["B.MCAP", "A.MCAP"]),
-    (["B.MCAP", "A.MCAP"], ["b.mcap", "a.mcap"]), (["b.mcap.zstd", "a.mcap.zstd"], ["b.MCAP.ZSTD", "a.MCAP.ZSTD"]),
-    (["day/b.mcap", "day/a.mcap"], ["day/b.mcap", "day/a.mcap"]), (["day/b", "a"], ["day/b.db3", "a.db3"]),
-    (["1/a.mcap", "0/a.mcap"], ["1/a.mcap", "0/a.mcap"]), (["b", "a"], ["b", "a"])])
+@pytest.mark.parametrize(
+    ("written", "there"),
+    [
+        (["b", "a"], ["b.mcap", "a.mcap"]),
+        (["b.mcap", "a.mcap"], ["B.MCAP", "A.MCAP"]),
+        (["B.MCAP", "A.MCAP"], ["b.mcap", "a.mcap"]),
+        (["b.mcap.zstd", "a.mcap.zstd"], ["b.MCAP.ZSTD", "a.MCAP.ZSTD"]),
+        (["day/b.mcap", "day/a.mcap"], ["day/b.mcap", "day/a.mcap"]),
+        (["day/b", "a"], ["day/b.db3", "a.db3"]),
+        (["1/a.mcap", "0/a.mcap"], ["1/a.mcap", "0/a.mcap"]),
+        (["b", "a"], ["b", "a"]),
+    ],
+)
 def test_names_in_metadata_find_their_files(tmp_path: Path, written: list[str], there: list[str]) -> None:
     bag = folder(tmp_path, relative_file_paths=written)
     for name in there:
@@ -65,7 +76,10 @@ def test_names_in_metadata_find_their_files(tmp_path: Path, written: list[str], 
 
 def test_capitals_are_no_other_kind_of_file(tmp_path: Path) -> None:
     assert names(folder(tmp_path, "RUN_1.MCAP", "RUN_0.DB3", "run_2.mcap.ZST")) == [
-        "RUN_0.DB3", "RUN_1.MCAP", "run_2.mcap.ZST"]
+        "RUN_0.DB3",
+        "RUN_1.MCAP",
+        "run_2.mcap.ZST",
+    ]
 
 
 @pytest.mark.parametrize("name", ["../secret.mcap", "/etc/passwd", "x" * 5000, "a\0b", "", "."])
@@ -88,8 +102,16 @@ def test_a_pipe_is_no_bag(tmp_path: Path, make: Callable[[Path], None]) -> None:
 
 
 def test_files_begun_after_the_metadata_was_written_belong_to_it(tmp_path: Path) -> None:
-    bag = folder(tmp_path, "run_0.mcap", "run_1.mcap", "run_10.mcap", "run_9.mcap", "run_9.db3", "run 1.mcap",
-                 relative_file_paths=["run_1.mcap", "run_0.mcap", "run_1.mcap"])
+    bag = folder(
+        tmp_path,
+        "run_0.mcap",
+        "run_1.mcap",
+        "run_10.mcap",
+        "run_9.mcap",
+        "run_9.db3",
+        "run 1.mcap",
+        relative_file_paths=["run_1.mcap", "run_0.mcap", "run_1.mcap"],
+    )
     assert names(bag) == ["run_1.mcap", "run_0.mcap", "run_9.mcap", "run_10.mcap"]
 
 
@@ -127,9 +149,19 @@ def test_of_a_file_packed_and_unpacked_one_is_taken(tmp_path: Path) -> None:
     assert names(bag) == ["a.mcap", "b.mcap.zst"]
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"[", b"rosbag2_bagfile_information: 7", b"x: 1", b"\tx", b"- a\n", b"\xff\xfe\xfa",
-    b"rosbag2_bagfile_information: {topics_with_message_count: 7}"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[",
+        b"rosbag2_bagfile_information: 7",
+        b"x: 1",
+        b"\tx",
+        b"- a\n",
+        b"\xff\xfe\xfa",
+        b"rosbag2_bagfile_information: {topics_with_message_count: 7}",
+    ],
+)
 def test_metadata_that_says_nothing_is_left_aside(tmp_path: Path, content: bytes) -> None:
     bag = folder(tmp_path, "a.mcap")
     (bag / "metadata.yaml").write_bytes(content)
@@ -141,25 +173,47 @@ def described(name: str, qos: Any) -> dict[str, Any]:
 
 
 def test_qos_of_every_version_is_understood(tmp_path: Path) -> None:
-    bag = folder(tmp_path, "a.mcap", version=10, relative_file_paths=["a.mcap"], topics_with_message_count=[
-        described("/text", dump_qos_v8([LATCHED])), described("/list", dump_qos_v9([LATCHED])), described("/none", ""),
-        described("/part", [{"reliability": "reliable"}]), described("/odd", 7), {"message_count": 3}, 4])
+    bag = folder(
+        tmp_path,
+        "a.mcap",
+        version=10,
+        relative_file_paths=["a.mcap"],
+        topics_with_message_count=[
+            described("/text", dump_qos_v8([LATCHED])),
+            described("/list", dump_qos_v9([LATCHED])),
+            described("/none", ""),
+            described("/part", [{"reliability": "reliable"}]),
+            described("/odd", 7),
+            {"message_count": 3},
+            4,
+        ],
+    )
     assert files.find(bag).qos == {"/text": (LATCHED,), "/list": (LATCHED,), "/none": (), "/part": (), "/odd": ()}
 
 
 def test_one_file_has_the_metadata_beside_it_if_that_names_it(tmp_path: Path) -> None:
-    bag = folder(tmp_path, "a.mcap", "b.mcap", relative_file_paths=["bag/a.mcap"],
-                 topics_with_message_count=[described("/list", dump_qos_v9([LATCHED]))])
+    bag = folder(
+        tmp_path,
+        "a.mcap",
+        "b.mcap",
+        relative_file_paths=["bag/a.mcap"],
+        topics_with_message_count=[described("/list", dump_qos_v9([LATCHED]))],
+    )
     assert files.find(bag / "a.mcap").qos == {"/list": (LATCHED,)}
     assert files.find(bag / "b.mcap").qos == {}
 
 
-@pytest.mark.parametrize(("content", "says"), [
-    (b"", "is empty"),
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
-    (b"#ROSBAG V2.0\n", "rosbags-convert"), (b"\x1f\x8b\x08", "gzip -d"), (b"PK\x03\x04", "unzip"),
-    (b"\0" * 100, "copied completely"),
-])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"#ROSBAG V2.0\n", "rosbags-convert"),
+        (b"\x1f\x8b\x08", "gzip -d"),
+        (b"PK\x03\x04", "unzip"),
+        (b"\0" * 100, "copied completely"),
+    ],
+)
 def test_what_is_no_recording_is_told_with_what_to_do(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "a.mcap").write_bytes(content)
     with pytest.raises(ReplayError, match=says) as error:
@@ -194,11 +248,19 @@ def test_without_room_to_unpack_it_says_what_to_do(tmp_path: Path, monkeypatch: 
         files.unpack(tmp_path / "a.db3.zstd", tmp_path)
 
 
-@pytest.mark.parametrize("make", [
-    lambda file: os.mkfifo(file),
-    lambda file: file.write_text("rosbag2_bagfile_information:\n  a0: &a0 [x, x]\n" + "".join(
-        f"  a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)) + "  relative_file_paths: *a39\n"),
-    lambda file: file.write_text("rosbag2_bagfile_information: " + "[" * 3000)], ids=["fifo", "bomb", "deep"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda file: os.mkfifo(file),
+        lambda file: file.write_text(
+            "rosbag2_bagfile_information:\n  a0: &a0 [x, x]\n"
+            + "".join(f"  a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+            + "  relative_file_paths: *a39\n"
+        ),
+        lambda file: file.write_text("rosbag2_bagfile_information: " + "[" * 3000),
+    ],
+    ids=["fifo", "bomb", "deep"],
+)
 def test_hostile_metadata_is_left_aside(tmp_path: Path, make: Callable[[Path], object]) -> None:
     make(tmp_path / "metadata.yaml")
     assert files._information(tmp_path / "metadata.yaml") == {}

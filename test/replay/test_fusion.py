@@ -40,11 +40,17 @@ def write(path: Path, static: bool = True, infos: bool = True, frames: int = 12)
     make = TYPES.types
     with BagWriter(path) as out:
         if static:
-            transforms = [make["geometry_msgs/msg/TransformStamped"](
-                header=header_of(TYPES, 0, "mast"), child_frame_id=child, transform=make["geometry_msgs/msg/Transform"](
-                    translation=make["geometry_msgs/msg/Vector3"](x=x, y=0.0, z=0.0),
-                    rotation=make["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0)))
-                for child, x in (("eye", 0.1), ("warm", 0.3))]
+            transforms = [
+                make["geometry_msgs/msg/TransformStamped"](
+                    header=header_of(TYPES, 0, "mast"),
+                    child_frame_id=child,
+                    transform=make["geometry_msgs/msg/Transform"](
+                        translation=make["geometry_msgs/msg/Vector3"](x=x, y=0.0, z=0.0),
+                        rotation=make["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
+                    ),
+                )
+                for child, x in (("eye", 0.1), ("warm", 0.3))
+            ]
             out.put("/tf_static", 1, make["tf2_msgs/msg/TFMessage"](transforms=transforms))
         rng = np.random.default_rng(1)
         scene = np.kron(rng.integers(40, 80, (12, 16)), np.ones((8, 8))).astype(np.uint8)
@@ -84,8 +90,11 @@ def test_what_the_bag_tells_registers_the_thermal_camera(tmp_path: Path, manifes
         assert reader.topics["/derained/fused/image_raw"].count == 11
         assert reader.topics["/derained/fused/camera_info"].count == 12
         assert "/derained/thermal/camera_info" not in reader.topics
-        last = [frame_of(reader.decode(message)) for message in reader.messages()
-                if message.topic == "/derained/fused/image_raw"][-1]
+        last = [
+            frame_of(reader.decode(message))
+            for message in reader.messages()
+            if message.topic == "/derained/fused/image_raw"
+        ][-1]
         cameras = choose(BagReader(tmp_path / "bag").topics)
     assert last.frame_id == "eye"
     # The warm spot, columns 52 to 76 of a thermal image as large as the left one, is 4 pixels further right in it.

@@ -20,8 +20,9 @@ DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).parents[2].parent / "sh
 
 def seen_through(thermal: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """What a thermal camera sees that `matrix` takes to the visible one."""
-    return cv2.warpPerspective(thermal, matrix, THERMAL[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                               borderMode=cv2.BORDER_REFLECT)
+    return cv2.warpPerspective(
+        thermal, matrix, THERMAL[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
+    )
 
 
 def apart(matrix: np.ndarray, true: np.ndarray) -> float:

@@ -13,9 +13,16 @@ from derain_ros.runtime.input.messages import frame_of
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
-@pytest.mark.parametrize(("encoding", "shape", "dtype"), [
-    ("mono8", (4, 6), np.uint8), ("8UC1", (4, 6), np.uint8), ("rgb8", (4, 6, 3), np.uint8),
-    ("bgr8", (4, 6, 3), np.uint8), ("mono16", (4, 6), np.uint16)])
+@pytest.mark.parametrize(
+    ("encoding", "shape", "dtype"),
+    [
+        ("mono8", (4, 6), np.uint8),
+        ("8UC1", (4, 6), np.uint8),
+        ("rgb8", (4, 6, 3), np.uint8),
+        ("bgr8", (4, 6, 3), np.uint8),
+        ("mono16", (4, 6), np.uint16),
+    ],
+)
 def test_there_and_back(encoding: str, shape: tuple[int, ...], dtype: type) -> None:
     image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape).astype(dtype)
     sent = image_of(TYPES, Frame(image, encoding, 5_000_000_007, "eye"))

@@ -30,7 +30,7 @@ def read(file: Path) -> tuple[list[Message], str]:
 def test_every_form_is_read_whole(tmp_path: Path, form: str) -> None:
     file = write_mcap(tmp_path / "a.mcap", NOTES, **{"chunk_size": 20_000, **FORMS[form]})
     assert read(file) == (NOTES, "")
-    topic, = mcap_file.topics(file)
+    (topic,) = mcap_file.topics(file)
     assert (topic.name, topic.msgtype, topic.count) == ("/notes", TEXT, 40)
     assert (topic.definition, topic.encoding, topic.serialization) == ("string data", "ros2msg", "cdr")
     assert topic.qos == (LATCHED,)
@@ -60,8 +60,9 @@ def test_with_an_index_messages_come_by_their_time(tmp_path: Path, form: str, mo
 
 
 @pytest.mark.parametrize("form", ["no chunks", "no index", "no summary"])
-def test_without_an_index_messages_that_are_near_come_by_their_time(tmp_path: Path, form: str,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_index_messages_that_are_near_come_by_their_time(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     disordered = [*NOTES[:6], NOTES[7], NOTES[6], *NOTES[10:30], NOTES[8], NOTES[9], *NOTES[30:]]
     file = write_mcap(tmp_path / "a.mcap", disordered, **FORMS[form])
     assert read(file) == (NOTES, "")
@@ -76,18 +77,25 @@ def test_what_follows_the_end_is_no_damage(tmp_path: Path) -> None:
     assert read(file) == (NOTES, "")
 
 
-@pytest.mark.parametrize("options", [
-    {"compression": CompressionType.NONE}, {"compression": CompressionType.LZ4}, {"compression": CompressionType.ZSTD},
-    {"use_chunking": False}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": CompressionType.NONE},
+        {"compression": CompressionType.LZ4},
+        {"compression": CompressionType.ZSTD},
+        {"use_chunking": False},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.99])
 def test_one_that_is_cut_off_is_read_up_to_the_cut(tmp_path: Path, options: dict[str, Any], share: float) -> None:
     # Random bytes, so that the compressed ones are as long.
     notes = [Message("/notes", k, Random(k).randbytes(2000)) for k in range(40)]
     file = write_mcap(tmp_path / "a.mcap", notes, chunk_size=20_000, **options)
     data = file.read_bytes()
-    file.write_bytes(data[:int(len(data) * share)])
+    file.write_bytes(data[: int(len(data) * share)])
     found, told = read(file)
-    assert found == notes[:len(found)]
+    assert found == notes[: len(found)]
     # A compressed chunk of ten may give nothing before its end.
     assert len(found) >= 40 * share - (2 if options.get("compression") in (None, CompressionType.NONE) else 11)
     assert "a.mcap is damaged: it is cut off or broken at byte" in told and "copy it again" in told

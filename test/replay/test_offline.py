@@ -56,8 +56,9 @@ def by_topic(bag: Path) -> dict[str, list[tuple[int, object]]]:
 
 
 @pytest.mark.parametrize(("storage", "compressed"), [("mcap", False), ("sqlite3", False), ("mcap", True)])
-def test_wet_frames_are_restored_clean_ones_untouched(write_bag: Write, tmp_path: Path, manifest: Manifest,
-                                                      storage: str, compressed: bool) -> None:
+def test_wet_frames_are_restored_clean_ones_untouched(
+    write_bag: Write, tmp_path: Path, manifest: Manifest, storage: str, compressed: bool
+) -> None:
     bag = write_bag(storage=storage, compressed=compressed, wet=range(4, 7))
     account = run(bag, tmp_path / "out", manifest)
     assert account.total() == {"in": 20, "out": 20, "dropped": 0, "restored": 6, "passed on": 14, "broken": 0}
@@ -93,7 +94,7 @@ def test_one_camera_alone(write_bag: Write, tmp_path: Path, manifest: Manifest) 
 def test_a_cut_bag_is_processed_up_to_its_end(write_bag: Write, tmp_path: Path, manifest: Manifest) -> None:
     bag = write_bag(frames=60)
     file = next(bag.glob("*.mcap"))
-    file.write_bytes(file.read_bytes()[:file.stat().st_size // 2])
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     account = run(bag, tmp_path / "out", manifest)
     assert 20 < account.total("left")["out"] < 40
     assert "cut off" in account.damage and "messages were read" in account.damage
@@ -118,16 +119,22 @@ def deep(image: Any, order: str) -> Any:
     data = np.zeros((48, 70), order)
     data[:, :64] = image.data.reshape(48, 64).astype(order) << 4
     data[:4, :4] = 4095  # the white that the others are seen against
-    return replace(image, encoding="mono16", is_bigendian=int(order[0] == ">"), step=140,
-                   data=data.view(np.uint8).ravel())
+    return replace(
+        image, encoding="mono16", is_bigendian=int(order[0] == ">"), step=140, data=data.view(np.uint8).ravel()
+    )
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    (lambda image: replace(image, encoding="h264"), "'h264'"),
-    (lambda image: replace(image, step=0), "step 0"),
-    (lambda image: deep(image, ">u2"), "little-endian")])
-def test_what_cannot_be_processed_is_passed_on_as_it_is(write_bag: Write, tmp_path: Path, manifest: Manifest,
-                                                        change: Change, says: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda image: replace(image, encoding="h264"), "'h264'"),
+        (lambda image: replace(image, step=0), "step 0"),
+        (lambda image: deep(image, ">u2"), "little-endian"),
+    ],
+)
+def test_what_cannot_be_processed_is_passed_on_as_it_is(
+    write_bag: Write, tmp_path: Path, manifest: Manifest, change: Change, says: str
+) -> None:
     bag = changed(write_bag(wet=range(10)), tmp_path / "odd", change)
     account = run(bag, tmp_path / "out", manifest)
     assert account.total() == {"in": 20, "out": 20, "dropped": 0, "restored": 18, "passed on": 2, "broken": 0}
@@ -136,14 +143,14 @@ def test_what_cannot_be_processed_is_passed_on_as_it_is(write_bag: Write, tmp_pa
     assert len(account.notes) == 1 and says in account.notes[0] and "/left/image_raw" in account.notes[0]
     sent, out = by_topic(bag)["/left/image_raw"][0], by_topic(tmp_path / "out")
     assert TYPES.serialize_cdr(out["/derained/left/image_raw"][0][1], "sensor_msgs/msg/Image") == (
-        TYPES.serialize_cdr(sent[1], "sensor_msgs/msg/Image"))
+        TYPES.serialize_cdr(sent[1], "sensor_msgs/msg/Image")
+    )
     status = out["/derain/status"][0][1].status[0]
     assert (status.name, status.level, status.message) == ("left", 1, "passed_error")
     assert says in {value.key: value.value for value in status.values}["detail"]
 
 
-def test_a_clean_image_goes_out_in_the_message_it_came_in(write_bag: Write, tmp_path: Path,
-                                                          manifest: Manifest) -> None:
+def test_a_clean_image_goes_out_in_the_message_it_came_in(write_bag: Write, tmp_path: Path, manifest: Manifest) -> None:
     bag = changed(write_bag(), tmp_path / "deep", lambda image: deep(image, "<u2"))
     assert run(bag, tmp_path / "out", manifest).reasons() == {"passed_clean": 20}
     out = by_topic(tmp_path / "out")["/derained/left/image_raw"][0][1]
@@ -161,8 +168,9 @@ def test_a_compressed_image_that_was_rgb_comes_out_as_rgb(write_bag: Write, tmp_
     colour = np.full((48, 64, 3), (200, 0, 0), np.uint8)
 
     def change(image: Any) -> Any:
-        return replace(image, format="rgb8; png compressed bgr8",
-                       data=cv2.imencode(".png", colour[..., ::-1])[1].ravel())
+        return replace(
+            image, format="rgb8; png compressed bgr8", data=cv2.imencode(".png", colour[..., ::-1])[1].ravel()
+        )
 
     run(changed(write_bag(compressed=True), tmp_path / "rgb", change), tmp_path / "out", manifest)
     out = by_topic(tmp_path / "out")["/derained/left/image_raw"][0][1]
@@ -195,8 +203,9 @@ def test_a_cleaned_bag_can_be_replayed_again(write_bag: Write, tmp_path: Path, m
     assert {t: len(m) for t, m in once.items()} == {t: len(m) for t, m in twice.items()}
 
 
-def test_networks_that_are_loaded_are_told_of(write_bag: Write, tmp_path: Path, manifest: Manifest,
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_that_are_loaded_are_told_of(
+    write_bag: Write, tmp_path: Path, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
     heard = threading.Event()
 

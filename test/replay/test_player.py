@@ -51,13 +51,21 @@ def test_frames_go_through_the_node_and_are_recorded(write_bag: Write, tmp_path:
             elif message.topic == "/derain/status":
                 array = reader.decode(message)
                 stamp = array.header.stamp.sec * 10**9 + array.header.stamp.nanosec
-                actions |= {(status.name, stamp): value.value for status in array.status for value in status.values
-                            if value.key == "action"}
+                actions |= {
+                    (status.name, stamp): value.value
+                    for status in array.status
+                    for value in status.values
+                    if value.key == "action"
+                }
         assert not reader.damage
     suffix = "/compressed" if compressed else ""
     assert counts["/left/image_raw" + suffix] == counts["/notes"] == counts["/right/camera_info"] == 40
-    came = [(camera, stamp) for topic, stamp in images for camera in ("left", "right")
-            if topic == f"/derained/{camera}/image_raw"]
+    came = [
+        (camera, stamp)
+        for topic, stamp in images
+        for camera in ("left", "right")
+        if topic == f"/derained/{camera}/image_raw"
+    ]
     # How many come, and how many of the wet ones are restored in time, depends on the machine.
     assert len(came) > 20, out
     for camera, stamp in actions.keys() & set(came):
@@ -101,8 +109,9 @@ def test_a_machine_that_is_too_slow_is_told(write_bag: Write, tmp_path: Path) ->
     bag, models = write_bag(frames=30, wet=range(30)), write_models(tmp_path / "models")
     # Every frame is late: its stamp is of long ago.
     (tmp_path / "robot.yaml").write_text("derain: {ros__parameters: {budget_from: stamp}}")
-    code, out, err = derain("replay", bag, "--output", tmp_path / "out", "--live", "--models", models, "--config",
-                            tmp_path / "robot.yaml")
+    code, out, err = derain(
+        "replay", bag, "--output", tmp_path / "out", "--live", "--models", models, "--config", tmp_path / "robot.yaml"
+    )
     assert code == 0 and "too slow or too busy" in out and "derain doctor" in out, out + err
 
 
@@ -114,7 +123,7 @@ def test_messages_without_a_whole_header_are_counted_and_not_sent(write_bag: Wri
         session = _Session(reader, cameras, link, None, 1.0)
         for message in reader.messages():
             if message.topic in lengths:
-                session._send(replace(message, data=message.data[:lengths[message.topic].pop(0)]))
+                session._send(replace(message, data=message.data[: lengths[message.topic].pop(0)]))
     account = Account(frames_in=Counter(dict.fromkeys(cameras.images, 0)))
     session.fill(account)
     assert account.broken == {"left": 5, "/right/camera_info": 1}
@@ -131,8 +140,12 @@ def same_stamps(session: _Session, messages: list[Message], came: list[tuple[str
         session._on_output(f"/derained/{camera}/image_raw", messages[0].data)
         header = header_of(TYPES, 7, "")
         status = TYPES.types["diagnostic_msgs/msg/DiagnosticStatus"](
-            level=0, name=camera, message="", hardware_id="",
-            values=[TYPES.types["diagnostic_msgs/msg/KeyValue"](key="action", value=action)])
+            level=0,
+            name=camera,
+            message="",
+            hardware_id="",
+            values=[TYPES.types["diagnostic_msgs/msg/KeyValue"](key="action", value=action)],
+        )
         array = TYPES.types["diagnostic_msgs/msg/DiagnosticArray"](header=header, status=[status])
         session._on_output("/derain/status", bytes(TYPES.serialize_cdr(array, array.__msgtype__)))
     account = Account(frames_in=Counter({"left": 0}))
@@ -148,8 +161,14 @@ def test_frames_that_share_a_stamp_are_counted_each(write_bag: Write, tmp_path: 
     with BagReader(write_bag()) as reader, recorder(tmp_path / "out", lambda message: None) as made:
         session = _Session(reader, choose(reader.topics), FakeLink(), made, 1.0)
         account = same_stamps(session, messages, [("left", action) for action in actions])
-    assert account.total("left") == {"in": 4, "out": 4 - lost, "dropped": lost, "restored": 3 - lost, "passed on": 1,
-                                     "broken": 0}
+    assert account.total("left") == {
+        "in": 4,
+        "out": 4 - lost,
+        "dropped": lost,
+        "restored": 3 - lost,
+        "passed on": 1,
+        "broken": 0,
+    }
     assert [o.action for o in account.outputs] == actions
     # Which one was lost is not known, and so neither is how long the others took.
     assert [np.isnan(o.latency_ms) for o in account.outputs] == [lost > 0] * len(actions)
@@ -193,14 +212,17 @@ def test_a_node_is_ended_in_order_whatever_ends_the_player(tmp_path: Path, monke
 
 
 def test_a_node_ends_when_its_player_is_killed(tmp_path: Path) -> None:
-    code = ("import sys, time; from pathlib import Path; from derain_ros.config import Config\n"
-            "from derain_ros.replay.child import NodeProcess\n"
-            "with NodeProcess(Config(), Path(sys.argv[1])) as node:\n"
-            "    while 'active for left, right' not in node._log.read_text():\n"
-            "        node.check()\n        time.sleep(0.01)\n"
-            "    print(node._process.pid, flush=True)\n    time.sleep(1000)")
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True,
-                          env=environment()) as process:
+    code = (
+        "import sys, time; from pathlib import Path; from derain_ros.config import Config\n"
+        "from derain_ros.replay.child import NodeProcess\n"
+        "with NodeProcess(Config(), Path(sys.argv[1])) as node:\n"
+        "    while 'active for left, right' not in node._log.read_text():\n"
+        "        node.check()\n        time.sleep(0.01)\n"
+        "    print(node._process.pid, flush=True)\n    time.sleep(1000)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment()
+    ) as process:
         assert process.stdout is not None
         node = int(process.stdout.readline())
         assert is_running(node)
@@ -237,8 +259,10 @@ def test_a_disk_that_is_too_slow_ends_the_replay(tmp_path: Path, monkeypatch: py
         free.wait()
         written.append(message)
 
-    with pytest.raises(ReplayError, match=r"out: the disk is too slow.*1 MiB.*--rate"), \
-            recorder(tmp_path / "out", write) as made:
+    with (
+        pytest.raises(ReplayError, match=r"out: the disk is too slow.*1 MiB.*--rate"),
+        recorder(tmp_path / "out", write) as made,
+    ):
         for k in range(8):
             made.put(Message("/flag", k, bytes(1 << 17)))
         made.check()

@@ -44,7 +44,9 @@ def test_compare(tmp_path: Path) -> None:
     np.testing.assert_allclose(quality.psnr, [(before, after)] * 5, rtol=1e-5)
     assert (quality.clean, quality.untouched) == (4, 3)
     assert [shown.stamp_ns for shown in pictures] == [6, 9]
-    grey = {name: round(float(cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), 0).mean()))
-            for name, data in pictures[0].images.items()}
+    grey = {
+        name: round(float(cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), 0).mean()))
+        for name, data in pictures[0].images.items()
+    }
     assert grey["seen"] == 120 and grey["published"] == 102 and grey["without drops"] == 100
     assert grey["reconstructed"] < grey["seen"], "what is in red is darker"

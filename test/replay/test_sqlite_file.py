@@ -21,7 +21,7 @@ NOTES = [text(k) for k in range(40)]
 def test_every_version_is_read_whole(tmp_path: Path, schema: int) -> None:
     file = write_sqlite(tmp_path / "a.db3", NOTES, schema)
     assert list(sqlite_file.messages(file)) == NOTES
-    topic, = sqlite_file.topics(file)
+    (topic,) = sqlite_file.topics(file)
     assert (topic.name, topic.msgtype, topic.count, topic.serialization) == ("/notes", TEXT, 40, "cdr")
     assert topic.qos == ((LATCHED,) if schema >= 2 else ())
     assert (topic.definition, topic.digest) == (("string data", TYPES.hash_rihs01(TEXT)) if schema >= 4 else ("", ""))
@@ -42,8 +42,10 @@ def unended(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(file)) as database:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA wal_autocheckpoint=0")
-        database.executemany("INSERT INTO messages (topic_id, timestamp, data) VALUES (1, ?, ?)",
-                             [(m.stamp_ns, m.data) for m in NOTES[20:]])
+        database.executemany(
+            "INSERT INTO messages (topic_id, timestamp, data) VALUES (1, ?, ?)",
+            [(m.stamp_ns, m.data) for m in NOTES[20:]],
+        )
         database.commit()
         for name in (file.name, f"{file.name}-wal"):
             shutil.copy(tmp_path / name, after)
@@ -83,11 +85,16 @@ def changed(tmp_path: Path, *statements: str, text: bytes = b"") -> Path:
     return file
 
 
-@pytest.mark.parametrize(("statement", "lacks"), [
-    ("ALTER TABLE messages RENAME TO records", "no table `messages`"), ("DROP TABLE topics", "no table `topics`"),
-    ("ALTER TABLE messages RENAME COLUMN data TO payload", "no column `data` in its table `messages`"),
-    ("ALTER TABLE messages RENAME COLUMN topic_id TO topic", "no column `topic_id` in its table `messages`"),
-    ("ALTER TABLE topics DROP COLUMN type", "no column `type` in its table `topics`")])
+@pytest.mark.parametrize(
+    ("statement", "lacks"),
+    [
+        ("ALTER TABLE messages RENAME TO records", "no table `messages`"),
+        ("DROP TABLE topics", "no table `topics`"),
+        ("ALTER TABLE messages RENAME COLUMN data TO payload", "no column `data` in its table `messages`"),
+        ("ALTER TABLE messages RENAME COLUMN topic_id TO topic", "no column `topic_id` in its table `messages`"),
+        ("ALTER TABLE topics DROP COLUMN type", "no column `type` in its table `topics`"),
+    ],
+)
 def test_what_is_missing_is_named(tmp_path: Path, statement: str, lacks: str) -> None:
     file = changed(tmp_path, statement)
     for read in (sqlite_file.topics, sqlite_file.messages):
@@ -95,29 +102,38 @@ def test_what_is_missing_is_named(tmp_path: Path, statement: str, lacks: str) ->
             list(read(file))
 
 
-@pytest.mark.parametrize("statement", [
-    "UPDATE topics SET name = CAST(name AS BLOB), type = CAST(type AS BLOB)",
-    "UPDATE topics SET serialization_format = CAST(serialization_format AS BLOB)",
-    "UPDATE topics SET offered_qos_profiles = CAST(offered_qos_profiles AS BLOB)",
-    "UPDATE message_definitions SET encoded_message_definition = CAST(encoded_message_definition AS BLOB)",
-    "UPDATE messages SET data = CAST(data AS TEXT)",
-    "UPDATE messages SET timestamp = CAST(timestamp AS REAL)",
-    "ALTER TABLE topics DROP COLUMN type_description_hash"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE topics SET name = CAST(name AS BLOB), type = CAST(type AS BLOB)",
+        "UPDATE topics SET serialization_format = CAST(serialization_format AS BLOB)",
+        "UPDATE topics SET offered_qos_profiles = CAST(offered_qos_profiles AS BLOB)",
+        "UPDATE message_definitions SET encoded_message_definition = CAST(encoded_message_definition AS BLOB)",
+        "UPDATE messages SET data = CAST(data AS TEXT)",
+        "UPDATE messages SET timestamp = CAST(timestamp AS REAL)",
+        "ALTER TABLE topics DROP COLUMN type_description_hash",
+    ],
+)
 def test_types_of_values_do_not_matter(tmp_path: Path, statement: str) -> None:
     file = changed(tmp_path, statement)
     assert list(sqlite_file.messages(file)) == NOTES[:5]
-    topic, = sqlite_file.topics(file)
+    (topic,) = sqlite_file.topics(file)
     assert (topic.name, topic.msgtype, topic.count, topic.serialization) == ("/notes", TEXT, 5, "cdr")
     assert (topic.definition, topic.encoding, topic.qos) == ("string data", "ros2msg", (LATCHED,))
 
 
-@pytest.mark.parametrize("statement", [
-    "UPDATE message_definitions SET encoding = NULL, encoded_message_definition = NULL",
-    "UPDATE message_definitions SET encoding = CAST(? AS TEXT)", "DROP TABLE message_definitions",
-    "ALTER TABLE message_definitions RENAME COLUMN topic_type TO kind",
-    "UPDATE topics SET offered_qos_profiles = CAST(? AS TEXT)",
-    "UPDATE topics SET type_description_hash = CAST(? AS TEXT)",
-    "ALTER TABLE topics DROP COLUMN serialization_format"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE message_definitions SET encoding = NULL, encoded_message_definition = NULL",
+        "UPDATE message_definitions SET encoding = CAST(? AS TEXT)",
+        "DROP TABLE message_definitions",
+        "ALTER TABLE message_definitions RENAME COLUMN topic_type TO kind",
+        "UPDATE topics SET offered_qos_profiles = CAST(? AS TEXT)",
+        "UPDATE topics SET type_description_hash = CAST(? AS TEXT)",
+        "ALTER TABLE topics DROP COLUMN serialization_format",
+    ],
+)
 def test_what_is_said_of_a_type_may_be_missing_or_garbled(tmp_path: Path, statement: str) -> None:
     file = changed(tmp_path, statement, text=b"\xff\xfe\xfa")
     with BagReader(file) as reader, BagWriter(tmp_path / "out") as writer:
@@ -136,7 +152,7 @@ def test_a_broken_page_ends_the_reading(tmp_path: Path) -> None:
     file = write_sqlite(tmp_path / "a.db3", [text(k) for k in range(400)])
     data = bytearray(file.read_bytes())
     at = data.find(b"note 200 ") & ~4095
-    data[at:at + 4096] = b"\xff" * 4096
+    data[at : at + 4096] = b"\xff" * 4096
     file.write_bytes(data)
     found = []
     with pytest.raises(ReplayError, match="a.db3 is damaged: it can be read up to row .*copy it again"):

@@ -24,30 +24,61 @@ IMAGE = np.full((24, 32), 90, np.uint8)
 
 
 def account() -> Account:
-    outputs = [Output(camera, k * SECOND, "restored" if k == 3 else "passed_clean", k == 3 and camera == "left",
-                      0.5, 10.0 * k if k else float("nan")) for k in range(4) for camera in ("left", "right")]
-    return Account(Counter(left=5, right=4), outputs, Counter(left=1), "cut off", ["<odd> note"],
-                   Counter({("light", "a"): 3, ("balanced", "b"): 40}), "a on cpu, b on cpu")
+    outputs = [
+        Output(
+            camera,
+            k * SECOND,
+            "restored" if k == 3 else "passed_clean",
+            k == 3 and camera == "left",
+            0.5,
+            10.0 * k if k else float("nan"),
+        )
+        for k in range(4)
+        for camera in ("left", "right")
+    ]
+    return Account(
+        Counter(left=5, right=4),
+        outputs,
+        Counter(left=1),
+        "cut off",
+        ["<odd> note"],
+        Counter({("light", "a"): 3, ("balanced", "b"): 40}),
+        "a on cpu, b on cpu",
+    )
 
 
 def record(**changes: object) -> Record:
     pictures = [picture("left", 3 * SECOND, {"seen": IMAGE, "published": IMAGE}, IMAGE)]
-    return Record(**{"title": "Rain & drops", "timed": "Latency", "account": account(),  # type: ignore[arg-type]
-                     "pictures": pictures, **changes})
+    return Record(
+        **{
+            "title": "Rain & drops",
+            "timed": "Latency",
+            "account": account(),  # type: ignore[arg-type]
+            "pictures": pictures,
+            **changes,
+        }
+    )
 
 
 def test_tables() -> None:
     books = account()
-    assert tables.frames_table(books).rows == [["left", "5", "4", "0", "1", "3", "1"],
-                                               ["right", "4", "4", "0", "1", "3", "0"],
-                                               ["all", "9", "8", "0", "2", "6", "1"]]
+    assert tables.frames_table(books).rows == [
+        ["left", "5", "4", "0", "1", "3", "1"],
+        ["right", "4", "4", "0", "1", "3", "0"],
+        ["all", "9", "8", "0", "2", "6", "1"],
+    ]
     assert tables.actions_table(books).rows == [["passed clean", "6"], ["restored", "2"]]
     assert tables.latency_table(books, "t").rows[1] == ["restored", "30.0", "30.0", "30.0"]
     assert tables.plans_table(books).rows == [
-        ["balanced", "b", "40"], ["light", "a", "3"], ["engines", "a on cpu, b on cpu", ""]]
+        ["balanced", "b", "40"],
+        ["light", "a", "3"],
+        ["engines", "a on cpu, b on cpu", ""],
+    ]
     assert tables.plans_table(Account()).rows == [["engines", "-", ""]]
     assert tables.decisions_table(books, WET).rows == [
-        ["left", "2", "1 (50.0 %)", "2", "0 (0.0 %)", "1.00 s"], ["right", "0", "-", "4", "0 (0.0 %)", "-"]]
+        ["left", "2", "1 (50.0 %)", "2", "0 (0.0 %)", "1.00 s"],
+        ["right", "0", "-", "4", "0 (0.0 %)", "-"],
+    ]
     quality = Quality(psnr=[(20.0, 25.0), (22.0, 23.0)], clean=4, untouched=3)
     assert tables.quality_table(quality).rows[0][1:] == ["21.00 dB", "24.00 dB", "+3.00 dB"]
     assert tables.quality_table(quality).rows[1][1:] == ["4", "3", "3 (75.0 %)"]
@@ -86,10 +117,16 @@ def test_a_record_is_read_as_it_was_saved(tmp_path: Path, changes: dict[str, obj
     assert (tmp_path / "1.html").read_text() == (tmp_path / "2.html").read_text()
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("{", "is no record of `derain replay`"), ("[]", "is no record"), ('{"kind": "replay"}', "is no record"),
-    ('{"kind": "bench", "format": 1}', "is a record of 'bench' in format 1"),
-    ('{"kind": "replay", "format": 99}', "in format 99, not of a replay in format 2: replay the bag again")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no record of `derain replay`"),
+        ("[]", "is no record"),
+        ('{"kind": "replay"}', "is no record"),
+        ('{"kind": "bench", "format": 1}', "is a record of 'bench' in format 1"),
+        ('{"kind": "replay", "format": 99}', "in format 99, not of a replay in format 2: replay the bag again"),
+    ],
+)
 def test_what_is_no_record_is_told(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "record.json").write_text(text)
     with pytest.raises(ReplayError, match=message):

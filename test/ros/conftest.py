@@ -24,6 +24,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def context() -> Iterator[Any]:
     """A context of its own for each test."""
     import rclpy
+
     context = rclpy.Context()
     rclpy.init(context=context)
     yield context
@@ -34,10 +35,10 @@ def context() -> Iterator[Any]:
 def start(context: Any, models: Path) -> Iterator[Callable[..., Any]]:
     """Start a node with these parameters, and arguments behind --ros-args, and the bench around it."""
     from ros_bench import Bench
+
     benches: list[Bench] = []
 
-    def start(reliable: bool = True, arguments: tuple[str, ...] = (), outputs: bool = True,
-              **parameters: Any) -> Bench:
+    def start(reliable: bool = True, arguments: tuple[str, ...] = (), outputs: bool = True, **parameters: Any) -> Bench:
         benches.append(Bench(context, models, parameters, reliable, arguments, outputs))
         return benches[-1]
 

@@ -69,14 +69,17 @@ def test_under_load_results_are_in_time_and_no_frame_is_late_because_of_another(
         time.sleep(max(0.0, sent[float(n)] + period_s - time.monotonic()))
         for image in bench.restored("left"):
             came.setdefault(at_ms(image), time.monotonic())
-    wait_for(lambda: bench.counts("left")["received"] == bench.counts("left")["published"]
-             + bench.counts("left")["dropped"], "all to be accounted for")
+    wait_for(
+        lambda: bench.counts("left")["received"] == bench.counts("left")["published"] + bench.counts("left")["dropped"],
+        "all to be accounted for",
+    )
     statuses = [{v.key: v.value for v in message.status[0].values} for message in bench.got["/derain/status"]]
     overran = [s for s in statuses if s["action"] == "passed_budget"]
     assert any("restoring has not ended after" in s["detail"] for s in overran), statuses
     # While the slow one runs, nothing waits for it; nor is another one begun at once.
-    assert any("the last run has not ended after" in s["detail"] or "periods of the camera" in s["detail"]
-               for s in overran)
+    assert any(
+        "the last run has not ended after" in s["detail"] or "periods of the camera" in s["detail"] for s in overran
+    )
     assert sum(s["action"] == "restored" for s in statuses) >= 5
     # The node's own account of time: from arrival to publication, with room for the machine's other load.
     late = [s for s in statuses if float(s["total_ms"]) > 1.25 * budget_ms]
@@ -132,6 +135,7 @@ def job_of(bench: Bench, ms: float) -> Any:
     """A job of a pair of that stamp."""
     from rclpy.serialization import serialize_message
     from ros_bench import image_message
+
     jobs: list[Any] = []
     put, bench.derain._intake._put = bench.derain._intake._put, jobs.append
     bench.derain._intake.synchronizer.clear()

@@ -60,8 +60,9 @@ def listen() -> Callable[[Bench, str], list[Any]]:
     return begin
 
 
-def test_it_is_made_while_somebody_subscribes(start: Start, listen: Callable[[Bench, str], list[Any]],
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_made_while_somebody_subscribes(
+    start: Start, listen: Callable[[Bench, str], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[Frame] = []
     monkeypatch.setattr(topics, "compress", lambda frame: made.append(frame) or compress(frame))
     bench = start().ready()
@@ -76,30 +77,35 @@ def test_it_is_made_while_somebody_subscribes(start: Start, listen: Callable[[Be
     assert len(made) == 1, "and only of that camera"
 
 
-def test_what_came_compressed_and_is_passed_on_keeps_its_bytes(start: Start,
-                                                               listen: Callable[[Bench, str], list[Any]]) -> None:
+def test_what_came_compressed_and_is_passed_on_keeps_its_bytes(
+    start: Start, listen: Callable[[Bench, str], list[Any]]
+) -> None:
     bench = start(transport="compressed").ready()
     got = listen(bench, "derained/left/image_raw/compressed")
     sent = {}
     for ms, image in ((50, CLEAN), (100, WET)):
         sent[ms] = cv2.imencode(".png", image)[1].tobytes()
         for camera in bench.cameras:
-            bench.send(camera, CompressedImage(header=Header(stamp=stamp(ms), frame_id="cam"),
-                                               format="mono8; png compressed ", data=sent[ms]))
+            bench.send(
+                camera,
+                CompressedImage(
+                    header=Header(stamp=stamp(ms), frame_id="cam"), format="mono8; png compressed ", data=sent[ms]
+                ),
+            )
         wait_for(lambda ms=ms: [m for m in got if at_ms(m) == ms], "the image")
     clean, wet = got
     assert bytes(clean.data) == sent[50] and clean.format == "mono8; png compressed "
     assert bytes(wet.data) != sent[100] and wet.format == "mono8; jpeg compressed " and wet.header.frame_id == "cam"
 
 
-def test_it_lies_below_the_name_that_the_image_is_given(start: Start,
-                                                        listen: Callable[[Bench, str], list[Any]]) -> None:
+def test_it_lies_below_the_name_that_the_image_is_given(
+    start: Start, listen: Callable[[Bench, str], list[Any]]
+) -> None:
     bench = start(arguments=("-r", "derained/left/image_raw:=/slam/left/image"))
     listen(bench, "/slam/left/image/compressed")
 
 
-def test_an_image_that_cannot_be_read_is_not_made_up(start: Start,
-                                                     listen: Callable[[Bench, str], list[Any]]) -> None:
+def test_an_image_that_cannot_be_read_is_not_made_up(start: Start, listen: Callable[[Bench, str], list[Any]]) -> None:
     bench = start().ready()
     got = listen(bench, "derained/left/image_raw/compressed")
     broken = image_message(WET, ms=50)
@@ -111,10 +117,14 @@ def test_an_image_that_cannot_be_read_is_not_made_up(start: Start,
     assert [at_ms(m) for m in got] == [100]
 
 
-@pytest.mark.parametrize("data", [b"\0\0\0\x1cftypheic and so on", cv2.imencode(".jpg", WET)[1].tobytes()[:-9]],
-                         ids=["another format", "cut off"])
+@pytest.mark.parametrize(
+    "data",
+    [b"\0\0\0\x1cftypheic and so on", cv2.imencode(".jpg", WET)[1].tobytes()[:-9]],
+    ids=["another format", "cut off"],
+)
 def test_what_came_compressed_and_cannot_be_read_goes_on_as_it_came(
-        start: Start, listen: Callable[[Bench, str], list[Any]], data: bytes) -> None:
+    start: Start, listen: Callable[[Bench, str], list[Any]], data: bytes
+) -> None:
     bench = start(transport="compressed").ready()
     got = listen(bench, "derained/left/image_raw/compressed")
     bench.send("left", CompressedImage(header=Header(stamp=stamp(50), frame_id="cam"), format="heic", data=data))
@@ -136,8 +146,9 @@ def test_pixels_that_only_a_header_tells_of_are_not_made(start: Start) -> None:
     assert counts["bad_undecodable"] == 1 and not bench.derain_errors
 
 
-def test_an_image_too_long_to_be_compressed_goes_out_itself(start: Start, capfd: pytest.CaptureFixture[str],
-                                                            listen: Callable[[Bench, str], list[Any]]) -> None:
+def test_an_image_too_long_to_be_compressed_goes_out_itself(
+    start: Start, capfd: pytest.CaptureFixture[str], listen: Callable[[Bench, str], list[Any]]
+) -> None:
     bench = start(cameras=["left"]).ready()
     got = listen(bench, "derained/left/image_raw/compressed")
     line = np.full((1, 66000), 60, np.uint8)

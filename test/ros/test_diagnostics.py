@@ -91,8 +91,15 @@ def test_troubles_are_told_while_they_last(statistics: Statistics) -> None:
 def test_thermal_has_no_frames_to_publish(statistics: Statistics) -> None:
     statistics.count("thermal", "received")
     assert values(report(statistics)["robot/derain: thermal"]) == {
-        "rate_in_hz": "1.0", "rate_out_hz": "0.0", "received": "1", "lost": "0", "unusable": "0",
-        "fusion": "nobody subscribes to derained/fused", "fused": "0", "not_fused": "0"}
+        "rate_in_hz": "1.0",
+        "rate_out_hz": "0.0",
+        "received": "1",
+        "lost": "0",
+        "unusable": "0",
+        "fusion": "nobody subscribes to derained/fused",
+        "fused": "0",
+        "not_fused": "0",
+    }
 
 
 def test_images_that_are_not_fused_are_warned_of_with_the_reason(statistics: Statistics) -> None:
@@ -122,28 +129,44 @@ def test_latencies_are_percentiles(statistics: Statistics) -> None:
     assert report(statistics)["robot/derain"].level == OK
 
 
-@pytest.mark.parametrize(("health", "level", "word"), [
-    ({}, OK, "clean"), ({"affected": True}, OK, "restoring"), ({"enabled": False}, OK, "switched off"),
-    ({"engine": "ready (restore_fast: measuring)"}, OK, "clean"),
-    ({"engine": "ready (dirt is not used: no memory)"}, WARN, "no memory"),
-    ({"hints": ["set cameras:=[left]"]}, WARN, "clean; set cameras:=[left]"),
-    ({"engine": "loading"}, WARN, "loading"), ({"engine": "failed: no models.yaml"}, ERROR, "no models.yaml"),
-    ({"state": "inactive", "engine": "failed: x"}, OK, "inactive")])
+@pytest.mark.parametrize(
+    ("health", "level", "word"),
+    [
+        ({}, OK, "clean"),
+        ({"affected": True}, OK, "restoring"),
+        ({"enabled": False}, OK, "switched off"),
+        ({"engine": "ready (restore_fast: measuring)"}, OK, "clean"),
+        ({"engine": "ready (dirt is not used: no memory)"}, WARN, "no memory"),
+        ({"hints": ["set cameras:=[left]"]}, WARN, "clean; set cameras:=[left]"),
+        ({"engine": "loading"}, WARN, "loading"),
+        ({"engine": "failed: no models.yaml"}, ERROR, "no models.yaml"),
+        ({"state": "inactive", "engine": "failed: x"}, OK, "inactive"),
+    ],
+)
 def test_the_node_says_how_it_is(statistics: Statistics, health: dict[str, object], level: bytes, word: str) -> None:
     statistics.count("left", "received", "passed_clean")
     status = report(statistics, **health)["robot/derain"]
     assert status.level == level and word in status.message
 
 
-@pytest.mark.parametrize(("counts", "level", "message"), [
-    ({}, STALE, "no frames"),
-    ({"received": 9, "passed_error": 9}, ERROR, "no frame could be judged: 9 passed_error"),
-    ({"received": 9, "passed_unpaired": 8, "unusable": 1}, ERROR,
-     "no frame could be judged: 1 unusable, 8 passed_unpaired"),
-    ({"received": 9, "passed_error": 2, "restored": 7}, WARN, "restoring; 2 passed_error"),
-    ({"received": 9, "passed_budget": 9}, OK, "restoring"), ({"received": 9}, OK, "restoring")])
-def test_the_node_is_not_well_where_frames_are_not_judged(statistics: Statistics, counts: dict[str, int], level: bytes,
-                                                          message: str) -> None:
+@pytest.mark.parametrize(
+    ("counts", "level", "message"),
+    [
+        ({}, STALE, "no frames"),
+        ({"received": 9, "passed_error": 9}, ERROR, "no frame could be judged: 9 passed_error"),
+        (
+            {"received": 9, "passed_unpaired": 8, "unusable": 1},
+            ERROR,
+            "no frame could be judged: 1 unusable, 8 passed_unpaired",
+        ),
+        ({"received": 9, "passed_error": 2, "restored": 7}, WARN, "restoring; 2 passed_error"),
+        ({"received": 9, "passed_budget": 9}, OK, "restoring"),
+        ({"received": 9}, OK, "restoring"),
+    ],
+)
+def test_the_node_is_not_well_where_frames_are_not_judged(
+    statistics: Statistics, counts: dict[str, int], level: bytes, message: str
+) -> None:
     for name, number in counts.items():
         statistics.count("left", *[name] * number)
     status = report(statistics, affected=True)["robot/derain"]
@@ -159,8 +182,9 @@ def test_a_camera_whose_frames_fail_is_warned_of(statistics: Statistics) -> None
 
 
 @pytest.mark.parametrize(("alarm", "level"), [(Alarm.CLEAR, OK), (Alarm.AFFECTED, WARN), (Alarm.SEVERE, ERROR)])
-def test_a_cameras_level_is_that_of_its_alarm_while_frames_come(statistics: Statistics, alarm: Alarm,
-                                                                level: bytes) -> None:
+def test_a_cameras_level_is_that_of_its_alarm_while_frames_come(
+    statistics: Statistics, alarm: Alarm, level: bytes
+) -> None:
     mask = np.zeros((2, 2), np.uint8)
     done = CameraResult(Frame(mask), Action.RESTORED, mask, Anomaly("dirt", 0.75, 0.3, mask), alarm)
     statistics.see(Result({"left": done}, "balanced", True, {}))
@@ -170,8 +194,11 @@ def test_a_cameras_level_is_that_of_its_alarm_while_frames_come(statistics: Stat
     told = report(statistics)
     left = told["robot/derain: left"]
     assert left.level == level and ("dirt, 30% of the view" in left.message) == (alarm > 0)
-    assert (values(left)["alarm"], values(left)["kind"], values(left)["severity"]) == (alarm.name.lower(), "dirt",
-                                                                                      "0.750")
+    assert (values(left)["alarm"], values(left)["kind"], values(left)["severity"]) == (
+        alarm.name.lower(),
+        "dirt",
+        "0.750",
+    )
     assert told["robot/derain: right"].level == OK and values(told["robot/derain"])["plans"] == "balanced 1, fast 1"
     report(statistics)
     silent = report(statistics)["robot/derain: left"]

@@ -69,8 +69,15 @@ def warmth(left: np.ndarray, spot: int = 250, noise: int = 0) -> np.ndarray:
     return seen.astype(np.uint8)
 
 
-def send(bench: Bench, ms: float, thermal: np.ndarray | None, left: np.ndarray, encoding: str = "mono8",
-         thermal_encoding: str = "mono8", thermal_ms: float | None = None) -> None:
+def send(
+    bench: Bench,
+    ms: float,
+    thermal: np.ndarray | None,
+    left: np.ndarray,
+    encoding: str = "mono8",
+    thermal_encoding: str = "mono8",
+    thermal_ms: float | None = None,
+) -> None:
     """One instant: the thermal frame first, then the left one."""
     if thermal is not None:
         at = ms if thermal_ms is None else thermal_ms
@@ -169,8 +176,12 @@ def test_nothing_is_fused_while_nobody_subscribes(start_fusing: Callable[..., Be
     wait_for(lambda: node._worker is not None and not node._worker.fusion.wanted, "fusion to be wanted no more")
     send(bench, ms + 50, warmth(left, noise=9), left)
     assert "fusion" not in bench.wait_status(ms + 50)["left"][1]
-    bench.wait_diagnostics(lambda found: found["derain: thermal"]["fusion"].startswith("nobody")
-                           and int(found["derain: thermal"]["fused"]) >= 1, "diagnostics")
+    bench.wait_diagnostics(
+        lambda found: (
+            found["derain: thermal"]["fusion"].startswith("nobody") and int(found["derain: thermal"]["fused"]) >= 1
+        ),
+        "diagnostics",
+    )
 
 
 def test_a_third_of_the_rate_is_enough_and_gaps_are_told(start_fusing: Callable[..., Bench]) -> None:
@@ -241,12 +252,17 @@ def test_compressed_images_are_fused(start_fusing: Callable[..., Bench]) -> None
     assert (pixels_of(fused(bench, ms))[44:52, 56:72] > 240).all()
 
 
-@pytest.mark.parametrize(("numbers", "told"), [
-    ([1.0, 2.0], "thermal_homography has 2 numbers and needs nine"),
-    ([1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0], "cannot be inverted"),
-    ([0.0] * 9, "where the thermal camera is must be on /tf_static; give thermal_homography")])
-def test_a_wrong_calibration_is_an_error_and_all_else_goes_on(start_fusing: Callable[..., Bench], numbers: list[float],
-                                                              told: str, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ([1.0, 2.0], "thermal_homography has 2 numbers and needs nine"),
+        ([1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0], "cannot be inverted"),
+        ([0.0] * 9, "where the thermal camera is must be on /tf_static; give thermal_homography"),
+    ],
+)
+def test_a_wrong_calibration_is_an_error_and_all_else_goes_on(
+    start_fusing: Callable[..., Bench], numbers: list[float], told: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     bench = start_fusing(thermal_homography=numbers)
     left = view(60)
     send(bench, 1000, warmth(left), left)
@@ -257,19 +273,29 @@ def test_a_wrong_calibration_is_an_error_and_all_else_goes_on(start_fusing: Call
 
 
 def test_both_camera_info_and_the_place_of_the_thermal_camera_register_it(start_fusing: Callable[..., Bench]) -> None:
-    bench = start_fusing(thermal_homography=[0.0] * 9, thermal_distance=5.0,
-                         thermal_extrinsic=[0.0, 0.001, 0.0, 0.0, 0.0, 0.0])
+    bench = start_fusing(
+        thermal_homography=[0.0] * 9, thermal_distance=5.0, thermal_extrinsic=[0.0, 0.001, 0.0, 0.0, 0.0, 0.0]
+    )
     left = view(60)
     send(bench, 1000, warmth(left), left)
-    assert fusion_at(bench, 1000) == ("no camera_info of the left camera has come; publish it, or give "
-                                      "thermal_homography, which needs none")
+    assert fusion_at(bench, 1000) == (
+        "no camera_info of the left camera has come; publish it, or give thermal_homography, which needs none"
+    )
     infos = {"left": bench.infos["left"], "thermal": bench.node.create_publisher(CameraInfo, "thermal/camera_info", 5)}
     wait_for(lambda: infos["thermal"].get_subscription_count(), "the node to listen to thermal/camera_info")
     for (camera, publisher), (height, width), focal in zip(infos.items(), (LEFT, THERMAL), (100.0, 50.0), strict=True):
-        publisher.publish(CameraInfo(
-            header=Header(frame_id=camera), height=height, width=width, distortion_model="plumb_bob", d=[0.0] * 5,
-            k=[focal, 0, (width - 1) / 2, 0, focal, (height - 1) / 2, 0, 0, 1], r=np.eye(3).ravel(),
-            p=[focal, 0, (width - 1) / 2, 0, 0, focal, (height - 1) / 2, 0, 0, 0, 1, 0]))
+        publisher.publish(
+            CameraInfo(
+                header=Header(frame_id=camera),
+                height=height,
+                width=width,
+                distortion_model="plumb_bob",
+                d=[0.0] * 5,
+                k=[focal, 0, (width - 1) / 2, 0, focal, (height - 1) / 2, 0, 0, 1],
+                r=np.eye(3).ravel(),
+                p=[focal, 0, (width - 1) / 2, 0, 0, focal, (height - 1) / 2, 0, 0, 0, 1, 0],
+            )
+        )
     geometry = bench.derain._worker.fusion.thermal.geometry  # type: ignore[union-attr]
     wait_for(lambda: len(geometry._lenses) == 2, "both camera_info")
     ms = until_fused(bench, 2000, left)

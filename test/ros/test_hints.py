@@ -94,19 +94,24 @@ def test_of_two_cameras_only_one_delivers(start: Start, stream: Callable[..., St
 
 def test_stamps_that_differ_pair_once_the_hint_is_followed(start: Start, stream: Callable[..., Stream]) -> None:
     from rclpy.parameter import Parameter
+
     bench = start().ready()
     stream(bench, left=0.0, right=18.0)
-    assert hint_of(bench, "stamps") == ("stamps of left and right differ by about 18 ms; pair_tolerance_ms is 5: set "
-                                        "pair_tolerance_ms:=25 if they show the same instant")
+    assert hint_of(bench, "stamps") == (
+        "stamps of left and right differ by about 18 ms; pair_tolerance_ms is 5: set "
+        "pair_tolerance_ms:=25 if they show the same instant"
+    )
     assert not bench.counts("left")["restored"]
     bench.derain.set_parameters([Parameter("pair_tolerance_ms", value=25)])
     bench.got["/diagnostics"].clear()
-    bench.wait_diagnostics(lambda d: not d["derain"]["hints"] and int(d["derain: left"]["restored"]) > 20,
-                           "restored pairs and no hint")
+    bench.wait_diagnostics(
+        lambda d: not d["derain"]["hints"] and int(d["derain: left"]["restored"]) > 20, "restored pairs and no hint"
+    )
 
 
 def test_two_nodes_that_publish_one_topic_are_named(start: Start, context: Any) -> None:
     import rclpy
+
     bench = start().ready()
     lines = logged(bench)
     other = rclpy.create_node("second_driver", namespace="rig", context=context)
@@ -124,8 +129,9 @@ def test_two_nodes_that_publish_one_topic_are_named(start: Start, context: Any) 
     bench.wait_diagnostics(lambda d: not d["derain"]["hints"], "no hint once it is gone")
 
 
-def test_images_that_the_middleware_loses_are_told_of_with_the_profile(start: Start, stream: Callable[..., Stream],
-                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_the_middleware_loses_are_told_of_with_the_profile(
+    start: Start, stream: Callable[..., Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = start(cameras=["front"]).ready()
     lines = logged(bench)
     take = bench.derain._intake.take
@@ -142,8 +148,9 @@ def test_images_that_the_middleware_loses_are_told_of_with_the_profile(start: St
 
 
 @pytest.mark.parametrize("transport", ["raw", "compressed"])
-def test_a_single_camera_is_restored_without_a_hint(start: Start, stream: Callable[..., Stream],
-                                                    transport: str) -> None:
+def test_a_single_camera_is_restored_without_a_hint(
+    start: Start, stream: Callable[..., Stream], transport: str
+) -> None:
     bench = start(arguments=("-p", "cameras:=[left]", "-p", f"transport:={transport}")).ready()
     assert bench.cameras == ["left"] and list(bench.images) == ["left"]
     lines = logged(bench)
@@ -153,7 +160,9 @@ def test_a_single_camera_is_restored_without_a_hint(start: Start, stream: Callab
     found = bench.wait_diagnostics(lambda d: int(d["derain: left"]["published"]) >= 80, "a report")
     status, values = found["derain"]
     assert (status.level, status.message, values["hints"]) == (b"\0", "restoring", "") and set(found) == {
-        "derain", "derain: left"}
+        "derain",
+        "derain: left",
+    }
     assert bench.counts("left")["unpaired"] == 0 and not lines
 
 
@@ -166,8 +175,10 @@ def arrivals(apart_ms: float, period_ms: float = 50.0, first: str = "left") -> l
     """Frames of both cameras that arrive together, with stamps so far apart."""
     found = []
     for n in range(20):
-        both = [("left", round(1e6 * MS + n * period_ms * MS)),
-                ("right", round(1e6 * MS + (n * period_ms + apart_ms) * MS))]
+        both = [
+            ("left", round(1e6 * MS + n * period_ms * MS)),
+            ("right", round(1e6 * MS + (n * period_ms + apart_ms) * MS)),
+        ]
         found += both if first == "left" else both[::-1]
     return found
 
@@ -180,11 +191,17 @@ BOTH = counted(left=(60, 60), right=(60, 58))
 
 
 @pytest.mark.parametrize("first", ["left", "right"])
-@pytest.mark.parametrize(("apart_ms", "said"), [
-    (18, "differ by about 18 ms; pair_tolerance_ms is 5: set pair_tolerance_ms:=25"),
-    (-7, "differ by about 7 ms; pair_tolerance_ms is 5: set pair_tolerance_ms:=10"),
-    (120, "than the 50 ms from frame to frame: their clocks differ"), (3_600_000, "their clocks differ"),
-    (-250, "their clocks differ"), (4, "")])
+@pytest.mark.parametrize(
+    ("apart_ms", "said"),
+    [
+        (18, "differ by about 18 ms; pair_tolerance_ms is 5: set pair_tolerance_ms:=25"),
+        (-7, "differ by about 7 ms; pair_tolerance_ms is 5: set pair_tolerance_ms:=10"),
+        (120, "than the 50 ms from frame to frame: their clocks differ"),
+        (3_600_000, "their clocks differ"),
+        (-250, "their clocks differ"),
+        (4, ""),
+    ],
+)
 def test_what_is_said_of_stamps_apart(apart_ms: float, said: str, first: str) -> None:
     found = told(BOTH, arrivals(apart_ms, first=first))
     assert said in found and bool(found) == bool(said)
@@ -203,8 +220,10 @@ def test_cameras_of_different_rates_are_told_of() -> None:
     assert "different rates, left 30.0 Hz and right 10.0 Hz" in found
 
 
-@pytest.mark.parametrize("counts", [counted(left=(60, 20), right=(60, 20)), counted(left=(0, 0), right=(0, 0)),
-                                    counted(left=(60, 0), right=(0, 0))])
+@pytest.mark.parametrize(
+    "counts",
+    [counted(left=(60, 20), right=(60, 20)), counted(left=(0, 0), right=(0, 0)), counted(left=(60, 0), right=(0, 0))],
+)
 def test_nothing_is_said_where_most_frames_pair(counts: dict[str, Counter[str]]) -> None:
     assert told(counts, arrivals(18)) == ""
 
@@ -277,10 +296,17 @@ def arrivals_of(**stamps_ms: list[float]) -> list[tuple[str, int]]:
     return [(camera, round(stamp * MS)) for camera, stamps in stamps_ms.items() for stamp in stamps]
 
 
-@pytest.mark.parametrize("stamps", [[0.0] * 20, [n / 1e6 for n in range(20)], [-50.0 * n for n in range(20)],
-                                    [50.0 * (n // 2) for n in range(20)],
-                                    [50.0 * n - (n % 6 == 5) * 80 for n in range(20)]],
-                         ids=["alike", "counted", "backwards", "twice", "every sixth back"])
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        [0.0] * 20,
+        [n / 1e6 for n in range(20)],
+        [-50.0 * n for n in range(20)],
+        [50.0 * (n // 2) for n in range(20)],
+        [50.0 * n - (n % 6 == 5) * 80 for n in range(20)],
+    ],
+    ids=["alike", "counted", "backwards", "twice", "every sixth back"],
+)
 def test_stamps_that_do_not_advance_are_told(stamps: list[float]) -> None:
     steady = [50.0 * n for n in range(20)]
     told = standing(arrivals_of(left=steady, right=stamps), TOPICS)
@@ -297,17 +323,29 @@ def test_stamps_that_stand_still_are_told_and_the_flag_rises_all_the_same(start:
         for camera in TOPICS:
             bench.send(camera, image_message(WET, ms=77.0))
         time.sleep(PERIOD_S)
-        return next((values.value for message in bench.got["/diagnostics"] for status in message.status
-                     for values in status.values if values.key == "hints" and "do not advance" in values.value), "")
+        return next(
+            (
+                values.value
+                for message in bench.got["/diagnostics"]
+                for status in message.status
+                for values in status.values
+                if values.key == "hints" and "do not advance" in values.value
+            ),
+            "",
+        )
 
     hint = wait_for(told, "the hint")
     assert "/left/image_raw" in hint and "/right/image_raw" in hint
     assert [message.data for message in bench.got["/derain/anomaly"]] == [False, True]
 
 
-@pytest.mark.parametrize(("stamped", "said"), [
-    (True, "/thermal/image_raw brings the same image again and again"),
-    (False, "stamps do not advance on /thermal/image_raw")])
+@pytest.mark.parametrize(
+    ("stamped", "said"),
+    [
+        (True, "/thermal/image_raw brings the same image again and again"),
+        (False, "stamps do not advance on /thermal/image_raw"),
+    ],
+)
 def test_a_thermal_camera_that_is_frozen_is_told(start: Start, stamped: bool, said: str) -> None:
     bench = start(thermal=True).ready()
     lines = logged(bench)
@@ -329,19 +367,27 @@ def test_a_thermal_camera_that_is_frozen_is_told(start: Start, stamped: bool, sa
     assert said in hint_of(bench, said)
 
 
-@pytest.mark.parametrize(("counts", "told_of"), [
-    ({"left": (60, 0), "right": (60, 60)}, {"right"}), ({"left": (60, 60), "right": (60, 60)}, set()),
-    ({"left": (60, 60)}, set()), ({"left": (60, 0), "right": (60, 40)}, set()),
-    ({"left": (60, 0), "right": (0, 0)}, set()), ({"left": (60, 0), "right": (2, 2)}, set()),
-    ({"left": (0, 0), "right": (0, 0)}, set())])
+@pytest.mark.parametrize(
+    ("counts", "told_of"),
+    [
+        ({"left": (60, 0), "right": (60, 60)}, {"right"}),
+        ({"left": (60, 60), "right": (60, 60)}, set()),
+        ({"left": (60, 60)}, set()),
+        ({"left": (60, 0), "right": (60, 40)}, set()),
+        ({"left": (60, 0), "right": (0, 0)}, set()),
+        ({"left": (60, 0), "right": (2, 2)}, set()),
+        ({"left": (0, 0), "right": (0, 0)}, set()),
+    ],
+)
 def test_a_camera_is_frozen_where_another_one_is_not(counts: dict[str, tuple[int, int]], told_of: set[str]) -> None:
     counted = {camera: Counter(received=received, repeated=repeated) for camera, (received, repeated) in counts.items()}
     assert set(frozen(counted, TOPICS)) == told_of
 
 
 @pytest.mark.parametrize("outputs", [True, False])
-def test_a_folder_for_engines_that_cannot_be_written_is_told_until_it_can(start: Start, tmp_path: Path,
-                                                                          outputs: bool) -> None:
+def test_a_folder_for_engines_that_cannot_be_written_is_told_until_it_can(
+    start: Start, tmp_path: Path, outputs: bool
+) -> None:
     bench = start(outputs=outputs)
     wait_for(lambda: bench.got["/diagnostics"], "the first report")
     (tmp_path / "full").write_text("where the folder should be")

@@ -16,8 +16,12 @@ from derain_ros.ros import inputs
 
 Start = Callable[..., Bench]
 WET = np.full((24, 36), 160, np.uint8)
-OUTPUTS = [(Image, "derained/left/image_raw"), (CameraInfo, "derained/right/camera_info"),
-           (Image, "derained/right/anomaly_mask"), (Bool, "/derain/anomaly")]
+OUTPUTS = [
+    (Image, "derained/left/image_raw"),
+    (CameraInfo, "derained/right/camera_info"),
+    (Image, "derained/right/anomaly_mask"),
+    (Bool, "/derain/anomaly"),
+]
 
 
 def alone(start: Start, **more: Any) -> Bench:
@@ -40,8 +44,9 @@ def nobody_wants(bench: Bench) -> Any:
 
 
 @pytest.mark.parametrize(("kind", "topic"), OUTPUTS, ids=lambda value: value if isinstance(value, str) else "")
-def test_inputs_are_subscribed_to_while_any_output_is(start: Start, monkeypatch: pytest.MonkeyPatch, kind: Any,
-                                                      topic: str) -> None:
+def test_inputs_are_subscribed_to_while_any_output_is(
+    start: Start, monkeypatch: pytest.MonkeyPatch, kind: Any, topic: str
+) -> None:
     monkeypatch.setattr(inputs, "LINGER_S", 0.0)
     bench = alone(start)
     node, camera = nobody_wants(bench)
@@ -55,7 +60,8 @@ def test_inputs_are_subscribed_to_while_any_output_is(start: Start, monkeypatch:
 
 
 def test_without_events_of_the_middleware_subscribers_are_found_all_the_same(
-        start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     init = EventHandler.__init__
 
     def refuse(handler: EventHandler, *, event_type: Any, **more: Any) -> None:
@@ -84,7 +90,8 @@ def test_a_subscriber_that_comes_back_soon_finds_the_inputs_as_they_were(start: 
 
 
 def test_the_first_frames_after_a_pause_are_restored_and_nothing_is_left_of_what_was_before(
-        start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(inputs, "LINGER_S", 0.0)
     bench = start(on_hold_s=1.0, off_hold_s=1.0).ready()
     bench.send_pair(0, WET, WET)
@@ -109,8 +116,10 @@ def test_the_first_frames_after_a_pause_are_restored_and_nothing_is_left_of_what
 
 def test_the_first_frames_after_the_first_subscriber_are_restored(start: Start) -> None:
     bench = alone(start)
-    wait_for(lambda: {"restore_mono", "restore_rgb"} <= {e.model.name for e in bench.derain._worker._pipeline.engines},
-             "the restorers")
+    wait_for(
+        lambda: {"restore_mono", "restore_rgb"} <= {e.model.name for e in bench.derain._worker._pipeline.engines},
+        "the restorers",
+    )
     bench.take_outputs()
     wait_for(lambda: heard(bench) == [1] * 4, "the node at all inputs")
     bench.send_pair(0, WET, WET)
@@ -127,31 +136,51 @@ def test_lazy_is_switched_off_and_on_again(start: Start, monkeypatch: pytest.Mon
     wait_for(lambda: heard(bench) == [1] * 4, "the node at all inputs again")
 
 
-@pytest.mark.parametrize(("remaps", "images", "infos"), [
-    ({}, "/left/image_raw/compressed", "/left/camera_info"),
-    ({"left/image_raw": "/cam0/image"}, "/cam0/image/compressed", "/cam0/camera_info"),
-    ({"left/image_raw/compressed": "/cam0/jpeg"}, "/cam0/jpeg", "/cam0/camera_info"),
-    ({"left/image_raw/compressed": "/cam0/image/compressed"}, "/cam0/image/compressed", "/cam0/camera_info"),
-    ({"left/image_raw": "/cam0/image", "left/image_raw/compressed": "/cam1/image/compressed"},
-     "/cam1/image/compressed", "/cam1/camera_info"),
-    ({"left/image_raw": "/image_raw"}, "/image_raw/compressed", "/camera_info"),
-    ({"left/image_raw": "/image_raw", "left/camera_info": "/calibration"}, "/image_raw/compressed", "/calibration"),
-    ({"left/image_raw": "/cam0/image", "__ns": "/robot"}, "/cam0/image/compressed", "/cam0/camera_info"),
-    ({"left/image_raw": "image", "__ns": "/robot"}, "/robot/image/compressed", "/robot/camera_info")])
-def test_compressed_images_are_found_as_image_transport_finds_them(start: Start, remaps: dict[str, str], images: str,
-                                                                   infos: str) -> None:
-    bench = start(cameras=["left"], transport="compressed", lazy=False,
-                  arguments=tuple(word for rule in remaps.items() for word in ("-r", ":=".join(rule))))
-    publishers = [bench.node.create_publisher(kind, topic, RELIABLE)
-                  for kind, topic in ((CompressedImage, images), (CameraInfo, infos))]
+@pytest.mark.parametrize(
+    ("remaps", "images", "infos"),
+    [
+        ({}, "/left/image_raw/compressed", "/left/camera_info"),
+        ({"left/image_raw": "/cam0/image"}, "/cam0/image/compressed", "/cam0/camera_info"),
+        ({"left/image_raw/compressed": "/cam0/jpeg"}, "/cam0/jpeg", "/cam0/camera_info"),
+        ({"left/image_raw/compressed": "/cam0/image/compressed"}, "/cam0/image/compressed", "/cam0/camera_info"),
+        (
+            {"left/image_raw": "/cam0/image", "left/image_raw/compressed": "/cam1/image/compressed"},
+            "/cam1/image/compressed",
+            "/cam1/camera_info",
+        ),
+        ({"left/image_raw": "/image_raw"}, "/image_raw/compressed", "/camera_info"),
+        ({"left/image_raw": "/image_raw", "left/camera_info": "/calibration"}, "/image_raw/compressed", "/calibration"),
+        ({"left/image_raw": "/cam0/image", "__ns": "/robot"}, "/cam0/image/compressed", "/cam0/camera_info"),
+        ({"left/image_raw": "image", "__ns": "/robot"}, "/robot/image/compressed", "/robot/camera_info"),
+    ],
+)
+def test_compressed_images_are_found_as_image_transport_finds_them(
+    start: Start, remaps: dict[str, str], images: str, infos: str
+) -> None:
+    bench = start(
+        cameras=["left"],
+        transport="compressed",
+        lazy=False,
+        arguments=tuple(word for rule in remaps.items() for word in ("-r", ":=".join(rule))),
+    )
+    publishers = [
+        bench.node.create_publisher(kind, topic, RELIABLE)
+        for kind, topic in ((CompressedImage, images), (CameraInfo, infos))
+    ]
     wait_for(lambda: all(publisher.get_subscription_count() == 1 for publisher in publishers), "matched inputs")
     assert bench.derain._inputs.names == {"left": images}
 
 
 def test_eyes_can_be_swapped(start: Start) -> None:
     swapped = [("left", "right"), ("right", "left")]
-    bench = start(arguments=tuple(word for one, other in swapped for name in ("image_raw", "camera_info")
-                                  for word in ("-r", f"{one}/{name}:={other}/{name}"))).ready()
+    bench = start(
+        arguments=tuple(
+            word
+            for one, other in swapped
+            for name in ("image_raw", "camera_info")
+            for word in ("-r", f"{one}/{name}:={other}/{name}")
+        )
+    ).ready()
     bench.infos["right"].publish(CameraInfo(width=7))
     wait_for(lambda: bench.derain._topics["left"]._infos._latest, "camera_info at the node")
     for camera, other in swapped:
@@ -190,7 +219,8 @@ def test_camera_info_beside_the_images_goes_before_that_of_another_place(start: 
 
 
 def test_camera_info_that_was_latched_before_the_node_is_found_and_goes_with_every_image(
-        start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    start: Start, capfd: pytest.CaptureFixture[str]
+) -> None:
     bench = start(autostart=False)
     bench.node.destroy_publisher(bench.infos["left"])
     infos = bench.node.create_publisher(CameraInfo, "left/camera_info", LATCHED)
@@ -204,8 +234,12 @@ def test_camera_info_that_was_latched_before_the_node_is_found_and_goes_with_eve
     for ms in (100, 150):
         bench.send_pair(ms, WET, WET)
         bench.wait_status(ms)
-    assert [info.width for info in wait_for(lambda: bench.camera_infos("left")[1:] and bench.camera_infos("left"),
-                                            "camera_info of both")] == [7, 7]
+    assert [
+        info.width
+        for info in wait_for(
+            lambda: bench.camera_infos("left")[1:] and bench.camera_infos("left"), "camera_info of both"
+        )
+    ] == [7, 7]
     assert [at_ms(image) for image in bench.wait_images("left", 2)] == [100, 150]
     # The other camera latches nothing, and is not asked for it.
     assert "incompatible QoS" not in capfd.readouterr().err

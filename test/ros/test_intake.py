@@ -29,8 +29,9 @@ class Bench:
         self.jobs: list[Job] = []
         self.now_ns = 0
         self.statistics = Statistics(config.cameras)
-        self.intake = Intake(config, self.statistics, self.jobs.append, lambda: self.now_ns,
-                             rclpy.logging.get_logger("intake"))
+        self.intake = Intake(
+            config, self.statistics, self.jobs.append, lambda: self.now_ns, rclpy.logging.get_logger("intake")
+        )
 
     def take(self, ms: float, apart: float = 0.0) -> Job:
         self.intake.take("left", image_cdr(ms), 0)

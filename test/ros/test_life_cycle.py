@@ -79,8 +79,9 @@ def test_what_waits_at_deactivation_is_accounted_for(start: Start) -> None:
     assert (counts["received"], counts["published"], counts["dropped"]) == (3, 1, 2)
 
 
-def test_a_transition_that_fails_leaves_a_node_to_be_configured_anew(start: Start,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transition_that_fails_leaves_a_node_to_be_configured_anew(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(worker: Worker) -> None:
         raise RuntimeError("no thread")
 
@@ -110,6 +111,7 @@ def test_a_node_that_cannot_be_configured_says_why(context: Any, monkeypatch: py
 
 def test_frames_are_passed_on_while_models_load(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     from derain_ros import Pipeline
+
     load, go = Pipeline.load, threading.Event()
 
     def slow(pipeline: Pipeline) -> None:

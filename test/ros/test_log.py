@@ -46,8 +46,9 @@ def test_each_camera_is_told_of_however_the_others_fare(monkeypatch: pytest.Monk
     assert logger.lines == [*first, ("warning", "right: still none")]
 
 
-def test_the_node_tells_of_each_camera_once_in_a_while(start: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch,
-                                                       capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_node_tells_of_each_camera_once_in_a_while(
+    start: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(log, "REPEATED_S", math.inf)
     bench = start(thermal=True).ready()
     for _ in range(3):

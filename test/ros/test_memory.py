@@ -27,8 +27,12 @@ def test_a_large_buffer_that_is_freed_stays_with_the_process() -> None:
         image = bytearray(3_000_000)
         print(libc.mallinfo2().hblkhd - before > 2_000_000)
     """
-    mapped = {how: subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True,
-                                  timeout=60).stdout.strip() for how in ("tuned", "not")}
+    mapped = {
+        how: subprocess.run(
+            [sys.executable, "-c", code, how], capture_output=True, text=True, check=True, timeout=60
+        ).stdout.strip()
+        for how in ("tuned", "not")
+    }
     assert mapped == {"tuned": "False", "not": "True"}
 
 

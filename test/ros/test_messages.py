@@ -75,7 +75,7 @@ def swapped(cdr: bytes) -> bytes:
     out = bytearray(cdr)
     out[1] = 0
     for start in (4, 8, 12, 24, 28, 32, 44, 48):
-        out[start:start + 4] = out[start:start + 4][::-1]
+        out[start : start + 4] = out[start : start + 4][::-1]
     return bytes(out)
 
 
@@ -89,8 +89,10 @@ def test_messages_of_big_endian_machines_are_read() -> None:
 @pytest.mark.parametrize("size", [0, 3, 4, 11, 17, 30, 40, 50])
 @pytest.mark.parametrize("read", [read_image, read_compressed])
 def test_messages_that_are_cut_off_are_told(read: Callable[[bytes], Any], size: int) -> None:
-    kind = {read_image: image_message(pixels("mono8"), frame_id="left"),
-            read_compressed: CompressedImage(header=Header(frame_id="left"), format="jpeg; a long description of it")}
+    kind = {
+        read_image: image_message(pixels("mono8"), frame_id="left"),
+        read_compressed: CompressedImage(header=Header(frame_id="left"), format="jpeg; a long description of it"),
+    }
     cdr = serialize_message(kind[read])
     assert len(cdr) > 50
     with pytest.raises(ImageError) as caught:
@@ -109,8 +111,9 @@ def test_statuses_arrive_as_they_are() -> None:
     statuses = [Status(level, "left" + "x" * level, "m\u00fcd", "optical", values) for level in range(4)]
     array = deserialize_message(write_status(statuses, -1_500_000_000), DiagnosticArray)
     assert (array.header.stamp.sec, array.header.stamp.nanosec, array.header.frame_id) == (-2, 500_000_000, "")
-    assert [Status(s.level[0], s.name, s.message, s.hardware_id, {v.key: v.value for v in s.values})
-            for s in array.status] == statuses
+    assert [
+        Status(s.level[0], s.name, s.message, s.hardware_id, {v.key: v.value for v in s.values}) for s in array.status
+    ] == statuses
 
 
 def test_the_last_row_needs_no_padding() -> None:
@@ -126,15 +129,24 @@ def changed(**fields: object) -> Image:
     return message
 
 
-@pytest.mark.parametrize(("message", "reason", "usable"), [
-    (changed(height=0), "empty", False), (changed(width=0), "empty", False),
-    (changed(data=array.array("B")), "empty", False), (changed(height=6), "truncated", False),
-    (changed(step=6), "step", True), (changed(step=0), "step", True),
-    (changed(encoding="mono16"), "truncated", False), (changed(encoding="bgr8"), "truncated", False),
-    (changed(encoding="h264"), "unknown_encoding", True), (changed(encoding=""), "unknown_encoding", True),
-    (changed(encoding="bayer_rggb8", height=6), "truncated", False),
-    (changed(encoding="h264", width=2**32 - 1), "empty", False),
-    (image_message(pixels("mono16"), "mono16"), "big_endian", True)])
+@pytest.mark.parametrize(
+    ("message", "reason", "usable"),
+    [
+        (changed(height=0), "empty", False),
+        (changed(width=0), "empty", False),
+        (changed(data=array.array("B")), "empty", False),
+        (changed(height=6), "truncated", False),
+        (changed(step=6), "step", True),
+        (changed(step=0), "step", True),
+        (changed(encoding="mono16"), "truncated", False),
+        (changed(encoding="bgr8"), "truncated", False),
+        (changed(encoding="h264"), "unknown_encoding", True),
+        (changed(encoding=""), "unknown_encoding", True),
+        (changed(encoding="bayer_rggb8", height=6), "truncated", False),
+        (changed(encoding="h264", width=2**32 - 1), "empty", False),
+        (image_message(pixels("mono16"), "mono16"), "big_endian", True),
+    ],
+)
 def test_what_cannot_be_processed_says_why_and_whether_it_is_whole(message: Image, reason: str, usable: bool) -> None:
     message.is_bigendian = 1
     read = read_image(serialize_message(message))
@@ -156,9 +168,15 @@ def compressed(**fields: object) -> Received:
     return frame_of(read_compressed(serialize_message(CompressedImage(**fields))), 5)
 
 
-@pytest.mark.parametrize(("image", "form", "encoding"), [
-    (pixels("mono8"), "mono8; png compressed mono8", "mono8"), (pixels("mono16"), "png", "mono16"),
-    (pixels("bgr8"), "bgr8; png compressed bgr8", "bgr8"), (pixels("bgr8"), "rgb8; png compressed bgr8", "rgb8")])
+@pytest.mark.parametrize(
+    ("image", "form", "encoding"),
+    [
+        (pixels("mono8"), "mono8; png compressed mono8", "mono8"),
+        (pixels("mono16"), "png", "mono16"),
+        (pixels("bgr8"), "bgr8; png compressed bgr8", "bgr8"),
+        (pixels("bgr8"), "rgb8; png compressed bgr8", "rgb8"),
+    ],
+)
 def test_compressed_images_are_read(image: np.ndarray, form: str, encoding: str) -> None:
     header = Header(stamp=stamp(7), frame_id="cam")
     frame = compressed(header=header, format=form, data=cv2.imencode(".png", image)[1].tobytes())
@@ -167,9 +185,15 @@ def test_compressed_images_are_read(image: np.ndarray, form: str, encoding: str)
     assert (frame.stamp_ns, frame.frame_id) == (7_000_000, "cam")
 
 
-@pytest.mark.parametrize(("data", "reason"), [
-    (b"", "empty"), (b"\xff\xd8 no jpeg", "undecodable"), (b"\xff\xd8 no jpeg\xff\xd9", "undecodable"),
-    (cv2.imencode(".tif", np.zeros((4, 4), np.float32))[1].tobytes(), "undecodable")])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"\xff\xd8 no jpeg", "undecodable"),
+        (b"\xff\xd8 no jpeg\xff\xd9", "undecodable"),
+        (cv2.imencode(".tif", np.zeros((4, 4), np.float32))[1].tobytes(), "undecodable"),
+    ],
+)
 def test_what_cannot_be_decoded_says_why(data: bytes, reason: str) -> None:
     with pytest.raises(ImageError) as caught:
         compressed(format="png", data=data)

@@ -23,8 +23,14 @@ ACCOUNTS = ("published", "dropped", "unusable")
 
 
 def info_message(ms: float) -> CameraInfo:
-    return CameraInfo(header=Header(stamp=stamp(ms), frame_id="cam"), height=24, width=36, distortion_model="plumb_bob",
-                      d=[0.1, -0.2, 0.0, 0.0, ms], k=[float(n) for n in range(9)])
+    return CameraInfo(
+        header=Header(stamp=stamp(ms), frame_id="cam"),
+        height=24,
+        width=36,
+        distortion_model="plumb_bob",
+        d=[0.1, -0.2, 0.0, 0.0, ms],
+        k=[float(n) for n in range(9)],
+    )
 
 
 @pytest.mark.parametrize("reliable", [True, False])
@@ -95,8 +101,10 @@ def test_a_camera_info_of_another_stamp_is_republished_with_every_image(start: S
     for ms in range(100, 500, 50):
         bench.send_pair(ms, DRY, DRY)
         bench.wait_status(ms)
-    assert wait_for(lambda: len(bench.camera_infos("left")) == 8 and bench.camera_infos("left"), "8 camera_info") \
+    assert (
+        wait_for(lambda: len(bench.camera_infos("left")) == 8 and bench.camera_infos("left"), "8 camera_info")
         == [info_message(7)] * 8
+    )
     assert bench.camera_infos("right") == []
 
 
@@ -129,8 +137,11 @@ def test_bad_images_are_counted_and_the_stream_goes_on(start: Start) -> None:
 def test_images_without_rows_or_columns_are_counted(start: Start) -> None:
     bench = start(thermal=True)
     wait_for(lambda: all(p.get_subscription_count() for p in bench.images.values()), "matched topics")
-    empty = [Image(encoding=encoding, height=height, width=width, step=width, data=bytes(864))
-             for height, width in ((0, 36), (24, 0), (0, 0)) for encoding in ("mono8", "nv12", "bgr16", "h264")]
+    empty = [
+        Image(encoding=encoding, height=height, width=width, step=width, data=bytes(864))
+        for height, width in ((0, 36), (24, 0), (0, 0))
+        for encoding in ("mono8", "nv12", "bgr16", "h264")
+    ]
     for camera in ("left", "thermal"):
         for message in empty:
             bench.send(camera, message)
@@ -228,6 +239,7 @@ def test_the_anomaly_is_latched_and_published_on_change(start: Start) -> None:
 def test_a_subscriber_that_comes_late_gets_the_anomaly(start: Start) -> None:
     from ros_bench import LATCHED
     from std_msgs.msg import Bool
+
     bench = start().ready()
     bench.send_pair(0, WET, WET)
     bench.wait_images("right", 1)
@@ -291,9 +303,14 @@ def test_diagnostics_tell_rates_latency_and_models(start: Start) -> None:
     assert values["budget_misses"] == "0" and status.level == b"\0"
     left = found["derain: left"][1]
     assert left["restored"] == "10" and left["dropped"] == left["unpaired"] == left["lost"] == left["waiting"] == "0"
-    later = bench.wait_diagnostics(lambda d: d["derain: left"]["rate_in_hz"] == "0.0"
-                                   and d["derain: left"]["received"] == "10" and "alarm" not in d["derain: left"],
-                                   "seconds without frames")
+    later = bench.wait_diagnostics(
+        lambda d: (
+            d["derain: left"]["rate_in_hz"] == "0.0"
+            and d["derain: left"]["received"] == "10"
+            and "alarm" not in d["derain: left"]
+        ),
+        "seconds without frames",
+    )
     assert later["derain: left"][0].message == "no frames"
 
 
@@ -311,15 +328,17 @@ def test_one_camera_needs_no_partner_and_thermal_is_never_waited_for(start: Star
 def test_compressed_images_come_out_raw(start: Start) -> None:
     import cv2
     from sensor_msgs.msg import CompressedImage
+
     bench = start(transport="compressed").ready()
     colour = np.stack([WET, WET - 20, WET - 40], axis=2)
     wide = WET.copy()
     wide[:4] = 0  # all of the range is used, so that nothing is stretched
     for ms, image, form, encoding, expected in (
-            (0, WET, "mono8; png compressed mono8", "mono8", WET + 10),
-            (50, colour, "png", "bgr8", colour + 10),
-            (100, colour, "rgb8; png compressed bgr8", "rgb8", colour[..., ::-1] + 10),
-            (150, wide.astype(np.uint16) << 8, "mono16; png compressed", "mono16", (wide + 10).astype(np.uint16) << 8)):
+        (0, WET, "mono8; png compressed mono8", "mono8", WET + 10),
+        (50, colour, "png", "bgr8", colour + 10),
+        (100, colour, "rgb8; png compressed bgr8", "rgb8", colour[..., ::-1] + 10),
+        (150, wide.astype(np.uint16) << 8, "mono16; png compressed", "mono16", (wide + 10).astype(np.uint16) << 8),
+    ):
         data = cv2.imencode(".png", image)[1].tobytes()
         for camera in bench.cameras:
             bench.send(camera, CompressedImage(header=Header(stamp=stamp(ms)), format=form, data=data))
@@ -328,12 +347,15 @@ def test_compressed_images_come_out_raw(start: Start) -> None:
         assert image_out.encoding == encoding and np.array_equal(pixels_of(image_out), expected)
     bench.send("left", CompressedImage(format="jpeg", data=b"no image"))
     bench.send("left", CompressedImage(format="jpeg"))
-    assert {k: n for k, n in bench.counts("left").items() if k.startswith("bad_")} \
-        == {"bad_undecodable": 1, "bad_empty": 1}
+    assert {k: n for k, n in bench.counts("left").items() if k.startswith("bad_")} == {
+        "bad_undecodable": 1,
+        "bad_empty": 1,
+    }
 
 
 def test_the_time_to_decode_an_image_counts_as_latency(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     from derain_ros.ros import intake
+
     bench = start().ready()
     jobs: list[Any] = []
     monkeypatch.setattr(bench.derain._worker, "put", jobs.append)
@@ -355,6 +377,7 @@ def test_what_the_library_logs_reaches_the_log_of_ros(start: Start) -> None:
     import logging
 
     from rcl_interfaces.msg import Log
+
     # A node of this name that an earlier test has left to be collected would take the log of this one with it.
     gc.collect()
     bench = start().ready()
@@ -363,8 +386,12 @@ def test_what_the_library_logs_reaches_the_log_of_ros(start: Start) -> None:
     logging.getLogger("derain_ros.runtime").warning("a word of warning")
     logging.getLogger("derain_ros.engine").info("which engine, and why")
     for text, level in (("a word of warning", Log.WARN), ("which engine, and why", Log.INFO)):
-        wait_for(lambda text=text, level=level: [line for line in lines if line.msg == text and line.name == "derain"
-                                                 and line.level == level], text)
+        wait_for(
+            lambda text=text, level=level: [
+                line for line in lines if line.msg == text and line.name == "derain" and line.level == level
+            ],
+            text,
+        )
     bench.derain.destroy_node()
     assert logging.getLogger("derain_ros").level == logging.NOTSET, "its user's settings are left as they were"
 

@@ -40,10 +40,18 @@ def test_every_setting_is_a_parameter_with_its_default_and_meaning(context: Any)
     node.destroy_node()
 
 
-@pytest.mark.parametrize(("values", "reason"), [
-    ({"budget_ms": 0.5}, "budget_ms"), ({"budget_ms": 20000}, "budget_ms"), ({"engine": "magic"}, "onnxruntime"),
-    ({"cameras": ["left", "left"]}, "cameras"), ({"cameras": "left"}, r'write cameras:="\[left\]"'),
-    ({"on_score": 0.1}, "off_score"), ({"enabled": "yes"}, "enabled")])
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"budget_ms": 0.5}, "budget_ms"),
+        ({"budget_ms": 20000}, "budget_ms"),
+        ({"engine": "magic"}, "onnxruntime"),
+        ({"cameras": ["left", "left"]}, "cameras"),
+        ({"cameras": "left"}, r'write cameras:="\[left\]"'),
+        ({"on_score": 0.1}, "off_score"),
+        ({"enabled": "yes"}, "enabled"),
+    ],
+)
 def test_a_node_does_not_start_with_a_bad_value(context: Any, values: dict[str, Any], reason: str) -> None:
     with pytest.raises((ConfigError, ParameterException), match=reason):
         declared(context, **values)
@@ -51,8 +59,9 @@ def test_a_node_does_not_start_with_a_bad_value(context: Any, values: dict[str, 
 
 def test_a_parameter_that_is_not_there_is_warned_of(context: Any, capfd: pytest.CaptureFixture[str]) -> None:
     good, vain = (f"qos_overrides./left/{name}.subscription.reliability" for name in ("image_raw", "image"))
-    node = declared(context, budget=100, **{"qos_overrides./clock.subscription.depth": 1, vain: "reliable",
-                                            good: "reliable"})
+    node = declared(
+        context, budget=100, **{"qos_overrides./clock.subscription.depth": 1, vain: "reliable", good: "reliable"}
+    )
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
     wait_for(lambda: not node.engine.startswith("loading"), "the models")
     node.destroy_node()
@@ -71,7 +80,8 @@ def test_a_whole_number_will_do_for_a_real_one(context: Any) -> None:
 def test_the_parameter_file_is_what_the_settings_make_of_it() -> None:
     assert (CONFIG / "derain.yaml").read_text(encoding="utf-8") == yaml_text(), (
         "write it anew: python -c 'from derain_ros.ros.parameters import yaml_text; print(yaml_text(), end=\"\")'"
-        " > config/derain.yaml")
+        " > config/derain.yaml"
+    )
 
 
 def test_the_parameter_file_holds_every_default() -> None:

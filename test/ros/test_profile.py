@@ -27,8 +27,14 @@ CODE = """if True:
 def test_images_fit_into_the_shared_memory_of_the_profile() -> None:
     def segment(**variables: str) -> int:
         environment = {key: value for key, value in os.environ.items() if key != "FASTRTPS_DEFAULT_PROFILES_FILE"}
-        done = subprocess.run([sys.executable, "-c", CODE], env=environment | variables, capture_output=True, text=True,
-                              timeout=60, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", CODE],
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
         return int(done.stdout)
 
     with_profile = segment(FASTRTPS_DEFAULT_PROFILES_FILE=str(PROFILE))

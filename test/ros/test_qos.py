@@ -25,24 +25,30 @@ RELIABLE, LATCHED = QoSReliabilityPolicy.RELIABLE, QoSDurabilityPolicy.TRANSIENT
 
 def qos_of(bench: Bench, topic: str) -> QoSProfile:
     """What the node subscribes to a topic with, or publishes it with."""
+
     def found() -> list[QoSProfile]:
         ends = bench.node.get_subscriptions_info_by_topic(topic) + bench.node.get_publishers_info_by_topic(topic)
         return [end.qos_profile for end in ends if end.node_name == "derain"]
+
     return wait_for(found, topic)[0]
 
 
 def test_parameters_of_ros_override_the_quality_of_service(start: Start) -> None:
-    bench = start(**{
-        "qos_overrides./left/image_raw.subscription.reliability": "reliable",
-        "qos_overrides./left/camera_info.subscription.durability": "transient_local",
-        "qos_overrides./derained/left/image_raw.publisher.reliability": "best_effort",
-        "qos_overrides./derained/right/anomaly_mask.publisher.durability": "transient_local",
-        "qos_overrides./derain/status.publisher.reliability": "best_effort",
-        "qos_overrides./diagnostics.publisher.durability": "transient_local",
-        "qos_overrides./right/image_raw.subscription.deadline": 10**9,
-        "qos_overrides./derained/right/image_raw.publisher.lifespan": 2 * 10**9,
-        "qos_overrides./derained/right/camera_info.publisher.liveliness": "manual_by_topic",
-        "qos_overrides./derained/right/camera_info.publisher.liveliness_lease_duration": 3 * 10**9}, reliable=False)
+    bench = start(
+        **{
+            "qos_overrides./left/image_raw.subscription.reliability": "reliable",
+            "qos_overrides./left/camera_info.subscription.durability": "transient_local",
+            "qos_overrides./derained/left/image_raw.publisher.reliability": "best_effort",
+            "qos_overrides./derained/right/anomaly_mask.publisher.durability": "transient_local",
+            "qos_overrides./derain/status.publisher.reliability": "best_effort",
+            "qos_overrides./diagnostics.publisher.durability": "transient_local",
+            "qos_overrides./right/image_raw.subscription.deadline": 10**9,
+            "qos_overrides./derained/right/image_raw.publisher.lifespan": 2 * 10**9,
+            "qos_overrides./derained/right/camera_info.publisher.liveliness": "manual_by_topic",
+            "qos_overrides./derained/right/camera_info.publisher.liveliness_lease_duration": 3 * 10**9,
+        },
+        reliable=False,
+    )
     assert qos_of(bench, "/left/image_raw").reliability == RELIABLE
     assert qos_of(bench, "/left/camera_info").durability == LATCHED
     assert qos_of(bench, "/derained/left/image_raw").reliability != RELIABLE
@@ -61,8 +67,13 @@ def test_parameters_of_ros_override_the_quality_of_service(start: Start) -> None
 
 
 def test_the_depth_is_how_many_images_wait(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = start(cameras=["left"], **{"qos_overrides./left/image_raw.subscription.depth": 5,
-                                       "qos_overrides./left/image_raw.subscription.reliability": "reliable"}).ready()
+    bench = start(
+        cameras=["left"],
+        **{
+            "qos_overrides./left/image_raw.subscription.depth": 5,
+            "qos_overrides./left/image_raw.subscription.reliability": "reliable",
+        },
+    ).ready()
     with bench.derain._taking:
         bench.images["left"].publish(image_message(WET, ms=0))
         # One is taken and waits for the lock; the others for their turn.
@@ -82,10 +93,15 @@ def test_a_reliable_input_hears_no_best_effort_camera(start: Start) -> None:
 
 
 def test_topics_are_named_as_they_are_after_remapping(start: Start) -> None:
-    bench = start(arguments=("-r", "left/image_raw:=/cam0/image", "-r", "__ns:=/robot"), lazy=False, **{
-        "qos_overrides./cam0/image.subscription.reliability": "reliable",
-        "qos_overrides./cam0/camera_info.subscription.reliability": "reliable",
-        "qos_overrides./robot/derained/left/image_raw.publisher.reliability": "best_effort"})
+    bench = start(
+        arguments=("-r", "left/image_raw:=/cam0/image", "-r", "__ns:=/robot"),
+        lazy=False,
+        **{
+            "qos_overrides./cam0/image.subscription.reliability": "reliable",
+            "qos_overrides./cam0/camera_info.subscription.reliability": "reliable",
+            "qos_overrides./robot/derained/left/image_raw.publisher.reliability": "best_effort",
+        },
+    )
     assert qos_of(bench, "/cam0/image").reliability == qos_of(bench, "/cam0/camera_info").reliability == RELIABLE
     assert qos_of(bench, "/robot/derained/left/image_raw").reliability != RELIABLE
 
@@ -98,15 +114,31 @@ def test_they_can_be_read_before_anybody_subscribes(start: Start) -> None:
     assert bench.derain.describe_parameter(f"{name}.reliability").read_only
 
 
-@pytest.mark.parametrize(("policy", "value"), [("reliability", "relible"), ("reliability", "unknown"), ("depth", 0),
-                                               ("depth", -1), ("history", "all"), ("deadline", -5),
-                                               ("liveliness", "alive")])
-@pytest.mark.parametrize("end", ["/left/image_raw.subscription", "/left/camera_info.subscription",
-                                 "/derained/right/image_raw.publisher"])
-def test_a_node_with_a_value_that_cannot_be_used_says_so(context: Any, capfd: pytest.CaptureFixture[str], end: str,
-                                                         policy: str, value: Any) -> None:
-    node = DerainNode(context=context, parameter_overrides=[
-        Parameter("autostart", value=False), Parameter(f"qos_overrides.{end}.{policy}", value=value)])
+@pytest.mark.parametrize(
+    ("policy", "value"),
+    [
+        ("reliability", "relible"),
+        ("reliability", "unknown"),
+        ("depth", 0),
+        ("depth", -1),
+        ("history", "all"),
+        ("deadline", -5),
+        ("liveliness", "alive"),
+    ],
+)
+@pytest.mark.parametrize(
+    "end", ["/left/image_raw.subscription", "/left/camera_info.subscription", "/derained/right/image_raw.publisher"]
+)
+def test_a_node_with_a_value_that_cannot_be_used_says_so(
+    context: Any, capfd: pytest.CaptureFixture[str], end: str, policy: str, value: Any
+) -> None:
+    node = DerainNode(
+        context=context,
+        parameter_overrides=[
+            Parameter("autostart", value=False),
+            Parameter(f"qos_overrides.{end}.{policy}", value=value),
+        ],
+    )
     assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
     told = capfd.readouterr().err
     assert f"qos_overrides.{end}: " in told and str(value) in told and "depth 1 or more" in told
@@ -125,10 +157,13 @@ def test_a_node_that_cannot_be_configured_is_an_error_in_diagnostics(start: Star
     assert "`relible`; history is keep_last or keep_all" in message
 
 
-@pytest.mark.parametrize(("topic", "policy", "value"), [
-    ("/diagnostics", "reliability", "relible"), ("/derain/status", "depth", "ten"), ("/derain/anomaly", "depth", 0)])
-def test_a_node_does_not_start_with_such_a_value_of_its_own_topics(context: Any, topic: str, policy: str,
-                                                                   value: Any) -> None:
+@pytest.mark.parametrize(
+    ("topic", "policy", "value"),
+    [("/diagnostics", "reliability", "relible"), ("/derain/status", "depth", "ten"), ("/derain/anomaly", "depth", 0)],
+)
+def test_a_node_does_not_start_with_such_a_value_of_its_own_topics(
+    context: Any, topic: str, policy: str, value: Any
+) -> None:
     name = f"qos_overrides.{topic}.publisher"
     with pytest.raises((ConfigError, ParameterException), match=name):
         DerainNode(context=context, parameter_overrides=[Parameter(f"{name}.{policy}", value=value)])

@@ -55,8 +55,14 @@ def psnr(image: np.ndarray, truth: np.ndarray) -> float:
 
 def judged(bench: Bench, camera: str, kinds: Callable[[str], bool]) -> float:
     """The share of a camera's frames whose kind of anomaly satisfies `kinds`."""
-    found = [value.value for message in bench.got["/derain/status"] for status in message.status
-             if status.name == camera for value in status.values if value.key == "kind"]
+    found = [
+        value.value
+        for message in bench.got["/derain/status"]
+        for status in message.status
+        if status.name == camera
+        for value in status.values
+        if value.key == "kind"
+    ]
     return sum(map(kinds, found)) / len(found)
 
 
@@ -71,8 +77,10 @@ def assert_accounted_for(bench: Bench, camera: str, sent: int) -> None:
 @needs(KITTI)
 def test_a_stereo_drive_with_drops_on_the_left_lens(start: Start, tmp_path: Path) -> None:
     pytest.importorskip("rosbags", reason="rosbags is not installed: pip install '.[replay]'")
-    dry = {camera: [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted((KITTI / folder).iterdir())]
-           for camera, folder in (("left", "image_l"), ("right", "image_r"))}
+    dry = {
+        camera: [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted((KITTI / folder).iterdir())]
+        for camera, folder in (("left", "image_l"), ("right", "image_r"))
+    }
     drops = LensDrops(*dry["left"][0].shape, np.random.default_rng(9), 0.25)
     wet = [drops.apply(image)[0] for image in dry["left"]]
     bag = write_bag(tmp_path / "kitti", {"left": wet, "right": dry["right"]})
@@ -82,14 +90,18 @@ def test_a_stereo_drive_with_drops_on_the_left_lens(start: Start, tmp_path: Path
 
     for camera in bench.cameras:
         assert_accounted_for(bench, camera, len(wet))
-        assert wait_for(lambda c=camera: len(bench.camera_infos(c)) == len(wet) and bench.camera_infos(c),
-                        "camera_info") == infos[camera]
+        assert (
+            wait_for(lambda c=camera: len(bench.camera_infos(c)) == len(wet) and bench.camera_infos(c), "camera_info")
+            == infos[camera]
+        )
     assert judged(bench, "left", lambda kind: kind != "clean") >= SEEN
     assert judged(bench, "right", lambda kind: kind == "clean") >= SEEN
     assert bench.got["/derain/anomaly"][-1].data is True
     restored = [pixels_of(image) for image in bench.restored("left")]
-    gains = [psnr(after, truth) - psnr(before, truth)
-             for after, before, truth in zip(restored, wet, dry["left"], strict=True)]
+    gains = [
+        psnr(after, truth) - psnr(before, truth)
+        for after, before, truth in zip(restored, wet, dry["left"], strict=True)
+    ]
     assert np.mean(gains) > 0.5 and np.mean(np.array(gains) > 0) >= SEEN
     # The dry eye goes the same way, and is hardly touched.
     kept = [psnr(pixels_of(image), truth) for image, truth in zip(bench.restored("right"), dry["right"], strict=True)]
@@ -144,14 +156,22 @@ def write_bag(path: Path, images: dict[str, list[np.ndarray]]) -> Path:
     """A bag of grey cameras with the camera_info of KITTI."""
     from derain_ros.replay.bag import BagWriter
     from derain_ros.replay.images import camera_info, image_of
+
     projections = np.loadtxt(KITTI / "calib.txt").reshape(-1, 3, 4)
     with BagWriter(path) as writer:
         for k in range(len(images["left"])):
             stamp = (START_MS + k * PERIOD_MS) * 1_000_000
             for (camera, sequence), projection in zip(images.items(), projections, strict=True):
                 image, frame_id = sequence[k], f"{camera}_optical"
-                info = camera_info(writer.types, stamp, frame_id, image.shape[1], image.shape[0], projection[:, :3],
-                                   -projection[0, 3] / projection[0, 0])
+                info = camera_info(
+                    writer.types,
+                    stamp,
+                    frame_id,
+                    image.shape[1],
+                    image.shape[0],
+                    projection[:, :3],
+                    -projection[0, 3] / projection[0, 0],
+                )
                 frame = Frame(image, "mono8", stamp, frame_id)
                 writer.put(f"/{camera}/camera_info", stamp, info)
                 writer.put(f"/{camera}/image_raw", stamp, image_of(writer.types, frame))
@@ -164,6 +184,7 @@ def play(bench: Bench, bag: Path) -> dict[str, list[object]]:
     from sensor_msgs.msg import CameraInfo
 
     from derain_ros.replay.bag import BagReader
+
     infos: dict[str, list[object]] = {camera: [] for camera in bench.cameras}
     with BagReader(bag) as reader:
         for message in reader.messages():

@@ -27,8 +27,16 @@ def goes_on(bench: Bench, ms: float) -> bool:
     return not bench.derain_errors
 
 
-@pytest.mark.parametrize("transition", [Transition(id=Transition.TRANSITION_ACTIVATE), Transition(id=250),
-                                        Transition(label="configure"), Transition(label="fly")], ids=str)
+@pytest.mark.parametrize(
+    "transition",
+    [
+        Transition(id=Transition.TRANSITION_ACTIVATE),
+        Transition(id=250),
+        Transition(label="configure"),
+        Transition(label="fly"),
+    ],
+    ids=str,
+)
 def test_an_impossible_transition_is_answered_and_ends_nothing(start: Start, transition: Transition) -> None:
     bench = start().ready()
     assert not bench.call(ChangeState, "change_state", transition=transition).success
@@ -39,9 +47,17 @@ def test_a_parameter_that_cannot_be_set_says_nothing_of_the_others(start: Start)
     bench = start().ready()
     text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value="soon")
     number = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=0.9)
-    results = bench.call(SetParameters, "set_parameters", parameters=[
-        ParameterMessage(name="severe", value=number), NONE_SUCH, ParameterMessage(name="budget_ms", value=text),
-        ParameterMessage(name="nothing", value=number), ParameterMessage(name="on_score", value=number)]).results
+    results = bench.call(
+        SetParameters,
+        "set_parameters",
+        parameters=[
+            ParameterMessage(name="severe", value=number),
+            NONE_SUCH,
+            ParameterMessage(name="budget_ms", value=text),
+            ParameterMessage(name="nothing", value=number),
+            ParameterMessage(name="on_score", value=number),
+        ],
+    ).results
     assert [result.successful for result in results] == [True, False, False, False, True]
     assert all(result.reason for result in results[1:4])
     assert [bench.derain.get_parameter(name).value for name in ("severe", "on_score")] == [0.9, 0.9]

@@ -37,15 +37,22 @@ def test_the_shipped_profile_is_taken_where_there_is_none() -> None:
     assert Path(os.environ[PROFILE]).is_file() and os.environ[PROFILE].endswith("fastdds.xml")
 
 
-@pytest.mark.parametrize(("given", "taken"), [
-    ({PROFILE: "/of/the/user.xml"}, ("/of/the/user.xml", "/of/the/user.xml")),
-    ({PROFILE_OF_3: "/of/the/user.xml"}, ("/of/the/user.xml", "/of/the/user.xml")),
-    ({PROFILE: "/for/2.xml", PROFILE_OF_3: "/for/3.xml"}, ("/for/2.xml", "/for/3.xml")),
-    ({PROFILE: "/of/the/user.xml", BUILTIN: "UDPv4"}, ("/of/the/user.xml", "/of/the/user.xml")),
-    ({PROFILE: ""}, (None, None)), ({PROFILE_OF_3: ""}, (None, None)),
-    ({BUILTIN: "LARGE_DATA"}, (None, None)), ({PROFILE: "", BUILTIN: "LARGE_DATA"}, (None, None))])
-def test_the_users_choice_stays(monkeypatch: pytest.MonkeyPatch, given: dict[str, str],
-                                taken: tuple[str | None, ...]) -> None:
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ({PROFILE: "/of/the/user.xml"}, ("/of/the/user.xml", "/of/the/user.xml")),
+        ({PROFILE_OF_3: "/of/the/user.xml"}, ("/of/the/user.xml", "/of/the/user.xml")),
+        ({PROFILE: "/for/2.xml", PROFILE_OF_3: "/for/3.xml"}, ("/for/2.xml", "/for/3.xml")),
+        ({PROFILE: "/of/the/user.xml", BUILTIN: "UDPv4"}, ("/of/the/user.xml", "/of/the/user.xml")),
+        ({PROFILE: ""}, (None, None)),
+        ({PROFILE_OF_3: ""}, (None, None)),
+        ({BUILTIN: "LARGE_DATA"}, (None, None)),
+        ({PROFILE: "", BUILTIN: "LARGE_DATA"}, (None, None)),
+    ],
+)
+def test_the_users_choice_stays(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], taken: tuple[str | None, ...]
+) -> None:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     use_profile()
@@ -53,17 +60,26 @@ def test_the_users_choice_stays(monkeypatch: pytest.MonkeyPatch, given: dict[str
     assert os.environ.get(BUILTIN) == given.get(BUILTIN)
 
 
-@pytest.mark.parametrize(("given", "shared_mib"), [
-    ({}, 16), ({BUILTIN: "LARGE_DATA"}, 0), ({BUILTIN: ""}, 16), ({PROFILE: ""}, 0),
-    ({PROFILE_OF_3: str(default_file("fastdds.xml"))}, 16)])
+@pytest.mark.parametrize(
+    ("given", "shared_mib"),
+    [
+        ({}, 16),
+        ({BUILTIN: "LARGE_DATA"}, 0),
+        ({BUILTIN: ""}, 16),
+        ({PROFILE: ""}, 0),
+        ({PROFILE_OF_3: str(default_file("fastdds.xml"))}, 16),
+    ],
+)
 def test_fast_dds_is_as_the_user_has_chosen(given: dict[str, str], shared_mib: int) -> None:
     done = subprocess.run([sys.executable, "-c", LARGEST], env=os.environ | given, capture_output=True, text=True)
     assert done.returncode == 0 and int(done.stdout) == shared_mib, done.stderr
     assert "XMLPARSER" not in done.stderr
 
 
-@pytest.mark.parametrize(("middleware", "taken"), [("rmw_cyclonedds_cpp", False), ("rmw_fastrtps_cpp", True),
-                                                   ("rmw_fastrtps_dynamic_cpp", True)])
+@pytest.mark.parametrize(
+    ("middleware", "taken"),
+    [("rmw_cyclonedds_cpp", False), ("rmw_fastrtps_cpp", True), ("rmw_fastrtps_dynamic_cpp", True)],
+)
 def test_other_middleware_is_left_alone(monkeypatch: pytest.MonkeyPatch, middleware: str, taken: bool) -> None:
     monkeypatch.setenv("RMW_IMPLEMENTATION", middleware)
     use_profile()
@@ -73,6 +89,7 @@ def test_other_middleware_is_left_alone(monkeypatch: pytest.MonkeyPatch, middlew
 def test_an_installation_without_the_profile_starts_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Path:
         raise FileNotFoundError(name)
+
     monkeypatch.setattr(transport, "default_file", missing)
     use_profile()
     assert PROFILE not in os.environ
@@ -84,6 +101,7 @@ def test_the_node_started_directly_takes_it(monkeypatch: pytest.MonkeyPatch) -> 
     def init(**arguments: object) -> None:
         seen.append(os.environ.get(PROFILE))
         raise RuntimeError("no further")
+
     seen: list[str | None] = []
     monkeypatch.setattr(node.rclpy, "init", init)
     monkeypatch.setattr(node.signal, "signal", lambda *given: None)

@@ -35,11 +35,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 @pytest.fixture
 def make(world: World) -> Callable[..., Pipeline]:
     """Make a pipeline in the world of fake networks whose models are loaded: quality, balanced and light, or others."""
+
     def make(*models: Any, background: bool = True, **settings: object) -> Pipeline:
-        pipeline = Pipeline(Config.from_mapping(settings), manifest_of(*models or (QUALITY, BALANCED, LIGHT)),
-                            world.clock, background)
+        pipeline = Pipeline(
+            Config.from_mapping(settings), manifest_of(*models or (QUALITY, BALANCED, LIGHT)), world.clock, background
+        )
         pipeline.load()
         pipeline.process(pair(CLEAN, CLEAN))
         world.runs.clear()
         return pipeline
+
     return make

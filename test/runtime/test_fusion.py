@@ -48,8 +48,10 @@ class Stream:
         self.number += 1
         clock = self.world.clock
         clock.now_ns = max(clock.now_ns, self.begun_ns + self.number * 100 * MS)
-        frames = replace(pair(level, level, clock() / 1e9, clock(), 100.0),
-                         thermal=warm(self.number) if isinstance(thermal, str) else thermal)
+        frames = replace(
+            pair(level, level, clock() / 1e9, clock(), 100.0),
+            thermal=warm(self.number) if isinstance(thermal, str) else thermal,
+        )
         result = self.pipeline.process(frames)
         clock.wait(2.0)
         self.pipeline.published()
@@ -119,10 +121,16 @@ def test_what_the_cameras_publish_is_the_same_with_and_without(make: Make, world
     found, fused = [], 0
     for settings in ({}, SAME):
         stream = Stream(make(*ALL, **settings), world)
-        results = [stream.send(WET if 15 < k < 45 else CLEAN, None if k % 7 > 4 else warm(k // 3))[1]
-                   for k in range(60)]
-        found.append([(done.action, done.frame.image.tobytes(), done.mask.tobytes())
-                      for result in results for done in result.cameras.values()])
+        results = [
+            stream.send(WET if 15 < k < 45 else CLEAN, None if k % 7 > 4 else warm(k // 3))[1] for k in range(60)
+        ]
+        found.append(
+            [
+                (done.action, done.frame.image.tobytes(), done.mask.tobytes())
+                for result in results
+                for done in result.cameras.values()
+            ]
+        )
         fused = sum(result.fused is not None for result in results)
     assert found[0] == found[1] and fused > 20
 
@@ -159,9 +167,15 @@ def test_models_without_a_fuser_are_told(make: Make, world: World) -> None:
     assert result.fusion == "there is no fuser among the models of models" and actions(result) == [Action.RESTORED] * 2
 
 
-@pytest.mark.parametrize("thermal", [
-    Frame(np.zeros((4, 4, 3), np.uint8), "mono8"), Frame(np.zeros((4, 4), np.uint8), "no such"),
-    Frame(np.zeros((0, 4), np.uint8), "mono8"), Frame(None, "mono8")])  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "thermal",
+    [
+        Frame(np.zeros((4, 4, 3), np.uint8), "mono8"),
+        Frame(np.zeros((4, 4), np.uint8), "no such"),
+        Frame(np.zeros((0, 4), np.uint8), "mono8"),
+        Frame(None, "mono8"),
+    ],
+)  # type: ignore[arg-type]
 def test_a_malformed_thermal_frame_is_told_and_nothing_else_changes(stream: Stream, thermal: Frame) -> None:
     _, result = stream.send(WET, thermal)
     assert result.fusion.startswith("thermal: ") and result.fused is None and actions(result) == [Action.RESTORED] * 2

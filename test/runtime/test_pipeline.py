@@ -146,6 +146,7 @@ def test_prepared_the_first_frames_are_restored(world: World) -> None:
 
 def test_images_of_another_size_are_restored_at_once(make: Make, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from derain_ros.runtime.loading import loader as loader_module
+
     pipeline = make()
     pipeline.process(pair())
     # What is being chosen for them does not come.
@@ -154,12 +155,18 @@ def test_images_of_another_size_are_restored_at_once(make: Make, world: World, m
     assert restored(result) and world.runs[-1] == (result.models, (2, 40, 56, 1))
 
 
-@pytest.mark.parametrize(("seen", "plan", "models"), [
-    ({"streak": 0.9}, "rain", "rain"), ({"raindrop": 0.9}, "quality", "quality"),
-    ({"raindrop": 0.9, "streak": 0.4}, "rain + quality", "rain, quality"),
-    ({"raindrop": 0.9, "streak": 0.3}, "quality", "quality")])
+@pytest.mark.parametrize(
+    ("seen", "plan", "models"),
+    [
+        ({"streak": 0.9}, "rain", "rain"),
+        ({"raindrop": 0.9}, "quality", "quality"),
+        ({"raindrop": 0.9, "streak": 0.4}, "rain + quality", "rain, quality"),
+        ({"raindrop": 0.9, "streak": 0.3}, "quality", "quality"),
+    ],
+)
 def test_rain_is_taken_away_by_what_is_made_for_it_and_the_rest_by_another(
-        make: Make, world: World, seen: dict[str, float], plan: str, models: str) -> None:
+    make: Make, world: World, seen: dict[str, float], plan: str, models: str
+) -> None:
     pipeline = make(QUALITY, BALANCED, LIGHT, RAIN, on_hold_s=0.1)
     world.seen = seen
     results = [pipeline.process(pair(at_s=0.1 * n)) for n in range(3)]
@@ -190,8 +197,9 @@ def test_the_filter_comes_after_the_restorer(make: Make, world: World) -> None:
 
 
 @pytest.mark.parametrize("alarm", [False, True])
-def test_whether_the_alarm_is_up_is_known_as_a_pair_is_judged(make: Make, monkeypatch: pytest.MonkeyPatch,
-                                                              alarm: bool) -> None:
+def test_whether_the_alarm_is_up_is_known_as_a_pair_is_judged(
+    make: Make, monkeypatch: pytest.MonkeyPatch, alarm: bool
+) -> None:
     told: list[Any] = []
     pipeline = make(on_hold_s=0.0 if alarm else 1.0)
     pipeline.process(pair(at_s=0.1))
@@ -207,7 +215,8 @@ def test_whether_the_alarm_is_up_is_known_as_a_pair_is_judged(make: Make, monkey
 
 @pytest.mark.parametrize("models", [(QUALITY, BALANCED, LIGHT), (BALANCED, TEMPORAL), (BALANCED, RAIN)])
 def test_elsewhere_than_in_a_stream_the_best_plan_is_waited_for_from_the_first_image_on(
-        world: World, models: tuple[Any, ...]) -> None:
+    world: World, models: tuple[Any, ...]
+) -> None:
     world.ms |= {"quality": 9000.0, "temporal": 9000.0}
     pipeline = Pipeline(Config(temporal=TEMPORAL in models), manifest_of(*models), world.clock)
     pipeline.load()
@@ -221,9 +230,11 @@ def test_elsewhere_than_in_a_stream_the_best_plan_is_waited_for_from_the_first_i
 
 
 def test_the_first_image_gets_the_next_plan_where_the_best_cannot_be_loaded(
-        world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from derain_ros.engine import EngineError
     from derain_ros.runtime.loading import loader as loader_module
+
     load = world.load
 
     def refuse(model: Any, *how: Any) -> Any:
@@ -257,23 +268,32 @@ def test_smooth_changes_what_is_masked_and_little_around_it(tmp_path: Path) -> N
     assert np.array_equal(smooth[~around], plain[~around])
 
 
-ENCODINGS = [("mono8", np.uint8, ()), ("8UC1", np.uint8, ()), ("mono16", np.uint16, ()), ("rgb8", np.uint8, (3,)),
-             ("bgr8", np.uint8, (3,))]
+ENCODINGS = [
+    ("mono8", np.uint8, ()),
+    ("8UC1", np.uint8, ()),
+    ("mono16", np.uint16, ()),
+    ("rgb8", np.uint8, (3,)),
+    ("bgr8", np.uint8, (3,)),
+]
 
 
 @pytest.mark.parametrize(("encoding", "dtype", "channels"), ENCODINGS)
 @pytest.mark.parametrize("temporal", [False, True])
-def test_real_networks_keep_size_and_encoding(tmp_path: Path, encoding: str, dtype: type, channels: tuple[int, ...],
-                                              temporal: bool) -> None:
+def test_real_networks_keep_size_and_encoding(
+    tmp_path: Path, encoding: str, dtype: type, channels: tuple[int, ...], temporal: bool
+) -> None:
     """The tiny filter recalls what came first; each of two cameras has its own size."""
-    pipeline = Pipeline(Config(gating=False, engine="onnxruntime", temporal=temporal),
-                        Manifest.load(write_models(tmp_path, with_temporal=True)))
+    pipeline = Pipeline(
+        Config(gating=False, engine="onnxruntime", temporal=temporal),
+        Manifest.load(write_models(tmp_path, with_temporal=True)),
+    )
     pipeline.load()
     wide = 2 if dtype is np.uint16 else 0
     for n in range(3):
-        frames = {name: Frame(np.full((*size, *channels), (100 + n) << wide, dtype), encoding,
-                              1 + n * 50 * MS, name)
-                  for name, size in (("left", (50, 66)), ("right", (42, 58)))}
+        frames = {
+            name: Frame(np.full((*size, *channels), (100 + n) << wide, dtype), encoding, 1 + n * 50 * MS, name)
+            for name, size in (("left", (50, 66)), ("right", (42, 58)))
+        }
         for frame in frames.values():
             frame.image[0], frame.image[1:8] = 0, (1 << (8 + wide)) - 1  # what the camera can show
         result = pipeline.process(FrameSet(frames))
@@ -299,8 +319,11 @@ def test_real_networks_restore_grey_and_colour_of_any_layout(manifest: Manifest)
     assert np.array_equal(result.cameras["left"].frame.image, view + BRIGHTER_BY)
     assert np.array_equal(result.cameras["right"].frame.image, view[..., 0] + BRIGHTER_BY)
     assert result.cameras["left"].mask.shape == (54, 70)
-    assert sorted((engine.model.name, engine.device) for engine in pipeline.engines) \
-        == [("detect", "cpu"), ("restore_mono", "cpu"), ("restore_rgb", "cpu")]
+    assert sorted((engine.model.name, engine.device) for engine in pipeline.engines) == [
+        ("detect", "cpu"),
+        ("restore_mono", "cpu"),
+        ("restore_rgb", "cpu"),
+    ]
     assert pipeline.close(PATIENCE_S)
 
 
@@ -309,9 +332,22 @@ def test_a_real_network_of_half_the_size_keeps_the_detail_of_the_image(tmp_path:
     write_models(tmp_path / "others")
     detect = Manifest.load(tmp_path / "others").get("detect")
     (tmp_path / "detect.onnx").write_bytes(detect.file.read_bytes())
-    write_manifest(tmp_path, [*entries, {"name": "detect", "task": "detect", "file": "detect.onnx", "channels": 1,
-                                         "sha256": detect.sha256, "stride": 8, "classes": list(detect.classes),
-                                         "size": list(detect.size or ())}])
+    write_manifest(
+        tmp_path,
+        [
+            *entries,
+            {
+                "name": "detect",
+                "task": "detect",
+                "file": "detect.onnx",
+                "channels": 1,
+                "sha256": detect.sha256,
+                "stride": 8,
+                "classes": list(detect.classes),
+                "size": list(detect.size or ()),
+            },
+        ],
+    )
     image = np.random.default_rng(2).integers(110, 180, (51, 75), np.uint8)
     pipeline = Pipeline(Config(engine="onnxruntime"), Manifest.load(tmp_path))
     pipeline.load()
@@ -324,13 +360,16 @@ def test_in_a_stream_real_networks_are_loaded_beside_it(manifest: Manifest) -> N
     pipeline = Pipeline(Config(engine="onnxruntime", budget_ms=10_000.0), manifest, background=True)
     pipeline.load()
     results = [pipeline.process(pair())]
+
     def is_restored() -> bool:
         results.append(pipeline.process(pair()))
         return restored(results[-1])
 
     wait_for(is_restored, "a restored pair")
-    assert all(actions(result) == [Action.PASSED_DISABLED] * 2 and result.detail.startswith("models: ")
-               for result in results[:-1])
+    assert all(
+        actions(result) == [Action.PASSED_DISABLED] * 2 and result.detail.startswith("models: ")
+        for result in results[:-1]
+    )
     assert pipeline.close(PATIENCE_S)
 
 

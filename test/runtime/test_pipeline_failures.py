@@ -1,5 +1,4 @@
-"""What goes wrong in the pipeline: no frame is held up by it, each goes out with the reason, and networks are replaced.
-"""
+"""What goes wrong in the pipeline: no frame is held up, each goes out with the reason, networks are replaced."""
 
 from __future__ import annotations
 
@@ -38,8 +37,9 @@ Make = Callable[..., Pipeline]
 
 @pytest.mark.parametrize("error", [EngineError("no memory"), ZeroDivisionError("no memory"), MemoryError()])
 @pytest.mark.parametrize("stage", ["detect", "balanced"])
-def test_a_failing_stage_passes_frames_on_with_the_reason(make: Make, world: World, stage: str, error: Exception,
-                                                          caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_stage_passes_frames_on_with_the_reason(
+    make: Make, world: World, stage: str, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     pipeline = make(BALANCED)
     world.failure[stage] = error
     for _ in range(2):
@@ -112,8 +112,11 @@ def test_where_the_second_restorer_fails_what_the_first_restored_is_published(ma
     assert set(result.cameras["left"].frame.image.flat) == {WET + 1}
 
 
-@pytest.mark.parametrize("bad", [np.zeros((0, 0), np.uint8), np.zeros((4, 4), np.float32), np.zeros(9, np.uint8), None],
-                         ids=["empty", "float", "flat", "nothing"])
+@pytest.mark.parametrize(
+    "bad",
+    [np.zeros((0, 0), np.uint8), np.zeros((4, 4), np.float32), np.zeros(9, np.uint8), None],
+    ids=["empty", "float", "flat", "nothing"],
+)
 def test_a_bad_frame_takes_its_counterpart_along_and_no_network(make: Make, bad: np.ndarray) -> None:
     pipeline = make()
     engines = pipeline.engines
@@ -148,8 +151,9 @@ def test_images_without_a_restorer_are_passed_on_with_the_reason_where_they_are_
     assert process(WET) == ([Action.PASSED_ERROR] * 2, "there is no restorer for such images; set restorer to auto")
 
 
-@pytest.mark.parametrize("settings", [{"detector": "eyes"}, {"restorer": "best"},
-                                      {"temporal": True, "temporal_model": "stedy"}])
+@pytest.mark.parametrize(
+    "settings", [{"detector": "eyes"}, {"restorer": "best"}, {"temporal": True, "temporal_model": "stedy"}]
+)
 def test_a_model_that_is_missing_is_told_and_frames_flow(world: World, settings: dict[str, object]) -> None:
     pipeline, frames = Pipeline(Config.from_mapping(settings), manifest_of(BALANCED, TEMPORAL), world.clock), pair()
     with pytest.raises(ManifestError, match="no such model") as caught:
@@ -167,13 +171,15 @@ def test_without_a_manifest_frames_flow_too(tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("background", [True, False])
-def test_a_damaged_file_costs_that_network_alone(make: Make, monkeypatch: pytest.MonkeyPatch,
-                                                 caplog: pytest.LogCaptureFixture, background: bool) -> None:
+def test_a_damaged_file_costs_that_network_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, background: bool
+) -> None:
     def verify(self: Manifest, model: object) -> None:
         if model is LIGHT:
             raise ManifestError("light.onnx: sha256 is wrong")
 
     from fake_networks import Whole
+
     monkeypatch.setattr(Whole, "verify", verify)
     pipeline = make(BALANCED, LIGHT, background=background)
     result = pipeline.process(pair())
@@ -188,8 +194,10 @@ def test_where_real_files_are_damaged_the_other_channels_are_restored(tmp_path_f
     (directory / "restore_rgb.onnx").write_bytes(b"")
     pipeline = Pipeline(Config(cameras=["front"], engine="onnxruntime"), Manifest.load(directory))
     pipeline.load()
-    grey, colour = (FrameSet({"front": Frame(np.full(shape, WET, np.uint8), encoding)})
-                    for shape, encoding in ((SIZE, "mono8"), ((*SIZE, 3), "rgb8")))
+    grey, colour = (
+        FrameSet({"front": Frame(np.full(shape, WET, np.uint8), encoding)})
+        for shape, encoding in ((SIZE, "mono8"), ((*SIZE, 3), "rgb8"))
+    )
     for _ in range(2):
         assert restored(pipeline.process(grey))
         result = pipeline.process(colour)
@@ -197,11 +205,17 @@ def test_where_real_files_are_damaged_the_other_channels_are_restored(tmp_path_f
     assert pipeline.close(PATIENCE_S)
 
 
-def test_a_restorer_that_is_still_loaded_is_told_and_frames_flow(make: Make, world: World,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restorer_that_is_still_loaded_is_told_and_frames_flow(
+    make: Make, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[Callable[[], None]] = []
-    world.thread = lambda target, **how: type("Later", (), {  # type: ignore[method-assign]
-        "start": lambda self: started.append(target)})()
+    world.thread = lambda target, **how: type(
+        "Later",
+        (),
+        {  # type: ignore[method-assign]
+            "start": lambda self: started.append(target)
+        },
+    )()
     monkeypatch.setattr(loader_module.threading, "Thread", world.thread)
     pipeline = make()
     frames = pair()

@@ -1,5 +1,4 @@
-"""What the pipeline does with time: plans that keep up, runs that do not end, networks that hang. The clock is played.
-"""
+"""What the pipeline does with time: plans that keep up, runs without end, networks that hang. A clock is played."""
 
 from __future__ import annotations
 
@@ -47,8 +46,9 @@ class Stream:
             newest = (clock.now_ns - self.begun_ns) // self.period_ns
             self.next = newest + 1
             arrived = self.begun_ns + newest * self.period_ns
-            results.append(self.pipeline.process(pair(at_s=arrived / 1e9, received_ns=arrived,
-                                                      period_ms=self.period_ns / MS)))
+            results.append(
+                self.pipeline.process(pair(at_s=arrived / 1e9, received_ns=arrived, period_ms=self.period_ns / MS))
+            )
             clock.wait(PUBLISH_MS)
             self.pipeline.published()
         return results
@@ -121,7 +121,8 @@ def test_what_ends_after_its_budget_but_within_four_periods_is_published(make: M
 
 @pytest.mark.parametrize(("budget_ms", "period_ms", "patience_ms"), [(50, 100, 400), (500, 100, 500), (300, 0, 300)])
 def test_frames_go_on_untouched_when_the_budget_and_four_periods_are_over(
-        make: Make, world: World, budget_ms: float, period_ms: float, patience_ms: float) -> None:
+    make: Make, world: World, budget_ms: float, period_ms: float, patience_ms: float
+) -> None:
     pipeline = make(LIGHT, budget_ms=budget_ms)
     world.ms["light"] = 3000.0
     begun = world.clock()
@@ -163,8 +164,9 @@ def test_a_plan_that_would_stall_the_stream_is_not_run_but_tried_once_a_second(m
     assert plans(stream.run(10)[15:]).keys() == {"light"}
 
 
-def test_what_loading_slows_down_teaches_nothing_but_the_first_time(make: Make, world: World,
-                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_loading_slows_down_teaches_nothing_but_the_first_time(
+    make: Make, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Loader, "busy", True)
     stream = Stream(make(), world)
     slow_down(world, 3)
@@ -174,7 +176,8 @@ def test_what_loading_slows_down_teaches_nothing_but_the_first_time(make: Make, 
 
 
 def test_an_engine_of_which_nothing_is_known_is_learnt_though_others_are_loaded(
-        make: Make, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    make: Make, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Loader, "busy", True)
     monkeypatch.setattr(Loader, "measured_ms", lambda self, wanted: 0.0)
     world.ms["quality"] = 300.0
@@ -266,4 +269,3 @@ def test_a_real_thread_that_hangs_is_left_behind(make: Make, world: World, monke
     assert not pipeline.close(0.0)
     go.set()
     wait_for(lambda: pipeline.close(0.1), "the thread to end")
-

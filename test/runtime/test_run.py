@@ -14,13 +14,20 @@ from derain_ros.runtime.stages import RECONSTRUCTED, Images
 RNG = np.random.default_rng(1)
 
 
-@pytest.mark.parametrize(("cells", "size", "edges"), [
-    ((68, 90), (540, 720), (8 * 67, 8 * 89)), ((68, 90), (1080, 1440), (16 * 67, 16 * 89)),
-    ((4, 6), (8, 12), (6, 10)), ((34, 46), (540, 720), (540 * 33 / 34, 720 * 45 / 46)),
-    ((68, 90), (375, 1242), (375 * 67 / 68, 1242 * 89 / 90))],
-    ids=["half a row outside", "twice as large", "whole rows", "no square cells", "another shape"])
-def test_the_detectors_cells_are_where_it_saw_them(cells: tuple[int, int], size: tuple[int, int],
-                                                   edges: tuple[float, float]) -> None:
+@pytest.mark.parametrize(
+    ("cells", "size", "edges"),
+    [
+        ((68, 90), (540, 720), (8 * 67, 8 * 89)),
+        ((68, 90), (1080, 1440), (16 * 67, 16 * 89)),
+        ((4, 6), (8, 12), (6, 10)),
+        ((34, 46), (540, 720), (540 * 33 / 34, 720 * 45 / 46)),
+        ((68, 90), (375, 1242), (375 * 67 / 68, 1242 * 89 / 90)),
+    ],
+    ids=["half a row outside", "twice as large", "whole rows", "no square cells", "another shape"],
+)
+def test_the_detectors_cells_are_where_it_saw_them(
+    cells: tuple[int, int], size: tuple[int, int], edges: tuple[float, float]
+) -> None:
     mask = np.zeros(cells, np.uint8)
     mask[-1, -1] = 255
     run = Run(FrameSet({"eye": Frame(np.zeros(size, np.uint8))}), Decision(), time.monotonic_ns)
@@ -62,8 +69,10 @@ def test_what_is_published_is_as_it_came_and_coverage_is_that_of_the_mask(encodi
 def test_what_was_passed_on_is_the_frame_itself_with_the_detectors_mask_if_any() -> None:
     frames = pair()
     run = Run(frames, Decision(), Clock())
-    run.anomalies = {name: Anomaly(kind, 0.9, 1.0, np.full((3, 4), 255, np.uint8))
-                     for name, kind in (("left", "dirt"), ("right", "clean"))}
+    run.anomalies = {
+        name: Anomaly(kind, 0.9, 1.0, np.full((3, 4), 255, np.uint8))
+        for name, kind in (("left", "dirt"), ("right", "clean"))
+    }
     result = run.passed(Action.PASSED_BUDGET, "why")
     assert passed_on(result, frames) and (result.plan, result.models, result.detail) == ("passthrough", "", "why")
     assert result.cameras["left"].mask.all() and not result.cameras["right"].mask.any()

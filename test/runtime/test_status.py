@@ -12,19 +12,62 @@ FRAME = Frame(MASK, "mono8", 5, "optical")
 
 def test_what_was_done_with_each_camera() -> None:
     anomaly = Anomaly("dirt", 0.75, 0.1, MASK, {"clean": 0.25, "dirt": 0.75})
-    result = Result({"left": CameraResult(FRAME, Action.RESTORED, MASK, anomaly, Alarm.SEVERE),
-                     "right": CameraResult(FRAME, Action.PASSED_ERROR, MASK)}, "light + temporal", True,
-                    {"total": 12.346, "detect": 1.0, "light": 7.0, "temporal": 2.5}, "why", "small, temporal", 42.0)
+    result = Result(
+        {
+            "left": CameraResult(FRAME, Action.RESTORED, MASK, anomaly, Alarm.SEVERE),
+            "right": CameraResult(FRAME, Action.PASSED_ERROR, MASK),
+        },
+        "light + temporal",
+        True,
+        {"total": 12.346, "detect": 1.0, "light": 7.0, "temporal": 2.5},
+        "why",
+        "small, temporal",
+        42.0,
+    )
     # Restoring is all that comes after detecting.
-    shared = {"plan": "light + temporal", "models": "small, temporal", "total_ms": "12.35", "detect_ms": "1.00",
-              "restore_ms": "9.50", "left_ms": "42.00", "detail": "why"}
+    shared = {
+        "plan": "light + temporal",
+        "models": "small, temporal",
+        "total_ms": "12.35",
+        "detect_ms": "1.00",
+        "restore_ms": "9.50",
+        "left_ms": "42.00",
+        "detail": "why",
+    }
     assert statuses_of(result) == [
-        Status(OK, "left", "restored", "optical", {
-            "kind": "dirt", "score": "0.750", "coverage": "0.1000", "severity": "0.375", "alarm": "severe",
-            "action": "restored", **shared, "p_clean": "0.250", "p_dirt": "0.750"}),
-        Status(WARN, "right", "passed_error", "optical", {
-            "kind": "unknown", "score": "nan", "coverage": "nan", "severity": "nan", "alarm": "clear",
-            "action": "passed_error", **shared})]
+        Status(
+            OK,
+            "left",
+            "restored",
+            "optical",
+            {
+                "kind": "dirt",
+                "score": "0.750",
+                "coverage": "0.1000",
+                "severity": "0.375",
+                "alarm": "severe",
+                "action": "restored",
+                **shared,
+                "p_clean": "0.250",
+                "p_dirt": "0.750",
+            },
+        ),
+        Status(
+            WARN,
+            "right",
+            "passed_error",
+            "optical",
+            {
+                "kind": "unknown",
+                "score": "nan",
+                "coverage": "nan",
+                "severity": "nan",
+                "alarm": "clear",
+                "action": "passed_error",
+                **shared,
+            },
+        ),
+    ]
 
 
 def test_what_was_not_run_took_no_time() -> None:

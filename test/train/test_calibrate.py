@@ -27,8 +27,12 @@ def test_too_sure_a_class_is_brought_down() -> None:
     assert found["shift"][0] == pytest.approx(-0.75, rel=0.15)
     said = (logits[:, 0] * found["scale"][0] + found["shift"][0]).sigmoid().numpy()
     truth = labels[:, 0].numpy() == 1
-    assert calibration_error(said, truth).value < 0.02 < 0.1 < calibration_error(
-        logits[:, 0].sigmoid().numpy(), truth).value
+    assert (
+        calibration_error(said, truth).value
+        < 0.02
+        < 0.1
+        < calibration_error(logits[:, 0].sigmoid().numpy(), truth).value
+    )
 
 
 def test_unknown_labels_count_for_nothing() -> None:

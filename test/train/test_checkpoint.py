@@ -16,8 +16,10 @@ from derain_ros.train import checkpoint  # noqa: E402
 
 def test_the_averaged_weights_are_taken(tmp_path: Path) -> None:
     net, average = FastRestorer(3, 16, 1), FastRestorer(3, 16, 1)
-    checkpoint.write({"net": net.state_dict(), "average": average.state_dict(), "recipe": {"width": 16, "blocks": 1}},
-                     tmp_path / "a.pt")
+    checkpoint.write(
+        {"net": net.state_dict(), "average": average.state_dict(), "recipe": {"width": 16, "blocks": 1}},
+        tmp_path / "a.pt",
+    )
     loaded = checkpoint.load_network(tmp_path / "a.pt")
     assert torch.equal(loaded.stem.weight, average.stem.weight) and not loaded.training
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
@@ -33,7 +35,10 @@ def test_checkpoints_of_earlier_versions(tmp_path: Path) -> None:
 def test_what_is_no_checkpoint_is_told(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("no checkpoint")
     torch.save({"net": {}}, tmp_path / "other.pt")
-    for name, told in (("text.pt", "not a checkpoint"), ("missing.pt", "there is no such checkpoint, nor a shipped"),
-                       ("other.pt", "not a checkpoint")):
+    for name, told in (
+        ("text.pt", "not a checkpoint"),
+        ("missing.pt", "there is no such checkpoint, nor a shipped"),
+        ("other.pt", "not a checkpoint"),
+    ):
         with pytest.raises(DataError, match=f"{name}: {told}"):
             checkpoint.load_network(tmp_path / name)

@@ -47,8 +47,9 @@ def test_trains_and_writes_checkpoint_and_journal(pictures_folder: Path, tmp_pat
     assert all(0 <= line[key] <= 1 for line in lines for key in ("accuracy", "false_alarms", "recall", "mask_iou"))
 
 
-def test_a_training_cut_within_a_pass_is_taken_up_to_the_same_weights(pictures_folder: Path, tmp_path: Path,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_cut_within_a_pass_is_taken_up_to_the_same_weights(
+    pictures_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     through = torch.load(train(pictures_folder, tmp_path / "through", TINY, CPU), weights_only=True)
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     real, steps = detector.detection_loss, []
@@ -79,8 +80,10 @@ def test_checkpoints_that_cannot_be_taken_up_are_told(pictures_folder: Path, tmp
 def test_the_shipped_detector_is_trained_on_with_pictures_of_ones_own(tmp_path: Path) -> None:
     data = write_own_pictures(tmp_path / "mine")
     before, after = Detector(), Detector()
-    state = torch.load(train(data, tmp_path / "run", replace(TINY, start_from="detect_float", learning_rate=0.0), CPU),
-                       weights_only=True)
+    state = torch.load(
+        train(data, tmp_path / "run", replace(TINY, start_from="detect_float", learning_rate=0.0), CPU),
+        weights_only=True,
+    )
     after.load_state_dict(state["net"])
     views = render_views(find_pictures(data, "evaluation"), range(24), 3).images[:, None].float()
     exported.begin_detector(before, model_dir() / "detect_float.onnx", views)
@@ -136,8 +139,9 @@ def test_loss_ignores_what_is_not_known() -> None:
 
 
 def test_validation_counts() -> None:
-    labels = torch.tensor([[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 0, 0, 0], [UNKNOWN, UNKNOWN, 0, 0, 0]],
-                          dtype=torch.int8)
+    labels = torch.tensor(
+        [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 1, 0, 0, 0], [UNKNOWN, UNKNOWN, 0, 0, 0]], dtype=torch.int8
+    )
     cells = torch.zeros((4, *CELLS), dtype=torch.uint8)
     cells[1, 0, :2], cells[2, 0, 0], cells[3] = WHOLE, 100, IGNORED
     views = Views(torch.zeros(0), labels, cells, torch.zeros(4, dtype=torch.uint8), torch.zeros(4))
@@ -148,5 +152,6 @@ def test_validation_counts() -> None:
     mask[:, 0, 0] = 1.0
     figures = validate(Detection(classes, mask, torch.zeros(4)), views)
     # Of the 5 + 5 + 5 + 3 labels known, those of the third view's clean and raindrop are wrong.
-    assert figures == pytest.approx({"accuracy": 16 / 18, "auroc": 0.5, "recall": 0.5, "false_alarms": 0.0,
-                                     "mask_iou": 1 / 4})
+    assert figures == pytest.approx(
+        {"accuracy": 16 / 18, "auroc": 0.5, "recall": 0.5, "false_alarms": 0.0, "mask_iou": 1 / 4}
+    )

@@ -27,9 +27,17 @@ def trained(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedRestor
     return net.eval()
 
 
-@pytest.mark.parametrize("net", [
-    FastRestorer(3, 16, 2), FastRestorer(3, 16, 2, deep=2), PrintedRestorer(), PrintedRestorer(enhancer=False),
-    PrintedRestorer(aggregation=False)], ids=["fast", "deep", "G+E+A", "G+A", "G+E"])
+@pytest.mark.parametrize(
+    "net",
+    [
+        FastRestorer(3, 16, 2),
+        FastRestorer(3, 16, 2, deep=2),
+        PrintedRestorer(),
+        PrintedRestorer(enhancer=False),
+        PrintedRestorer(aggregation=False),
+    ],
+    ids=["fast", "deep", "G+E+A", "G+A", "G+E"],
+)
 def test_an_exported_network_comes_back_as_it_was(net: FastRestorer | PrintedRestorer, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     export_restorer(trained(net), path)
@@ -46,10 +54,14 @@ def test_an_exported_network_comes_back_as_it_was(net: FastRestorer | PrintedRes
     assert torch.allclose(again(image).restored, net(image).restored, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "network"), [
-    ("restore_rgb", {"network": "fast", "width": 32, "blocks": 6, "deep": 0, "scale": 1}),
-    ("restore_rgb_light", {"network": "fast", "width": 32, "blocks": 6, "deep": 0, "scale": 2}),
-    ("restore_rgb_quality", {"network": "fast", "width": 64, "blocks": 9, "deep": 6, "scale": 1})])
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("restore_rgb", {"network": "fast", "width": 32, "blocks": 6, "deep": 0, "scale": 1}),
+        ("restore_rgb_light", {"network": "fast", "width": 32, "blocks": 6, "deep": 0, "scale": 2}),
+        ("restore_rgb_quality", {"network": "fast", "width": 64, "blocks": 9, "deep": 6, "scale": 1}),
+    ],
+)
 def test_the_shipped_restorers_are_known_by_their_names(name: str, network: dict[str, object]) -> None:
     recipe = checkpoint.with_network_of(RestoreRecipe(width=16, steps=7), name)
     assert (recipe.start_from, recipe.steps) == (name, 7)
@@ -60,11 +72,13 @@ def test_the_shipped_restorers_are_known_by_their_names(name: str, network: dict
 def test_what_cannot_be_trained_on_is_told(tmp_path: Path) -> None:
     export_restorer(to_grey(trained(FastRestorer(3, 16, 1))), tmp_path / "grey.onnx")
     (tmp_path / "text.onnx").write_text("no model")
-    for name, told in ((tmp_path / "grey.onnx", "is for grey images; take the one for colour"),
-                       (tmp_path / "text.onnx", "not an ONNX model"),
-                       (model_dir() / "restore_rgb_int8.onnx", "eight bits; take the model in floating point"),
-                       (model_dir() / "detect_float.onnx", "not a restorer that `derain export` has written"),
-                       (Path("detect"), "no such checkpoint, nor a shipped restorer of that name")):
+    for name, told in (
+        (tmp_path / "grey.onnx", "is for grey images; take the one for colour"),
+        (tmp_path / "text.onnx", "not an ONNX model"),
+        (model_dir() / "restore_rgb_int8.onnx", "eight bits; take the model in floating point"),
+        (model_dir() / "detect_float.onnx", "not a restorer that `derain export` has written"),
+        (Path("detect"), "no such checkpoint, nor a shipped restorer of that name"),
+    ):
         with pytest.raises(DataError, match=told):
             checkpoint.load_network(name)
     net = FastRestorer(3, 16, 1)
@@ -77,8 +91,9 @@ def test_an_exported_detector_comes_back_with_its_normalisations(tmp_path: Path)
     net, images = Detector(), 255 * torch.rand(24, 1, *SIZE) ** torch.rand(24, 1, 1, 1)
     for part in images.split(8):
         net(part)
-    checkpoint.write({"net": net.state_dict(), "calibration": {"scale": [1.0] * 5, "shift": [0.0] * 5}},
-                     tmp_path / "detector.pt")
+    checkpoint.write(
+        {"net": net.state_dict(), "calibration": {"scale": [1.0] * 5, "shift": [0.0] * 5}}, tmp_path / "detector.pt"
+    )
     export_detector(tmp_path / "detector.pt", tmp_path / "detect.onnx")
     back = Detector()
     exported.begin_detector(back, tmp_path / "detect.onnx", images[:16])

@@ -77,7 +77,20 @@ def test_what_does_not_fit_is_told(pairs_folder: Path, tmp_path: Path) -> None:
 
 def test_the_command_takes_a_recipe_and_says_what_is_next(pairs_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("{width: 16, crop: 64, batch: 2, steps: 2, validate_every: 2}")
-    result = CliRunner().invoke(app, ["train", "fuse", "--data", str(pairs_folder), "--output", str(tmp_path / "run"),
-                                      "--config", str(tmp_path / "recipe.yaml"), "--accelerator", "cpu"])
+    result = CliRunner().invoke(
+        app,
+        [
+            "train",
+            "fuse",
+            "--data",
+            str(pairs_folder),
+            "--output",
+            str(tmp_path / "run"),
+            "--config",
+            str(tmp_path / "recipe.yaml"),
+            "--accelerator",
+            "cpu",
+        ],
+    )
     assert result.exit_code == 0, result.output
     assert f"next: derain export {tmp_path / 'run/last.pt'} fuse --data {pairs_folder}" in result.output

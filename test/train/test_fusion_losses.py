@@ -29,8 +29,9 @@ VISIBLE, INFRARED = texture(0), texture(1, 4.0)
 EVERYWHERE = torch.ones(1, 1, SIZE, SIZE)
 
 
-@pytest.mark.parametrize("fused", [np.maximum(VISIBLE, INFRARED), VISIBLE, VISIBLE // 2 + INFRARED // 2],
-                         ids=["maximum", "visible", "mean"])
+@pytest.mark.parametrize(
+    "fused", [np.maximum(VISIBLE, INFRARED), VISIBLE, VISIBLE // 2 + INFRARED // 2], ids=["maximum", "visible", "mean"]
+)
 def test_they_measure_what_the_figures_do(fused: np.ndarray) -> None:
     ours = edge_preservation(tensor(fused), tensor(VISIBLE), tensor(INFRARED), EVERYWHERE).item()
     # The figure takes the border for an edge, and does not wrap directions around.
@@ -40,13 +41,20 @@ def test_they_measure_what_the_figures_do(fused: np.ndarray) -> None:
 
 
 def test_inverted_edges_are_lost() -> None:
-    whole, inverted = (edge_preservation(tensor(image), tensor(VISIBLE), tensor(VISIBLE), EVERYWHERE).item()
-                       for image in (VISIBLE, 255 - VISIBLE))
+    whole, inverted = (
+        edge_preservation(tensor(image), tensor(VISIBLE), tensor(VISIBLE), EVERYWHERE).item()
+        for image in (VISIBLE, 255 - VISIBLE)
+    )
     assert whole > 0.95 and inverted < 0.01
 
 
-def losses(fused: np.ndarray, visible: np.ndarray = VISIBLE, infrared: np.ndarray = INFRARED, gain: float = 1.0,
-           trust: torch.Tensor = EVERYWHERE) -> dict[str, float]:
+def losses(
+    fused: np.ndarray,
+    visible: np.ndarray = VISIBLE,
+    infrared: np.ndarray = INFRARED,
+    gain: float = 1.0,
+    trust: torch.Tensor = EVERYWHERE,
+) -> dict[str, float]:
     parts = fusion_losses(tensor(fused), torch.full((1, 1, SIZE, SIZE), gain), tensor(visible), tensor(infrared), trust)
     return {name: part.item() for name, part in parts._asdict().items()}
 
@@ -86,8 +94,9 @@ def test_where_the_visible_image_is_hidden_the_infrared_one_counts_alone() -> No
     seen, hidden = losses(INFRARED), losses(INFRARED, trust=nowhere)
     assert hidden["edges"] < 0.1 < seen["edges"] and hidden["gradient"] < 0.01 < seen["gradient"]
     assert hidden["base"] == seen["base"], "what a drop hides is detail"
-    assert losses(VISIBLE, trust=nowhere)["edges"] == pytest.approx(losses(VISIBLE, visible=INFRARED)["edges"],
-                                                                    abs=0.01)
+    assert losses(VISIBLE, trust=nowhere)["edges"] == pytest.approx(
+        losses(VISIBLE, visible=INFRARED)["edges"], abs=0.01
+    )
 
 
 def test_gradients_are_finite_on_flat_images() -> None:

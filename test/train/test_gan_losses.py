@@ -79,8 +79,9 @@ def test_features_of_a_sequence() -> None:
     torch.testing.assert_close(second[0, :, 0, 0], expected, atol=1e-6, rtol=0)
 
 
-def test_the_log_says_where_perceptual_features_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                           caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_where_perceptual_features_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(gan_losses.importlib.util, "find_spec", lambda name: None)
@@ -105,8 +106,9 @@ def test_the_log_says_where_perceptual_features_come_from(tmp_path: Path, monkey
     assert not any(p.requires_grad for p in features.parameters())
 
 
-def test_the_detector_stands_in_for_vgg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                        caplog: pytest.LogCaptureFixture) -> None:
+def test_the_detector_stands_in_for_vgg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(gan_losses.importlib.util, "find_spec", lambda name: None)
     torch.save({"net": Detector().state_dict(), "recipe": {}}, tmp_path / "detector.pt")
@@ -135,6 +137,8 @@ def test_the_shipped_detector_stands_in_for_vgg_in_the_recipe_of_the_paper(monke
     # The maps are those of the exported network: the first weights are its own.
     net = Detector()
     load_detector(net, model_dir() / "detect_float.onnx")
-    torch.testing.assert_close(features(torch.ones(1, 3, 32, 64).cumsum(3) / 64)[0],
-                               DetectorFeatures(net)(torch.ones(1, 3, 32, 64).cumsum(3) / 64)[0])
+    torch.testing.assert_close(
+        features(torch.ones(1, 3, 32, 64).cumsum(3) / 64)[0],
+        DetectorFeatures(net)(torch.ones(1, 3, 32, 64).cumsum(3) / 64)[0],
+    )
     assert features(torch.rand(1, 3, 32, 64))[0].amax() > 0

@@ -32,8 +32,9 @@ def a_batch(unlabelled: int = 0) -> Batch:
     return Batch(images[:2], images[2:4], (torch.rand(2, 1, 32, 32) > 0.5).float(), images[4:])
 
 
-def adversarial(recipe: RestoreRecipe = PRINTED,
-                perceptual: Callable[[Tensor], list[Tensor]] | None = None) -> Adversarial:
+def adversarial(
+    recipe: RestoreRecipe = PRINTED, perceptual: Callable[[Tensor], list[Tensor]] | None = None
+) -> Adversarial:
     return Adversarial(FABRIC, recipe, NOTHING, perceptual=perceptual)
 
 
@@ -49,9 +50,14 @@ def moved(net: nn.Module, before: list[Tensor]) -> bool:
 def test_each_step_moves_its_own_network(mute: str, monkeypatch: pytest.MonkeyPatch) -> None:
     learner = adversarial(replace(PRINTED, mask_weight=0.0, weight_decay=0.0))
     before = copies(learner.net), copies(learner.discriminator)
-    monkeypatch.setattr(learners, mute, {
-        "discrimination": lambda real, generated: 0 * (real.mean() + generated.mean()),
-        "generator_losses": lambda out, *_: {"gan": 0 * (out.generated.mean() + out.restored.mean())}}[mute])
+    monkeypatch.setattr(
+        learners,
+        mute,
+        {
+            "discrimination": lambda real, generated: 0 * (real.mean() + generated.mean()),
+            "generator_losses": lambda out, *_: {"gan": 0 * (out.generated.mean() + out.restored.mean())},
+        }[mute],
+    )
     learner.step(a_batch(), 1e-3)
     assert moved(learner.net, before[0]) == (mute == "discrimination")
     assert moved(learner.discriminator, before[1]) == (mute == "generator_losses")

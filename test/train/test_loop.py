@@ -38,8 +38,12 @@ class Line(Learner):
 
     def __init__(self, recipe: Recipe, fabric: Fabric, workers: int) -> None:
         torch.manual_seed(recipe.seed)
-        super().__init__(fabric, recipe, nn.Linear(1, 1, bias=False),
-                         lambda net: torch.optim.Adam(net.parameters(), recipe.learning_rate))
+        super().__init__(
+            fabric,
+            recipe,
+            nn.Linear(1, 1, bias=False),
+            lambda net: torch.optim.Adam(net.parameters(), recipe.learning_rate),
+        )
 
     def batches(self, first: int) -> Iterator[Tensor]:
         for step in range(first, self.recipe.steps):
@@ -101,8 +105,9 @@ def test_it_stops_where_it_gets_no_better_and_gives_the_best(tmp_path: Path, mon
     assert next(ahead) == 9.0
 
 
-def test_ctrl_c_is_obeyed_after_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                         caplog: pytest.LogCaptureFixture) -> None:
+def test_ctrl_c_is_obeyed_after_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(Line, "before_step", staticmethod(at(4, lambda: os.kill(os.getpid(), signal.SIGINT))))
     handler = signal.getsignal(signal.SIGINT)

@@ -85,9 +85,15 @@ def test_cleannet_learns(data: Path, tmp_path: Path) -> None:
     assert lines[-1]["loss"] < lines[0]["loss"] and lines[-1]["psnr"] > lines[-1]["input_psnr"]
 
 
-@pytest.mark.parametrize(("values", "told"), [({"stage": "wash"}, "'wash' is neither clean nor fuse"),
-                                              ({"crop": 30}, "crop: 30 is not a multiple of 8"),
-                                              ({"width": 7}, "width: 7 must be even"), ({"blocks": ()}, "blocks")])
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"stage": "wash"}, "'wash' is neither clean nor fuse"),
+        ({"crop": 30}, "crop: 30 is not a multiple of 8"),
+        ({"width": 7}, "width: 7 must be even"),
+        ({"blocks": ()}, "blocks"),
+    ],
+)
 def test_recipes_that_do_not_fit_are_told(values: dict[str, object], told: str) -> None:
     with pytest.raises(DataError, match=told):
         replace(TINY, **values)  # type: ignore[arg-type]
@@ -116,7 +122,7 @@ def test_similarity_is_to_both_sources_by_their_weights() -> None:
     white, black = torch.ones(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
     only_visible = similarity_loss(white, white, black, torch.tensor([[1.0, 0.0]]))
     assert only_visible == pytest.approx(0.0, abs=1e-5)
-    dissimilar = 1 - 0.01 ** 2 / (1 + 0.01 ** 2)
+    dissimilar = 1 - 0.01**2 / (1 + 0.01**2)
     assert similarity_loss(white, white, black, torch.tensor([[0.0, 1.0]])) == pytest.approx(dissimilar + SQUARES)
 
 

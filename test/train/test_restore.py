@@ -23,8 +23,9 @@ from derain_ros.train.loop import Machine, train_phases  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 from derain_ros.train.restore import train  # noqa: E402
 
-TINY = RestoreRecipe(width=16, blocks=1, steps=6, batch=2, crop=32, synthetic=4, validate_every=4, warm_up=2,
-                     average=0.9, seed=3)
+TINY = RestoreRecipe(
+    width=16, blocks=1, steps=6, batch=2, crop=32, synthetic=4, validate_every=4, warm_up=2, average=0.9, seed=3
+)
 PAPER = replace(TINY, network="printed", adversarial=True, average=0.0, beta=0.5, patience=9)
 CPU = Machine("cpu")
 
@@ -57,23 +58,41 @@ def cut_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_learns_from_real_pairs(data_folder: Path, tmp_path: Path) -> None:
-    train([data_folder], tmp_path, replace(TINY, crop=64, real_share=1.0, clean_share=0.0, steps=150,
-                                           learning_rate=2e-3, validate_every=50), CPU)
+    train(
+        [data_folder],
+        tmp_path,
+        replace(TINY, crop=64, real_share=1.0, clean_share=0.0, steps=150, learning_rate=2e-3, validate_every=50),
+        CPU,
+    )
     log = read_log(tmp_path)
     assert [row["step"] for row in log] == [50, 100, 150]
     assert log[-1]["psnr"] > log[-1]["input_psnr"] + 1.0 and log[-1]["loss"] < log[0]["loss"]
 
 
 def test_learns_from_rain(data_folder: Path, tmp_path: Path) -> None:
-    train([data_folder], tmp_path, replace(TINY, anomaly="rain", crop=64, real_share=0.5, clean_share=0.0, steps=200,
-                                           learning_rate=3e-3, validate_every=100), CPU)
+    train(
+        [data_folder],
+        tmp_path,
+        replace(
+            TINY,
+            anomaly="rain",
+            crop=64,
+            real_share=0.5,
+            clean_share=0.0,
+            steps=200,
+            learning_rate=3e-3,
+            validate_every=100,
+        ),
+        CPU,
+    )
     log = read_log(tmp_path)
     assert log[0]["input_psnr"] < 20 and log[-1]["psnr"] > log[-1]["input_psnr"] + 1.0
 
 
 @pytest.mark.parametrize("recipe", [TINY, PAPER], ids=["fast", "paper"])
-def test_resumes_to_the_bit(recipe: RestoreRecipe, data_folder: Path, tmp_path: Path,
-                            monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumes_to_the_bit(
+    recipe: RestoreRecipe, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = train([data_folder], tmp_path / "whole", recipe, CPU)
     # A checkpoint after every step, validated or not; the cut falls between two validations.
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
@@ -91,15 +110,18 @@ def test_resumes_to_the_bit(recipe: RestoreRecipe, data_folder: Path, tmp_path: 
 
 def test_a_seed_decides_everything(data_folder: Path, tmp_path: Path) -> None:
     trainings = (("a", 1, CPU), ("b", 1, Machine("cpu", workers=2)), ("c", 2, CPU))
-    once, again, other = (train([data_folder], tmp_path / name, replace(TINY, steps=2, seed=seed), machine)
-                          for name, seed, machine in trainings)
+    once, again, other = (
+        train([data_folder], tmp_path / name, replace(TINY, steps=2, seed=seed), machine)
+        for name, seed, machine in trainings
+    )
     assert_same_weights(once, again)
     with pytest.raises(AssertionError):
         assert_same_weights(once, other)
 
 
-def test_asked_to_stop_it_saves_and_says_so(data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                            caplog: pytest.LogCaptureFixture) -> None:
+def test_asked_to_stop_it_saves_and_says_so(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     whole = train([data_folder], tmp_path / "whole", TINY, CPU)
     draw = Batches.draw
 
@@ -160,7 +182,7 @@ def test_tensorboard_gets_figures_and_samples(data_folder: Path, tmp_path: Path)
     train([data_folder], tmp_path, replace(PAPER, steps=2), CPU)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert {"psnr", "ssim", "loss", "judge", "gan", "fm", "fid", "mask"} <= set(events.Tags()["scalars"])
-    image, = events.Images("samples")
+    (image,) = events.Images("samples")
     assert (image.step, image.width) == (2, 3 * 256)
 
 

@@ -47,8 +47,14 @@ def no_drives(monkeypatch: pytest.MonkeyPatch) -> None:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny models, with a restorer of the name that filters are measured behind."""
     directory = tiny_models.write_models(tmp_path_factory.mktemp("models"))
-    entry = tiny_models.write_model(directory, tiny_models.restorer(1), name="restore_mono_int8", task="restore",
-                                    channels=1, stride=tiny_models.STRIDE)
+    entry = tiny_models.write_model(
+        directory,
+        tiny_models.restorer(1),
+        name="restore_mono_int8",
+        task="restore",
+        channels=1,
+        stride=tiny_models.STRIDE,
+    )
     tiny_models.write_manifest(directory, [entry])
     return directory
 
@@ -59,8 +65,9 @@ def sample(data_folder: Path) -> SequenceSample:
     return draw_sequence(files, 3, 64, lambda wet: (wet, np.zeros_like(wet)), np.random.default_rng(5))
 
 
-def test_trains_writes_resumes_and_is_published(data_folder: Path, models: Path, tmp_path: Path,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trains_writes_resumes_and_is_published(
+    data_folder: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     restorers = [Manifest.load(models).get("restore_mono_int8")]
     whole = train([data_folder], tmp_path / "whole", TINY, restorers)
     train([data_folder], tmp_path / "cut", replace(TINY, steps=2, warm_up=1), restorers)
@@ -90,9 +97,11 @@ def test_trains_writes_resumes_and_is_published(data_folder: Path, models: Path,
     assert np.abs(theirs - ours).mean() < 8
 
 
-def test_a_cut_training_goes_on_to_the_same_weights(data_folder: Path, models: Path, tmp_path: Path,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cut_training_goes_on_to_the_same_weights(
+    data_folder: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from derain_ros.train import loop, temporal
+
     restorers = [Manifest.load(models).get("restore_mono_int8")]
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     whole = torch.load(train([data_folder], tmp_path / "whole", TINY, restorers), weights_only=True)
@@ -125,8 +134,9 @@ def test_a_filter_is_trained_on_from_where_it_was(data_folder: Path, models: Pat
     still = replace(TINY, steps=1, learning_rate=1e-9, seed=9)
     for begin, origin in ((first, "an earlier training"), (tmp_path / "mine.onnx", "mine (sha256 ")):
         output = tmp_path / begin.stem
-        ours = torch.load(train([data_folder], output, replace(still, start_from=str(begin)), restorers),
-                          weights_only=True)
+        ours = torch.load(
+            train([data_folder], output, replace(still, start_from=str(begin)), restorers), weights_only=True
+        )
         assert ours["origin"].startswith(origin)
         assert all(torch.allclose(ours["net"][name], value, atol=1e-5) for name, value in theirs.state_dict().items())
         # Taken up again it still says so.
@@ -140,6 +150,7 @@ def test_a_filter_is_trained_on_from_where_it_was(data_folder: Path, models: Pat
 
 def test_ctrl_c_loses_nothing(data_folder: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from derain_ros.train import temporal
+
     restorers, real = [Manifest.load(models).get("restore_mono_int8")], temporal.sequence_losses
 
     def press_ctrl_c(*args: object) -> object:
@@ -195,7 +206,7 @@ def test_what_is_trained_smooths_as_the_robot_does(sample: SequenceSample) -> No
     net = TemporalFilter(8)
     with torch.no_grad():
         for part, bias in enumerate((-30.0, -30.0, 30.0)):
-            torch.nn.init.constant_(net.last.bias[4 * part:4 * part + 4], bias)
+            torch.nn.init.constant_(net.last.bias[4 * part : 4 * part + 4], bias)
         trained = run(net, [sample])[0].image[0, 0].numpy() * 255
 
     def smooth(image: np.ndarray) -> dict[str, np.ndarray]:
@@ -204,8 +215,14 @@ def test_what_is_trained_smooths_as_the_robot_does(sample: SequenceSample) -> No
         return {"weights": weights, "mask": image[..., 3], "memory": image[..., 5:]}
 
     frame, restored, mask = (images[:1] for images in (sample.wet, sample.restored, sample.mask))
-    on_robot, _ = OnRobot().apply(SimpleNamespace(run=smooth), ["left"], [0], frame[..., None],  # type: ignore[arg-type]
-                                  restored[..., None], mask)[0]
+    on_robot, _ = OnRobot().apply(
+        SimpleNamespace(run=smooth),
+        ["left"],
+        [0],
+        frame[..., None],  # type: ignore[arg-type]
+        restored[..., None],
+        mask,
+    )[0]
     assert np.abs(trained - on_robot[..., 0]).max() < 2
     assert np.abs(trained - sample.restored[0]).max() > 10
 
@@ -220,9 +237,14 @@ def test_figures_of_a_filter_that_keeps_everything(sample: SequenceSample) -> No
 
 
 def test_what_does_not_fit_is_told(models: Path, tmp_path: Path) -> None:
-    for values, message in (({"size": 100}, "size: 100"), ({"length": 1}, "length: 1"), ({"steps": -3}, "steps: -3"),
-                            ({"batch": 0}, "batch: 0"), ({"free_weight": -1.0}, "free_weight: -1.0 is below 0"),
-                            ({"validation": 0}, "validation: 0")):
+    for values, message in (
+        ({"size": 100}, "size: 100"),
+        ({"length": 1}, "length: 1"),
+        ({"steps": -3}, "steps: -3"),
+        ({"batch": 0}, "batch: 0"),
+        ({"free_weight": -1.0}, "free_weight: -1.0 is below 0"),
+        ({"validation": 0}, "validation: 0"),
+    ):
         with pytest.raises(DataError, match=message):
             TemporalRecipe(**values)
     with pytest.raises(DataError):

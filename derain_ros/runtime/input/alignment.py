@@ -40,14 +40,16 @@ def peak(likeness: np.ndarray) -> tuple[float, float]:
     """Where a map of likeness (2 reach + 1, 2 reach + 1) is highest: columns and rows from its middle, to a fraction of
     a pixel."""
     row, column = (int(place) for place in np.unravel_index(int(likeness.argmax()), likeness.shape))
-    return (column + _between(likeness[row], column) - likeness.shape[1] // 2,
-            row + _between(likeness[:, column], row) - likeness.shape[0] // 2)
+    return (
+        column + _between(likeness[row], column) - likeness.shape[1] // 2,
+        row + _between(likeness[:, column], row) - likeness.shape[0] // 2,
+    )
 
 
 def _between(line: np.ndarray, top: int) -> float:
     """How far from the highest of a line of values the parabola through it and its neighbours has its top."""
     if not 0 < top < len(line) - 1:
         return 0.0
-    before, at, after = (float(value) for value in line[top - 1:top + 2])
+    before, at, after = (float(value) for value in line[top - 1 : top + 2])
     bend = before - 2 * at + after
     return 0.0 if bend >= 0 else 0.5 * (before - after) / bend

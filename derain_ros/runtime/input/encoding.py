@@ -41,16 +41,26 @@ class Layout:
 
 
 def _layouts() -> dict[str, Layout]:
-    found = {"mono8": Layout(channels=1), "8UC1": Layout(channels=1), "mono16": Layout("<u2", channels=1),
-             "16UC1": Layout("<u2", channels=1), "8UC3": Layout(values=3, order=BGR),
-             "8UC4": Layout(values=4, order=BGR), "16UC3": Layout("<u2", 3, order=BGR)}
+    found = {
+        "mono8": Layout(channels=1),
+        "8UC1": Layout(channels=1),
+        "mono16": Layout("<u2", channels=1),
+        "16UC1": Layout("<u2", channels=1),
+        "8UC3": Layout(values=3, order=BGR),
+        "8UC4": Layout(values=4, order=BGR),
+        "16UC3": Layout("<u2", 3, order=BGR),
+    }
     for bits, dtype in ((8, "u1"), (16, "<u2")):
         for name, order in (("rgb", RGB), ("bgr", BGR)):
             found[f"{name}{bits}"] = Layout(dtype, 3, order=order)
             found[f"{name}a{bits}"] = Layout(dtype, 4, order=order)
         # OpenCV names a mosaic by its second row.
-        for name, to_rgb in (("rggb", cv2.COLOR_BayerBG2RGB), ("bggr", cv2.COLOR_BayerRG2RGB),
-                             ("gbrg", cv2.COLOR_BayerGR2RGB), ("grbg", cv2.COLOR_BayerGB2RGB)):
+        for name, to_rgb in (
+            ("rggb", cv2.COLOR_BayerBG2RGB),
+            ("bggr", cv2.COLOR_BayerRG2RGB),
+            ("gbrg", cv2.COLOR_BayerGR2RGB),
+            ("grbg", cv2.COLOR_BayerGB2RGB),
+        ):
             found[f"bayer_{name}{bits}"] = Layout(dtype, mosaic=tuple("rgb".index(c) for c in name), to_rgb=to_rgb)
     for name in ("yuv422", "uyvy"):
         found[name] = Layout(values=2, to_rgb=cv2.COLOR_YUV2RGB_UYVY, even=(2, 1))
@@ -85,14 +95,19 @@ def check(frame: Frame) -> None:
         raise FrameError(f"a frame's image is an array, not {image!r}; was the file read?")
     if image.dtype != dtype or image.ndim != 2 + len(tail) or image.shape[2:] != tail or image.size == 0:
         what = "(height, width" + (f", {layout.values})" if tail else ")")
-        hint = ("; a colour image is bgr8, as OpenCV reads it, or rgb8"
-                if not tail and image.ndim == 3 and image.shape[2] == 3 else "")
+        hint = (
+            "; a colour image is bgr8, as OpenCV reads it, or rgb8"
+            if not tail and image.ndim == 3 and image.shape[2] == 3
+            else ""
+        )
         raise FrameError(f"a {frame.encoding} image is {dtype} {what}, not {image.dtype} {image.shape}{hint}")
     height, width = size_of(frame)
     if height * layout.rows != 2 * image.shape[0] or width % layout.even[0] or height % layout.even[1]:
-        raise FrameError(f"a {frame.encoding} image has an even number of columns"
-                         + (" and rows, and half as many rows of colours below them" if layout.even[1] > 1 else "")
-                         + f", not the shape {image.shape}")
+        raise FrameError(
+            f"a {frame.encoding} image has an even number of columns"
+            + (" and rows, and half as many rows of colours below them" if layout.even[1] > 1 else "")
+            + f", not the shape {image.shape}"
+        )
 
 
 def leveled(frame: Frame, levels: LevelsOfCamera, now_ns: int) -> Frame:
@@ -138,8 +153,9 @@ def from_network(restored: np.ndarray, frame: Frame) -> Frame:
     if layout.mosaic:
         change = _as_mosaic(change, layout.mosaic)
     elif layout.order:
-        change = np.dstack([change[..., colour] for colour in layout.order]
-                           + [np.zeros_like(change[..., 0])] * (layout.values - 3))
+        change = np.dstack(
+            [change[..., colour] for colour in layout.order] + [np.zeros_like(change[..., 0])] * (layout.values - 3)
+        )
     elif layout.channels == 1:
         change = change[..., 0]
     else:
@@ -171,7 +187,7 @@ def _as_mosaic(rgb: np.ndarray, mosaic: tuple[int, ...]) -> np.ndarray:
     """Of each pixel of a change (H, W, 3) the value of its own colour, (H, W)."""
     picked = np.empty(rgb.shape[:2], rgb.dtype)
     for cell, colour in enumerate(mosaic):
-        picked[cell // 2::2, cell % 2::2] = rgb[cell // 2::2, cell % 2::2, colour]
+        picked[cell // 2 :: 2, cell % 2 :: 2] = rgb[cell // 2 :: 2, cell % 2 :: 2, colour]
     return picked
 
 

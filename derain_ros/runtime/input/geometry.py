@@ -78,8 +78,10 @@ class Geometry:
             pose = np.eye(4)
             pose[:3, :3] = _rotation(turn.x, turn.y, turn.z, turn.w)
             pose[:3, 3] = move.x, move.y, move.z
-            self._transforms = {**self._transforms, each.child_frame_id.lstrip("/"): (
-                each.header.frame_id.lstrip("/"), pose)}
+            self._transforms = {
+                **self._transforms,
+                each.child_frame_id.lstrip("/"): (each.header.frame_id.lstrip("/"), pose),
+            }
 
     def registration(self, left: str, thermal: str) -> Registration:
         """The registration of the cameras with these frame ids; RegistrationError says what is wrong or lacks."""
@@ -91,8 +93,11 @@ class Geometry:
         lenses = dict(self._lenses)
         for camera in ("left", "thermal"):
             if camera not in lenses:
-                raise RegistrationError(self._faults.get(camera) or f"no camera_info of the {camera} camera has come; "
-                                        "publish it, or give thermal_homography, which needs none")
+                raise RegistrationError(
+                    self._faults.get(camera)
+                    or f"no camera_info of the {camera} camera has come; "
+                    "publish it, or give thermal_homography, which needs none"
+                )
         key = lenses["left"], lenses["thermal"], pose.tobytes()
         if self._made is None or self._made[0] != key:
             self._made = key, Lenses(lenses["left"], lenses["thermal"], pose, self._distance_m)

@@ -81,7 +81,7 @@ def levels_of(image: np.ndarray) -> Levels:
 def extent(image: np.ndarray) -> tuple[int, int]:
     """The darkest and the brightest value of a 16-bit image but for its border and STRAY pixels."""
     top, left = (round(BORDER * side) for side in image.shape[:2])
-    sampled = image[top:image.shape[0] - top:4, left:image.shape[1] - left:4].ravel()
+    sampled = image[top : image.shape[0] - top : 4, left : image.shape[1] - left : 4].ravel()
     spare = int(STRAY * sampled.size)
     ordered = np.partition(sampled, (spare, sampled.size - 1 - spare))
     return int(ordered[spare]), int(ordered[-1 - spare])

@@ -12,9 +12,11 @@ from derain_ros.frame import Frame
 from derain_ros.runtime.input.encoding import BGR, LAYOUTS, size_of
 from derain_ros.runtime.input.stored import MOST_PIXELS, StoredError, decode
 
-DECODED = {(values, dtype): encoding for dtype, names in (("uint8", ("mono8", "bgr8", "bgra8")),
-                                                          ("uint16", ("mono16", "bgr16", "bgra16")))
-           for values, encoding in zip((1, 3, 4), names, strict=True)}
+DECODED = {
+    (values, dtype): encoding
+    for dtype, names in (("uint8", ("mono8", "bgr8", "bgra8")), ("uint16", ("mono16", "bgr16", "bgra16")))
+    for values, encoding in zip((1, 3, 4), names, strict=True)
+}
 """What OpenCV decodes, by values of a pixel and their type."""
 LAST_STAMP_NS = (1 << 31) * 1_000_000_000 - 1
 """Of the year 2038. A message with a billion nanoseconds or more tells of later ones, and no other can."""
@@ -68,12 +70,26 @@ def frame_unread(message: Any, received_ns: int = 0) -> Received:
     """A frame of which only the size is looked at, black, to pass on a message that ImageError calls usable; without
     any pixel where that is a CompressedImage."""
     if hasattr(message, "format"):
-        return Received(np.zeros((0, 0), np.uint8), "", stamp_ns(message.header.stamp), message.header.frame_id,
-                        received_ns=received_ns, compressed=message, readable=False)
+        return Received(
+            np.zeros((0, 0), np.uint8),
+            "",
+            stamp_ns(message.header.stamp),
+            message.header.frame_id,
+            received_ns=received_ns,
+            compressed=message,
+            readable=False,
+        )
     rows = LAYOUTS[message.encoding].rows if message.encoding in LAYOUTS else 2
     image = np.broadcast_to(np.uint8(0), (message.height * rows // 2, message.width))
-    return Received(image, message.encoding, stamp_ns(message.header.stamp), message.header.frame_id,
-                    received_ns=received_ns, message=message, readable=False)
+    return Received(
+        image,
+        message.encoding,
+        stamp_ns(message.header.stamp),
+        message.header.frame_id,
+        received_ns=received_ns,
+        message=message,
+        readable=False,
+    )
 
 
 def _viewed(message: Any, received_ns: int) -> Received:
@@ -97,18 +113,31 @@ def _viewed(message: Any, received_ns: int) -> Received:
     if len(message.data) < row * rows:
         raise ImageError("truncated", f"{name} has {len(message.data)} bytes, not {row * rows} or more")
     if message.step < row or message.step * (rows - 1) + row > len(message.data):
-        raise ImageError("step", f"{name}: its {len(message.data)} bytes are not {rows} rows of step "
-                         f"{message.step}; a row has {row} bytes or more", usable=True)
+        raise ImageError(
+            "step",
+            f"{name}: its {len(message.data)} bytes are not {rows} rows of step "
+            f"{message.step}; a row has {row} bytes or more",
+            usable=True,
+        )
     if message.is_bigendian and dtype.itemsize > 1:
         raise ImageError("big_endian", f"{name}: pixels of more than a byte must be little-endian", usable=True)
     if message.width % layout.even[0] or height % layout.even[1]:
-        raise ImageError("odd_size", f"{name}: such images have an even number of columns"
-                         + (" and rows" if layout.even[1] > 1 else ""), usable=True)
-    shape = (rows, message.width, layout.values)[:3 if layout.values > 1 else 2]
-    strides = (message.step, layout.values * dtype.itemsize, dtype.itemsize)[:len(shape)]
+        raise ImageError(
+            "odd_size",
+            f"{name}: such images have an even number of columns" + (" and rows" if layout.even[1] > 1 else ""),
+            usable=True,
+        )
+    shape = (rows, message.width, layout.values)[: 3 if layout.values > 1 else 2]
+    strides = (message.step, layout.values * dtype.itemsize, dtype.itemsize)[: len(shape)]
     image: np.ndarray = np.ndarray(shape, dtype, message.data, 0, strides)
-    return Received(image, message.encoding, stamp_ns(message.header.stamp), message.header.frame_id,
-                    received_ns=received_ns, message=message)
+    return Received(
+        image,
+        message.encoding,
+        stamp_ns(message.header.stamp),
+        message.header.frame_id,
+        received_ns=received_ns,
+        message=message,
+    )
 
 
 def _decoded(message: Any, received_ns: int) -> Received:
@@ -128,8 +157,14 @@ def _decoded(message: Any, received_ns: int) -> Received:
     if (values, str(image.dtype)) not in DECODED:
         raise ImageError("undecodable", f"{name} holds {image.dtype} of shape {image.shape}", usable=True)
     image, encoding = _as_original(image, DECODED[values, str(image.dtype)], message.format.split(";")[0].strip())
-    return Received(image, encoding, stamp_ns(message.header.stamp), message.header.frame_id, received_ns=received_ns,
-                    compressed=message)
+    return Received(
+        image,
+        encoding,
+        stamp_ns(message.header.stamp),
+        message.header.frame_id,
+        received_ns=received_ns,
+        compressed=message,
+    )
 
 
 def _as_original(image: np.ndarray, decoded: str, original: str) -> tuple[np.ndarray, str]:

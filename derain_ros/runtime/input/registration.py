@@ -87,10 +87,19 @@ class Lens:
         rotation = np.array(info.r, float).reshape(3, 3)
         used = projection if rectified else matrix
         if used[0, 0] <= 0 or used[1, 1] <= 0 or info.width < 1 or info.height < 1:
-            raise RegistrationError(f"camera_info of {camera} holds no calibration ({'P' if rectified else 'K'} is "
-                                    "zero); calibrate that camera, or give thermal_homography")
-        return cls((int(info.height), int(info.width)), matrix, np.array(info.d, float),
-                   info.distortion_model in FISHEYE, rotation if rotation.any() else np.eye(3), projection, rectified)
+            raise RegistrationError(
+                f"camera_info of {camera} holds no calibration ({'P' if rectified else 'K'} is "
+                "zero); calibrate that camera, or give thermal_homography"
+            )
+        return cls(
+            (int(info.height), int(info.width)),
+            matrix,
+            np.array(info.d, float),
+            info.distortion_model in FISHEYE,
+            rotation if rotation.any() else np.eye(3),
+            projection,
+            rectified,
+        )
 
     def rays(self, pixels: np.ndarray, size: Size) -> np.ndarray:
         """Directions (N, 3) in the camera's optical frame, 1 ahead, of pixels (N, 1, 2) of images of `size`."""
@@ -144,8 +153,10 @@ def pose_of(numbers: Sequence[float]) -> np.ndarray:
     """The (4, 4) pose of x, y, z in metres and roll, pitch, yaw in radians about fixed axes, as tf has them.
     RegistrationError where these are not six finite numbers."""
     if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
-        raise RegistrationError(f"thermal_extrinsic is {list(numbers)} and must be six numbers: x, y, z of the thermal "
-                                "camera in the left one's optical frame in metres, then roll, pitch, yaw in radians")
+        raise RegistrationError(
+            f"thermal_extrinsic is {list(numbers)} and must be six numbers: x, y, z of the thermal "
+            "camera in the left one's optical frame in metres, then roll, pitch, yaw in radians"
+        )
     about_x, about_y, about_z = (cv2.Rodrigues(np.eye(3)[k] * numbers[3 + k])[0] for k in range(3))
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = about_z @ about_y @ about_x, numbers[:3]
@@ -160,7 +171,7 @@ def places_of(registration: Registration, left: Size, thermal: Size) -> np.ndarr
     rows, columns = (np.arange(0.0, side + GRID, GRID) for side in left)
     pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
     found = registration.find(pixels.reshape(-1, 1, 2), left, thermal).reshape(pixels.shape).astype(np.float32)
-    row, column = np.mgrid[:left[0], :left[1]].astype(np.float32) / GRID
+    row, column = np.mgrid[: left[0], : left[1]].astype(np.float32) / GRID
     return cv2.remap(found, column, row, cv2.INTER_LINEAR)
 
 
@@ -175,9 +186,11 @@ class Warp:
         seen = ((column >= 0) & (row >= 0) & (column <= width - 1) & (row <= height - 1)).view(np.uint8)
         covered = float(seen.mean())
         if covered < LEAST_COVERED:
-            raise RegistrationError(f"the thermal image shows {covered:.0%} of the left view: look at "
-                                    "thermal_homography, which takes thermal pixels to left ones, or at "
-                                    "thermal_extrinsic, which is in metres and radians of optical frames")
+            raise RegistrationError(
+                f"the thermal image shows {covered:.0%} of the left view: look at "
+                "thermal_homography, which takes thermal pixels to left ones, or at "
+                "thermal_extrinsic, which is in metres and radians of optical frames"
+            )
         self._places = places
         # Without a border in sight the distance to it is beyond all bounds.
         depth = np.minimum(cv2.distanceTransform(seen, cv2.DIST_L2, 3), FEATHER)
@@ -188,9 +201,15 @@ class Warp:
         """Show what is seen by so many pixels further to the right, and further down, than the registration has it."""
         height, width = self._places.shape[:2]
         back = np.array([[1, 0, -columns], [0, 1, -rows]], np.float64)
-        self._maps = _in_fractions(cv2.warpAffine(
-            self._places, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE))
+        self._maps = _in_fractions(
+            cv2.warpAffine(
+                self._places,
+                back,
+                (width, height),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+        )
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """A thermal image (h, w) uint8 in the left view, (H, W) uint8; its border goes on where it ends."""

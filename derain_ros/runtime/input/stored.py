@@ -72,12 +72,12 @@ def stored_size(data: bytes) -> tuple[int, int] | None:
 def _size_of_tiff(data: bytes, order: str) -> tuple[int, int] | None:
     """The size of the first image of a TIFF; where it is told twice, the larger one."""
     found = {0x100: 0, 0x101: 0}
-    start, = struct.unpack_from(f"{order}I", data, 4)
-    count, = struct.unpack_from(f"{order}H", data, start)
+    (start,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, start)
     for at in range(start + 2, start + 2 + 12 * count, 12):
         tag, kind = struct.unpack_from(f"{order}HH", data, at)
         if tag in found:
-            value, = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, at + 8)
+            (value,) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", data, at + 8)
             found[tag] = max(found[tag], value)
     width, height = found.values()
     return (height, width) if width and height else None
@@ -95,7 +95,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
             at += 2
         else:
             yield marker, at
-            at += 2 + int.from_bytes(data[at + 2:at + 4], "big")
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
 
 def _is_cut(data: bytes) -> bool:

@@ -35,8 +35,13 @@ class Synchronizer:
     up for it, all are paired by their `received_ns`, until its stamps advance again for STEPS frames.
     """
 
-    def __init__(self, cameras: Sequence[str], pair_tolerance_ns: int, thermal_tolerance_ns: int,
-                 given_up: Callable[[str, Frame], None] | None = None) -> None:
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        pair_tolerance_ns: int,
+        thermal_tolerance_ns: int,
+        given_up: Callable[[str, Frame], None] | None = None,
+    ) -> None:
         self.pair_tolerance_ns = pair_tolerance_ns
         self.thermal_tolerance_ns = thermal_tolerance_ns
         self._waiting: dict[str, deque[Frame]] = {camera: deque() for camera in cameras}
@@ -58,8 +63,11 @@ class Synchronizer:
             raise ValueError(f"{camera}: no such camera; there are {', '.join(self._waiting)}")
         self._stamps[camera].see(frame)
         stamps = [self._stamps[name] for name in self._waiting]
-        by_arrival = (any(each.doubtful for each in stamps) if self._by_arrival or self._lost >= LOST
-                      else any(each.still for each in stamps))
+        by_arrival = (
+            any(each.doubtful for each in stamps)
+            if self._by_arrival or self._lost >= LOST
+            else any(each.still for each in stamps)
+        )
         if by_arrival is not self._by_arrival:
             self.clear()
             self._by_arrival, self._lost = by_arrival, 0
@@ -72,8 +80,11 @@ class Synchronizer:
         self._silent_for = {name: frames + 1 for name, frames in self._silent_for.items()} | {camera: 0}
         self._waiting[camera].append(frame)
         # In the order of the cameras, this one's own frame in its place.
-        frames = {name: min(queue, key=lambda other: abs(self._time(other) - now_ns))
-                  for name, queue in self._waiting.items() if queue} | {camera: frame}
+        frames = {
+            name: min(queue, key=lambda other: abs(self._time(other) - now_ns))
+            for name, queue in self._waiting.items()
+            if queue
+        } | {camera: frame}
         times = [self._time(f) for f in frames.values()]
         if len(frames) < len(self._waiting) or max(times) - min(times) > self._tolerance_ns:
             self._give_up_hopeless()
@@ -112,8 +123,7 @@ class Synchronizer:
         time_ns, tolerance_ns = self._time(frame), self._tolerance_ns
         if any(abs(self._time(counterpart) - time_ns) <= tolerance_ns for counterpart in self._waiting[other]):
             return False
-        silent = (self._silent_for[other] > DEPTH * (len(self._waiting) - 1)
-                  and time_ns > self._due_ns.get(other, 0))
+        silent = self._silent_for[other] > DEPTH * (len(self._waiting) - 1) and time_ns > self._due_ns.get(other, 0)
         return silent or self._last_ns.get(other, time_ns) > time_ns + tolerance_ns
 
     def _give_up(self, camera: str) -> None:
@@ -164,5 +174,6 @@ class _Stamps:
         last, self._last = self._last, frame
         if last is not None:
             self.gap_ns = frame.received_ns - last.received_ns
-            self._good.append(advances(frame.stamp_ns, last.stamp_ns)
-                              and frame.stamp_ns - last.stamp_ns >= SLOW * self.gap_ns)
+            self._good.append(
+                advances(frame.stamp_ns, last.stamp_ns) and frame.stamp_ns - last.stamp_ns >= SLOW * self.gap_ns
+            )

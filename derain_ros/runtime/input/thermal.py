@@ -77,8 +77,11 @@ class Thermal:
             self._compare(visible)
         width = visible.shape[1]
         distance = float(np.hypot(*self._apart))
-        return (f"thermal and left image are {distance:.0f} px apart, more than {MOST * width:.0f}; calibrate again"
-                if distance > MOST * width else "")
+        return (
+            f"thermal and left image are {distance:.0f} px apart, more than {MOST * width:.0f}; calibrate again"
+            if distance > MOST * width
+            else ""
+        )
 
     @property
     def shown(self) -> np.ndarray:
@@ -118,8 +121,10 @@ class Thermal:
             return
         if isinstance(registration, Homography) and self._warp is not None and self._sizes is not None:
             now, before = (f"{w}x{h} and {v}x{u}" for (u, v), (h, w) in (sizes, self._sizes))
-            raise RegistrationError(f"thermal and left images are now {now}, and were {before}: thermal_homography "
-                                    "holds for one size; restart the node after calibrating again")
+            raise RegistrationError(
+                f"thermal and left images are now {now}, and were {before}: thermal_homography "
+                "holds for one size; restart the node after calibrating again"
+            )
         self._warp, self._registration, self._sizes, self._shown, self._apart = None, registration, sizes, None, (0, 0)
         self._looks.clear()
         try:
@@ -135,8 +140,10 @@ class Thermal:
         height, width = visible.shape[:2]
         small = WIDTH, max(2 * REACH + 1, round(WIDTH * height / width))
         grey = cv2.cvtColor(visible, cv2.COLOR_RGB2GRAY) if visible.shape[2] == 3 else visible[..., 0]
-        seen, warm, inside = (cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-                              for image in (grey, self._warp.unmoved(self._grey), self.inside))
+        seen, warm, inside = (
+            cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+            for image in (grey, self._warp.unmoved(self._grey), self.inside)
+        )
         contours = structure(warm)
         contours[inside < 255] = 0
         common = structure(seen)

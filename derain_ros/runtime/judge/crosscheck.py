@@ -50,8 +50,9 @@ class CrossCheck:
     def __init__(self) -> None:
         self._stayed_ns: int | None = None  # When what a check found on the lens was left there, and has been since.
 
-    def check(self, views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float, now_ns: int,
-              alarm: bool) -> list[Anomaly]:
+    def check(
+        self, views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float, now_ns: int, alarm: bool
+    ) -> list[Anomaly]:
         """The anomalies found in both eyes' `views`, without what both see, at a time that only rises;
         see `seen_by_one_eye`."""
         if alarm and self._stayed_ns is not None and now_ns - self._stayed_ns < AGAIN_NS:
@@ -102,8 +103,11 @@ def _regions(mask: np.ndarray, cell: int) -> list[np.ndarray]:
     of = labels.ravel()[cells]
     sizes = np.bincount(of, minlength=count)
     cells, ends = cells[of.argsort(kind="stable")], sizes.cumsum()
-    return [cells[ends[label] - sizes[label]:ends[label]] for label in (-sizes).argsort(kind="stable")[:REGIONS]
-            if sizes[label] * cell * cell >= SMALLEST and sizes[label] < LARGEST * mask.size]
+    return [
+        cells[ends[label] - sizes[label] : ends[label]]
+        for label in (-sizes).argsort(kind="stable")[:REGIONS]
+        if sizes[label] * cell * cell >= SMALLEST and sizes[label] < LARGEST * mask.size
+    ]
 
 
 class _Edges:

@@ -72,21 +72,31 @@ class Decision:
         the config's."""
         scores: defaultdict[str, float] = defaultdict(float)
         for camera, anomaly in anomalies.items():
-            self._affected[camera].update(anomaly.score, now_ns, config.on_score, config.off_score,
-                                          config.on_hold_s, config.off_hold_s)
-            self._severe[camera].update(anomaly.severity, now_ns, config.severe, STAYS_SEVERE * config.severe,
-                                        config.severe_hold_s, config.off_hold_s)
+            self._affected[camera].update(
+                anomaly.score, now_ns, config.on_score, config.off_score, config.on_hold_s, config.off_hold_s
+            )
+            self._severe[camera].update(
+                anomaly.severity,
+                now_ns,
+                config.severe,
+                STAYS_SEVERE * config.severe,
+                config.severe_hold_s,
+                config.off_hold_s,
+            )
             for kind, probability in {anomaly.kind: anomaly.score, **anomaly.probabilities}.items():
                 scores[kind] = max(scores[kind], probability if anomaly.affected else 0.0)
         scores.pop("clean", None)
         for kind in {*scores, *self._kinds}:
             on = min(config.on_score, AT_WORK)
-            self._kinds[kind].update(scores[kind], now_ns, on, STAYS_AT_WORK * on, config.on_hold_s,
-                                     config.off_hold_s)
+            self._kinds[kind].update(scores[kind], now_ns, on, STAYS_AT_WORK * on, config.on_hold_s, config.off_hold_s)
         worst = max(anomalies.values(), key=lambda anomaly: anomaly.score, default=None)
         # Settled for as long as something must be there to count, lest it flaps.
-        if worst is not None and worst.affected and worst.kind != self._worst and (
-                not self.affected or self._other.update(1.0, now_ns, 0.5, 0.5, config.on_hold_s, 0.0)):
+        if (
+            worst is not None
+            and worst.affected
+            and worst.kind != self._worst
+            and (not self.affected or self._other.update(1.0, now_ns, 0.5, 0.5, config.on_hold_s, 0.0))
+        ):
             self._worst = worst.kind
         if worst is None or worst.kind in ("clean", self._worst):
             self._other = Flag()

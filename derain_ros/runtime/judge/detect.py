@@ -49,8 +49,10 @@ class Detector:
         """
         outputs = self.engine.run(image=views)
         lost = outputs.get("severity", np.full(len(views), np.nan))
-        return [self._anomaly(probabilities, cells, float(severity), on_score) for probabilities, cells, severity
-                in zip(outputs["probabilities"], outputs["mask"], lost, strict=True)]
+        return [
+            self._anomaly(probabilities, cells, float(severity), on_score)
+            for probabilities, cells, severity in zip(outputs["probabilities"], outputs["mask"], lost, strict=True)
+        ]
 
     def detect(self, frames: Sequence[Frame], on_score: float = 0.5) -> list[Anomaly]:
         """What is wrong with each frame's view; see `judge`. FrameError for a frame that is malformed."""
@@ -66,5 +68,11 @@ class Detector:
         score = min(1.0, max(0.0, worst if model.multi_label else 1.0 - told[0]))
         kind = classes[told.index(worst, 1)] if score >= on_score else classes[0]
         affected = cells > COVERED
-        return Anomaly(kind, score, np.count_nonzero(affected) / affected.size,
-                       affected.view(np.uint8) * np.uint8(255), dict(zip(classes, told, strict=True)), lost)
+        return Anomaly(
+            kind,
+            score,
+            np.count_nonzero(affected) / affected.size,
+            affected.view(np.uint8) * np.uint8(255),
+            dict(zip(classes, told, strict=True)),
+            lost,
+        )

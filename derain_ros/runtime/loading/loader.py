@@ -224,8 +224,9 @@ class Loader:
         if self._make_room(job):
             engine = "onnxruntime" if self._failures[job.network] else self._engine
             try:
-                choice = choose(self._models[job.network], job.shape, engine, self._threads, self._tell,
-                                rests=self._background)
+                choice = choose(
+                    self._models[job.network], job.shape, engine, self._threads, self._tell, rests=self._background
+                )
                 _warm_up(choice.engine, job.shape)
             except Exception as error:  # libraries of devices fail in ways nobody lists
                 if self._first[job.network] is None or self._closing:
@@ -255,15 +256,20 @@ class Loader:
                     del self._first[network]
             if self._holds_mb() + needs_mb <= self._memory_mb:
                 return True
-        logger.warning("%s is run by ONNX Runtime: another engine takes %.0f MB, and memory_mb is %g for all",
-                       job.network.name, needs_mb, self._memory_mb)
+        logger.warning(
+            "%s is run by ONNX Runtime: another engine takes %.0f MB, and memory_mb is %g for all",
+            job.network.name,
+            needs_mb,
+            self._memory_mb,
+        )
         return False
 
     def _holds_mb(self) -> float:
         """What all engines are taken to hold."""
         first = [_holds_mb(engine) for engine in self._first.values() if engine is not None]
-        return sum(first) + sum(_holds_mb(choice.engine, wanted.shape) for wanted, choice in self._chosen.items()
-                                if choice is not None)
+        return sum(first) + sum(
+            _holds_mb(choice.engine, wanted.shape) for wanted, choice in self._chosen.items() if choice is not None
+        )
 
     def _tell(self, text: str) -> None:
         if self._closing:

@@ -14,7 +14,6 @@ from derain_ros.tasks import TASKS
 logger = logging.getLogger(__name__)
 
 
-
 @dataclass(frozen=True, eq=False)
 class Network:
     """One trained network for images of one number of channels: its models differ in precision, the finest first."""
@@ -59,8 +58,10 @@ def find_restorers(config: Config, manifest: Manifest) -> list[Network]:
         return [Network(model.network, (model,))]
     found = _networks(manifest, "restore")
     if all(network.serves for network in found):
-        raise ManifestError(f"{manifest.directory}: there is no restorer that serves every anomaly; name the one to "
-                            "use, or restore its entry")
+        raise ManifestError(
+            f"{manifest.directory}: there is no restorer that serves every anomaly; name the one to "
+            "use, or restore its entry"
+        )
     return found
 
 
@@ -103,8 +104,10 @@ def _networks(manifest: Manifest, task: str) -> list[Network]:
     for model in manifest.models.values():
         if model.task == task:
             groups.setdefault((model.network, model.channels), []).append(model)
-    return [Network(name, tuple(sorted(group, key=lambda model: PRECISIONS.index(model.precision))))
-            for (name, _), group in groups.items()]
+    return [
+        Network(name, tuple(sorted(group, key=lambda model: PRECISIONS.index(model.precision))))
+        for (name, _), group in groups.items()
+    ]
 
 
 def _of_task(name: str, task: str, manifest: Manifest) -> Model:

@@ -34,8 +34,9 @@ class Choice:
         self._current: Plan | None = None
         self._stalled_until_ns: int | None = None
 
-    def choose(self, plans: Sequence[Plan], batches: Collection[Batch], limit_ms: float, stall_ms: float,
-               now_ns: int) -> Plan | None:
+    def choose(
+        self, plans: Sequence[Plan], batches: Collection[Batch], limit_ms: float, stall_ms: float, now_ns: int
+    ) -> Plan | None:
         """One of `plans`, the best first, for such images, where `limit_ms` are at hand; `now_ns` is monotonic.
 
         The last one is run however long it takes, so long as that is less than `stall_ms`: None says that nothing is
@@ -84,7 +85,7 @@ class Choice:
 
     def _is_at_work(self, plan: Plan) -> bool:
         """Whether a plan is what was run last, or that without a stage that came after it."""
-        return self._current is not None and self._current.steps[:len(plan.steps)] == plan.steps
+        return self._current is not None and self._current.steps[: len(plan.steps)] == plan.steps
 
     def _forget(self, plan: Plan, batches: Collection[Batch]) -> None:
         """Forget what a plan took, but for the stages that it shares with the one at work."""

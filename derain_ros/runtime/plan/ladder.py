@@ -64,10 +64,13 @@ class Ladder:
         """
         found: dict[str, Plan] = {}
         rungs = {stage.rung: stage for stage in reversed(self._general) if stage.can(batches)}
-        allowed = PLANS[PLANS.index(best):] if best in PLANS else PLANS
+        allowed = PLANS[PLANS.index(best) :] if best in PLANS else PLANS
         for rung in [rung for rung in allowed if rung in rungs] or [rung for rung in PLANS if rung in rungs][-1:]:
-            special = [stage for stage in self._special if stage.serves & set(kinds) and stage.can(batches)
-                       and PLANS.index(rung) <= PLANS.index(stage.rung)]
+            special = [
+                stage
+                for stage in self._special
+                if stage.serves & set(kinds) and stage.can(batches) and PLANS.index(rung) <= PLANS.index(stage.rung)
+            ]
             served = {kind for stage in special for kind in stage.serves}
             general = () if special and set(kinds) <= served else (rungs[rung],)
             joined = () if special else tuple(stage for stage in self._after if stage.can(batches))

@@ -117,8 +117,9 @@ class NetworkStage:
 
     def can(self, batches: Collection[Batch]) -> bool:
         """See `Stage.can`."""
-        return all(batch[3] in self.networks and not self._loader.is_out(self.networks[batch[3]])
-                   for batch in self.of(batches))
+        return all(
+            batch[3] in self.networks and not self._loader.is_out(self.networks[batch[3]]) for batch in self.of(batches)
+        )
 
     def load(self, batches: Collection[Batch]) -> list[Wanted]:
         """See `Stage.load`."""

@@ -35,10 +35,14 @@ class Fuse(NetworkStage):
             hidden = (images.masks[0] > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
         # Where the thermal camera does not look it cannot help.
         mask = np.zeros_like(grey) if hidden is None else np.where(inside > 127, hidden, np.uint8(0))
-        batch, = self.of(images.batches)
+        (batch,) = self.of(images.batches)
         engine = self.engine_for(batch)
-        fused = engine.run(**{name: plane[None, ..., None] for name, plane in (
-            ("visible", grey), ("infrared", infrared), ("mask", mask))})["fused"]
+        fused = engine.run(
+            **{
+                name: plane[None, ..., None]
+                for name, plane in (("visible", grey), ("infrared", infrared), ("mask", mask))
+            }
+        )["fused"]
         if fused.shape != batch:
             raise EngineError(f"{engine.model.name}: gave an image {fused.shape} for images {batch}")
         images.fused = coloured(_within(inside, fused[0, ..., 0], grey), seen)

@@ -65,10 +65,10 @@ class Motion:
             self._last = self._cells = None
             return self._grid.copy()
         # Flow is smooth: one of the pixels of a cell says enough.
-        cells = flow[CELL // 2::CELL, CELL // 2::CELL]
+        cells = flow[CELL // 2 :: CELL, CELL // 2 :: CELL]
         if hidden.any():
             covered = cv2.dilate(hidden, np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
-            free = covered[CELL // 2::CELL, CELL // 2::CELL] == 0
+            free = covered[CELL // 2 :: CELL, CELL // 2 :: CELL] == 0
             expected = LASTS * self._moved_on(cells, interval / self._interval)
             weight = free * trust(now, before, hidden, cv2.add(flow, self._grid))
             completed = expected + around(cells - expected, weight * (free.sum() / max(float(weight.sum()), 1e-6)))
@@ -83,12 +83,17 @@ class Motion:
         if self._cells is None:
             return np.zeros_like(cells)
         last = np.float32(longer) * self._cells
-        places = self._grid[:cells.shape[0], :cells.shape[1]]
+        places = self._grid[: cells.shape[0], : cells.shape[1]]
         moved = last
         # Where it came from follows from its motion, which is looked up there: the second time it hardly changes.
         for _ in range(2):
-            moved = cv2.remap(last, places + moved / CELL, None, cv2.INTER_LINEAR,  # type: ignore[call-overload]
-                              borderMode=cv2.BORDER_REPLICATE)
+            moved = cv2.remap(
+                last,
+                places + moved / CELL,
+                None,
+                cv2.INTER_LINEAR,  # type: ignore[call-overload]
+                borderMode=cv2.BORDER_REPLICATE,
+            )
         return moved
 
 
@@ -100,10 +105,13 @@ def trust(now: np.ndarray, before: np.ndarray, hidden: np.ndarray, maps: np.ndar
     now, free = np.ascontiguousarray(now[::2, ::2]), np.equal(hidden[::2, ::2], 0).view(np.uint8)
     moved = cv2.remap(before, maps[::2, ::2], None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
     misfit, detail = (_in_cells(cv2.absdiff(now, other)) for other in (moved, cv2.blur(now, (HALF + 1, HALF + 1))))
-    away = cv2.distanceTransform(free, cv2.DIST_L2, 3)[HALF // 2::HALF, HALF // 2::HALF]
+    away = cv2.distanceTransform(free, cv2.DIST_L2, 3)[HALF // 2 :: HALF, HALF // 2 :: HALF]
     trusted = np.ones(misfit.shape, np.float32)
-    for share in (1 / (1 + np.square(misfit / MISFIT)), 1 - 1 / (1 + np.square(detail / TEXTURE)),
-                  np.square(np.minimum(away / (AWAY / 2), 1))):
+    for share in (
+        1 / (1 + np.square(misfit / MISFIT)),
+        1 - 1 / (1 + np.square(detail / TEXTURE)),
+        np.square(np.minimum(away / (AWAY / 2), 1)),
+    ):
         trusted *= LEAST + (1 - LEAST) * share
     return trusted
 
@@ -143,7 +151,7 @@ def _estimator() -> Any:
 
 def _in_cells(image: np.ndarray) -> np.ndarray:
     """Mean around the middle of each cell of a (H / 2, W / 2) uint8 image, (h, w) float32."""
-    return cv2.blur(image, (HALF + 1, HALF + 1))[HALF // 2::HALF, HALF // 2::HALF].astype(np.float32)
+    return cv2.blur(image, (HALF + 1, HALF + 1))[HALF // 2 :: HALF, HALF // 2 :: HALF].astype(np.float32)
 
 
 def _affine(moments: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
@@ -153,12 +161,12 @@ def _affine(moments: np.ndarray, x: np.ndarray, y: np.ndarray) -> list[np.ndarra
     mean_x, mean_y, xx, xy, yy = (moment * share for moment in moments[1:6])
     # Where little is known the fit leans to the mean.
     ridge = RIDGE * share
-    xx, xy, yy = xx - mean_x ** 2 + ridge, xy - mean_x * mean_y, yy - mean_y ** 2 + ridge
+    xx, xy, yy = xx - mean_x**2 + ridge, xy - mean_x * mean_y, yy - mean_y**2 + ridge
     scale = 1 / (xx * yy - xy * xy)
     right, down = (x - mean_x) * scale, (y - mean_y) * scale
     values = []
     for first in (6, 9):
-        mean, with_x, with_y = (moment * share for moment in moments[first:first + 3])
+        mean, with_x, with_y = (moment * share for moment in moments[first : first + 3])
         with_x, with_y = with_x - mean * mean_x, with_y - mean * mean_y
         values.append(mean + (yy * with_x - xy * with_y) * right + (xx * with_y - xy * with_x) * down)
     return values

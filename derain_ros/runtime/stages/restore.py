@@ -58,8 +58,9 @@ def restore(engine: Engine, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     outputs = engine.run(image=small)
     restored, masks = outputs["restored"], outputs["mask"]
     if restored.shape != small.shape or masks.shape != small.shape[:3]:
-        raise EngineError(f"{model.name}: gave images {restored.shape} and masks {masks.shape} for images "
-                          f"{small.shape}")
+        raise EngineError(
+            f"{model.name}: gave images {restored.shape} and masks {masks.shape} for images {small.shape}"
+        )
     return (restored, masks) if scale == 1 else compose(batch, small, restored, masks)
 
 

@@ -36,8 +36,9 @@ def reduce(batch: np.ndarray, scale: int) -> np.ndarray:
     return small
 
 
-def compose(batch: np.ndarray, small: np.ndarray, restored: np.ndarray, masks: np.ndarray
-            ) -> tuple[np.ndarray, np.ndarray]:
+def compose(
+    batch: np.ndarray, small: np.ndarray, restored: np.ndarray, masks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Bring `restored` (N, h, w, C), made of `small`, and its `masks` (N, h, w) back to `batch` (N, H, W, C); uint8.
 
     Outside the mask the change is added, so that the image keeps its detail; under it the restored image replaces the
@@ -50,8 +51,14 @@ def compose(batch: np.ndarray, small: np.ndarray, restored: np.ndarray, masks: n
     return done, full_masks
 
 
-def _compose(image: np.ndarray, before: np.ndarray, after: np.ndarray, mask: np.ndarray, target: np.ndarray,
-             full_mask: np.ndarray) -> None:
+def _compose(
+    image: np.ndarray,
+    before: np.ndarray,
+    after: np.ndarray,
+    mask: np.ndarray,
+    target: np.ndarray,
+    full_mask: np.ndarray,
+) -> None:
     """Write one image and its mask into `target` and `full_mask`."""
     size = image.shape[1], image.shape[0]
     cv2.resize(mask, size, dst=full_mask, interpolation=cv2.INTER_LINEAR)

@@ -77,9 +77,14 @@ class Temporal(NetworkStage):
             # What is seen at other levels is another image of the same scene.
             keys = [(images.cameras[n], images.frames[n].encoding, images.frames[n].levels) for n in indices]
             found = (np.stack([masks[n] for n in indices]) > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
-            joined = self._filter.apply(engine, keys, [images.now_ns] * len(indices),
-                                        np.stack([images.seen[n] for n in indices]),
-                                        np.stack([restored[n] for n in indices]), found)
+            joined = self._filter.apply(
+                engine,
+                keys,
+                [images.now_ns] * len(indices),
+                np.stack([images.seen[n] for n in indices]),
+                np.stack([restored[n] for n in indices]),
+                found,
+            )
             for n, (image, mask) in zip(indices, joined, strict=True):
                 restored[n], masks[n] = image, mask
         images.restored, images.masks = restored, masks
@@ -104,8 +109,15 @@ class TemporalFilter:
         self._pasts: dict[Hashable, _Past] = {}
         self._pool = ThreadPoolExecutor(2, "derain temporal")
 
-    def apply(self, engine: Engine, cameras: Sequence[Hashable], stamps_ns: Sequence[int], frames: np.ndarray,
-              restored: np.ndarray, masks: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def apply(
+        self,
+        engine: Engine,
+        cameras: Sequence[Hashable],
+        stamps_ns: Sequence[int],
+        frames: np.ndarray,
+        restored: np.ndarray,
+        masks: np.ndarray,
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """The filtered image of each camera's frame and its mask: 255 where the glass is covered, or where less than
         half of the frame itself was kept.
 
@@ -125,25 +137,35 @@ class TemporalFilter:
         weights, memory, covered = (outputs[name] for name in ("weights", "memory", "mask"))
         shape = batch.shape[:3]
         if (weights.shape, memory.shape, covered.shape) != ((*shape, 3), (*shape, TEMPORAL_PLANES - MEMORY), shape):
-            raise EngineError(f"{engine.model.name}: gave weights {weights.shape}, memory {memory.shape} and masks "
-                              f"{covered.shape} for {batch.shape}")
-        done = list(self._pool.map(_finish, weights, covered, batch[..., MASK], batch[..., SEEN], frames, restored,
-                                   previous))
-        for camera, stamp_ns, frame, past, plane, (image, _, seen, hidden) in zip(cameras, stamps_ns, frames, pasts,
-                                                                                  memory, done, strict=True):
-            self._pasts[camera] = _Past(stamp_ns, image, seen, plane, hidden, _structure(frame),
-                                        Motion() if past is None else past.motion)
+            raise EngineError(
+                f"{engine.model.name}: gave weights {weights.shape}, memory {memory.shape} and masks "
+                f"{covered.shape} for {batch.shape}"
+            )
+        done = list(
+            self._pool.map(_finish, weights, covered, batch[..., MASK], batch[..., SEEN], frames, restored, previous)
+        )
+        for camera, stamp_ns, frame, past, plane, (image, _, seen, hidden) in zip(
+            cameras, stamps_ns, frames, pasts, memory, done, strict=True
+        ):
+            self._pasts[camera] = _Past(
+                stamp_ns, image, seen, plane, hidden, _structure(frame), Motion() if past is None else past.motion
+            )
         return [(image, mask) for image, mask, _, _ in done]
 
     def _past(self, camera: Hashable, stamp_ns: int, frame: np.ndarray) -> _Past | None:
         past = self._pasts.get(camera)
-        fits = (past is not None and past.image.shape == frame.shape and 0 < stamp_ns - past.stamp_ns <= GAP_NS
-                and _alike(past.structure, _structure(frame)) > SAME_SCENE)
+        fits = (
+            past is not None
+            and past.image.shape == frame.shape
+            and 0 < stamp_ns - past.stamp_ns <= GAP_NS
+            and _alike(past.structure, _structure(frame)) > SAME_SCENE
+        )
         return past if fits else None
 
 
-def _prepare(past: _Past | None, stamp_ns: int, frame: np.ndarray, restored: np.ndarray, mask: np.ndarray,
-             planes: np.ndarray) -> np.ndarray:
+def _prepare(
+    past: _Past | None, stamp_ns: int, frame: np.ndarray, restored: np.ndarray, mask: np.ndarray, planes: np.ndarray
+) -> np.ndarray:
     """Write the network's input for one frame into `planes` (h, w, TEMPORAL_PLANES); returns the moved last output."""
     size = planes.shape[1::-1]
     grey, made_up = _grey(frame), _grey(restored)
@@ -170,8 +192,13 @@ def _prepare(past: _Past | None, stamp_ns: int, frame: np.ndarray, restored: np.
 
 def _look_up(image: np.ndarray, maps: np.ndarray, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
     """`image` (H, W) or (H, W, C) at columns and rows `maps` (h, w, 2); its form is kept."""
-    found: np.ndarray = cv2.remap(image, maps, None, cv2.INTER_LINEAR,  # type: ignore[call-overload]
-                                  borderMode=border)
+    found: np.ndarray = cv2.remap(
+        image,
+        maps,
+        None,
+        cv2.INTER_LINEAR,  # type: ignore[call-overload]
+        borderMode=border,
+    )
     return found.reshape(*maps.shape[:2], *image.shape[2:])
 
 
@@ -184,12 +211,13 @@ def _structure(frame: np.ndarray) -> np.ndarray:
 def _alike(before: np.ndarray, now: np.ndarray) -> float:
     """The correlation of the middle of one small picture with where it fits the other best: cameras turn."""
     rows, columns = before.shape
-    middle = before[rows // 6:rows - rows // 6, columns // 4:columns - columns // 4]
+    middle = before[rows // 6 : rows - rows // 6, columns // 4 : columns - columns // 4]
     return float(cv2.matchTemplate(now, np.ascontiguousarray(middle), cv2.TM_CCOEFF_NORMED).max())
 
 
-def _finish(weights: np.ndarray, covered: np.ndarray, found: np.ndarray, was_seen: np.ndarray, *images: np.ndarray
-            ) -> tuple[np.ndarray, ...]:
+def _finish(
+    weights: np.ndarray, covered: np.ndarray, found: np.ndarray, was_seen: np.ndarray, *images: np.ndarray
+) -> tuple[np.ndarray, ...]:
     """What comes of one frame: image, mask of what was reconstructed, what was seen, what is hidden; see `_Past`.
 
     `images` are the frame, its restoration and the moved last output, the others at half of their size.
@@ -198,7 +226,7 @@ def _finish(weights: np.ndarray, covered: np.ndarray, found: np.ndarray, was_see
     weights = weights.copy()
     np.minimum(weights[..., 0], 255 - found, out=weights[..., 0])
     keep, recall = (weights[..., k].astype(np.uint32) for k in range(2))
-    seen = (keep + (255 - keep) * recall * was_seen // 255 ** 2).astype(np.uint8)
+    seen = (keep + (255 - keep) * recall * was_seen // 255**2).astype(np.uint8)
     reconstructed: np.ndarray = covered | np.where(keep < 128, np.uint8(255), np.uint8(0))
     hidden, mask = (cv2.resize(plane, size, interpolation=cv2.INTER_NEAREST) for plane in (covered, reconstructed))
     return _blend(weights, *images), mask, seen, hidden
@@ -211,8 +239,10 @@ def _blend(weights: np.ndarray, frame: np.ndarray, restored: np.ndarray, previou
     """
     # In 128th, so that products fit into 16 bits.
     halved = (weights >> 1) + (weights & 1)
-    keep, recall, smooth = (cv2.resize(share, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-                            .astype(np.int16)[..., None] for share in cv2.split(halved))
+    keep, recall, smooth = (
+        cv2.resize(share, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.int16)[..., None]
+        for share in cv2.split(halved)
+    )
     made_up = restored.astype(np.int16)
     _mix(made_up, previous, recall)
     _mix(made_up, _smoothed(made_up), smooth)

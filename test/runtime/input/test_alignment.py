@@ -34,8 +34,9 @@ def test_a_move_is_found_whatever_the_greys_are(picture: np.ndarray, move: tuple
 
 
 def test_a_fraction_of_a_pixel_is_told(picture: np.ndarray) -> None:
-    moved = cv2.warpAffine(picture, np.float32([[1, 0, -2.5], [0, 1, 1.25]]), picture.shape[::-1],
-                           borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.warpAffine(
+        picture, np.float32([[1, 0, -2.5], [0, 1, 1.25]]), picture.shape[::-1], borderMode=cv2.BORDER_REPLICATE
+    )
     column, row = peak(likeness(structure(picture), structure(moved), 6))
     assert column == pytest.approx(2.5, abs=0.3) and row == pytest.approx(-1.25, abs=0.3)
 

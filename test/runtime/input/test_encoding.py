@@ -19,8 +19,8 @@ YUV = ["yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21"]
 def padded(image: np.ndarray) -> np.ndarray:
     """The same image as a read-only view whose rows have gaps."""
     whole = np.zeros((image.shape[0], image.shape[1] + 3, *image.shape[2:]), image.dtype)
-    whole[:, :image.shape[1]] = image
-    view = whole[:, :image.shape[1]]
+    whole[:, : image.shape[1]] = image
+    view = whole[:, : image.shape[1]]
     view.flags.writeable = False
     return view
 
@@ -159,20 +159,23 @@ def test_a_change_by_the_network_is_scaled_to_sixteen_bits() -> None:
     assert from_network(restored, frame).image.tolist() == [[15, 1160, 4085]]
 
 
-@pytest.mark.parametrize(("image", "encoding", "message"), [
-    (GREY, "nv24", "encoding 'nv24' is not one of mono8"),
-    (GREY, "yuv422", r"a yuv422 image is uint8 \(height, width, 2\), not uint8 \(6, 8\)"),
-    (GREY[:, :7, np.newaxis].repeat(2, 2), "yuyv", r"an even number of columns, not the shape \(6, 7, 2\)"),
-    (GREY[:5], "nv12", "an even number of columns and rows, and half as many rows of colours"),
-    (GREY, "rgb8", r"a rgb8 image is uint8 \(height, width, 3\), not uint8 \(6, 8\)"),
-    (COLOUR, "rgba8", r"a rgba8 image is uint8 \(height, width, 4\), not uint8 \(6, 8, 3\)"),
-    (COLOUR, "mono8", r"a mono8 image is uint8 \(height, width\), not uint8 \(6, 8, 3\); a colour image is bgr8"),
-    (COLOUR[..., :2], "bgr8", r"not uint8 \(6, 8, 2\)"),
-    (GREY, "mono16", "a mono16 image is uint16"),
-    (TWELVE_BITS, "mono8", "not uint16"),
-    (GREY[:0], "mono8", r"\(0, 8\)"),
-    (GREY[:, :0], "mono8", r"\(6, 0\)"),
-])
+@pytest.mark.parametrize(
+    ("image", "encoding", "message"),
+    [
+        (GREY, "nv24", "encoding 'nv24' is not one of mono8"),
+        (GREY, "yuv422", r"a yuv422 image is uint8 \(height, width, 2\), not uint8 \(6, 8\)"),
+        (GREY[:, :7, np.newaxis].repeat(2, 2), "yuyv", r"an even number of columns, not the shape \(6, 7, 2\)"),
+        (GREY[:5], "nv12", "an even number of columns and rows, and half as many rows of colours"),
+        (GREY, "rgb8", r"a rgb8 image is uint8 \(height, width, 3\), not uint8 \(6, 8\)"),
+        (COLOUR, "rgba8", r"a rgba8 image is uint8 \(height, width, 4\), not uint8 \(6, 8, 3\)"),
+        (COLOUR, "mono8", r"a mono8 image is uint8 \(height, width\), not uint8 \(6, 8, 3\); a colour image is bgr8"),
+        (COLOUR[..., :2], "bgr8", r"not uint8 \(6, 8, 2\)"),
+        (GREY, "mono16", "a mono16 image is uint16"),
+        (TWELVE_BITS, "mono8", "not uint16"),
+        (GREY[:0], "mono8", r"\(0, 8\)"),
+        (GREY[:, :0], "mono8", r"\(6, 0\)"),
+    ],
+)
 def test_a_malformed_frame_is_told(image: np.ndarray, encoding: str, message: str) -> None:
     with pytest.raises(FrameError, match=message):
         check(Frame(image, encoding))

@@ -61,16 +61,27 @@ def test_little_noise_is_not_stretched_to_a_picture() -> None:
 def test_a_stretched_range_stays_while_it_wanders() -> None:
     levels = LevelsOfCamera()
     first = levels.follow(image(3510, darkest=3000), 0)
-    wandering = [levels.follow(image(3510 + shift, darkest=3000 + shift), number * S // 10)
-                 for number, shift in enumerate([0, 15, 30, 15, 0, -15, -30] * 10)]
+    wandering = [
+        levels.follow(image(3510 + shift, darkest=3000 + shift), number * S // 10)
+        for number, shift in enumerate([0, 15, 30, 15, 0, -15, -30] * 10)
+    ]
     assert set(wandering) == {first}
     assert levels.follow(image(4510, darkest=4000), 8 * S) == first
     assert levels.follow(image(4510, darkest=4000), 8 * S + 300_000_000)[0] > 3800
 
 
-@pytest.mark.parametrize(("low", "high", "levels"), [
-    (0, 0, (0, 256)), (0, 255, (0, 256)), (0, 256, (0, 512)), (10, 1023, (0, 1024)), (0, 65535, (0, 65536)),
-    (3000, 3510, (2936, 3575)), (65535, 65535, (65407, 65664))])
+@pytest.mark.parametrize(
+    ("low", "high", "levels"),
+    [
+        (0, 0, (0, 256)),
+        (0, 255, (0, 256)),
+        (0, 256, (0, 512)),
+        (10, 1023, (0, 1024)),
+        (0, 65535, (0, 65536)),
+        (3000, 3510, (2936, 3575)),
+        (65535, 65535, (65407, 65664)),
+    ],
+)
 def test_the_levels_that_fit(low: int, high: int, levels: tuple[int, int]) -> None:
     assert fitting(low, high) == levels
 

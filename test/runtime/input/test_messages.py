@@ -18,8 +18,18 @@ HEADER = Message(stamp=Message(sec=5, nanosec=7), frame_id="eye")
 
 
 def image(**fields: object) -> Message:
-    return Message(**{"header": HEADER, "height": 2, "width": 3, "encoding": "mono8", "is_bigendian": 0, "step": 3,
-                      "data": np.arange(6, dtype=np.uint8), **fields})
+    return Message(
+        **{
+            "header": HEADER,
+            "height": 2,
+            "width": 3,
+            "encoding": "mono8",
+            "is_bigendian": 0,
+            "step": 3,
+            "data": np.arange(6, dtype=np.uint8),
+            **fields,
+        }
+    )
 
 
 @pytest.mark.parametrize("encoding", LAYOUTS)
@@ -27,8 +37,9 @@ def test_every_known_encoding_is_viewed_in_place(encoding: str) -> None:
     layout = LAYOUTS[encoding]
     rows, row = 4 * layout.rows // 2, 6 * layout.values * np.dtype(layout.dtype).itemsize
     step = row + 2
-    message = image(height=4, width=6, encoding=encoding, step=step,
-                    data=np.arange(rows * step, dtype=np.uint16).astype(np.uint8))
+    message = image(
+        height=4, width=6, encoding=encoding, step=step, data=np.arange(rows * step, dtype=np.uint16).astype(np.uint8)
+    )
     frame = frame_of(message, 9)
     check(frame)
     pixels = message.data.reshape(rows, step)[:, :-2]
@@ -37,18 +48,26 @@ def test_every_known_encoding_is_viewed_in_place(encoding: str) -> None:
     assert (frame.encoding, frame.stamp_ns, frame.frame_id, frame.received_ns) == (encoding, 5_000_000_007, "eye", 9)
 
 
-@pytest.mark.parametrize(("fields", "reason", "usable"), [
-    ({"height": 0}, "empty", False), ({"data": np.zeros(0, np.uint8)}, "empty", False),
-    ({"height": 1 << 16, "width": 1 << 16, "encoding": "h264"}, "empty", False),
-    ({"data": np.zeros(5, np.uint8)}, "truncated", False), ({"encoding": "nv12", "width": 2, "step": 2,
-                                                             "data": np.zeros(5, np.uint8)}, "truncated", False),
-    ({"step": 0}, "step", True), ({"step": 2}, "step", True), ({"step": 4}, "step", True),
-    ({"encoding": "bgr8", "step": 3, "data": np.zeros(18, np.uint8)}, "step", True),
-    ({"encoding": "nv24"}, "unknown_encoding", True), ({"encoding": "h264", "step": 0}, "unknown_encoding", True),
-    ({"encoding": "h264", "height": 1080, "width": 1920}, "unknown_encoding", True),
-    ({"encoding": "yuyv", "step": 6, "data": np.zeros(12, np.uint8)}, "odd_size", True),
-    ({"encoding": "nv12", "height": 3, "width": 2, "data": np.zeros(99, np.uint8)}, "odd_size", True),
-    ({"encoding": "mono16", "is_bigendian": 1, "step": 6, "data": np.zeros(12, np.uint8)}, "big_endian", True)])
+@pytest.mark.parametrize(
+    ("fields", "reason", "usable"),
+    [
+        ({"height": 0}, "empty", False),
+        ({"data": np.zeros(0, np.uint8)}, "empty", False),
+        ({"height": 1 << 16, "width": 1 << 16, "encoding": "h264"}, "empty", False),
+        ({"data": np.zeros(5, np.uint8)}, "truncated", False),
+        ({"encoding": "nv12", "width": 2, "step": 2, "data": np.zeros(5, np.uint8)}, "truncated", False),
+        ({"step": 0}, "step", True),
+        ({"step": 2}, "step", True),
+        ({"step": 4}, "step", True),
+        ({"encoding": "bgr8", "step": 3, "data": np.zeros(18, np.uint8)}, "step", True),
+        ({"encoding": "nv24"}, "unknown_encoding", True),
+        ({"encoding": "h264", "step": 0}, "unknown_encoding", True),
+        ({"encoding": "h264", "height": 1080, "width": 1920}, "unknown_encoding", True),
+        ({"encoding": "yuyv", "step": 6, "data": np.zeros(12, np.uint8)}, "odd_size", True),
+        ({"encoding": "nv12", "height": 3, "width": 2, "data": np.zeros(99, np.uint8)}, "odd_size", True),
+        ({"encoding": "mono16", "is_bigendian": 1, "step": 6, "data": np.zeros(12, np.uint8)}, "big_endian", True),
+    ],
+)
 def test_what_cannot_be_processed_says_why(fields: dict[str, object], reason: str, usable: bool) -> None:
     message = image(**fields)
     with pytest.raises(ImageError) as caught:
@@ -64,35 +83,48 @@ RED = np.full((8, 8, 3), (255, 0, 0), np.uint8)
 SIXTEEN = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
 
 
-@pytest.mark.parametrize(("form", "pixels", "encoding", "wanted"), [
-    ("rgb8; png compressed bgr8", RED[..., ::-1], "rgb8", RED), ("png", RED[..., ::-1], "bgr8", RED[..., ::-1]),
-    ("bgr8; png compressed bgr8", RED[..., ::-1], "bgr8", RED[..., ::-1]),
-    ("8UC3; png compressed ", RED[..., ::-1], "8UC3", RED[..., ::-1]),
-    ("bgra8; png compressed bgr8", RED[..., ::-1], "bgra8", np.insert(RED[..., ::-1], 3, 255, 2)),
-    ("rgba8; png compressed ", np.insert(RED[..., ::-1], 3, 7, 2), "rgba8", np.insert(RED, 3, 7, 2)),
-    ("rgb8; png compressed ", np.insert(RED[..., ::-1], 3, 7, 2), "rgb8", RED),
-    ("png", np.insert(RED[..., ::-1], 3, 7, 2), "bgra8", np.insert(RED[..., ::-1], 3, 7, 2)),
-    ("bayer_rggb8; png compressed ", RED[..., 0], "bayer_rggb8", RED[..., 0]),
-    ("bayer_rggb8; png compressed bgr8", RED[..., ::-1], "bgr8", RED[..., ::-1]),
-    ("mono8; png compressed ", RED[..., 0], "mono8", RED[..., 0]),
-    ("8UC1;png compressed", RED[..., 0], "8UC1", RED[..., 0]),
-    ("16UC1; png compressed ", SIXTEEN, "16UC1", SIXTEEN), ("png", SIXTEEN, "mono16", SIXTEEN),
-    ("bayer_gbrg16; png compressed ", SIXTEEN, "bayer_gbrg16", SIXTEEN),
-    ("mono16; png compressed ", RED[..., 0], "mono8", RED[..., 0]),
-    ("yuv422_yuy2; png compressed bgr8", RED[..., ::-1], "bgr8", RED[..., ::-1]),
-    ("nv12; png compressed ", RED[..., 0], "mono8", RED[..., 0]),
-    ("rgb16; png compressed bgr16", np.dstack([SIXTEEN, SIXTEEN // 2, SIXTEEN // 3]), "rgb16",
-     np.dstack([SIXTEEN // 3, SIXTEEN // 2, SIXTEEN]))])
-def test_the_whole_format_of_a_compressed_image_is_believed(form: str, pixels: np.ndarray, encoding: str,
-                                                            wanted: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("form", "pixels", "encoding", "wanted"),
+    [
+        ("rgb8; png compressed bgr8", RED[..., ::-1], "rgb8", RED),
+        ("png", RED[..., ::-1], "bgr8", RED[..., ::-1]),
+        ("bgr8; png compressed bgr8", RED[..., ::-1], "bgr8", RED[..., ::-1]),
+        ("8UC3; png compressed ", RED[..., ::-1], "8UC3", RED[..., ::-1]),
+        ("bgra8; png compressed bgr8", RED[..., ::-1], "bgra8", np.insert(RED[..., ::-1], 3, 255, 2)),
+        ("rgba8; png compressed ", np.insert(RED[..., ::-1], 3, 7, 2), "rgba8", np.insert(RED, 3, 7, 2)),
+        ("rgb8; png compressed ", np.insert(RED[..., ::-1], 3, 7, 2), "rgb8", RED),
+        ("png", np.insert(RED[..., ::-1], 3, 7, 2), "bgra8", np.insert(RED[..., ::-1], 3, 7, 2)),
+        ("bayer_rggb8; png compressed ", RED[..., 0], "bayer_rggb8", RED[..., 0]),
+        ("bayer_rggb8; png compressed bgr8", RED[..., ::-1], "bgr8", RED[..., ::-1]),
+        ("mono8; png compressed ", RED[..., 0], "mono8", RED[..., 0]),
+        ("8UC1;png compressed", RED[..., 0], "8UC1", RED[..., 0]),
+        ("16UC1; png compressed ", SIXTEEN, "16UC1", SIXTEEN),
+        ("png", SIXTEEN, "mono16", SIXTEEN),
+        ("bayer_gbrg16; png compressed ", SIXTEEN, "bayer_gbrg16", SIXTEEN),
+        ("mono16; png compressed ", RED[..., 0], "mono8", RED[..., 0]),
+        ("yuv422_yuy2; png compressed bgr8", RED[..., ::-1], "bgr8", RED[..., ::-1]),
+        ("nv12; png compressed ", RED[..., 0], "mono8", RED[..., 0]),
+        (
+            "rgb16; png compressed bgr16",
+            np.dstack([SIXTEEN, SIXTEEN // 2, SIXTEEN // 3]),
+            "rgb16",
+            np.dstack([SIXTEEN // 3, SIXTEEN // 2, SIXTEEN]),
+        ),
+    ],
+)
+def test_the_whole_format_of_a_compressed_image_is_believed(
+    form: str, pixels: np.ndarray, encoding: str, wanted: np.ndarray
+) -> None:
     frame = frame_of(Message(header=HEADER, format=form, data=cv2.imencode(".png", pixels)[1].ravel()), 9)
     check(frame)
     assert frame.encoding == encoding and np.array_equal(frame.image, wanted)
     assert frame.message is None and (frame.received_ns, frame.frame_id) == (9, "eye")
 
 
-@pytest.mark.parametrize(("sec", "nanosec", "wanted"), [
-    (-5, 7, -4_999_999_993), (2**31 - 1, 999_999_999, 2**31 * 10**9 - 1), (2**31 - 1, 2**32 - 1, 2**31 * 10**9 - 1)])
+@pytest.mark.parametrize(
+    ("sec", "nanosec", "wanted"),
+    [(-5, 7, -4_999_999_993), (2**31 - 1, 999_999_999, 2**31 * 10**9 - 1), (2**31 - 1, 2**32 - 1, 2**31 * 10**9 - 1)],
+)
 def test_stamps_can_be_written_again(sec: int, nanosec: int, wanted: int) -> None:
     frame = frame_of(image(header=Message(stamp=Message(sec=sec, nanosec=nanosec), frame_id="")))
     assert frame.stamp_ns == wanted and -(1 << 31) <= frame.stamp_ns // 10**9 < 1 << 31
@@ -115,8 +147,9 @@ def test_an_image_is_not_turned_away_from_its_camera_info(orientation: int) -> N
     assert frame.image.shape == (32, 64, 3)
 
 
-@pytest.mark.parametrize("data", [jpeg(), jpeg(1, jpeg()), cv2.imencode(".png", SIXTEEN)[1].tobytes()],
-                         ids=["jpeg", "thumbnail", "png"])
+@pytest.mark.parametrize(
+    "data", [jpeg(), jpeg(1, jpeg()), cv2.imencode(".png", SIXTEEN)[1].tobytes()], ids=["jpeg", "thumbnail", "png"]
+)
 def test_a_compressed_image_that_is_cut_off_is_told(data: bytes) -> None:
     whole = Message(header=HEADER, format="", data=data + b"\0\0")
     assert frame_of(whole).image.size, "what follows the image does no harm"
@@ -129,14 +162,17 @@ def test_a_compressed_image_that_is_cut_off_is_told(data: bytes) -> None:
 def test_a_compressed_image_of_too_many_pixels_is_told_and_held_back() -> None:
     data = bytearray(cv2.imencode(".jpg", np.zeros((16, 16), np.uint8))[1].tobytes())
     size = data.find(b"\xff\xc0") + 5
-    data[size:size + 4] = (65000).to_bytes(2, "big") * 2
+    data[size : size + 4] = (65000).to_bytes(2, "big") * 2
     with pytest.raises(ImageError, match="'jpeg' of 'eye' .* tells of 65000x65000 pixels") as caught:
         frame_of(Message(header=HEADER, format="jpeg", data=bytes(data)))
     assert caught.value.reason == "undecodable" and not caught.value.usable
 
 
-@pytest.mark.parametrize("data", [jpeg()[:-20], b"\0\0\0\x1cftypheic", cv2.imencode(
-    ".tif", np.zeros((8, 8), np.float32))[1].tobytes()], ids=["cut off", "heic", "float"])
+@pytest.mark.parametrize(
+    "data",
+    [jpeg()[:-20], b"\0\0\0\x1cftypheic", cv2.imencode(".tif", np.zeros((8, 8), np.float32))[1].tobytes()],
+    ids=["cut off", "heic", "float"],
+)
 def test_a_compressed_image_that_others_may_read_goes_on_without_pixels(data: bytes) -> None:
     message = Message(header=HEADER, format="", data=data)
     with pytest.raises(ImageError) as caught:
@@ -160,6 +196,8 @@ def test_rows_of_colours_may_count_as_height(encoding: str) -> None:
 
 
 def test_ros_is_not_needed() -> None:
-    code = ("import sys; import derain_ros.runtime.input.messages, derain_ros.runtime.status; "
-            "sys.exit(bool({'rclpy', 'sensor_msgs', 'diagnostic_msgs'} & set(sys.modules)))")
+    code = (
+        "import sys; import derain_ros.runtime.input.messages, derain_ros.runtime.status; "
+        "sys.exit(bool({'rclpy', 'sensor_msgs', 'diagnostic_msgs'} & set(sys.modules)))"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -27,8 +27,15 @@ def info(size: tuple[int, int], focal: float, distortion: Any = (), model: str =
     height, width = size
     k = [focal, 0, (width - 1) / 2, 0, focal, (height - 1) / 2, 0, 0, 1]
     p = [focal, 0, (width - 1) / 2, 0, 0, focal, (height - 1) / 2, 0, 0, 0, 1, 0]
-    fields = {"height": height, "width": width, "k": k, "d": list(distortion), "distortion_model": model,
-              "r": np.eye(3).ravel(), "p": p} | other
+    fields = {
+        "height": height,
+        "width": width,
+        "k": k,
+        "d": list(distortion),
+        "distortion_model": model,
+        "r": np.eye(3).ravel(),
+        "p": p,
+    } | other
     return SimpleNamespace(**fields)
 
 
@@ -43,8 +50,10 @@ def test_a_homography_takes_thermal_pixels_to_left_ones() -> None:
     for pixel in ((10.0, 20.0), (70.0, 50.0)):
         there = matrix @ (*pixel, 1)
         column, row = there[:2] / there[2]
-        seen = cv2.getRectSubPix(places[..., 0], (1, 1), (column, row)), cv2.getRectSubPix(places[..., 1], (1, 1),
-                                                                                        (column, row))
+        seen = (
+            cv2.getRectSubPix(places[..., 0], (1, 1), (column, row)),
+            cv2.getRectSubPix(places[..., 1], (1, 1), (column, row)),
+        )
         assert (seen[0].item(), seen[1].item()) == pytest.approx(pixel, abs=0.02)
 
 
@@ -54,10 +63,14 @@ def test_what_lies_behind_a_steep_homography_is_nowhere() -> None:
     assert (places[:, 125:] < -1e5).all() and (places[:, :110] >= 0).all()
 
 
-@pytest.mark.parametrize(("numbers", "told"), [
-    ([1.0] * 8, "thermal_homography has 8 numbers and needs nine"),
-    ([1.0, 0, 0, 2, 0, 0, 0, 0, 1], "cannot be inverted; run `derain calibrate thermal BAG`"),
-    ([float("nan")] + [0.0] * 8, "cannot be inverted")])
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ([1.0] * 8, "thermal_homography has 8 numbers and needs nine"),
+        ([1.0, 0, 0, 2, 0, 0, 0, 0, 1], "cannot be inverted; run `derain calibrate thermal BAG`"),
+        ([float("nan")] + [0.0] * 8, "cannot be inverted"),
+    ],
+)
 def test_numbers_that_are_no_homography_are_told(numbers: list[float], told: str) -> None:
     with pytest.raises(RegistrationError, match=told):
         Homography.of(numbers)
@@ -72,25 +85,34 @@ def test_a_camera_at_the_same_place_with_another_lens() -> None:
 
 def test_a_camera_beside_sees_what_is_near_further_away() -> None:
     beside = (0.1, 0, 0, 0, 0, 0)
-    near, far = (places_of(lenses(info(LEFT, 100), info(LEFT, 100), beside, metres), LEFT, LEFT)[60, 80, 0]
-                 for metres in (2.0, 1000.0))
+    near, far = (
+        places_of(lenses(info(LEFT, 100), info(LEFT, 100), beside, metres), LEFT, LEFT)[60, 80, 0]
+        for metres in (2.0, 1000.0)
+    )
     assert far == pytest.approx(80, abs=0.02) and near == pytest.approx(80 - 100 * 0.1 / 2, abs=0.02)
 
 
 def test_roll_pitch_and_yaw_are_about_fixed_axes_as_tf_has_them() -> None:
     x, y, z = 0.2, -0.3, 0.4
-    turns = [np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]]),
-             np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]]),
-             np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])]
+    turns = [
+        np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]]),
+        np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]]),
+        np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]]),
+    ]
     pose = pose_of((1, 2, 3, x, y, z))
     assert np.allclose(pose[:3, :3], turns[2] @ turns[1] @ turns[0]) and np.allclose(pose[:, 3], (1, 2, 3, 1))
     with pytest.raises(RegistrationError, match="thermal_extrinsic is .1, 2. and must be six numbers"):
         pose_of((1, 2))
 
 
-@pytest.mark.parametrize(("model", "distortion"), [("plumb_bob", DISTORTION),
-                                                   ("equidistant", [0.02, -0.01, 0.003, 0.0]),
-                                                   ("rational_polynomial", [*DISTORTION, 0.01, 0.02, 0.0])])
+@pytest.mark.parametrize(
+    ("model", "distortion"),
+    [
+        ("plumb_bob", DISTORTION),
+        ("equidistant", [0.02, -0.01, 0.003, 0.0]),
+        ("rational_polynomial", [*DISTORTION, 0.01, 0.02, 0.0]),
+    ],
+)
 def test_lenses_that_bend_lines_are_followed(model: str, distortion: list[float]) -> None:
     """Both ways: a point of the scene is where OpenCV projects it, in the left image and in the thermal one."""
     bent = [info(size, focal, distortion, model) for size, focal in ((LEFT, 90), (THERMAL, 50))]
@@ -99,8 +121,12 @@ def test_lenses_that_bend_lines_are_followed(model: str, distortion: list[float]
     points = np.array([[-1.5, -1, 5], [1.8, 1.2, 5], [0.2, 0.1, 5]])
     project = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
     there = (points - pose[:3]) @ pose_of(pose)[:3, :3]
-    seen = [project(each.reshape(-1, 1, 3), np.zeros(3), np.zeros(3), np.array(camera.k).reshape(3, 3),
-                    np.array(distortion))[0].reshape(-1, 2) for each, camera in zip((points, there), bent, strict=True)]
+    seen = [
+        project(
+            each.reshape(-1, 1, 3), np.zeros(3), np.zeros(3), np.array(camera.k).reshape(3, 3), np.array(distortion)
+        )[0].reshape(-1, 2)
+        for each, camera in zip((points, there), bent, strict=True)
+    ]
     for left, thermal in zip(*seen, strict=True):
         found = [cv2.getRectSubPix(places[..., k], (1, 1), left.tolist()).item() for k in range(2)]
         assert found == pytest.approx(thermal, abs=0.05)

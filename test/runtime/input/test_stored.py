@@ -30,9 +30,9 @@ def claiming(ending: str, height: int, width: int) -> bytes:
     elif ending == ".bmp":
         struct.pack_into("<ii", data, 18, width, -height)
     else:
-        start, = struct.unpack_from("<I", data, 4)
+        (start,) = struct.unpack_from("<I", data, 4)
         for at in range(start + 2, len(data) - 12, 12):
-            if data[at:at + 2] in (b"\0\1", b"\1\1"):
+            if data[at : at + 2] in (b"\0\1", b"\1\1"):
                 struct.pack_into("<HII", data, at + 2, 4, 1, width if data[at] == 0 else height)
     return bytes(data)
 
@@ -46,8 +46,9 @@ def test_the_header_tells_the_size(ending: str) -> None:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("size", [(MOST_PIXELS // 16384 + 1, 16384), (1, 65535), (65000, 65000), (0, 64)])
-def test_more_pixels_than_fit_are_not_decoded(ending: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-                                              ) -> None:
+def test_more_pixels_than_fit_are_not_decoded(
+    ending: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
     monkeypatch.setattr(cv2, "imdecode", lambda data, flags: asked.append(flags))
     fits = 0 < size[0] * size[1] <= MOST_PIXELS
@@ -57,16 +58,28 @@ def test_more_pixels_than_fit_are_not_decoded(ending: str, size: tuple[int, int]
     assert bool(asked) is fits and caught.value.too_large is not (fits or missing)
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"\0\0\0\x1cftypheic", b"RIFF\x10\0\0\0WEBPVP8 ", b"v/1\1", b"P5 60000 60000 255 ", stored(".tif")[:-200]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\0\0\0\x1cftypheic", b"RIFF\x10\0\0\0WEBPVP8 ", b"v/1\1", b"P5 60000 60000 255 ", stored(".tif")[:-200]],
+)
 def test_what_does_not_tell_its_size_is_not_decoded(data: bytes) -> None:
     with pytest.raises(StoredError, match="is no readable JPEG, PNG, TIFF or BMP") as caught:
         decode(data)
     assert not caught.value.too_large
 
 
-@pytest.mark.parametrize("data", [stored(".png")[:20], stored(".png")[:-9], stored(".jpg")[:40], stored(".jpg")[:-3],
-                                  b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"\xff\xd8" + bytes(100)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        stored(".png")[:20],
+        stored(".png")[:-9],
+        stored(".jpg")[:40],
+        stored(".jpg")[:-3],
+        b"\xff\xd8\xff",
+        b"\xff\xd8\xff\xd9",
+        b"\xff\xd8" + bytes(100),
+    ],
+)
 def test_what_is_cut_off_is_told(data: bytes) -> None:
     with pytest.raises(StoredError, match="is cut off"):
         decode(data)
@@ -80,12 +93,17 @@ def test_what_stands_between_the_segments_of_a_jpeg_is_passed_over() -> None:
 
 def test_a_size_that_a_tiff_tells_twice_is_the_larger() -> None:
     data = claiming(".tif", 65000, 65000)
-    start, = struct.unpack_from("<I", data, 4)
-    count, = struct.unpack_from("<H", data, start)
-    entries = [data[start + 2 + 12 * k:start + 14 + 12 * k] for k in range(count)]
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    entries = [data[start + 2 + 12 * k : start + 14 + 12 * k] for k in range(count)]
     small = [struct.pack("<HHII", tag, 3, 1, 8) for tag in (0x100, 0x101)]
-    twice = data[:4] + struct.pack("<I", len(data)) + data[8:] + struct.pack("<H", count + 2) + b"".join(
-        [*small, *entries, bytes(4)])
+    twice = (
+        data[:4]
+        + struct.pack("<I", len(data))
+        + data[8:]
+        + struct.pack("<H", count + 2)
+        + b"".join([*small, *entries, bytes(4)])
+    )
     assert stored_size(twice) == (65000, 65000)
 
 

@@ -16,8 +16,13 @@ IMAGE = np.zeros((1, 1), np.uint8)
 class Counted(Synchronizer):
     """Counts what is given up."""
 
-    def __init__(self, cameras: list[str], pair_ns: int, thermal_ns: int,
-                 given_up: Callable[[str, Frame], None] = lambda name, frame: None) -> None:
+    def __init__(
+        self,
+        cameras: list[str],
+        pair_ns: int,
+        thermal_ns: int,
+        given_up: Callable[[str, Frame], None] = lambda name, frame: None,
+    ) -> None:
         self.dropped = 0
 
         def count(name: str, frame: Frame) -> None:
@@ -76,8 +81,9 @@ def test_the_nearest_is_taken_and_what_is_older_is_dropped(stereo: Counted) -> N
 def test_newer_frames_stay_for_the_next_pair(stereo: Counted) -> None:
     for at in (0, 50, 100):
         stereo.add("left", frame(at))
-    assert [stamps(stereo.add("right", frame(at))) for at in (0, 50, 100)] \
-        == [{"left": at, "right": at} for at in (0, 50, 100)]
+    assert [stamps(stereo.add("right", frame(at))) for at in (0, 50, 100)] == [
+        {"left": at, "right": at} for at in (0, 50, 100)
+    ]
     assert stereo.dropped == 0
 
 
@@ -125,8 +131,9 @@ def test_a_camera_whose_clock_lags_does_not_fill_the_memory(stereo: Counted) -> 
 def test_a_slow_camera_may_lag_by_as_many_frames_as_wait(stereo: Counted) -> None:
     for at in range(DEPTH):
         stereo.add("left", frame(at * 50))
-    assert [stamps(stereo.add("right", frame(at * 50))) for at in range(DEPTH)] \
-        == [{"left": at * 50, "right": at * 50} for at in range(DEPTH)]
+    assert [stamps(stereo.add("right", frame(at * 50))) for at in range(DEPTH)] == [
+        {"left": at * 50, "right": at * 50} for at in range(DEPTH)
+    ]
 
 
 def test_a_frame_is_given_up_as_soon_as_no_counterpart_can_come() -> None:
@@ -143,7 +150,7 @@ def test_every_frame_comes_out_or_is_given_up() -> None:
     rng = np.random.default_rng(11)
     for _ in range(200):
         given_up: list[Frame] = []
-        cameras = ["a", "b", "c"][:rng.integers(1, 4)]
+        cameras = ["a", "b", "c"][: rng.integers(1, 4)]
         synchronizer = Counted(cameras, 5 * MS, 0, lambda name, f, into=given_up: into.append(f))
         sent, paired = 0, 0
         for at in range(0, 2000, 50):
@@ -263,11 +270,11 @@ def arrived(stamp_ms: float, at_ms: float) -> Frame:
     return Frame(IMAGE, stamp_ns=round(stamp_ms * MS), received_ns=round(at_ms * MS))
 
 
-@pytest.mark.parametrize("stamp", [lambda n: 0.0, lambda n: 77.0, lambda n: n / 1e6],
-                         ids=["zero", "alike", "counted"])
+@pytest.mark.parametrize("stamp", [lambda n: 0.0, lambda n: 77.0, lambda n: n / 1e6], ids=["zero", "alike", "counted"])
 @pytest.mark.parametrize("lost", ["left", "right"])
-def test_stamps_that_stand_still_leave_it_to_the_arrivals(stereo: Counted, stamp: Callable[[int], float],
-                                                          lost: str) -> None:
+def test_stamps_that_stand_still_leave_it_to_the_arrivals(
+    stereo: Counted, stamp: Callable[[int], float], lost: str
+) -> None:
     """A lost frame would otherwise shift all pairs after it by one."""
     apart = []
     for number in range(20):
@@ -283,11 +290,21 @@ def test_stamps_that_stand_still_leave_it_to_the_arrivals(stereo: Counted, stamp
 GOOD = [1e6 + 50.0 * n for n in range(100)]
 
 
-@pytest.mark.parametrize("stamps_ms", [
-    [5.0] * 100, [GOOD[n // 3 * 3] for n in range(100)], [GOOD[n // 2 * 2] for n in range(100)], GOOD[::-1],
-    [float(n % 2) for n in range(100)], [GOOD[n % 5] for n in range(100)], [n % 2 * GOOD[n] for n in range(100)],
-    [float(GOOD[n] // 1000 * 1000) for n in range(100)], [0.2 * n for n in range(100)]],
-    ids=["still", "thrice", "twice", "backwards", "two values", "sawtooth", "zero at times", "seconds", "slow"])
+@pytest.mark.parametrize(
+    "stamps_ms",
+    [
+        [5.0] * 100,
+        [GOOD[n // 3 * 3] for n in range(100)],
+        [GOOD[n // 2 * 2] for n in range(100)],
+        GOOD[::-1],
+        [float(n % 2) for n in range(100)],
+        [GOOD[n % 5] for n in range(100)],
+        [n % 2 * GOOD[n] for n in range(100)],
+        [float(GOOD[n] // 1000 * 1000) for n in range(100)],
+        [0.2 * n for n in range(100)],
+    ],
+    ids=["still", "thrice", "twice", "backwards", "two values", "sawtooth", "zero at times", "seconds", "slow"],
+)
 def test_one_camera_whose_stamps_tell_nothing_is_paired_by_arrival(stereo: Counted, stamps_ms: list[float]) -> None:
     pairs = []
     for number, stamp in enumerate(stamps_ms):

@@ -41,8 +41,10 @@ def thermal(**settings: Any) -> Thermal:
 
 def watch(camera: Thermal, columns: float, first: int, number: int = 12) -> list[str]:
     """What is said of so many instants, a look apart."""
-    return [camera.look(Frame(moved(scene(k), columns)), LEFT, scene(k)[..., None], k * LOOK_NS)
-            for k in range(first, first + number)]
+    return [
+        camera.look(Frame(moved(scene(k), columns)), LEFT, scene(k)[..., None], k * LOOK_NS)
+        for k in range(first, first + number)
+    ]
 
 
 @pytest.mark.parametrize("columns", [0, 1, 2, 3, 4])
@@ -88,21 +90,34 @@ def test_the_same_frame_may_serve_several_sets_but_not_the_same_image_for_long()
     camera = thermal()
     frame = Frame(moved(scene(1), 0))
     assert {camera.look(frame, LEFT, scene(1)[..., None], SECOND + k * 100_000_000) for k in range(20)} == {""}
-    again = [camera.look(Frame(frame.image.copy()), LEFT, scene(1)[..., None], 4 * SECOND + k * 100_000_000)
-             for k in range(2)]
+    again = [
+        camera.look(Frame(frame.image.copy()), LEFT, scene(1)[..., None], 4 * SECOND + k * 100_000_000)
+        for k in range(2)
+    ]
     assert again[-1] == "the thermal image has been the same for 3.1 s"
 
 
 def transform(parent: str, child: str, move: tuple[float, ...], turn: tuple[float, ...] = (0, 0, 0, 1)) -> Any:
-    return SimpleNamespace(header=SimpleNamespace(frame_id=parent), child_frame_id=child, transform=SimpleNamespace(
-        translation=SimpleNamespace(**dict(zip("xyz", move, strict=True))),
-        rotation=SimpleNamespace(**dict(zip("xyzw", turn, strict=True)))))
+    return SimpleNamespace(
+        header=SimpleNamespace(frame_id=parent),
+        child_frame_id=child,
+        transform=SimpleNamespace(
+            translation=SimpleNamespace(**dict(zip("xyz", move, strict=True))),
+            rotation=SimpleNamespace(**dict(zip("xyzw", turn, strict=True))),
+        ),
+    )
 
 
 def info(focal: float) -> Any:
-    return SimpleNamespace(width=320, height=240, k=[focal, 0, 160, 0, focal, 120, 0, 0, 1], d=[0.0] * 5,
-                           r=np.eye(3).ravel(), p=[focal, 0, 160, 0, 0, focal, 120, 0, 0, 0, 1, 0],
-                           distortion_model="plumb_bob")
+    return SimpleNamespace(
+        width=320,
+        height=240,
+        k=[focal, 0, 160, 0, focal, 120, 0, 0, 1],
+        d=[0.0] * 5,
+        r=np.eye(3).ravel(),
+        p=[focal, 0, 160, 0, 0, focal, 120, 0, 0, 0, 1, 0],
+        distortion_model="plumb_bob",
+    )
 
 
 def test_transforms_that_stay_are_followed_through_the_robot() -> None:
@@ -112,8 +127,9 @@ def test_transforms_that_stay_are_followed_through_the_robot() -> None:
         geometry.registration("left", "/warm")
     # The body looks along x; optical frames are turned: z ahead, x right.
     optical = (-0.5, 0.5, -0.5, 0.5)
-    geometry.take_transforms([transform("base", "/mast", (0, 0, 1.0)),
-                              transform("mast", "left", (0.2, 0.05, 0), optical)])
+    geometry.take_transforms(
+        [transform("base", "/mast", (0, 0, 1.0)), transform("mast", "left", (0.2, 0.05, 0), optical)]
+    )
     geometry.take_transforms([transform("mast", "warm", (0.2, -0.05, 0.1), optical)])
     with pytest.raises(RegistrationError, match="no camera_info of the left camera has come"):
         geometry.registration("left", "warm")

@@ -39,15 +39,18 @@ def with_drops(image: np.ndarray, seed: int, coverage: float = 0.15) -> tuple[np
 
 def cells(mask: np.ndarray) -> np.ndarray:
     """A mask at the detector's resolution, of cells of which a fifth is covered."""
-    return ((cv2.resize((mask > 0.5).astype(np.float32), CELLS[::-1], interpolation=cv2.INTER_AREA) > 0.2) * 255
-            ).astype(np.uint8)
+    return (
+        (cv2.resize((mask > 0.5).astype(np.float32), CELLS[::-1], interpolation=cv2.INTER_AREA) > 0.2) * 255
+    ).astype(np.uint8)
 
 
 def check(images: list[np.ndarray], masks: list[np.ndarray], kind: str = "raindrop") -> list[Anomaly]:
     """What remains of anomalies with these masks, found in these pictures."""
     views = np.stack([cv2.resize(image, VIEW[::-1], interpolation=cv2.INTER_AREA) for image in images])[..., np.newaxis]
-    anomalies = [Anomaly(kind if mask.any() else "clean", 0.95 if mask.any() else 0.1, float((mask > 0).mean()), mask)
-                 for mask in masks]
+    anomalies = [
+        Anomaly(kind if mask.any() else "clean", 0.95 if mask.any() else 0.1, float((mask > 0).mean()), mask)
+        for mask in masks
+    ]
     return seen_by_one_eye(views, anomalies, ON)
 
 
@@ -66,16 +69,17 @@ def poster(images: list[np.ndarray], disparity: int, level: int = 0) -> tuple[li
         seen, mask = image.copy(), np.zeros(image.shape, np.uint8)
         # Two cameras differ in exposure and noise.
         exposed = picture * noise.uniform(0.85, 1.1) + noise.normal(0, 2, picture.shape)
-        seen[y:y + 200, x:x + 240] = exposed.clip(0, 255)
-        mask[y:y + 200, x:x + 240] = drops
+        seen[y : y + 200, x : x + 240] = exposed.clip(0, 255)
+        mask[y : y + 200, x : x + 240] = drops
         shown.append(seen)
         masks.append(cells(mask))
     return shown, masks
 
 
 @pytest.mark.parametrize(("disparity", "level"), [(8, 0), (30, 0), (61, 0), (30, 8)])
-def test_a_poster_with_drops_is_seen_by_both_eyes_and_not_flagged(pairs: list[list[np.ndarray]], disparity: int,
-                                                                  level: int) -> None:
+def test_a_poster_with_drops_is_seen_by_both_eyes_and_not_flagged(
+    pairs: list[list[np.ndarray]], disparity: int, level: int
+) -> None:
     for images in pairs:
         shown, masks = poster(images, disparity, level)
         assert all((mask > 0).mean() > 0.02 for mask in masks)
@@ -124,15 +128,21 @@ def test_what_is_in_the_air_is_seen_by_both_eyes_and_stays(pairs: list[list[np.n
 def test_rain_in_the_air_of_one_eye_stays_where_the_other_sees_a_poster(pairs: list[list[np.ndarray]]) -> None:
     shown, masks = poster(pairs[0], 30)
     views = np.stack([cv2.resize(image, VIEW[::-1], interpolation=cv2.INTER_AREA) for image in shown])[..., np.newaxis]
-    found = seen_by_one_eye(views, [Anomaly(kind, 0.95, float((mask > 0).mean()), mask) for kind, mask in
-                                    zip(("raindrop", "streak"), masks, strict=True)], ON)
+    found = seen_by_one_eye(
+        views,
+        [
+            Anomaly(kind, 0.95, float((mask > 0).mean()), mask)
+            for kind, mask in zip(("raindrop", "streak"), masks, strict=True)
+        ],
+        ON,
+    )
     assert [anomaly.kind for anomaly in found] == ["clean", "streak"]
 
 
 def test_a_view_without_contrast_or_covered_as_a_whole_is_left_alone() -> None:
     flat = [np.full((540, 720), 90, np.uint8)] * 2
     some = np.zeros(CELLS, np.uint8)
-    some[CELLS[0] // 4:CELLS[0] // 2, CELLS[0] // 4:CELLS[0] // 2] = 255
+    some[CELLS[0] // 4 : CELLS[0] // 2, CELLS[0] // 4 : CELLS[0] // 2] = 255
     assert [found.kind for found in check(flat, [some, some])] == ["raindrop"] * 2
     noise = np.random.default_rng(5).integers(0, 256, (540, 720), np.uint8)
     textured = [cv2.GaussianBlur(noise, (0, 0), 6)] * 2
@@ -147,14 +157,23 @@ def test_clean_eyes_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen_by_one_eye(np.zeros((2, *VIEW, 1), np.uint8), anomalies, ON) == anomalies
 
 
-
-
-@pytest.mark.parametrize(("alarm", "seconds", "lens", "checked"), [
-    (True, (0.0, 0.1, 0.4, 0.5, 0.6, 1.0), True, (0.0, 0.5, 1.0)), (False, (0.0, 0.1, 0.2), True, (0.0, 0.1, 0.2)),
-    (True, (0.0, 0.1, 0.2), False, (0.0, 0.1, 0.2)), (True, (5.0, 5.1, 9.0), True, (5.0, 9.0))])
+@pytest.mark.parametrize(
+    ("alarm", "seconds", "lens", "checked"),
+    [
+        (True, (0.0, 0.1, 0.4, 0.5, 0.6, 1.0), True, (0.0, 0.5, 1.0)),
+        (False, (0.0, 0.1, 0.2), True, (0.0, 0.1, 0.2)),
+        (True, (0.0, 0.1, 0.2), False, (0.0, 0.1, 0.2)),
+        (True, (5.0, 5.1, 9.0), True, (5.0, 9.0)),
+    ],
+)
 def test_what_is_on_the_lens_is_looked_at_again_only_now_and_then(
-        pairs: list[list[np.ndarray]], monkeypatch: pytest.MonkeyPatch, alarm: bool, seconds: tuple[float, ...],
-        lens: bool, checked: tuple[float, ...]) -> None:
+    pairs: list[list[np.ndarray]],
+    monkeypatch: pytest.MonkeyPatch,
+    alarm: bool,
+    seconds: tuple[float, ...],
+    lens: bool,
+    checked: tuple[float, ...],
+) -> None:
     if lens:
         images, masks = zip(*(with_drops(image, seed) for seed, image in enumerate(pairs[0])), strict=True)
     else:

@@ -12,8 +12,12 @@ SECOND = 1_000_000_000
 
 def feed(flag: Flag, *scores: tuple[float, float], config: Config = CONFIG) -> list[bool]:
     """The flag after each (time in s, score)."""
-    return [flag.update(score, round(time_s * SECOND), config.on_score, config.off_score, config.on_hold_s,
-                        config.off_hold_s) for time_s, score in scores]
+    return [
+        flag.update(
+            score, round(time_s * SECOND), config.on_score, config.off_score, config.on_hold_s, config.off_hold_s
+        )
+        for time_s, score in scores
+    ]
 
 
 def raised(at: float = 0.0) -> Flag:
@@ -101,8 +105,13 @@ def told(**probabilities: float) -> Anomaly:
     """An anomaly of which several kinds may be at work, each with a probability of its own."""
     worst = max(probabilities, key=probabilities.__getitem__)
     score = probabilities[worst]
-    return Anomaly(worst if score >= CONFIG.on_score else "clean", score, 0.05, MASK,
-                   {"clean": 1 - score, "raindrop": 0.0, "dirt": 0.0, "streak": 0.0} | probabilities)
+    return Anomaly(
+        worst if score >= CONFIG.on_score else "clean",
+        score,
+        0.05,
+        MASK,
+        {"clean": 1 - score, "raindrop": 0.0, "dirt": 0.0, "streak": 0.0} | probabilities,
+    )
 
 
 def test_before_anything_is_settled_it_is_restored_for_the_strongest_of_the_instant() -> None:
@@ -149,8 +158,9 @@ def test_kinds_of_which_none_is_sure_do_not_flap_either() -> None:
     decision, seen_kinds = Decision(), set()
     for n in range(60):
         drops = 0.47 if n % 2 else 0.44
-        anomaly = Anomaly("raindrop" if n % 2 else "dirt", 0.91, 0.05, MASK,
-                          {"clean": 0.09, "raindrop": drops, "dirt": 0.91 - drops})
+        anomaly = Anomaly(
+            "raindrop" if n % 2 else "dirt", 0.91, 0.05, MASK, {"clean": 0.09, "raindrop": drops, "dirt": 0.91 - drops}
+        )
         decide(decision, n / 20, 0, left=anomaly)
         if decision.affected:
             seen_kinds.add(frozenset(decision.kinds))

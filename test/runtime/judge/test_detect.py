@@ -81,13 +81,17 @@ def test_colour_is_seen_as_grey(manifest: Manifest) -> None:
     assert np.array_equal(spy.seen[0][0, ..., 0], cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY))
 
 
-@pytest.mark.parametrize(("probabilities", "on_score", "kind"), [
-    ([0.45, 0.2, 0.35, 0.0, 0.0], 0.5, "dirt"),
-    ([0.45, 0.2, 0.35, 0.0, 0.0], 0.6, "clean"),
-    ([0.3, 0.1, 0.1, 0.2, 0.3], 0.69, "night_rain"),
-])
-def test_the_score_decides_and_the_most_probable_names(manifest: Manifest, probabilities: list[float],
-                                                       on_score: float, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("probabilities", "on_score", "kind"),
+    [
+        ([0.45, 0.2, 0.35, 0.0, 0.0], 0.5, "dirt"),
+        ([0.45, 0.2, 0.35, 0.0, 0.0], 0.6, "clean"),
+        ([0.3, 0.1, 0.1, 0.2, 0.3], 0.69, "night_rain"),
+    ],
+)
+def test_the_score_decides_and_the_most_probable_names(
+    manifest: Manifest, probabilities: list[float], on_score: float, kind: str
+) -> None:
     anomaly = Detector(Spy(manifest.get("detect"), probabilities)).detect([frame(1)], on_score)[0]
     assert anomaly.kind == kind
     assert anomaly.score == pytest.approx(1 - probabilities[0])
@@ -106,15 +110,17 @@ def test_kinds_at_work_together_are_each_told(manifest: Manifest) -> None:
 
 def test_severity_is_the_score_times_what_is_covered_as_far_as_a_fifth() -> None:
     mask = np.zeros((2, 2), np.uint8)
-    assert [Anomaly("dirt", 0.8, coverage, mask).severity for coverage in (0.0, 0.1, 0.2, 0.9)] \
-        == pytest.approx([0.0, 0.4, 0.8, 0.8])
+    assert [Anomaly("dirt", 0.8, coverage, mask).severity for coverage in (0.0, 0.1, 0.2, 0.9)] == pytest.approx(
+        [0.0, 0.4, 0.8, 0.8]
+    )
     assert Anomaly("clean", 0.5, 0.9, mask).severity == 0.0
 
 
 def test_severity_is_of_what_is_lost_where_the_detector_tells() -> None:
     mask = np.zeros((2, 2), np.uint8)
-    assert [Anomaly("dirt", 0.8, 0.9, mask, lost=lost).severity for lost in (0.0, 0.1, 0.2, 0.9)] \
-        == pytest.approx([0.0, 0.4, 0.8, 0.8])
+    assert [Anomaly("dirt", 0.8, 0.9, mask, lost=lost).severity for lost in (0.0, 0.1, 0.2, 0.9)] == pytest.approx(
+        [0.0, 0.4, 0.8, 0.8]
+    )
     assert Anomaly("clean", 0.5, 0.9, mask, lost=0.9).severity == 0.0
 
 

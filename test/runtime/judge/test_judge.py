@@ -36,8 +36,9 @@ def checked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What the comparison of both eyes was asked, and it finds nothing."""
     checked: list[tuple[Any, ...]] = []
 
-    def check(self: object, views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float, stamp_ns: int,
-              alarm: bool) -> list[Anomaly]:
+    def check(
+        self: object, views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float, stamp_ns: int, alarm: bool
+    ) -> list[Anomaly]:
         checked.append((views.shape, [anomaly.kind for anomaly in anomalies], on_score, stamp_ns, alarm))
         return list(anomalies)
 
@@ -62,8 +63,9 @@ def test_the_network_is_warm_for_as_many_cameras_as_there_are(world: World) -> N
     assert world.runs == [("detect", (3, 24, 32, 1))]
 
 
-def test_where_the_engine_fails_onnx_runtime_takes_over(world: World, asked: list[str],
-                                                        caplog: pytest.LogCaptureFixture) -> None:
+def test_where_the_engine_fails_onnx_runtime_takes_over(
+    world: World, asked: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     judge = Judge(DETECT, Config(engine="tensorrt"))
     world.failure["detect by tensorrt"] = EngineError("CUDA fails")
     with pytest.raises(EngineError, match="CUDA fails"):
@@ -74,7 +76,8 @@ def test_where_the_engine_fails_onnx_runtime_takes_over(world: World, asked: lis
 
 
 def test_what_fails_all_the_time_is_loaded_anew_so_many_times_and_comes_back_by_itself(
-        world: World, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    world: World, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(judge_module.Detector, "warm_up", lambda self, frames: None)
     judge = Judge(DETECT, Config(engine="onnxruntime"))
     world.failure["detect"] = EngineError("out of memory")

@@ -26,7 +26,7 @@ def test_a_poster_with_drops_raises_no_alarm_and_the_same_drops_on_a_lens_do() -
     poster, disparity = wet(left[100:460, 100:580], 0.35), 24
     with_poster = left.copy(), right.copy()
     with_poster[0][90:450, 120:600] = poster
-    with_poster[1][90:450, 120 - disparity:600 - disparity] = poster
+    with_poster[1][90:450, 120 - disparity : 600 - disparity] = poster
 
     detector = Detector(load_detector(find_detector(config, Manifest.load()), config))
     alone = detector.detect([Frame(image) for image in with_poster], config.on_score)
@@ -37,8 +37,11 @@ def test_a_poster_with_drops_raises_no_alarm_and_the_same_drops_on_a_lens_do() -
         pipeline.load()
         for n in range(15):
             stamp_ns = n * 100_000_000
-            result = pipeline.process(FrameSet({side: Frame(image, stamp_ns=stamp_ns) for side, image
-                                                in zip(("left", "right"), eyes, strict=True)}))
+            result = pipeline.process(
+                FrameSet(
+                    {side: Frame(image, stamp_ns=stamp_ns) for side, image in zip(("left", "right"), eyes, strict=True)}
+                )
+            )
         return result.affected
 
     assert not alarm(with_poster)

@@ -23,6 +23,7 @@ def test_it_gives_what_the_work_gives_in_a_thread_of_its_own() -> None:
 def test_what_the_work_raises_is_raised(error: Exception) -> None:
     def work() -> None:
         raise error
+
     lane = Lane("test")
     with pytest.raises(type(error)) as caught:
         lane.begin(work).result(20_000)

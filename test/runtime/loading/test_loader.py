@@ -53,8 +53,15 @@ class Bench:
         self._fail(model, engine)
         return self.engine(model, engine)
 
-    def choose(self, models: Sequence[Model], shape: tuple[int, int, int], engine: str, threads: int,
-               tell: Callable[[str], None], rests: bool) -> Choice:
+    def choose(
+        self,
+        models: Sequence[Model],
+        shape: tuple[int, int, int],
+        engine: str,
+        threads: int,
+        tell: Callable[[str], None],
+        rests: bool,
+    ) -> Choice:
         assert self._at_work.acquire(blocking=False), "one at a time"
         self.asked.append(f"choose {' '.join(each.name for each in models)} for {shape} by {engine}")
         self.rests.add(rests)
@@ -98,13 +105,15 @@ def name(loader: Loader, of: Wanted) -> str | None:
     return f"{engine.model.name} by {engine.name}" if engine is not None else None
 
 
-
 def test_all_are_loaded_in_the_quick_way_first_and_then_in_the_best(bench: Bench) -> None:
     loader, light, balanced = bench.loader(), wanted(LIGHT, int8(LIGHT)), wanted(BALANCED, int8(BALANCED))
     loader.wait([light, balanced])
     assert bench.asked == [
-        "load light_int8 by onnxruntime", "load balanced_int8 by onnxruntime",
-        f"choose light light_int8 for {SHAPE} by auto", f"choose balanced balanced_int8 for {SHAPE} by auto"]
+        "load light_int8 by onnxruntime",
+        "load balanced_int8 by onnxruntime",
+        f"choose light light_int8 for {SHAPE} by auto",
+        f"choose balanced balanced_int8 for {SHAPE} by auto",
+    ]
     assert name(loader, light) == "light_int8 by tensorrt" and loader.measured_ms(light) == 7.0
     assert {engine.model.name for engine in loader.engines} == {"light_int8", "balanced_int8"}
     assert (loader.state, loader.busy) == ("", False)
@@ -114,11 +123,20 @@ def test_all_are_loaded_in_the_quick_way_first_and_then_in_the_best(bench: Bench
     assert bench.asked == [] and name(loader, balanced) == "balanced_int8 by tensorrt", "what is loaded stays"
 
 
-@pytest.mark.parametrize(("background", "engine", "runs"), [
-    (True, "auto", "tensorrt"), (True, "openvino", "openvino"), (True, "onnxruntime", "onnxruntime"),
-    (False, "auto", "onnxruntime"), (False, "openvino", "openvino"), (False, "onnxruntime", "onnxruntime")])
-def test_what_runs_follows_the_settings_and_is_measured_beside_a_stream_alone(bench: Bench, background: bool,
-                                                                              engine: str, runs: str) -> None:
+@pytest.mark.parametrize(
+    ("background", "engine", "runs"),
+    [
+        (True, "auto", "tensorrt"),
+        (True, "openvino", "openvino"),
+        (True, "onnxruntime", "onnxruntime"),
+        (False, "auto", "onnxruntime"),
+        (False, "openvino", "openvino"),
+        (False, "onnxruntime", "onnxruntime"),
+    ],
+)
+def test_what_runs_follows_the_settings_and_is_measured_beside_a_stream_alone(
+    bench: Bench, background: bool, engine: str, runs: str
+) -> None:
     loader, light = bench.loader(background, engine=engine), wanted(LIGHT)
     loader.wait([light])
     assert name(loader, light) == f"light by {runs}" and [each.name for each in loader.engines] == [runs]
@@ -152,6 +170,7 @@ class Step:
             self.reached.set()
             assert self.go.wait(PATIENCE_S)
             return step(*given, **named)
+
         monkeypatch.setattr(loader_module, at, held)
 
 
@@ -254,14 +273,16 @@ def test_where_onnx_runtime_is_all_there_may_be_and_cannot_be_had_the_network_is
 
 
 @pytest.mark.parametrize("error", [EngineError("CUDA fails"), RuntimeError("a library's own")])
-def test_an_engine_that_fails_at_its_first_run_leaves_the_quick_one(bench: Bench, error: Exception,
-                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_fails_at_its_first_run_leaves_the_quick_one(
+    bench: Bench, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Failing(FakeEngine):
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
             raise error
 
-    monkeypatch.setattr(bench, "choice", lambda model, engine: Choice(Failing(bench.world, model, engine),
-                                                                      "remembered"))
+    monkeypatch.setattr(
+        bench, "choice", lambda model, engine: Choice(Failing(bench.world, model, engine), "remembered")
+    )
     loader, light = bench.loader(), wanted(LIGHT)
     loader.wait([light])
     assert name(loader, light) == "light by onnxruntime" and not loader.is_out(light.network), loader.state
@@ -324,8 +345,9 @@ def test_engines_for_sizes_that_are_wanted_no_more_make_room(bench: Bench) -> No
     for shape in sizes:
         loader.wait([Wanted(network, shape)])
     # Two fit.
-    assert [name(loader, Wanted(network, shape)) for shape in sizes] \
-        == ["light by onnxruntime"] * 2 + ["light by tensorrt"] * 2
+    assert [name(loader, Wanted(network, shape)) for shape in sizes] == ["light by onnxruntime"] * 2 + [
+        "light by tensorrt"
+    ] * 2
     loader.wait([Wanted(network, sizes[2])])
     loader.wait([Wanted(network, sizes[0])])
     assert name(loader, Wanted(network, sizes[2])) == "light by tensorrt", "it was used last"
@@ -337,8 +359,11 @@ def test_where_the_memory_is_full_onnx_runtime_runs_the_rest(bench: Bench, caplo
     jobs = [wanted(*with_file(each), shape=(2, 200, 200)) for each in (LIGHT, BALANCED, QUALITY)]
     loader = bench.loader(memory_mb=100)
     loader.wait(jobs)
-    assert [name(loader, job) for job in jobs] == ["light by tensorrt", "balanced by tensorrt",
-                                                   "quality by onnxruntime"]
+    assert [name(loader, job) for job in jobs] == [
+        "light by tensorrt",
+        "balanced by tensorrt",
+        "quality by onnxruntime",
+    ]
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "quality is run by ONNX Runtime: another engine takes 48 MB, and memory_mb is 100" in record.getMessage()
 
@@ -348,7 +373,7 @@ def test_what_all_engines_hold_stays_within_the_memory_over_many_sizes(bench: Be
     loader = bench.loader(memory_mb=150)
     networks = [wanted(*with_file(each)).network for each in (LIGHT, BALANCED, QUALITY)]
     for n in range(30):
-        loader.wait([Wanted(network, (2, 150 + 3 * (n % 11), 200)) for network in networks[:1 + n % 3]])
+        loader.wait([Wanted(network, (2, 150 + 3 * (n % 11), 200)) for network in networks[: 1 + n % 3]])
         assert 0 < loader._holds_mb() <= 150
     assert len(loader.engines) < 10
 
@@ -395,8 +420,9 @@ def test_the_thread_ends_when_nothing_lacks_and_all_goes_with_the_loader(bench: 
         gc.enable()
 
 
-def test_closing_ends_with_the_step_at_work_and_lets_go_of_all(bench: Bench, choosing: Step,
-                                                               caplog: pytest.LogCaptureFixture) -> None:
+def test_closing_ends_with_the_step_at_work_and_lets_go_of_all(
+    bench: Bench, choosing: Step, caplog: pytest.LogCaptureFixture
+) -> None:
     loader, light, balanced = bench.loader(), wanted(LIGHT), wanted(BALANCED)
     loader.want([light, balanced])
     assert choosing.reached.wait(PATIENCE_S)

@@ -18,9 +18,11 @@ def test_of_what_was_never_run_nothing_is_known() -> None:
     assert times(10).usual("balanced") == 0.0 and times(10).usual("light") == 10.0
 
 
-@pytest.mark.parametrize(("runs", "usual"), [
-    ((30, 31, 32, 3000, 30), 31), ((30, 30, 30, 3000, 3000), 30), ((30, 30, 90, 91, 92), 90), ((30, 90), 60)],
-    ids=["an outlier", "two of them", "load", "the first runs"])
+@pytest.mark.parametrize(
+    ("runs", "usual"),
+    [((30, 31, 32, 3000, 30), 31), ((30, 30, 30, 3000, 3000), 30), ((30, 30, 90, 91, 92), 90), ((30, 90), 60)],
+    ids=["an outlier", "two of them", "load", "the first runs"],
+)
 def test_an_outlier_is_none_of_the_usual_and_three_slow_runs_are(runs: tuple[float, ...], usual: float) -> None:
     assert times(*runs).usual("light") == usual
 
@@ -41,8 +43,9 @@ def test_what_is_forgotten_is_learnt_anew_and_the_others_stay() -> None:
 
 @pytest.mark.parametrize("lost", [(), (5, 11)])
 @pytest.mark.parametrize(("arrives", "stamped"), [(40, 40), (40, 10), (2, 40)])
-def test_the_cadence_is_the_median_period_of_stamps_or_arrivals(lost: tuple[int, ...], arrives: int,
-                                                                stamped: int) -> None:
+def test_the_cadence_is_the_median_period_of_stamps_or_arrivals(
+    lost: tuple[int, ...], arrives: int, stamped: int
+) -> None:
     cadence = Cadence()
     found = [cadence.period_ms(n * arrives * MS, n * stamped * MS) for n in range(60) if n not in lost]
     assert found[:ENOUGH_GAPS] == [0.0] * ENOUGH_GAPS and set(found[ENOUGH_GAPS:]) == {40.0}

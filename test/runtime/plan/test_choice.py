@@ -1,5 +1,4 @@
-"""Which plan is chosen, in a simulation by a clock of its own: frame sets at 10 Hz, stages whose costs follow a script.
-"""
+"""Which plan is chosen, in a simulation by a clock of its own: frame sets at 10 Hz, stages of scripted costs."""
 
 from __future__ import annotations
 
@@ -43,8 +42,12 @@ class World:
     untouched after that, and so do those that come until it has ended.
     """
 
-    def __init__(self, costs: dict[str, float] = COSTS, load: Callable[[float], float] = lambda at_s: 1.0,
-                 budget_ms: float = 200.0) -> None:
+    def __init__(
+        self,
+        costs: dict[str, float] = COSTS,
+        load: Callable[[float], float] = lambda at_s: 1.0,
+        budget_ms: float = 200.0,
+    ) -> None:
         self.stages = {name: Played(name, ms) for name, ms in costs.items()}
         self.choice, self.load, self.limit_ms = Choice(), load, min(budget_ms, PERIOD_MS)
         self.done: list[tuple[float, str]] = []

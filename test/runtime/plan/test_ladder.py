@@ -30,8 +30,11 @@ class Shelf:
 
     def engine(self, wanted: Any) -> Any:
         name = wanted.network.name
-        return SimpleNamespace(name="fake", device="nowhere", streams=1, model=wanted.network.models[0]
-                               ) if name in self.ready else None
+        return (
+            SimpleNamespace(name="fake", device="nowhere", streams=1, model=wanted.network.models[0])
+            if name in self.ready
+            else None
+        )
 
     def measured_ms(self, wanted: Any) -> float:
         return self.ms.get(wanted.network.name, 0.0)
@@ -58,8 +61,12 @@ def test_the_best_comes_first(shelf: Shelf, kinds: tuple[str, ...]) -> None:
 
 
 def test_joining_with_the_past_comes_before_going_without(shelf: Shelf) -> None:
-    assert names(ladder(shelf, BALANCED, LIGHT, temporal=True), "raindrop") \
-        == ["balanced + temporal", "balanced", "light + temporal", "light"]
+    assert names(ladder(shelf, BALANCED, LIGHT, temporal=True), "raindrop") == [
+        "balanced + temporal",
+        "balanced",
+        "light + temporal",
+        "light",
+    ]
 
 
 def test_what_is_made_for_rain_takes_away_rain_and_goes_before_what_takes_away_the_rest(shelf: Shelf) -> None:
@@ -76,9 +83,15 @@ def test_a_light_one_that_is_made_for_rain_serves_all_rungs(shelf: Shelf) -> Non
     assert names(made, "streak", "dirt") == ["rain + quality", "rain + balanced", "rain + light"]
 
 
-@pytest.mark.parametrize(("best", "expected"), [
-    ("auto", ["quality", "balanced", "light"]), ("quality", ["quality", "balanced", "light"]),
-    ("balanced", ["balanced", "light"]), ("light", ["light"])])
+@pytest.mark.parametrize(
+    ("best", "expected"),
+    [
+        ("auto", ["quality", "balanced", "light"]),
+        ("quality", ["quality", "balanced", "light"]),
+        ("balanced", ["balanced", "light"]),
+        ("light", ["light"]),
+    ],
+)
 def test_the_setting_caps_the_ladder(shelf: Shelf, best: str, expected: list[str]) -> None:
     assert names(ladder(shelf, *GENERAL, RAIN), "raindrop", best=best) == expected
     assert ("rain" in names(ladder(shelf, *GENERAL, RAIN), "streak", best=best)) == (best != "light")
@@ -99,9 +112,11 @@ def test_a_network_that_is_out_takes_its_plans_along_and_no_others(shelf: Shelf)
 
 def test_of_two_on_a_rung_the_first_is_taken_that_can_be(shelf: Shelf) -> None:
     made = ladder(shelf, BALANCED, model("another"))
+
     def ran() -> str:
         [plan] = made.plans([GREY], ["dirt"])
         return plan.steps[0].load([GREY])[0].network.name  # type: ignore[attr-defined]
+
     assert ran() == "balanced"
     shelf.out = {"balanced"}
     assert ran() == "another"
@@ -111,8 +126,9 @@ def test_images_of_both_kinds_need_networks_for_both(shelf: Shelf) -> None:
     made = ladder(shelf, LIGHT, BALANCED, model("rgb", network="light", channels=3, plan="light"))
     assert [plan.name for plan in made.plans([GREY, COLOUR], ["dirt"])] == ["light"]
     assert [plan.name for plan in made.plans([COLOUR], ["dirt"])] == ["light"]
-    assert [wanted.network.models[0].name for wanted in made.wanted(made.plans([GREY, COLOUR], ["dirt"]),
-                                                                    [GREY, COLOUR])] == ["light", "rgb"]
+    assert [
+        wanted.network.models[0].name for wanted in made.wanted(made.plans([GREY, COLOUR], ["dirt"]), [GREY, COLOUR])
+    ] == ["light", "rgb"]
 
 
 def test_a_single_network_serves_whatever_comes(shelf: Shelf) -> None:

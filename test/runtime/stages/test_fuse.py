@@ -61,8 +61,9 @@ def test_one_image_goes_through_the_network_the_first_camera_s() -> None:
     fuse, shelf = stage()
     images = images_of(Frame(grey()), Frame(grey()))
     fuse.run(images)
-    assert {name: image.shape for name, image in shelf.got.items()} == dict.fromkeys(("visible", "infrared", "mask"),
-                                                                                     (1, *SIZE, 1))
+    assert {name: image.shape for name, image in shelf.got.items()} == dict.fromkeys(
+        ("visible", "infrared", "mask"), (1, *SIZE, 1)
+    )
     assert np.array_equal(shelf.got["visible"][0], images.seen[0]) and not shelf.got["mask"].any()
     assert shelf.wanted[0].shape == (1, *SIZE) and images.models == ["fuse"]
     assert np.array_equal(images.fused, images.infrared[0][..., None])  # type: ignore[index, arg-type]

@@ -21,7 +21,7 @@ def scene() -> np.ndarray:
 
 
 def window(scene: np.ndarray, x: int, y: int) -> np.ndarray:
-    return np.ascontiguousarray(scene[y:y + 120, x:x + 160])
+    return np.ascontiguousarray(scene[y : y + 120, x : x + 160])
 
 
 def test_a_pan_is_found_behind_a_drop_that_stands_still(scene: np.ndarray) -> None:
@@ -54,7 +54,7 @@ def test_the_size_may_change_at_any_time(scene: np.ndarray) -> None:
     # The estimator's own state of one size is of no use for another: it crashed, or stayed as coarse as that.
     for height, width in ((32, 70), (33, 38), (120, 161), (32, 32), (240, 320)):
         for n in range(1, 3):
-            before, now = (scene[20:20 + height, 40 + 3 * k:40 + 3 * k + width].copy() for k in (n - 1, n))
+            before, now = (scene[20 : 20 + height, 40 + 3 * k : 40 + 3 * k + width].copy() for k in (n - 1, n))
             maps = motion.maps(now, before, np.zeros((height, width), np.uint8))
         away = maps - np.dstack(np.meshgrid(np.arange(width), np.arange(height)))
         assert away.shape == (height, width, 2) and np.isfinite(away).all()
@@ -67,8 +67,9 @@ def test_what_is_free_moves_as_without_a_drop(scene: np.ndarray) -> None:
     cv2.circle(hidden, (80, 60), 22, 255, -1)
     free, some = (Motion().maps(now, before, covered) for covered in (np.zeros_like(hidden), hidden))
     away = cv2.dilate(hidden, np.ones((5, 5), np.uint8)) == 0
-    assert np.array_equal(free[away], some[away]) and not np.array_equal(free[~away & (hidden == 0)],
-                                                                          some[~away & (hidden == 0)])
+    assert np.array_equal(free[away], some[away]) and not np.array_equal(
+        free[~away & (hidden == 0)], some[~away & (hidden == 0)]
+    )
 
 
 @pytest.mark.parametrize("skipped", [0, 1])
@@ -80,8 +81,8 @@ def test_what_passes_behind_a_drop_keeps_its_own_motion(scene: np.ndarray, skipp
     cv2.circle(hidden, (130, 80), 34, 255, -1)
 
     def frame(n: int) -> np.ndarray:
-        image = scene[40:40 + height, 60 - slow * n:60 - slow * n + width].copy()
-        image[40:120, fast * n:fast * n + 40] = near[40:120, 100:140]
+        image = scene[40 : 40 + height, 60 - slow * n : 60 - slow * n + width].copy()
+        image[40:120, fast * n : fast * n + 40] = near[40:120, 100:140]
         return image
 
     motion = Motion()
@@ -91,7 +92,7 @@ def test_what_passes_behind_a_drop_keeps_its_own_motion(scene: np.ndarray, skipp
     away = (maps - np.dstack(np.meshgrid(np.arange(width), np.arange(height))))[..., 0]
     behind = hidden > 0
     thing = np.zeros_like(behind)
-    thing[50:110, fast * 18 + 10:fast * 18 + 30] = True
+    thing[50:110, fast * 18 + 10 : fast * 18 + 30] = True
     # Not all of it: what was measured at the drop's border is a mixture. Fitted from around alone it would be -1.
     assert np.median(away[behind & thing]) < -2.3 * (1 + skipped)
     beside = behind & ~cv2.dilate(thing.astype(np.uint8), np.ones((41, 41), np.uint8)).astype(bool)
@@ -104,7 +105,7 @@ def test_what_is_hidden_stops_with_the_camera(scene: np.ndarray) -> None:
         cv2.circle(hidden, (x, y), 30, 255, -1)
     motion, place = Motion(), np.minimum(np.arange(40), 20)
     for n in range(1, 40):
-        before, now = (scene[60:220, 10 + 4 * x:250 + 4 * x].copy() for x in place[n - 1:n + 1])
+        before, now = (scene[60:220, 10 + 4 * x : 250 + 4 * x].copy() for x in place[n - 1 : n + 1])
         now[hidden > 0] = cv2.GaussianBlur(now, (0, 0), 6)[hidden > 0]
         away = motion.maps(now, before, hidden) - np.dstack(np.meshgrid(np.arange(240), np.arange(160)))
     assert np.hypot(*away[hidden > 0].T).mean() < 0.15
@@ -120,8 +121,9 @@ def test_detail_that_fits_away_from_the_glass_is_trusted(scene: np.ndarray) -> N
     now[88:, :50] = scene[200:232, 200:250]  # another scene
     trusted = trust(now, before, hidden, maps)
     assert trusted.shape == (15, 20) and trusted.dtype == np.float32 and 0 < trusted.min() < trusted.max() <= 1
-    fitting, flat, new, beside = (float(trusted[part].mean()) for part in (
-        np.s_[:3, :5], np.s_[2:13, 18:], np.s_[12:, :5], np.s_[5:10, 6:7]))
+    fitting, flat, new, beside = (
+        float(trusted[part].mean()) for part in (np.s_[:3, :5], np.s_[2:13, 18:], np.s_[12:, :5], np.s_[5:10, 6:7])
+    )
     assert fitting > 0.5 and max(flat, new, beside) < fitting / 2.5
 
 
@@ -129,7 +131,7 @@ def test_what_is_hidden_follows_what_is_trusted(scene: np.ndarray, monkeypatch: 
     # The left half moves by two pixels, the right by eight; a drop is in the middle.
     hidden = np.zeros((160, 240), np.uint8)
     cv2.circle(hidden, (120, 80), 40, 255, -1)
-    before, now = (np.hstack([scene[50:210, x:x + 120] for x in places]) for places in ((40, 180), (42, 188)))
+    before, now = (np.hstack([scene[50:210, x : x + 120] for x in places]) for places in ((40, 180), (42, 188)))
     follows = []
     for side in (np.s_[:, :15], np.s_[:, 15:]):
         trusted = np.full((20, 30), 0.01, np.float32)

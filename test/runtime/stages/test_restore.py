@@ -64,11 +64,15 @@ class Shelf:
 def models(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """The rungs of the ladder for grey, and balanced for colour too; light works at half the size."""
     directory = tmp_path_factory.mktemp("restorers")
-    write_manifest(directory, [
-        write_restorer(directory, "mono", network="balanced"),
-        write_restorer(directory, "rgb", 3, network="balanced"),
-        write_restorer(directory, "small", plan="light", network="light", scale=2),
-        write_restorer(directory, "rain", plan="light", serves=["streak"])])
+    write_manifest(
+        directory,
+        [
+            write_restorer(directory, "mono", network="balanced"),
+            write_restorer(directory, "rgb", 3, network="balanced"),
+            write_restorer(directory, "small", plan="light", network="light", scale=2),
+            write_restorer(directory, "rain", plan="light", serves=["streak"]),
+        ],
+    )
     return Manifest.load(directory)
 
 
@@ -97,8 +101,10 @@ def brighter(image: np.ndarray) -> np.ndarray:
 
 def test_networks_of_one_name_are_one_stage_named_by_its_rung_or_for_what_it_serves(stages: dict[str, Restore]) -> None:
     assert {name: (sorted(stage.networks), stage.rung, stage.serves) for name, stage in stages.items()} == {
-        "balanced": ([1, 3], "balanced", frozenset()), "light": ([1], "light", frozenset()),
-        "rain": ([1], "light", frozenset({"streak"}))}
+        "balanced": ([1, 3], "balanced", frozenset()),
+        "light": ([1], "light", frozenset()),
+        "rain": ([1], "light", frozenset({"streak"})),
+    }
 
 
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1", "rgb8", "bgr8"])
@@ -137,8 +143,9 @@ def test_eyes_that_differ_go_one_by_one_and_come_back_in_order(stages: dict[str,
         assert np.array_equal(restored.squeeze(), brighter(frame.image)) and mask.shape == frame.image.shape[:2]
 
 
-def test_what_comes_second_restores_what_the_first_restored_and_masks_are_joined(stages: dict[str, Restore],
-                                                                                 shelf: Shelf) -> None:
+def test_what_comes_second_restores_what_the_first_restored_and_masks_are_joined(
+    stages: dict[str, Restore], shelf: Shelf
+) -> None:
     # The first makes 195 bright enough for the second to mask it, which leaves the last column to the first.
     stages["balanced"].run(images_of(Frame(noise(8, 8))))
     shelf.engines["mono"].change = lambda outputs: outputs | {"mask": outputs["mask"] * np.uint8([1] * 23 + [0])}
@@ -151,8 +158,9 @@ def test_what_comes_second_restores_what_the_first_restored_and_masks_are_joined
     assert images.masks[0][0].tolist() == [0, 255, 255] * 8 and images.models == ["rain", "mono"]
 
 
-def test_a_network_of_half_the_size_gets_reduced_images_and_changes_the_whole_ones(stages: dict[str, Restore],
-                                                                                   shelf: Shelf) -> None:
+def test_a_network_of_half_the_size_gets_reduced_images_and_changes_the_whole_ones(
+    stages: dict[str, Restore], shelf: Shelf
+) -> None:
     rough = RNG.integers(60, 120, (2, 53, 71), np.uint8)
     images = images_of(*(Frame(image) for image in rough))
     [wanted] = stages["light"].load(images.batches)
@@ -175,11 +183,16 @@ def test_a_malformed_frame_is_refused() -> None:
         images_of(Frame(noise(8, 8)), Frame(noise(8, 8), "rgb8"))
 
 
-@pytest.mark.parametrize(("output", "message"), [
-    ("restored", r"gave images \(1, 4, 8, 1\) and masks \(1, 8, 8\) for images \(1, 8, 8, 1\)"),
-    ("mask", r"gave images \(1, 8, 8, 1\) and masks \(1, 4, 8\)")])
-def test_a_network_that_changes_the_size_is_an_error_and_changes_nothing(stages: dict[str, Restore], shelf: Shelf,
-                                                                         output: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("restored", r"gave images \(1, 4, 8, 1\) and masks \(1, 8, 8\) for images \(1, 8, 8, 1\)"),
+        ("mask", r"gave images \(1, 8, 8, 1\) and masks \(1, 4, 8\)"),
+    ],
+)
+def test_a_network_that_changes_the_size_is_an_error_and_changes_nothing(
+    stages: dict[str, Restore], shelf: Shelf, output: str, message: str
+) -> None:
     images = images_of(Frame(noise(8, 8)))
     stages["balanced"].run(images)
     before = images.restored
@@ -199,8 +212,9 @@ def failing(stage: Restore, *frames: Frame) -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 24)], ids=["of one size", "of two"])
-def test_of_two_engines_the_one_that_failed_is_retired(stages: dict[str, Restore], shelf: Shelf,
-                                                       size: tuple[int, int]) -> None:
+def test_of_two_engines_the_one_that_failed_is_retired(
+    stages: dict[str, Restore], shelf: Shelf, size: tuple[int, int]
+) -> None:
     frames: Sequence[Frame] = [Frame(noise(16, 16)), Frame(noise(*size, 3), "rgb8")]
     stages["balanced"].run(images_of(*frames))
     shelf.engines["rgb"].change = break_down
@@ -215,8 +229,9 @@ def test_each_failure_counts_once(stages: dict[str, Restore], shelf: Shelf, mode
         assert len(shelf.retired) == n
 
 
-def test_what_a_run_took_is_known_by_engine_and_images(stages: dict[str, Restore], shelf: Shelf, tmp_path: Path,
-                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_run_took_is_known_by_engine_and_images(
+    stages: dict[str, Restore], shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Shelf, "measured_ms", lambda self, wanted: 7.0, raising=False)
     stage, small, both = stages["balanced"], [(1, 16, 16, 1)], [(1, 16, 16, 1), (1, 16, 16, 3)]
     assert (stage.cost_ms(small), stage.cost_ms(both)) == (7.0, 14.0)

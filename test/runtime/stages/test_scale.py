@@ -16,10 +16,20 @@ def rough(*shape: int) -> np.ndarray:
     return RNG.integers(60, 180, shape, np.uint8)
 
 
-@pytest.mark.parametrize(("scale", "height", "width", "expected"), [
-    (1, 540, 720, 1), (2, 540, 720, 2), (1, 1536, 2048, 2), (2, 1536, 2048, 2), (1, 3000, 4000, 3), (4, 3000, 4000, 4)])
-def test_images_are_reduced_as_the_network_wants_and_until_they_are_small_enough(scale: int, height: int, width: int,
-                                                                                 expected: int) -> None:
+@pytest.mark.parametrize(
+    ("scale", "height", "width", "expected"),
+    [
+        (1, 540, 720, 1),
+        (2, 540, 720, 2),
+        (1, 1536, 2048, 2),
+        (2, 1536, 2048, 2),
+        (1, 3000, 4000, 3),
+        (4, 3000, 4000, 4),
+    ],
+)
+def test_images_are_reduced_as_the_network_wants_and_until_they_are_small_enough(
+    scale: int, height: int, width: int, expected: int
+) -> None:
     assert fitting_scale(scale, height, width) == expected
     rows, columns = small_size(height, width, expected)
     assert rows * columns <= MOST_PIXELS + rows + columns
@@ -67,14 +77,16 @@ def test_changes_that_saturate_do_not_wrap_around() -> None:
     batch = np.array([[[[0], [255]] * 4] * 8], np.uint8)
     small = reduce(batch, 2)
     for change in (-100, 100):
-        done, _ = compose(batch, small, (small.astype(int) + change).astype(np.uint8),
-                          np.zeros(small.shape[:3], np.uint8))
+        done, _ = compose(
+            batch, small, (small.astype(int) + change).astype(np.uint8), np.zeros(small.shape[:3], np.uint8)
+        )
         assert set(done.flat) == {max(0, change), min(255, 255 + change)}
 
 
 def test_it_is_what_networks_are_trained_with() -> None:
     torch = pytest.importorskip("torch")
     from derain_ros.nets import fast
+
     batch = np.stack([cv2.GaussianBlur(rough(32, 48), (0, 0), 1.5) for _ in range(2)])[..., None]
     small = reduce(batch, 2)
     restored = np.clip(small.astype(int) + RNG.integers(-40, 40, small.shape), 0, 255).astype(np.uint8)
@@ -83,6 +95,7 @@ def test_it_is_what_networks_are_trained_with() -> None:
 
     def tensor(images: np.ndarray) -> Any:
         return torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2)
+
     out = fast.Restoration(tensor(restored), tensor(restored), torch.from_numpy(logits.astype(np.float32))[:, None])
     trained = fast.compose(tensor(batch), tensor(small), out, 2)
     assert np.abs(done[..., 0] - 255 * trained.restored[:, 0].clamp(0, 1).numpy()).max() <= 2

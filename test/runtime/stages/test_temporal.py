@@ -31,8 +31,11 @@ class Network:
         self.got.append(image.copy())
         weights = np.empty((*image.shape[:3], 3), np.uint8)
         weights[...] = self.weights
-        return {"weights": weights, "mask": np.where(image[..., 3] > 127, 255, 0).astype(np.uint8),
-                "memory": image[..., MEMORY:] + 1}
+        return {
+            "weights": weights,
+            "mask": np.where(image[..., 3] > 127, 255, 0).astype(np.uint8),
+            "memory": image[..., MEMORY:] + 1,
+        }
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +47,18 @@ def scene() -> np.ndarray:
 
 def view(scene: np.ndarray, x: int, height: int = 96, width: int = 128, channels: int = 1) -> np.ndarray:
     """A frame of one camera, (1, H, W, C)."""
-    return np.repeat(scene[None, 40:40 + height, x:x + width, None], channels, 3)
+    return np.repeat(scene[None, 40 : 40 + height, x : x + width, None], channels, 3)
 
 
-def step(temporal: TemporalFilter, network: Network, at_ms: int, frame: np.ndarray, restored: np.ndarray | None = None,
-         mask: np.ndarray | None = None, camera: str = "left") -> tuple[np.ndarray, np.ndarray]:
+def step(
+    temporal: TemporalFilter,
+    network: Network,
+    at_ms: int,
+    frame: np.ndarray,
+    restored: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    camera: str = "left",
+) -> tuple[np.ndarray, np.ndarray]:
     restored = frame if restored is None else restored
     mask = np.zeros(frame.shape[:3], np.uint8) if mask is None else mask
     return temporal.apply(network, [camera], [at_ms * MS], frame, restored, mask)[0]  # type: ignore[arg-type]
@@ -139,8 +149,9 @@ def test_the_share_that_was_seen_follows_the_weights(scene: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("width", "channels"), [(128, 1), (121, 1), (128, 3), (126, 3)])
-def test_what_is_not_kept_loses_its_detail_where_the_network_says_so(scene: np.ndarray, width: int,
-                                                                     channels: int) -> None:
+def test_what_is_not_kept_loses_its_detail_where_the_network_says_so(
+    scene: np.ndarray, width: int, channels: int
+) -> None:
     rng = np.random.default_rng(3)
     frame = view(scene, 20, 90, width, channels)
     restored = np.clip(frame + rng.normal(0, 20, frame.shape), 0, 255).astype(np.uint8)
@@ -212,18 +223,33 @@ class Stage:
 
     def __init__(self, network: Network) -> None:
         self.retired: list[tuple[tuple[int, ...], object]] = []
-        loader = SimpleNamespace(engine=lambda wanted: network, is_out=lambda network: False,
-                                 retire=lambda wanted, engine, error: self.retired.append((wanted.shape, engine)))
+        loader = SimpleNamespace(
+            engine=lambda wanted: network,
+            is_out=lambda network: False,
+            retire=lambda wanted, engine, error: self.retired.append((wanted.shape, engine)),
+        )
         self.stage = Temporal(SimpleNamespace(name="temporal"), loader)  # type: ignore[arg-type]
 
-    def join(self, at_ms: int, value: int, *sizes: tuple[int, ...], encoding: str = "mono8",
-             levels: tuple[int, int] | None = None) -> Images:
+    def join(
+        self,
+        at_ms: int,
+        value: int,
+        *sizes: tuple[int, ...],
+        encoding: str = "mono8",
+        levels: tuple[int, int] | None = None,
+    ) -> Images:
         """Frames of these sizes, of 99, that were restored to `value` and have masks on their upper half."""
-        images = Images([f"camera_{n}" for n in range(len(sizes))],
-                        [Frame(np.full(size, 99, np.uint8), encoding, levels=levels) for size in sizes], at_ms * MS)
+        images = Images(
+            [f"camera_{n}" for n in range(len(sizes))],
+            [Frame(np.full(size, 99, np.uint8), encoding, levels=levels) for size in sizes],
+            at_ms * MS,
+        )
         images.restored = [np.full_like(seen, value) for seen in images.seen]
-        images.masks = [np.where(np.arange(len(seen))[:, None] < len(seen) // 2, 80, 70).astype(np.uint8)
-                        * np.ones(seen.shape[:2], np.uint8) for seen in images.seen]
+        images.masks = [
+            np.where(np.arange(len(seen))[:, None] < len(seen) // 2, 80, 70).astype(np.uint8)
+            * np.ones(seen.shape[:2], np.uint8)
+            for seen in images.seen
+        ]
         images.models = ["restorer"]
         self.stage.run(images)
         return images
@@ -243,8 +269,11 @@ def test_the_stage_joins_what_was_restored_batch_by_batch() -> None:
     assert [planes.shape[:3] for planes in network.got[:2]] == [(2, 20, 24), (1, 18, 26)]
     # Pixels that the restorer holds for affected, from a probability of 0.3 on.
     assert network.got[0][0, :, 5, 3].tolist() == [255] * 10 + [0] * 10
-    assert [image.shape[:2] for image in images.restored or []] == [mask.shape for mask in images.masks or []] \
+    assert (
+        [image.shape[:2] for image in images.restored or []]
+        == [mask.shape for mask in images.masks or []]
         == list(sizes)
+    )
 
 
 @pytest.mark.parametrize("change", [{"encoding": "8UC1"}, {"levels": (0, 4096)}])
