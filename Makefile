@@ -21,7 +21,7 @@ demo: .venv/demo/.installed
 	.venv/demo/bin/derain demo
 
 test: .venv/test/.installed
-	.venv/test/bin/python -m pytest
+	.venv/test/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint
 	.venv/test/bin/python -m pytest -q $(QUICK)

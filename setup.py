@@ -68,6 +68,7 @@ EXTRAS = {
         "onnx>=1.17",  # the tiny models of the tests
         "pytest",
         "pytest-cov",  # which lines no test runs
+        "pytest-xdist",  # tests side by side, which takes half the time on two cores
         "setuptools>=70.1",  # the tests build the wheel
     ],
     "lint": [

@@ -18,6 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 # Before anything imports rclpy, which reads them once.
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"
 os.environ.pop("RMW_IMPLEMENTATION", None)
+# Tests that run side by side must not hear each other's processes.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["ROS_DOMAIN_ID"] = str(40 + int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")))
 _log_directory = tempfile.mkdtemp(prefix="derain_test_log_")
 os.environ["ROS_LOG_DIR"] = _log_directory
 # What engines compile is no business of the user's own cache.
@@ -72,6 +75,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
     # Read by some libraries once, as they are imported.
     os.environ["COLUMNS"] = str(COLUMNS)
+
+
+@pytest.fixture(autouse=True)
+def no_trouble_with_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test made of the engines' cache is not told in the next one's diagnostics."""
+    from derain_ros.engine import cache
+
+    monkeypatch.setattr(cache, "_trouble", "")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

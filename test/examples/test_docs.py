@@ -50,7 +50,7 @@ def test_links_and_commands_name_files_that_exist(name: str) -> None:
 def test_arguments_of_launch_files_are_declared() -> None:
     for text in DOCS.values():
         for file, words in re.findall(r"^ros2 launch (examples/\S+)(.*)$", text, re.M):
-            declared = re.findall(r'DeclareLaunchArgument\("(\w+)"', (ROOT / file).read_text(encoding="utf-8"))
+            declared = re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', (ROOT / file).read_text(encoding="utf-8"))
             assert set(re.findall(r"(\w+):=", words)) <= set(declared), file
 
 

@@ -20,7 +20,7 @@ from derain_ros.evaluate.restoration import luminance, similarity  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
-from derain_ros.publish import quantize  # noqa: E402
+from derain_ros.publish import eight_bits, quantize  # noqa: E402
 from derain_ros.publish.export import ExportError  # noqa: E402
 from derain_ros.publish.export_restorer import export_restorer  # noqa: E402
 from derain_ros.publish.quantize import calibration_images, publish_quantized, quantize_onnx  # noqa: E402
@@ -143,6 +143,6 @@ def test_activations_without_a_range_are_told_of(models: Path, tmp_path: Path, m
     def fail(*arguments: object, **more: object) -> None:
         raise ValueError("Too many bins for data range. Cannot create 2048 finite-sized bins.")
 
-    monkeypatch.setattr(quantize, "quantize_static", fail)
+    monkeypatch.setattr(eight_bits, "quantize_static", fail)
     with pytest.raises(ExportError, match="activations hardly vary.*Too many bins.*train it longer"):
         quantize_onnx(models / "restore_mono.onnx", tmp_path / "q.onnx", [np.zeros((32, 32, 1), np.uint8)])
