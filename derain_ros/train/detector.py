@@ -20,7 +20,8 @@ from derain_ros.nets.detector import CLASSES, Detection, Detector
 from derain_ros.train import checkpoint, loop
 from derain_ros.train.calibrate import calibrate
 from derain_ros.train.exported import begin_detector, name_of
-from derain_ros.train.loop import Learner, Machine
+from derain_ros.train.learner import Learner
+from derain_ros.train.loop import Machine
 from derain_ros.train.losses import overlap
 from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import Recipe

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +21,8 @@ from derain_ros.rain.outlines import read_outlines
 from derain_ros.train import checkpoint, loop
 from derain_ros.train.batches import loader
 from derain_ros.train.fusion_losses import edge_preservation, fidelity, fusion_losses
-from derain_ros.train.loop import Learner, Machine
+from derain_ros.train.learner import Averaged
+from derain_ros.train.loop import Machine
 from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import Recipe
 
@@ -81,7 +80,7 @@ def train(data: Path, output: Path, recipe: FuseRecipe, machine: Machine = Machi
     return loop.train(partial(FuseLearner, recipe, data), output, machine)
 
 
-class FuseLearner(Learner):
+class FuseLearner(Averaged):
     """A fuser and the moving average of its weights, which is validated and exported."""
 
     task, better = "fuse", "both"
@@ -105,8 +104,7 @@ class FuseLearner(Learner):
                     f"{recipe.start_from}: holds another network than a fuser {recipe.width} filters wide"
                 ) from error
             self.origin = "an earlier training"
-        super().__init__(fabric, recipe, net, lambda net: Muon(net, recipe.learning_rate))
-        self.average = fabric.to_device(copy.deepcopy(self.net).requires_grad_(False))
+        super().__init__(fabric, recipe, net, lambda net: Muon(net, recipe.learning_rate), recipe.average)
 
     def batches(self, first: int) -> Iterator[list[Tensor]]:
         """The samples of the steps from number `first` on, each of their parts (N, 1, size, size) in 0..1."""
@@ -127,12 +125,6 @@ class FuseLearner(Learner):
         return {name: getattr(self.recipe, name) * loss for name, loss in losses._asdict().items()}
 
     @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Move the average towards the weights, in earnest at first: it must forget those it began with."""
-        decay = min(self.recipe.average, (step + 1) / (step + 10))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
-
-    @torch.no_grad()
     def validate(self) -> tuple[dict[str, float], Tensor | None]:
         """How well edges (Qabf, 0 to 1) and information (VIF, 0 to 2) of pairs never trained on are kept by the
         average, and `both`, the sum of the first and half of the second; the sample is the last pair and its fusion.
@@ -151,15 +143,6 @@ class FuseLearner(Learner):
         edges, information = np.mean(figures, axis=0).tolist()
         samples = torch.cat([visible, infrared, fused], 3)[0].expand(3, -1, -1).cpu()
         return {"qabf": edges, "vif": information, "both": edges + information / 2}, samples
-
-    def state(self) -> dict[str, Any]:
-        """All that learning changes."""
-        return super().state() | {"average": self.average.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        super().load(state)
-        self.average.load_state_dict(state["average"])
 
     def _whole(self, pair: FusionPair) -> list[Tensor]:
         """A pair's images but for what is beyond a multiple of STRIDE, (1, 1, H, W) in 0..1."""

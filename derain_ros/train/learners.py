@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from derain_ros.nets.fast import Restoration
 from derain_ros.train import checkpoint
 from derain_ros.train.batches import Batch, Batches, Unlabelled, loader, prepare
 from derain_ros.train.gan_losses import Features, discrimination, generator_losses
-from derain_ros.train.loop import Learner
+from derain_ros.train.learner import Averaged
 from derain_ros.train.losses import mask_loss, restoration_loss
 from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import RestoreRecipe
@@ -27,7 +26,7 @@ from derain_ros.train.sources import sample_source, validation_set
 from derain_ros.train.validation import ValidationSet, validate
 
 
-class Supervised(Learner):
+class Supervised(Averaged):
     """A restorer and the moving average of its weights, which is validated and exported.
 
     Where the recipe names a teacher, its output is a goal as well.
@@ -48,8 +47,8 @@ class Supervised(Learner):
             recipe,
             net,
             lambda net: Muon(net, recipe.learning_rate) if recipe.optimiser == "muon" else self.adam(net),
+            recipe.average,
         )
-        self.average = fabric.to_device(copy.deepcopy(self.net).requires_grad_(False))
         self.teacher: nn.Module | None = None
         if recipe.teacher:
             self.teacher = fabric.to_device(checkpoint.load_network(Path(recipe.teacher)).requires_grad_(False))
@@ -105,28 +104,11 @@ class Supervised(Learner):
         """What the clean images say to those restored."""
         return {"restoration": restoration_loss(out, batch.clean, batch.mask, self.recipe.mask_weight)}
 
-    @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Move the average towards the weights, in earnest at first: it must forget those it began with."""
-        decay = min(self.recipe.average, (step + 1) / (step + 10))
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
-        for mine, current in zip(self.average.buffers(), self.net.buffers(), strict=True):
-            mine.copy_(current)
-
     def validate(self) -> tuple[dict[str, float], Tensor | None]:
         """Figures of the average on images never trained on; samples are rows of a wet, restored and clean image."""
         if self.unseen is None:
             self.unseen = validation_set(self.folders, self.recipe)
         return validate(self.average, self.unseen)
-
-    def state(self) -> dict[str, Any]:
-        """All that learning changes."""
-        return super().state() | {"average": self.average.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        super().load(state)
-        self.average.load_state_dict(state["average"])
 
 
 class Adversarial(Supervised):

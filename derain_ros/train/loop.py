@@ -13,21 +13,22 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from derain_ros.data.samples import DataError
 from derain_ros.train import checkpoint
 from derain_ros.train.interrupt import any_asked, asked_to_stop
+from derain_ros.train.learner import Learner
 from derain_ros.train.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ SAVE_EVERY = 120.0
 """Seconds of training, at the most, that a cut costs."""
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -51,83 +51,6 @@ class Machine:
     """`bf16-mixed` halves the time of a step where the device has it, at the same result; `32-true` is for others."""
     workers: int | None = None
     """Processes that draw samples for each device; by default none on a processor, up to 8 beside a graphics card."""
-
-
-class Learner:
-    """A network, its optimiser, its data: what the loop asks of each kind of training.
-
-    A learner that is built has its first weights, drawn or those of `start_from`; data is read when it is asked for.
-    """
-
-    task: str
-    """What the network is for: of `tasks.TASKS`, where it is to run in the node."""
-    better: str
-    """The figure of `validate` by which the best checkpoint is told: the larger, the better."""
-    origin: str = ""
-    """The exported model or training that the weights began with."""
-    data: Sequence[str] = ()
-    """What is trained on, for the card."""
-    bar: Progress | None = None
-    """The loop's, on which `shown` shows what takes long."""
-
-    def __init__(
-        self, fabric: Fabric, recipe: Recipe, net: nn.Module, optimiser: Callable[[nn.Module], torch.optim.Optimizer]
-    ) -> None:
-        self.fabric, self.recipe = fabric, recipe
-        # Convolutions of few channels are fastest on channels that lie side by side.
-        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
-        self.optimiser = optimiser(self.net)
-        self.forward, self.stepper = fabric.setup(self.net, self.optimiser)
-
-    def batches(self, first: int) -> Iterable[Any]:
-        """What the steps from number `first` on are made with: a function of recipe, data and step alone."""
-        raise NotImplementedError
-
-    def losses(self, batch: Any) -> dict[str, Tensor]:
-        """The parts of the loss on `batch`, scalars; the loss is their sum."""
-        raise NotImplementedError
-
-    def step(self, batch: Any, rate: float) -> dict[str, Tensor]:
-        """One step on `batch` at this learning rate; the losses before it, `loss` and its parts, scalars."""
-        self.set_rate(rate)
-        parts = self.losses(batch)
-        loss = torch.stack(list(parts.values())).sum()
-        self.optimiser.zero_grad()
-        self.fabric.backward(loss)
-        self.stepper.step()
-        return {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
-
-    def set_rate(self, rate: float) -> None:
-        """Learn at this rate from now on."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-
-    def follow(self, step: int) -> None:
-        """What is to be done after step number `step`, such as moving an average of the weights."""
-
-    def validate(self) -> tuple[dict[str, float], Tensor | None]:
-        """Figures on data never trained on, and samples to look at, (3, height, width) in 0..1."""
-        raise NotImplementedError
-
-    def shown(self, items: Sequence[Item], what: str) -> Iterator[Item]:
-        """The items one by one, while a bar shows how far `what` is."""
-        if self.bar is None:
-            yield from items
-            return
-        task = self.bar.add_task(what, total=len(items), note="")
-        for item in items:
-            yield item
-            self.bar.advance(task)
-        self.bar.remove_task(task)
-
-    def state(self) -> dict[str, Any]:
-        """All that learning changes; `net` is what is exported where there is no `average`."""
-        return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
 
 
 Build = Callable[[Fabric, int], Learner]

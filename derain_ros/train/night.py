@@ -19,7 +19,8 @@ from derain_ros.nets.cleannet import CleanNet
 from derain_ros.nets.fusionnet import RefinedFusion
 from derain_ros.train import checkpoint, loop
 from derain_ros.train.gan_losses import perceptual_features
-from derain_ros.train.loop import Learner, Machine
+from derain_ros.train.learner import Learner
+from derain_ros.train.loop import Machine
 from derain_ros.train.losses import psnr, ssim
 from derain_ros.train.night_losses import cleaning_loss, information_weights, refinement_loss, similarity_loss
 from derain_ros.train.recipe import Recipe
@@ -148,7 +149,7 @@ class FusionLearner(NightLearner):
         torch.manual_seed(recipe.seed)
         self.cleaner = fabric.to_device(load_cleaner(Path(recipe.start_from)).requires_grad_(False))
         self.origin = "CleanNet of an earlier training"
-        self.features = perceptual_features()
+        self.features = fabric.to_device(perceptual_features())
         super().__init__(recipe, data, fabric, RefinedFusion(recipe.fusion_width))
 
     def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:

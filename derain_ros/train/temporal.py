@@ -23,7 +23,8 @@ from derain_ros.nets.temporal import TemporalFilter
 from derain_ros.runtime.stages.restore import restore_image
 from derain_ros.train import checkpoint, loop
 from derain_ros.train.exported import load_temporal, name_of
-from derain_ros.train.loop import Learner, Machine
+from derain_ros.train.learner import Learner
+from derain_ros.train.loop import Machine
 from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import Recipe
 from derain_ros.train.temporal_run import sequence_losses, validate

@@ -22,7 +22,8 @@ from torch import Tensor, nn  # noqa: E402
 
 from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.train import loop  # noqa: E402
-from derain_ros.train.loop import Learner, Machine, learning_rate, train, train_phases  # noqa: E402
+from derain_ros.train.learner import Learner  # noqa: E402
+from derain_ros.train.loop import Machine, learning_rate, train, train_phases  # noqa: E402
 from derain_ros.train.recipe import Recipe  # noqa: E402
 
 RECIPE = Recipe(steps=8, batch=4, learning_rate=0.1, warm_up=2, validate_every=3)
