@@ -106,6 +106,26 @@ def test_it_stops_where_it_gets_no_better_and_gives_the_best(tmp_path: Path, mon
     assert next(ahead) == 9.0
 
 
+def test_losses_are_means_since_the_last_validation_and_each_step_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[float] = []
+    followed: list[int] = []
+    step = Line.step
+
+    def watch(learner: Line, batch: Tensor, rate: float) -> dict[str, Tensor]:
+        losses = step(learner, batch, rate)
+        lost.append(losses["loss"].item())
+        return losses
+
+    monkeypatch.setattr(Line, "step", watch)
+    monkeypatch.setattr(Line, "follow", lambda learner, step: followed.append(step))
+    train(partial(Line, RECIPE), tmp_path, CPU)
+    means = [sum(part) / len(part) for part in (lost[:3], lost[3:6], lost[6:])]
+    assert [line["loss"] for line in lines(tmp_path)] == pytest.approx(means)
+    assert followed == list(range(RECIPE.steps))
+
+
 def test_ctrl_c_is_obeyed_after_the_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
