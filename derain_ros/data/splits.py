@@ -2,7 +2,8 @@
 
 Pairs are split into `train`, `validation`, on which a training is watched, and `test`; `test_b` is the second, harder
 test set of Qian et al. The detector's and the fuser's pictures are split into `train`, `calibration`, on which a
-training is watched and probabilities are calibrated, and `evaluation`.
+training is watched and probabilities are calibrated, and `evaluation`. Labelled street scenes are split into `train`,
+`validation` and `test`.
 
 Neighbours, in time or in number, often show the same place: rules hold out runs of them, whole frames or whole drives.
 """
@@ -17,6 +18,7 @@ from derain_ros.data.samples import DataError
 
 PAIR_SPLITS = ("train", "validation", "test", "test_b")
 PICTURE_SPLITS = ("train", "calibration", "evaluation")
+SCENE_SPLITS = ("train", "validation", "test")
 
 HELD_OUT_FRAMES = ("2400_", "7200_", "12000_")
 """Whole frames of `raindrop_real`, cut into crops named by their frame, that no training sees: they are both what
@@ -86,6 +88,23 @@ def time_split(pairs: Sequence[Item], split: str) -> list[Item]:
     tenth = -(-len(pairs) // 10)
     parts = {"train": pairs[: -2 * tenth], "validation": pairs[-2 * tenth : -tenth], "test": pairs[-tenth:]}
     return list(parts.get(split, []))
+
+
+def scene_split(scenes: Sequence[Item], split: str, drive: Callable[[Item], Hashable]) -> list[Item]:
+    """Of the labelled scenes of a set's own part, `train` or `val`, in order: those of a scene split.
+
+    `train` has its part whole. Of the part `val` the first half validates, the second is for testing. The cut is where
+    another `drive` begins, the place nearest to the middle if there is one in the middle half; within a drive it is in
+    the middle, and the scenes just before it, a tenth or RUN at the most, go to neither: they show what those after do.
+    """
+    if split == "train":
+        return list(scenes)
+    drives_of, middle = [drive(scene) for scene in scenes], len(scenes) // 2
+    begins = [i for i in range(1, len(scenes)) if drives_of[i] != drives_of[i - 1]]
+    cut = min(begins, key=lambda i: abs(i - middle), default=0)
+    if abs(cut - middle) <= len(scenes) / 4 and cut:
+        return list(scenes[:cut] if split == "validation" else scenes[cut:])
+    return list(scenes[: middle - min(RUN, len(scenes) // 10)] if split == "validation" else scenes[middle:])
 
 
 def drive_split(photographs: Sequence[Path], split: str) -> list[Path]:
