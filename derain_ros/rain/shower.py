@@ -1,0 +1,137 @@
+"""A whole shower on a camera: dry, then streaks, small drops that gather, large ones that run down, and drying.
+
+The wet image is I_r = (1 - M) (I_gt + S) + R: streaks S fall through the scene, and where there is water on the lens,
+M, the light R that it gathers takes their place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from derain_ros.rain.drops import OCCLUDED, LensDrops, mask_of
+from derain_ros.rain.shapes import melted_ellipses
+from derain_ros.rain.streaks import RainStreaks
+from derain_ros.rain.style import DropStyle
+from derain_ros.rain.water import Water
+
+Severity = Literal["moderate", "heavy"]
+
+COVERAGE = {"moderate": (0.08, 0.2), "heavy": (0.35, 0.6)}
+"""Share of the image behind drops, by severity."""
+STREAKS = {"moderate": (0.1, 0.45), "heavy": (0.5, 1.0)}
+"""Intensity of the streaks, as of RainStreaks, by severity."""
+CRITICAL = (0.04, 0.09)
+"""Radius from which drops run down, in shares of the frame's shorter side."""
+NEARER = 2.2
+"""How many times larger than by the size of the image drops of `draw_moment` are at the most."""
+DRAWN = 0.8
+"""Share of what discs would occlude that drops do, on the average."""
+COUNTED = 128
+"""Shorter side of the picture on which it is counted how much is occluded."""
+STREAKED = 10
+"""Change of a colour, of 255, from which on a pixel counts as occluded by a streak."""
+
+
+@dataclass(frozen=True)
+class WetFrame:
+    """One frame of a shower.
+
+    `image` as the clean one; `mask` (H, W) uint8, 255 where drops or streaks occlude; `drops` and `streaks` (H, W)
+    float32 in 0..1, how much of each pixel's light came through water on the lens, and from falling rain.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    drops: np.ndarray
+    streaks: np.ndarray
+
+
+def draw_moment(
+    image: np.ndarray, rng: np.random.Generator, severity: Severity | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`image` (H, W) or (H, W, 3) uint8 at a random moment of a shower, and the mask (H, W) uint8, 0 or 255.
+
+    `moderate` has drops over 8 to 20 % of the image and some streaks, `heavy` over 35 to 60 % and dense streaks;
+    without a severity it is any moment, the dry beginning, too. ValueError for images below 16x16.
+    """
+    if severity is None:
+        share = float(rng.choice([0.0, np.exp(rng.uniform(np.log(0.01), np.log(0.45)))], p=[0.15, 0.85]))
+        low, high, intensity = 0.7 * share, 1.3 * share, float(rng.choice([0.0, rng.uniform(0, 1)], p=[0.15, 0.85]))
+    else:
+        (low, high), intensity = COVERAGE[severity], float(rng.uniform(*STREAKS[severity]))
+    height, width = image.shape[:2]
+    streaks = RainStreaks(height, width, rng, intensity, veil=False)
+    glass = _glass_of(height, width, rng, low, high) if high else None
+    frame = _compose(image, glass, streaks, rng)
+    return frame.image, frame.mask
+
+
+def _glass_of(height: int, width: int, rng: np.random.Generator, low: float, high: float) -> LensDrops:
+    """A glass on which drops have gathered until they occlude `low` to `high` of it."""
+    # A crop shows as many pixels of a drop as a whole frame does, which is larger.
+    nearer, unit = float(np.exp(rng.uniform(0, np.log(NEARER)))), min(height, width)
+    style, protos = _style(rng).larger(nearer), melted_ellipses(8, rng)
+    water = Water(width / unit, height / unit, nearer * float(rng.uniform(*CRITICAL)), len(protos), rng)
+    target, lens = float(rng.uniform(low, high)), rng.integers(2**31)
+    want = target / DRAWN
+    for _ in range(5):
+        _gather(water, want, style, rng)
+        glass = LensDrops.of(height, width, style, water.drops(), protos, np.random.default_rng(lens), water.running)
+        covered = float(np.mean(glass.alpha > OCCLUDED))
+        if low <= covered <= high:
+            break
+        want *= target / max(covered, 0.1 * target)
+        if covered > high:
+            water.dry((1 - target / covered) * float(np.mean(water.drops().radius ** 2)))
+    return glass
+
+
+def _gather(water: Water, target: float, style: DropStyle, rng: np.random.Generator) -> None:
+    """Let drops land and flow until they occlude the share `target` of the glass."""
+    typical = np.pi * (style.radius * np.exp(style.spread**2) + OCCLUDED * style.defocus) ** 2
+    for _ in range(20):
+        occluded = _occluded(water, style.defocus)
+        if occluded >= 0.97 * target:
+            return
+        # Of the drops that land, many fall on others.
+        room = (target - occluded) / (1 - occluded) ** 2 * water.width * water.height
+        water.land(_radii(style, 1 + int(room / typical), rng))
+        water.flow(0.05)
+
+
+def _occluded(water: Water, defocus: float) -> float:
+    """Share of the glass that its drops occlude, out of focus by `defocus`, about."""
+    canvas = np.zeros((round(COUNTED * water.height), round(COUNTED * water.width)), np.uint8)
+    drops = water.drops()
+    middles = np.rint(16 * (np.stack([drops.x, drops.y], -1) * COUNTED - 0.5)).astype(int).tolist()
+    for middle, radius in zip(middles, np.rint(16 * COUNTED * drops.radius).astype(int).tolist(), strict=True):
+        cv2.circle(canvas, middle, radius, 255, -1, cv2.LINE_AA, 4)
+    side = 2 * round((np.sqrt(np.pi) * defocus * COUNTED - 1) / 2) + 1
+    return float((cv2.blur(canvas, (side, side)) > 255 * OCCLUDED).mean())
+
+
+def _radii(style: DropStyle, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Radii (count,) of drops that land."""
+    return np.clip(style.radius * np.exp(rng.normal(0, style.spread, count)), 0.0025, 0.1)
+
+
+def _style(rng: np.random.Generator) -> DropStyle:
+    """How the drops of one shower look: like those of a photograph when they land, more or less out of focus."""
+    radius = float(np.exp(rng.uniform(np.log(0.007), np.log(0.016))))
+    defocus = radius * float(np.exp(rng.uniform(np.log(0.3), np.log(1.3))))
+    return replace(DropStyle.draw(rng, "photograph"), radius=radius, defocus=defocus, film=0.0, running=0.0)
+
+
+def _compose(image: np.ndarray, glass: LensDrops | None, streaks: RainStreaks, rng: np.random.Generator) -> WetFrame:
+    """`image` in the rain and behind the glass."""
+    rainy, falling = streaks.apply(image, rng)
+    changed = cv2.absdiff(rainy, image)
+    mask = ((changed if changed.ndim == 2 else changed.max(axis=2)) > STREAKED) * np.uint8(255)
+    if glass is None:
+        return WetFrame(rainy, mask, np.zeros(image.shape[:2], np.float32), falling)
+    wet, alpha = glass.apply(rainy)
+    return WetFrame(wet, mask | mask_of(alpha), alpha, falling)
