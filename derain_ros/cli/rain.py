@@ -1,11 +1,11 @@
-"""`derain rain`: look at the synthetic anomalies, and how fast they are drawn."""
+"""`derain rain`: look at the synthetic anomalies, how fast they are drawn, and showers over street scenes."""
 
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Look at the synthetic drops and dirt, and how fast they are drawn.")
+app = typer.Typer(no_args_is_help=True, help="Synthetic drops, dirt and showers.")
 
 
 @app.command()
@@ -65,3 +65,64 @@ def speed(
         for kind in (*style.KINDS, *dirt.KINDS):
             table.add_row(kind, *(f"{images_per_second(kind, channels, seconds):.1f}" for channels in (1, 3)))
     console.print(table)
+
+
+@app.command()
+def sequence(
+    scenes: Annotated[
+        Path,
+        typer.Argument(help="Street scenes: a folder of CamVid or Cityscapes, one that has it, or a folder of images."),
+    ],
+    output: Annotated[
+        Path, typer.Argument(help="Folder of the pictures; a name that ends in .mp4 gives a video. It must be new.")
+    ],
+    frames: Annotated[int, typer.Option(min=2, help="Frames of the shower.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Another number gives another shower.")] = 0,
+    rate: Annotated[float, typer.Option(min=0.1, max=200.0, help="Frames a second.")] = 10.0,
+    split: Annotated[
+        str, typer.Option(help="train, validation or test: which scenes of CamVid or Cityscapes to take.")
+    ] = "train",
+    bag: Annotated[
+        bool, typer.Option("--bag", help="Write an MCAP bag: images on /left/image_raw, masks on /left/anomaly_mask.")
+    ] = False,
+) -> None:
+    """Write a whole shower over street scenes: dry, streaks, drops that gather, run down and leave trails, and drying.
+
+    Pictures are written with masks of what is occluded, clean images and, where the scenes have them, labels (255 is
+    void): image/, mask/, clean/, label/. One scene a frame in order of name, there and back again where there are
+    fewer. The same seed gives the same frames.
+
+    Examples:
+
+      derain rain sequence data/camvid rainy --frames 300
+
+      derain rain sequence drive/clean shower.mp4 --rate 20 --seed 3
+
+      derain rain sequence drive/clean shower --bag
+    """
+    from rich.console import Console
+
+    from derain_ros.cli import progress
+    from derain_ros.data.labelled import street_scenes
+    from derain_ros.data.showers import rain_over, write_bag, write_pictures, write_video
+    from derain_ros.data.splits import SCENE_SPLITS
+
+    video = output.suffix.lower() == ".mp4"
+    if split not in SCENE_SPLITS:
+        raise typer.BadParameter(f"{split}: one of {', '.join(SCENE_SPLITS)} is expected", param_hint="--split")
+    if video and bag:
+        raise typer.BadParameter(f"{output}: a bag is a directory, whose name does not end in .mp4")
+    if output.exists() and (not output.is_dir() or bag or any(output.iterdir())):
+        raise typer.BadParameter(f"{output} exists already; name another output or remove it")
+    if video:
+        progress.check_output(output)
+    rainy = rain_over(street_scenes(scenes, split), frames, seed, rate)
+    with progress.steps(Console(stderr=True)) as step:
+        tell = step("drawing frames")
+        if video:
+            write_video(rainy, frames, output, rate, tell)
+        elif bag:
+            write_bag(rainy, frames, output, rate, tell)
+        else:
+            write_pictures(rainy, frames, output, tell)
+    typer.echo(f"written: {output}")

@@ -55,7 +55,8 @@ VOID = 255
 LAYOUTS = """\
   {train,val}/image/NAME beside label/NAME.png  CamVid, label ids 0 to 10, 11 is void; also below a folder camvid
   leftImg8bit/{train,val}/CITY/NAME_leftImg8bit.png beside gtFine/{train,val}/CITY/NAME_gtFine_labelTrainIds.png or
-    NAME_gtFine_labelIds.png  Cityscapes; also below a folder cityscapes"""
+    NAME_gtFine_labelIds.png  Cityscapes; also below a folder cityscapes
+  NAME.jpg, NAME.jpeg or NAME.png directly in the folder  images without labels, where none are needed"""
 """What is looked for, as a message tells it."""
 
 _CAMVID_IDS = np.full(256, VOID, np.uint8)
@@ -126,12 +127,22 @@ def labelled_scenes(root: Path, split: str) -> list[LabelledScene]:
     for folder in (root, root / "cityscapes"):
         if (folder / "leftImg8bit" / part).is_dir():
             return scene_split(_cityscapes(folder, part), split, lambda scene: scene.image.parent.name)
-    raise DataError(f"{root}: holds no labelled street scenes for {split} in a known layout. Looked for:\n{LAYOUTS}")
+    raise DataError(f"{root}: holds no street scenes for {split} in a known layout. Looked for:\n{LAYOUTS}")
 
 
-def unlabelled_scenes(folder: Path) -> list[LabelledScene]:
-    """The images of `folder`, in order of name, as scenes without labels; DataError where it holds none."""
-    return [LabelledScene(path, None) for path in image_files(folder)]
+def street_scenes(root: Path, split: str) -> list[LabelledScene]:
+    """As `labelled_scenes`; of a folder with images directly in it all these, in order of name, without labels.
+
+    DataError where `root` is neither.
+    """
+    try:
+        return labelled_scenes(root, split)
+    except DataError as error:
+        try:
+            images = image_files(root)
+        except DataError:
+            raise error from None
+        return [LabelledScene(path, None) for path in images]
 
 
 def _camvid(part: Path) -> list[LabelledScene]:

@@ -20,12 +20,18 @@ from derain_ros.rain.water import Water
 
 Severity = Literal["moderate", "heavy"]
 
+RAIN_FROM, LANDS_FROM, HARDEST, EASES, OVER = 0.08, 0.2, 0.55, 0.72, 0.82
+"""Shares of a shower at which streaks begin, the first drops land, it rains hardest, less again, and no more."""
+WATER = (0.9, 1.8)
+"""How much lands on the glass, in times that it would be covered if nothing flowed together."""
+SWELL = 1.5
+"""How many times larger the drops are that land when it rains hardest."""
 COVERAGE = {"moderate": (0.08, 0.2), "heavy": (0.35, 0.6)}
 """Share of the image behind drops, by severity."""
 STREAKS = {"moderate": (0.1, 0.45), "heavy": (0.5, 1.0)}
 """Intensity of the streaks, as of RainStreaks, by severity."""
-CRITICAL = (0.04, 0.09)
-"""Radius from which drops run down, in shares of the frame's shorter side."""
+CRITICAL = (3.0, 6.0)
+"""Radius from which drops run down, in radii of those that land."""
 NEARER = 2.2
 """How many times larger than by the size of the image drops of `draw_moment` are at the most."""
 DRAWN = 0.8
@@ -48,6 +54,95 @@ class WetFrame:
     mask: np.ndarray
     drops: np.ndarray
     streaks: np.ndarray
+
+
+class Shower:
+    """A shower of `frames` frames, `rate` of them a second, on a camera of `height` x `width` pixels.
+
+    It begins dry; streaks set in and thicken; small drops land and gather; large ones form, run down and leave trails;
+    rain ends, and the last frame is dry again. The same `seed`, a number or the state of a generator, gives the same
+    frames, in whatever order they are asked for; in their order it is quickest. ValueError for a camera below 16x16
+    pixels, or without frames or rate.
+    """
+
+    def __init__(
+        self, height: int, width: int, seed: np.random.Generator | int, frames: int, rate: float = 10.0
+    ) -> None:
+        if height < 16 or width < 16:
+            raise ValueError(f"a camera of {width}x{height} pixels is too small for a shower; 16x16 is the least")
+        if frames < 1 or rate <= 0:
+            raise ValueError(f"{frames} frames at {rate} a second: neither may be 0 or negative")
+        self.height, self.width, self.frames, self.rate = height, width, frames, rate
+        self._seed = int(seed.integers(2**63)) if isinstance(seed, np.random.Generator) else seed
+        rng = np.random.default_rng([self._seed, 0])
+        self._style, self._protos = _style(rng), melted_ellipses(24, rng)
+        self._critical, self._hardest = self._style.radius * float(rng.uniform(*CRITICAL)), float(rng.uniform(0.5, 1.0))
+        self._streaks = RainStreaks(height, width, rng, 0.0, veil=False)
+        shares = sum(_rise(self._share(step), LANDS_FROM) for step in range(frames))
+        self._lands = float(rng.uniform(*WATER)) / max(shares, 1e-9)
+        self._begin()
+
+    def wet(self, image: np.ndarray, step: int) -> WetFrame:
+        """`image` (H, W) or (H, W, 3) uint8 as frame `step` of the shower, 0 to `frames` - 1, shows it.
+
+        ValueError for another step, or an image of another size.
+        """
+        if not 0 <= step < self.frames:
+            raise ValueError(f"step {step} of a shower of {self.frames} frames: 0 to {self.frames - 1} are there")
+        if image.shape[:2] != (self.height, self.width):
+            raise ValueError(
+                f"the image is {image.shape[1]}x{image.shape[0]}, the shower is for {self.width}x{self.height}"
+            )
+        if step < self._step:
+            self._begin()
+        while self._step < step:
+            self._advance()
+        self._streaks.intensity = self._hardest * _rise(self._share(step), RAIN_FROM)
+        return _compose(image, self._glass(), self._streaks, np.random.default_rng([self._seed, 1, step]))
+
+    def _share(self, step: int) -> float:
+        """How much of the shower is over, 0 to 1."""
+        return step / max(self.frames - 1, 1)
+
+    def _begin(self) -> None:
+        """Back to frame 0."""
+        self._step, self._rng, unit = 0, np.random.default_rng([self._seed, 2]), min(self.height, self.width)
+        self._water = Water(self.width / unit, self.height / unit, self._critical, len(self._protos), self._rng)
+
+    def _advance(self) -> None:
+        """On to the next frame."""
+        self._step += 1
+        hard = _rise(self._share(self._step), LANDS_FROM)
+        if hard > 0:
+            style = self._style.larger(1 + (SWELL - 1) * hard)
+            lands = hard * self._lands * self._water.width * self._water.height / _area(style)
+            self._water.land(_radii(style, int(self._rng.poisson(lands)), self._rng))
+        elif self._share(self._step) > OVER and len(self._water.drops()):
+            # So many as are gone at the end, if as many go from every frame to the next.
+            self._water.dry(float(np.quantile(self._water.drops().radius, 1 / (self.frames - self._step))))
+        self._water.flow(1 / self.rate)
+
+    def _glass(self) -> LensDrops | None:
+        """The glass as it is now; None where it is dry."""
+        drops = self._water.drops()
+        if not len(drops):
+            return None
+        # Drawn pixel by pixel, those that run would leap, and those that dry would shrink in leaps.
+        drying = self._share(self._step) > OVER and drops.radius * min(self.height, self.width) > 3
+        lens = np.random.default_rng([self._seed, 3])
+        return LensDrops.of(
+            self.height, self.width, self._style, drops, self._protos, lens, self._water.running | drying
+        )
+
+
+def _rise(share: float, begin: float) -> float:
+    """How hard it rains, 0 to 1, when this share of a shower is over that begins at `begin`."""
+    return float(np.interp(share, [begin, HARDEST, EASES, OVER], [0, 1, 1, 0]))
+
+
+def _area(style: DropStyle) -> float:
+    """Of a drop that lands, on the average, in squares of the frame's shorter side."""
+    return float(np.pi * (style.radius * np.exp(style.spread**2)) ** 2)
 
 
 def draw_moment(
@@ -75,7 +170,7 @@ def _glass_of(height: int, width: int, rng: np.random.Generator, low: float, hig
     # A crop shows as many pixels of a drop as a whole frame does, which is larger.
     nearer, unit = float(np.exp(rng.uniform(0, np.log(NEARER)))), min(height, width)
     style, protos = _style(rng).larger(nearer), melted_ellipses(8, rng)
-    water = Water(width / unit, height / unit, nearer * float(rng.uniform(*CRITICAL)), len(protos), rng)
+    water = Water(width / unit, height / unit, style.radius * float(rng.uniform(*CRITICAL)), len(protos), rng)
     target, lens = float(rng.uniform(low, high)), rng.integers(2**31)
     want = target / DRAWN
     for _ in range(5):
@@ -86,7 +181,8 @@ def _glass_of(height: int, width: int, rng: np.random.Generator, low: float, hig
             break
         want *= target / max(covered, 0.1 * target)
         if covered > high:
-            water.dry((1 - target / covered) * float(np.mean(water.drops().radius ** 2)))
+            radius = water.drops().radius
+            water.dry(0.5 * (1 - target / covered) * float((radius**2).sum() / radius.sum()))
     return glass
 
 
@@ -98,7 +194,7 @@ def _gather(water: Water, target: float, style: DropStyle, rng: np.random.Genera
         if occluded >= 0.97 * target:
             return
         # Of the drops that land, many fall on others.
-        room = (target - occluded) / (1 - occluded) ** 2 * water.width * water.height
+        room = (target - occluded) / max(1 - occluded, 0.4) ** 2 * water.width * water.height
         water.land(_radii(style, 1 + int(room / typical), rng))
         water.flow(0.05)
 

@@ -94,11 +94,11 @@ class Water:
             left -= time
             self._run(runs, speed, radius[runs], time)
 
-    def dry(self, area: float) -> None:
-        """Every drop loses `area` of its squared radius, as water does that dries: small drops are gone first."""
-        square = np.cbrt(self._drops["volume"]) ** 2 - area
-        self._drops = self._drops[square > LEAST**2]
-        self._drops["volume"] = square[square > LEAST**2] ** 1.5
+    def dry(self, length: float) -> None:
+        """Every drop's radius loses `length`, as in a wind that takes as much of each square millimetre of water."""
+        radius = np.cbrt(self._drops["volume"]) - length
+        self._drops = self._drops[radius > LEAST]
+        self._drops["volume"] = radius[radius > LEAST] ** 3
 
     def _run(self, runs: np.ndarray, speed: np.ndarray, radius: np.ndarray, time: float) -> None:
         """Move the drops `runs` (K,) for a time in which none goes farther than half of its radius."""

@@ -1,0 +1,115 @@
+"""A shower over street scenes, written as pictures with masks and labels, as a video, or as a bag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from derain_ros.data.labelled import LabelledScene
+from derain_ros.data.samples import DataError
+from derain_ros.rain.shower import Shower
+
+EPOCH_NS = 1_700_000_000_000_000_000
+"""Stamp of a bag's first frame."""
+CAMERA = "left"
+"""Name of the camera in a bag, as the node has it where there is one."""
+
+Progress = Callable[[int, int], None]
+"""Is told how many frames are done, of how many."""
+
+
+@dataclass(frozen=True)
+class Rainy:
+    """One frame: `image`, `clean` (H, W, 3) uint8 RGB, `mask` (H, W) uint8 0 or 255, `label` (H, W) uint8 or None."""
+
+    image: np.ndarray
+    clean: np.ndarray
+    mask: np.ndarray
+    label: np.ndarray | None
+
+
+def rain_over(scenes: Sequence[LabelledScene], frames: int, seed: int, rate: float) -> Iterator[Rainy]:
+    """The frames of a shower over `scenes`, one scene a frame, there and back again where there are fewer.
+
+    DataError where a scene cannot be read, is smaller than 16x16, or is not as large as the first.
+    """
+    shower: Shower | None = None
+    for step in range(frames):
+        scene = scenes[_there_and_back(step, len(scenes))]
+        clean, label = scene.read()
+        height, width = clean.shape[:2]
+        if shower is None:
+            if min(height, width) < 16:
+                raise DataError(f"{scene.image}: {width}x{height} pixels are too few; 16x16 is the least")
+            shower = Shower(height, width, seed, frames, rate)
+        if (height, width) != (shower.height, shower.width):
+            raise DataError(
+                f"{scene.image}: is {width}x{height}, but {scenes[0].image} is {shower.width}x{shower.height}; the "
+                "frames of a sequence are of one size"
+            )
+        wet = shower.wet(clean, step)
+        yield Rainy(wet.image, clean, wet.mask, None if scene.label is None else label)
+
+
+def write_pictures(rainy: Iterator[Rainy], total: int, folder: Path, progress: Progress) -> None:
+    """Write `total` frames as PNG into {image,clean,mask,label} of `folder`, made where needed.
+
+    Labels are class indices, 255 is void; there are none for scenes without. DataError where they cannot be written.
+    """
+    for step, frame in enumerate(rainy):
+        parts = {"image": frame.image[..., ::-1], "clean": frame.clean[..., ::-1], "mask": frame.mask}
+        if frame.label is not None:
+            parts["label"] = frame.label
+        try:
+            for name, picture in parts.items():
+                (folder / name).mkdir(parents=True, exist_ok=True)
+                (folder / name / f"{step:06}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be written: {error.strerror}") from error
+        progress(step + 1, total)
+
+
+def write_video(rainy: Iterator[Rainy], total: int, file: Path, rate: float, progress: Progress) -> None:
+    """Write the images of `total` frames as an MP4 video of `rate` frames a second; DataError where that fails."""
+    writer: cv2.VideoWriter | None = None
+    for step, frame in enumerate(rainy):
+        if writer is None:
+            writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), rate, frame.image.shape[1::-1])
+            if not writer.isOpened():
+                raise DataError(f"{file}: cannot be written as a video; is this OpenCV made without FFmpeg?")
+        writer.write(np.ascontiguousarray(frame.image[..., ::-1]))
+        progress(step + 1, total)
+    if writer is not None:
+        writer.release()
+
+
+def write_bag(rainy: Iterator[Rainy], total: int, bag: Path, rate: float, progress: Progress) -> None:
+    """Write `total` frames, `rate` a second, as an MCAP bag: its directory must not exist.
+
+    Images are on `/left/image_raw` (rgb8), masks on `/left/anomaly_mask` (mono8). ReplayError where it cannot be
+    written.
+    """
+    from derain_ros.frame import Frame
+    from derain_ros.replay.bag import BagWriter
+    from derain_ros.replay.images import image_of
+
+    with BagWriter(bag) as out:
+        for step, frame in enumerate(rainy):
+            stamp_ns = EPOCH_NS + round(step * 1e9 / rate)
+            for topic, picture, encoding in (
+                ("image_raw", frame.image, "rgb8"),
+                ("anomaly_mask", frame.mask, "mono8"),
+            ):
+                message = image_of(out.types, Frame(picture, encoding, stamp_ns, CAMERA))
+                out.put(f"/{CAMERA}/{topic}", stamp_ns, message)
+            progress(step + 1, total)
+
+
+def _there_and_back(step: int, count: int) -> int:
+    """The index, of `count`, at a step that goes to the last, back to the first, and so on."""
+    at = step % max(1, 2 * (count - 1))
+    return at if at < count else 2 * (count - 1) - at
