@@ -104,7 +104,7 @@ def sequence(
 
     from derain_ros.cli import progress
     from derain_ros.data.labelled import street_scenes
-    from derain_ros.data.showers import rain_over, write_bag, write_pictures, write_video
+    from derain_ros.data.rain_sequence import rain_over, write_bag, write_pictures, write_video
     from derain_ros.data.splits import SCENE_SPLITS
 
     video = output.suffix.lower() == ".mp4"
