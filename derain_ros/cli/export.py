@@ -37,6 +37,8 @@ def command(
       derain export runs/detect/last.pt detect --data data
 
       derain export runs/fuse/last.pt fuse --data data
+
+      derain export runs/segment/last.pt segment --data data
     """
     from derain_ros.publish.export import task_of
 
@@ -55,6 +57,12 @@ def command(
         if grey:
             raise typer.BadParameter("the fuser takes grey images; leave --grey out")
         figures = publish_fuser(checkpoint, name, models, data)
+    elif task_of(checkpoint) == "segment":
+        from derain_ros.publish.segmenter import publish_segmenter
+
+        if grey:
+            raise typer.BadParameter("the segmenter takes grey images in three equal channels; leave --grey out")
+        figures = publish_segmenter(checkpoint, name, models, data)
     elif task_of(checkpoint) == "temporal":
         from derain_ros.publish.temporal import publish_temporal
 

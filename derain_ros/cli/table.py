@@ -22,7 +22,7 @@ Crop = Annotated[
 ]
 Recipe = Annotated[Path, typer.Option(help="YAML file of a recipe with phases, or the name of a shipped one.")]
 Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")]
-PAPER = Path("paper")
+PAPER, TASK_DRIVEN = Path("paper"), Path("task_driven_small")
 
 
 @app.command()
@@ -103,6 +103,46 @@ def night(
 
     first, second = measure(data, checkpoint, models, scenes)
     _give(markdown(first, second, min(scenes, len(triplets(data, "test")))), output)
+
+
+@app.command()
+def task_driven(
+    data: Annotated[Path, typer.Option(help="Folder of labelled street scenes.")],
+    runs: Runs,
+    output: Markdown = None,
+    config: Recipe = TASK_DRIVEN,
+    segmenter: Annotated[
+        str, typer.Option(help="The segmenter that the losses see and the table judges by: a checkpoint or a model.")
+    ] = "",
+    other: Annotated[
+        str, typer.Option(help="A second segmenter, which no loss has seen: a checkpoint or a model; none if empty.")
+    ] = "",
+    steps: Steps = None,
+    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes at the most.")] = 48,
+    models: Annotated[
+        Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
+    ] = None,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """The ablation of paper 2: joint training in one stage, in two, or none; the shipped ladder beside it.
+
+    Five trainings, those found in RUNS are used. For an hour on a processor's core: --steps 400.
+
+    Example: derain table task-driven --data data --runs runs/task --output task.md
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    from dataclasses import replace
+
+    from derain_ros.papers.task_driven import table
+    from derain_ros.train.loop import Machine
+    from derain_ros.train.task_driven import TaskDrivenRecipe
+
+    phases: list[TaskDrivenRecipe] = read_phases(config, TaskDrivenRecipe)
+    if len(phases) != 2:
+        raise typer.BadParameter(f"{config}: needs two phases, stage I and stage II; it has {len(phases)}")
+    phases = [replace(p, steps=steps or p.steps, segmenter=segmenter or p.segmenter) for p in phases]
+    judges = {"the losses' segmenter": phases[1].segmenter} | ({"a second segmenter": other} if other else {})
+    _give(table(data, runs, phases, judges, models, scenes, Machine(accelerator, precision="32-true")), output)
 
 
 def _phases(config: Path, steps: Optional[int], crop: Optional[int]) -> "list[RestoreRecipe]":

@@ -18,7 +18,7 @@ Precision = Annotated[str, typer.Option(help="bf16-mixed, 16-mixed or 32-true.")
 Workers = Annotated[Optional[int], typer.Option(min=0, help="Processes that draw samples for each device.")]
 
 
-NIGHT = Path("night_small")
+NIGHT, TASK_DRIVEN = Path("night_small"), Path("task_driven_small")
 PRECISIONS = ("bf16-mixed", "16-mixed", "32-true")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps", "tpu")
 """What Lightning Fabric calls them."""
@@ -278,3 +278,69 @@ def night(
     recipes: list[NightRecipe] = read_phases(config, NightRecipe)
     checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
     typer.echo(f"checkpoint: {checkpoint}; next: derain table night --data {data} --checkpoint {checkpoint}")
+
+
+@app.command()
+def segmentation(
+    data: Data,
+    output: Output,
+    config: Annotated[Optional[Path], typer.Option(help="YAML file of what differs from the defaults.")] = None,
+    start_from: Annotated[str, typer.Option(help="Begin with a trained segmenter: a checkpoint.")] = "",
+    accelerator: Accelerator = "auto",
+    precision: Precision = "32-true",
+    workers: Workers = None,
+) -> None:
+    """Train the segmenter on dry labelled street scenes, in the layout of CamVid or of Cityscapes.
+
+    Takes up what an earlier call left in the output folder. It begins with ImageNet weights.
+
+    Example: derain train segmentation --data data --output runs/segment
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    machine = _machine(accelerator, 1, precision, workers)
+    from derain_ros.train.loop import train_phases
+    from derain_ros.train.segmentation import SegmentRecipe, train
+
+    recipes: list[SegmentRecipe] = read_phases(config, SegmentRecipe)
+    recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
+    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
+    typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} segment --data {data}")
+
+
+@app.command()
+def task_driven(
+    data: Data,
+    output: Output,
+    config: Annotated[
+        Path,
+        typer.Option(
+            help="YAML file of what differs from the defaults, or a shipped one: task_driven, "
+            "as printed, or task_driven_small, which a processor trains."
+        ),
+    ] = TASK_DRIVEN,
+    segmenter: Annotated[
+        str, typer.Option(help="The frozen segmenter: a checkpoint, or a model; by default what the recipe names.")
+    ] = "",
+    accelerator: Accelerator = "auto",
+    precision: Precision = "32-true",
+) -> None:
+    """Train paper 2's cascade in its two stages: attention and coarse network, then the refinement for a segmenter.
+
+    Takes up what an earlier call left in the output folder. Labels are not used. The networks are for the paper's
+    table.
+
+    Examples:
+
+      derain train task-driven --data data --output runs/task
+
+      derain train task-driven --data data --output runs/task --config task_driven --accelerator cuda
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    machine = _machine(accelerator, 1, precision, None)
+    from derain_ros.train.loop import train_phases
+    from derain_ros.train.task_driven import TaskDrivenRecipe, train
+
+    recipes: list[TaskDrivenRecipe] = read_phases(config, TaskDrivenRecipe)
+    recipes = [replace(recipe, segmenter=segmenter or recipe.segmenter) for recipe in recipes]
+    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
+    typer.echo(f"checkpoint: {checkpoint}; next: derain table task-driven --data {data} --runs RUNS")

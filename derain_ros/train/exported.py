@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from derain_ros.data.samples import DataError
 from derain_ros.manifest import Manifest, ManifestError
+from derain_ros.nets.segmentation import Segmenter, fold
 
 SCALE = "scale"
 """Under this name an exported restorer says by how much images are reduced for it."""
+BACKBONE, CLASSES = "backbone", "classes"
+"""Under these names an exported segmenter says what it is built on and what it tells apart."""
 PREFIX = "net."
 """Before the names of weights in an exported graph."""
 
@@ -91,6 +94,20 @@ def load_temporal(net: nn.Module, path: Path) -> None:
         net.load_state_dict(_weights(_model(path), path))
     except RuntimeError as error:
         raise DataError(f"{path}: not a temporal filter of these sizes that `derain export` has written") from error
+
+
+def read_segmenter(path: Path) -> tuple[Segmenter, list[str]]:
+    """The segmenter of an exported one, for evaluation, and its classes' names; DataError where it is none in floating
+    point. Its normalisations are folded: it is no beginning for a training."""
+    model = _model(path)
+    weights, said = _weights(model, path), {prop.key: prop.value for prop in model.metadata_props}
+    try:
+        names = said[CLASSES].split(",")
+        net = Segmenter(len(names), said[BACKBONE], weights["classify.weight"].shape[1])
+        fold(net).load_state_dict(weights)
+    except (KeyError, RuntimeError) as error:
+        raise DataError(f"{path}: not a segmenter that `derain export` has written") from error
+    return net, names
 
 
 def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:

@@ -1,0 +1,82 @@
+"""Crops of labelled scenes for training, and the figures of segmentation: counts of classes and their overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from derain_ros.data.labelled import VOID, LabelledScene
+
+SCALES = (0.6, 1.8)
+"""Range of the sizes at which a scene is seen."""
+GAMMAS, GAINS, TINTS = (0.5, 2.2), (0.5, 1.4), (0.85, 1.18)
+"""Ranges of what light does: gamma, gain, and gain of one channel beside the others. Held-out scenes may be at dusk."""
+GREY_SHARE = 0.25
+"""Share of crops without colour: many robots' cameras have none."""
+
+
+def draw_crop(scenes: Sequence[LabelledScene], size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A crop of one of the scenes in another size, mirrored or not, in another light.
+
+    RGB (size, size, 3) uint8 and its labels (size, size) uint8; VOID where the scene ends.
+    """
+    image, labels = scenes[int(rng.integers(len(scenes)))].read()
+    scale = _log_uniform(SCALES, rng)
+    height, width = (round(side * scale) for side in labels.shape)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    if rng.random() < 0.5:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    top, left = (int(rng.integers(max(1, side - size + 1))) for side in (height, width))
+    image, labels = (part[top : top + size, left : left + size] for part in (image, labels))
+    beyond = ((0, size - labels.shape[0]), (0, size - labels.shape[1]))
+    image = np.pad(image, (*beyond, (0, 0)), mode="reflect") if any(map(any, beyond)) else image
+    labels = np.pad(labels, beyond, constant_values=VOID)
+    return in_other_light(image, rng), np.ascontiguousarray(labels)
+
+
+def in_other_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An RGB image (H, W, 3) uint8 darker or brighter, with another gamma and tint, with noise, or grey."""
+    out = np.ascontiguousarray(image).astype(np.float32) / 255
+    if rng.random() < 0.8:
+        gamma = _log_uniform(GAMMAS, rng)
+        gain = _log_uniform(GAINS, rng)
+        tint = np.array([_log_uniform(TINTS, rng) for _ in range(3)], np.float32)
+        out = out**gamma * gain * tint
+    if rng.random() < 0.3:
+        out += rng.normal(0, rng.uniform(0.005, 0.03), out.shape).astype(np.float32)
+    lit = np.clip(out * 255 + 0.5, 0, 255).astype(np.uint8)
+    if rng.random() < GREY_SHARE:
+        return cv2.cvtColor(cv2.cvtColor(lit, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return lit
+
+
+def _log_uniform(bounds: tuple[float, float], rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
+
+
+def confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
+    """How many pixels of each true class (rows) were found to be of each class (columns): (classes, classes) int64.
+
+    `labels` and `found` are of one shape, uint8; pixels whose label is not below `classes` (VOID) do not count, nor are
+    labels found that are not.
+    """
+    counted = labels < classes
+    pairs = labels[counted].astype(np.int64) * classes + np.minimum(found[counted], classes - 1)
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def class_overlaps(counts: np.ndarray) -> np.ndarray:
+    """Intersection over union of each class, 0 to 1, from a confusion matrix: (classes,) float64; NaN for classes that
+    neither are there nor were found."""
+    both = np.diag(counts).astype(float)
+    union = counts.sum(0) + counts.sum(1) - both
+    return np.divide(both, union, out=np.full(len(both), np.nan), where=union > 0)
+
+
+def mean_overlap(counts: np.ndarray) -> float:
+    """mIoU, 0 to 1: the mean of `class_overlaps` over the classes that are there or were found; NaN for no pixels."""
+    overlaps = class_overlaps(counts)
+    return float(np.nanmean(overlaps)) if np.isfinite(overlaps).any() else float("nan")

@@ -1,0 +1,192 @@
+"""Training of paper 2: attention and coarse network first, then the refinement, together with a frozen segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from derain_ros.data.labelled import labelled_scenes
+from derain_ros.data.rainy_scenes import SEVERITIES, RainyScene, rainy_scenes
+from derain_ros.data.samples import DataError, random_crop, read_rgb
+from derain_ros.nets.segmentation import Segmenter
+from derain_ros.nets.srrn import STRIDE, Derained, TaskDriven
+from derain_ros.rain.shower import draw_moment
+from derain_ros.train import checkpoint, loop
+from derain_ros.train.learner import Learner
+from derain_ros.train.loop import Machine
+from derain_ros.train.losses import psnr, ssim
+from derain_ros.train.recipe import Recipe
+from derain_ros.train.segmentation import as_images, load_segmenter
+from derain_ros.train.task_losses import attention_loss, image_loss, refinement_loss, semantic_loss
+
+STAGES = ("coarse", "refine", "joint")
+VALIDATION = 6
+"""Scenes that are validated on, each in moderate and in heavy rain."""
+
+
+@dataclass(frozen=True)
+class TaskDrivenRecipe(Recipe):
+    """Hyper-parameters of both stages; the shipped recipes are `task_driven`, as printed, and `task_driven_small`."""
+
+    stage: str = "coarse"
+    """`coarse` trains A and C, stage I; `refine` trains R behind those of `start_from`, stage II; `joint` trains all
+    three at once."""
+    semantic: float = 1.0
+    """Weight of the segmenter's loss (4) on the stage's last image; 0 trains without a segmenter, as stage I does."""
+    segmenter: str = "segment"
+    """The frozen segmenter: a checkpoint of `derain train segmentation`, an exported one, or the name of a shipped one.
+    """
+    steps: int = 50000
+    batch: int = 6
+    learning_rate: float = 1e-3
+    """Peak rate of Adam."""
+    warm_up: int = 100
+    final_rate: float = 0.008
+    attention: int = 48
+    """Filters of A's first level."""
+    units: tuple[int, ...] = (3, 4, 2, 2)
+    """Residual units of A from half the size to a sixteenth."""
+    coarse: int = 64
+    """Filters of C's first level."""
+    refine: int = 64
+    """Filters of R's first level."""
+    crop: int = 512
+    """Side of the training crops in pixels, a multiple of 16."""
+
+    def __post_init__(self) -> None:
+        """DataError for values that cannot be trained with."""
+        super().__post_init__()
+        if self.stage not in STAGES:
+            raise DataError(f"recipe: stage: {self.stage!r} is none of {', '.join(STAGES)}")
+        if self.crop <= 0 or self.crop % STRIDE:
+            raise DataError(f"recipe: crop: {self.crop} is not a multiple of {STRIDE}")
+        if len(self.units) != 4 or min(self.units) < 1:
+            raise DataError(f"recipe: units: {list(self.units)} are not four numbers above 0")
+        self.must_be_above_zero("attention", "coarse", "refine")
+        self.must_not_be_negative("semantic")
+
+
+def train(data: Path, output: Path, recipe: TaskDrivenRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
+    """Train one stage on the labelled scenes of `data`, whose labels it does not use; returns its checkpoint in
+    `output`, see `loop.train`.
+
+    DataError where the data does not fit, or stage II has nothing to begin with.
+    """
+    if recipe.stage == "refine" and not recipe.start_from:
+        raise DataError(
+            "recipe: stage: refine needs the checkpoint of the stage before as `start_from`, or both stages as phases"
+        )
+    return loop.train(partial(TaskDrivenLearner, recipe, data), output, machine)
+
+
+class TaskDrivenLearner(Learner):
+    """One stage of the cascade, in front of a frozen segmenter."""
+
+    task, better = "task-driven", "psnr"
+    recipe: TaskDrivenRecipe
+
+    def __init__(self, recipe: TaskDrivenRecipe, data: Path, fabric: Fabric, workers: int) -> None:
+        self.files = [scene.image for scene in labelled_scenes(data, "train")]
+        unseen = labelled_scenes(data, "validation")
+        self.unseen: list[RainyScene] = rainy_scenes(unseen[:: -(-len(unseen) // VALIDATION)])
+        self.data = [f"{len(self.files)} scenes, on which showers were drawn"]
+        torch.manual_seed(recipe.seed)
+        net = build(vars(recipe))
+        if recipe.stage == "refine":
+            before = load_task_driven(Path(recipe.start_from))
+            net.attention.load_state_dict(before.attention.state_dict())
+            net.coarse.load_state_dict(before.coarse.state_dict())
+            for part in (net.attention, net.coarse):
+                part.requires_grad_(False)
+            self.origin = "stage I"
+        elif recipe.start_from:
+            net.load_state_dict(load_task_driven(Path(recipe.start_from)).state_dict())
+            self.origin = "an earlier training"
+        self.segmenter: Segmenter | None = None
+        if recipe.semantic:
+            self.segmenter = load_segmenter(Path(recipe.segmenter))[0].requires_grad_(False).to(fabric.device)
+        super().__init__(
+            fabric,
+            recipe,
+            net,
+            lambda net: torch.optim.Adam([p for p in net.parameters() if p.requires_grad], recipe.learning_rate),
+        )
+
+    def batches(self, first: int) -> Iterator[list[Tensor]]:
+        """Rainy and clean crops (N, 3, size, size) in 0..1 of the steps from number `first` on."""
+        recipe, fabric = self.recipe, self.fabric
+        for step in range(first, recipe.steps):
+            drawn = [
+                self._sample(np.random.default_rng((recipe.seed, step, place)))
+                for place in range(fabric.global_rank, recipe.batch, fabric.world_size)
+            ]
+            yield [as_images(fabric.to_device(torch.from_numpy(np.stack(part)))) for part in zip(*drawn, strict=True)]
+
+    def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A crop at some moment of a shower, and as it is dry: (size, size, 3) uint8 RGB."""
+        clean = random_crop(read_rgb(self.files[int(rng.integers(len(self.files)))]), self.recipe.crop, rng)
+        severity = (None, *SEVERITIES)[int(rng.integers(3))]
+        return draw_moment(clean, rng, severity)[0], clean
+
+    def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
+        """The stage's losses: (1) and (2) of A and C, (3) of R, (4) of the last image through the segmenter."""
+        rainy, clean = batch
+        self._set_modes()
+        out = Derained(*self.forward(rainy))
+        parts = {}
+        if self.recipe.stage != "refine":
+            parts = {"attention": attention_loss(out.attention, rainy, clean), "coarse": image_loss(out.coarse, clean)}
+        if out.refined:
+            parts["refined"] = refinement_loss(out.refined, clean)
+        if self.segmenter is not None:
+            with torch.no_grad():
+                goal = self.segmenter.maps(clean)
+            parts["semantic"] = self.recipe.semantic * semantic_loss(self.segmenter.maps(out.image), goal)
+        return parts
+
+    def _set_modes(self) -> None:
+        """Normalise by the batch where A learns; by what it has learnt where it is frozen."""
+        assert isinstance(self.net, TaskDriven)
+        self.net.train()
+        if self.recipe.stage == "refine":
+            self.net.attention.eval()
+
+    @torch.no_grad()
+    def validate(self) -> tuple[dict[str, float], Tensor | None]:
+        """PSNR (dB) and SSIM of rainy and derained images of scenes never trained on; the sample is the last one:
+        rainy, derained, clean."""
+        self.net.eval()
+        rows = []
+        for scene in self.shown(self.unseen, "validating"):
+            rainy, clean = scene.rainy(), scene.scene.read()[0]
+            height, width = (side // STRIDE * STRIDE for side in clean.shape[:2])
+            stacked = torch.from_numpy(np.stack([rainy, clean])[:, :height, :width])
+            wet, dry = as_images(self.fabric.to_device(stacked)).split(1)
+            image = self.net(wet).image.clamp(0, 1)
+            rows.append([float(measure(a, dry)) for a in (wet, image) for measure in (psnr, ssim)])
+        names = ("input_psnr", "input_ssim", "psnr", "ssim")
+        return dict(zip(names, np.mean(rows, 0).tolist(), strict=True)), torch.cat([wet, image, dry], 3)[0].cpu()
+
+
+def build(recipe: dict[str, Any]) -> TaskDriven:
+    """The cascade that a recipe, as a dict, describes; stage I has no R."""
+    refine = 0 if recipe["stage"] == "coarse" else recipe["refine"]
+    return TaskDriven(recipe["attention"], recipe["coarse"], refine, tuple(recipe["units"]))
+
+
+def load_task_driven(path: Path) -> TaskDriven:
+    """The cascade of a checkpoint of `derain train task-driven`, for evaluation; DataError where it holds none."""
+    state = checkpoint.read(path)
+    if state.get("task") != "task-driven":
+        raise DataError(f"{path}: holds no such cascade; give a checkpoint of `derain train task-driven`")
+    net = build(state["recipe"])
+    net.load_state_dict(state["net"])
+    return net.eval()
