@@ -38,6 +38,8 @@ DRAWN = 0.8
 """Share of what discs would occlude that drops do, on the average."""
 COUNTED = 128
 """Shorter side of the picture on which it is counted how much is occluded."""
+DRY = 1e-4
+"""Share of a pixel's light from drops below which it is none."""
 STREAKED = 10
 """Change of a colour, of 255, from which on a pixel counts as occluded by a streak."""
 
@@ -62,14 +64,13 @@ class Shower:
     It begins dry; streaks set in and thicken; small drops land and gather; large ones form, run down and leave trails;
     rain ends, and the last frame is dry again. The same `seed`, a number or the state of a generator, gives the same
     frames, in whatever order they are asked for; in their order it is quickest. ValueError for a camera below 16x16
-    pixels, or without frames or rate.
+    pixels, or without frames or rate. `water` is what is on the lens at the frame that was asked for last.
     """
 
     def __init__(
         self, height: int, width: int, seed: np.random.Generator | int, frames: int, rate: float = 10.0
     ) -> None:
-        if height < 16 or width < 16:
-            raise ValueError(f"a camera of {width}x{height} pixels is too small for a shower; 16x16 is the least")
+        _check_size(height, width)
         if frames < 1 or rate <= 0:
             raise ValueError(f"{frames} frames at {rate} a second: neither may be 0 or negative")
         self.height, self.width, self.frames, self.rate = height, width, frames, rate
@@ -107,7 +108,7 @@ class Shower:
     def _begin(self) -> None:
         """Back to frame 0."""
         self._step, self._rng, unit = 0, np.random.default_rng([self._seed, 2]), min(self.height, self.width)
-        self._water = Water(self.width / unit, self.height / unit, self._critical, len(self._protos), self._rng)
+        self.water = Water(self.width / unit, self.height / unit, self._critical, len(self._protos), self._rng)
 
     def _advance(self) -> None:
         """On to the next frame."""
@@ -115,24 +116,29 @@ class Shower:
         hard = _rise(self._share(self._step), LANDS_FROM)
         if hard > 0:
             style = self._style.larger(1 + (SWELL - 1) * hard)
-            lands = hard * self._lands * self._water.width * self._water.height / _area(style)
-            self._water.land(_radii(style, int(self._rng.poisson(lands)), self._rng))
-        elif self._share(self._step) > OVER and len(self._water.drops()):
+            lands = hard * self._lands * self.water.width * self.water.height / _area(style)
+            self.water.land(_radii(style, int(self._rng.poisson(lands)), self._rng))
+        elif self._share(self._step) > OVER and len(self.water.drops()):
             # So many as are gone at the end, if as many go from every frame to the next.
-            self._water.dry(float(np.quantile(self._water.drops().radius, 1 / (self.frames - self._step))))
-        self._water.flow(1 / self.rate)
+            self.water.dry(float(np.quantile(self.water.drops().radius, 1 / (self.frames - self._step))))
+        self.water.flow(1 / self.rate)
 
     def _glass(self) -> LensDrops | None:
         """The glass as it is now; None where it is dry."""
-        drops = self._water.drops()
+        drops = self.water.drops()
         if not len(drops):
             return None
         # Drawn pixel by pixel, those that run would leap, and those that dry would shrink in leaps.
         drying = self._share(self._step) > OVER and drops.radius * min(self.height, self.width) > 3
         lens = np.random.default_rng([self._seed, 3])
         return LensDrops.of(
-            self.height, self.width, self._style, drops, self._protos, lens, self._water.running | drying
+            self.height, self.width, self._style, drops, self._protos, lens, self.water.running | drying
         )
+
+
+def _check_size(height: int, width: int) -> None:
+    if height < 16 or width < 16:
+        raise ValueError(f"an image of {width}x{height} pixels is too small for a shower; 16x16 is the least")
 
 
 def _rise(share: float, begin: float) -> float:
@@ -151,14 +157,17 @@ def draw_moment(
     """`image` (H, W) or (H, W, 3) uint8 at a random moment of a shower, and the mask (H, W) uint8, 0 or 255.
 
     `moderate` has drops over 8 to 20 % of the image and some streaks, `heavy` over 35 to 60 % and dense streaks;
-    without a severity it is any moment, the dry beginning, too. ValueError for images below 16x16.
+    without a severity it is any moment, the dry beginning, too. ValueError for another severity, or below 16x16 pixels.
     """
+    height, width = image.shape[:2]
+    _check_size(height, width)
+    if severity is not None and severity not in COVERAGE:
+        raise ValueError(f"no severity is called {severity!r}; there are {', '.join(COVERAGE)}")
     if severity is None:
         share = float(rng.choice([0.0, np.exp(rng.uniform(np.log(0.01), np.log(0.45)))], p=[0.15, 0.85]))
         low, high, intensity = 0.7 * share, 1.3 * share, float(rng.choice([0.0, rng.uniform(0, 1)], p=[0.15, 0.85]))
     else:
         (low, high), intensity = COVERAGE[severity], float(rng.uniform(*STREAKS[severity]))
-    height, width = image.shape[:2]
     streaks = RainStreaks(height, width, rng, intensity, veil=False)
     glass = _glass_of(height, width, rng, low, high) if high else None
     frame = _compose(image, glass, streaks, rng)
@@ -230,4 +239,7 @@ def _compose(image: np.ndarray, glass: LensDrops | None, streaks: RainStreaks, r
     if glass is None:
         return WetFrame(rainy, mask, np.zeros(image.shape[:2], np.float32), falling)
     wet, alpha = glass.apply(rainy)
-    return WetFrame(wet, mask | mask_of(alpha), alpha, falling)
+    # What is left of blurring far from any drop would lighten the darkest pixels.
+    dry = alpha < DRY
+    wet[dry] = rainy[dry]
+    return WetFrame(wet, mask | mask_of(alpha), np.where(dry, np.float32(0), alpha), falling)
