@@ -63,7 +63,7 @@ class Water:
 
     def drops(self) -> Drops:
         """The drops as they are now."""
-        d = self._drops
+        d = self._drops.copy()
         radius = np.minimum(np.cbrt(d["volume"]), LARGEST)
         return Drops(d["x"], d["y"], radius, d["tall"], d["steep"], d["proto"], d["mirror"])
 

