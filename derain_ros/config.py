@@ -10,6 +10,8 @@ from typing import Any
 
 PLANS = ("quality", "balanced", "light")
 """The rungs of the ladder that restorers are made for, the best and slowest first."""
+PURPOSES = ("segmentation",)
+"""What restored images may be for, besides any use: some networks are trained for it."""
 
 
 class ConfigError(ValueError):
@@ -93,6 +95,13 @@ class Config:
         "auto",
         "The best plan to restore with: auto takes the best that keeps up with the cameras, offline the best there is.",
         choices=("auto", *PLANS),
+    )
+    purpose: str = setting(
+        "any",
+        "What the restored images are for: a rung takes the network that was trained for this purpose, where there is "
+        "one.",
+        choices=("any", *PURPOSES),
+        read_only=True,
     )
     fill: str = setting(
         "restored",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from derain_ros.config import PLANS
+from derain_ros.config import PLANS, PURPOSES
 from derain_ros.files import FileError, read_file, read_yaml
 from derain_ros.frame import ANOMALY_KINDS
 from derain_ros.resources import model_dir
@@ -44,7 +44,8 @@ class Model:
 
     Models of one `network` are that network for grey and for colour images, in one `precision` of PRECISIONS or
     another; by itself each model is a network of its own. A restorer belongs to a `plan`, one of PLANS, wants images
-    reduced by `scale`, and `serves` the named kinds of anomaly; none are named by one that serves them all. Detectors,
+    reduced by `scale`, and `serves` the named kinds of anomaly; none are named by one that serves them all. One that is
+    made for a `purpose`, of PURPOSES, is taken where the settings name it, in place of the one of its rung. Detectors,
     clean first, and segmenters have `classes`. Only a detector has `size`, the (height, width) of its input, and
     `multi_label`, which says that its probabilities are each for itself and do not sum to 1.
     """
@@ -65,6 +66,7 @@ class Model:
     serves: tuple[str, ...] = ()
     network: str = ""
     scale: int = 1
+    purpose: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
         "multi_label": bool,
         "network": str,
         "scale": int,
+        "purpose": str,
     }
     of_task: dict[str, dict[str, type]] = {"detect": {"classes": list, "size": list}, "segment": {"classes": list}}
     if isinstance(entry.get("name"), str):
@@ -187,6 +190,10 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
         "precision",
         entry.get("precision"),
         f"one of {', '.join(PRECISIONS)}",
+    )
+    purposes = ", ".join(PURPOSES)
+    _require(
+        entry.get("purpose", PURPOSES[0]) in PURPOSES, where, "purpose", entry.get("purpose"), f"one of {purposes}"
     )
     _require(
         1 <= entry.get("scale", 1) <= MOST_SCALE, where, "scale", entry.get("scale"), f"between 1 and {MOST_SCALE}"

@@ -16,6 +16,9 @@ def command(
         Optional[list[str]],
         typer.Option(help="Anomaly that the model is made for; repeatable; a general one by default."),
     ] = None,
+    purpose: Annotated[
+        str, typer.Option(help="What the restored images are for, such as segmentation; any use by default.")
+    ] = "",
     plan: Annotated[str, typer.Option(help="quality, balanced or light; by default what the name says.")] = "",
 ) -> None:
     """Export a checkpoint to ONNX, check it against PyTorch, measure it, enter it into the manifest, write its card.
@@ -72,7 +75,7 @@ def command(
     else:
         from derain_ros.publish.restorer import publish_restorer
 
-        figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()), plan)
+        figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()), plan, purpose)
     for key, value in figures.items():
         typer.echo(f"{key}: {value:.4g}")
     typer.echo(f"written: {path}{instead}; measure it with --models {models}")

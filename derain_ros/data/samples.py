@@ -12,6 +12,7 @@ import numpy as np
 
 from derain_ros.rain.drops import LensDrops, mask_of
 from derain_ros.rain.night import NightRain
+from derain_ros.rain.shower import Severity, draw_moment
 from derain_ros.rain.streaks import RainStreaks
 from derain_ros.rain.style import DropStyle
 
@@ -135,6 +136,14 @@ def render_rain(files: Sequence[Path], size: int, rng: np.random.Generator) -> P
             for image in (frame.wet, frame.clean, frame.mask)
         )
     )
+
+
+def render_shower(files: Sequence[Path], size: int, rng: np.random.Generator) -> Pair:
+    """A crop of `size` x `size` pixels of one of the photographs `files` at a moment of a shower, mostly a wet one."""
+    clean = random_crop(read_rgb(files[int(rng.integers(len(files)))]), size, rng)
+    severities: tuple[Severity | None, ...] = (None, "moderate", "heavy")
+    wet, mask = draw_moment(clean, rng, severities[int(rng.integers(3))])
+    return Pair(wet, clean, mask)
 
 
 def rain_on(photograph: np.ndarray, night: bool, rng: np.random.Generator) -> Pair:

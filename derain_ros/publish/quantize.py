@@ -142,6 +142,7 @@ def _entry(model: Model, path: Path) -> dict[str, Any]:
         "card": model.card,
     }
     entry |= {"scale": model.scale} if model.task == "restore" else {}
+    entry |= {"purpose": model.purpose} if model.purpose else {}
     return entry | ({"serves": list(model.serves)} if model.serves else {})
 
 

@@ -52,11 +52,12 @@ def publish_restorer(
     data: Path | None,
     serves: tuple[str, ...] = (),
     plan: str = "",
+    purpose: str = "",
 ) -> dict[str, float]:
     """Export a restorer as `directory`/`name`.onnx, enter it and write its card; returns figures, none without `data`.
 
     `grey` folds the colour network into one that takes grey images. `serves` names the anomalies it is made for, none
-    a general one. Its rung is `plan`, or else the one that the name says: `_quality` or `_light` in it, else balanced.
+    a general one; `purpose` what its images are for, any use where it is empty. Its rung is `plan`, or else the one that the name says: `_quality` or `_light` in it, else balanced.
     """
     net, state = load_restorer(checkpoint)
     if grey:
@@ -85,6 +86,8 @@ def publish_restorer(
     }
     if serves:
         entry["serves"] = list(serves)
+    if purpose:
+        entry["purpose"] = purpose
     enter(directory, entry)
     write_card(directory / entry["card"], name, net, state)
     return {} if data is None else publish_figures(name, directory, entry, data)

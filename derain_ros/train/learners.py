@@ -15,6 +15,7 @@ from derain_ros.data.layouts import TrainingFolders
 from derain_ros.data.samples import image_files
 from derain_ros.nets.discriminator import Discriminator
 from derain_ros.nets.fast import Restoration
+from derain_ros.nets.segmentation import Segmenter
 from derain_ros.train import checkpoint
 from derain_ros.train.batches import Batch, Batches, Unlabelled, loader, prepare
 from derain_ros.train.gan_losses import Features, discrimination, generator_losses
@@ -22,14 +23,17 @@ from derain_ros.train.learner import Averaged
 from derain_ros.train.losses import mask_loss, restoration_loss
 from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import RestoreRecipe
+from derain_ros.train.segmentation import load_segmenter
 from derain_ros.train.sources import sample_source, validation_set
+from derain_ros.train.task_losses import semantic_loss
 from derain_ros.train.validation import ValidationSet, validate
 
 
 class Supervised(Averaged):
     """A restorer and the moving average of its weights, which is validated and exported.
 
-    Where the recipe names a teacher, its output is a goal as well.
+    Where the recipe names a teacher, its output is a goal as well; where it names a segmenter, what that sees in the
+    clean image is one.
     """
 
     task, better = "restore", "psnr"
@@ -52,6 +56,9 @@ class Supervised(Averaged):
         self.teacher: nn.Module | None = None
         if recipe.teacher:
             self.teacher = fabric.to_device(checkpoint.load_network(Path(recipe.teacher)).requires_grad_(False))
+        self.segmenter: Segmenter | None = None
+        if recipe.segmenter:
+            self.segmenter = load_segmenter(Path(recipe.segmenter))[0].requires_grad_(False).to(fabric.device)
         self.folders, self.workers = folders, workers
         self.unseen: ValidationSet | None = None
 
@@ -93,6 +100,11 @@ class Supervised(Averaged):
             with torch.no_grad(), self.fabric.autocast():
                 goal = self.teacher(torch.cat([batch.wet, batch.unlabelled])).restored.float().clamp(0, 1)
             parts["teacher"] = self.recipe.teacher_weight * (out.restored - goal).abs().mean()
+        if self.segmenter is not None:
+            with torch.no_grad():
+                goal_maps = self.segmenter.maps(batch.clean)
+            maps = self.segmenter.maps(out.restored[: len(batch.clean)])
+            parts["semantic"] = self.recipe.semantic * semantic_loss(maps, goal_maps)
         return parts
 
     def restore(self, batch: Batch) -> Restoration:

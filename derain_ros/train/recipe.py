@@ -105,6 +105,11 @@ class RestoreRecipe(Recipe):
     where it is empty."""
     teacher_weight: float = 1.0
     """Weight of the mean absolute difference from the teacher's output."""
+    segmenter: str = ""
+    """A segmenter whose features of restored and clean images are compared, loss (4) of paper 2: a checkpoint of
+    `derain train segmentation`, an exported one, or the name of a shipped one; none where it is empty."""
+    semantic: float = 0.25
+    """Weight of that loss."""
     unlabelled: tuple[str, ...] = ()
     """Folders of wet images without clean ones, on which the teacher alone speaks."""
     unlabelled_batch: int = 4
@@ -125,6 +130,8 @@ class RestoreRecipe(Recipe):
     """Synthetic pairs kept at hand; fresh ones take their places as training goes on."""
     reuse: float = 8.0
     """How often a synthetic pair is drawn before a fresh one replaces it, on the average."""
+    showers: float = 0.0
+    """Share of the synthetic pairs in a shower, drops on the lens and streaks before it at once."""
     sharp_drops: bool = False
     """Draw drops with sharp borders and no brighter inside, as the model that the paper compares its own with."""
 
@@ -153,7 +160,7 @@ class RestoreRecipe(Recipe):
         if self.crop <= 0 or self.crop % (32 * self.scale):
             raise DataError(f"recipe: crop: {self.crop} is not a multiple of {32 * self.scale}")
         self.must_be_above_zero("width", "blocks", "reuse")
-        self.must_be_shares("real_share", "clean_share", "grey_share", "average", "beta")
-        self.must_not_be_negative("mask_weight", "teacher_weight", "weight_decay", "synthetic")
+        self.must_be_shares("showers", "real_share", "clean_share", "grey_share", "average", "beta")
+        self.must_not_be_negative("semantic", "mask_weight", "teacher_weight", "weight_decay", "synthetic")
         if self.unlabelled and not self.teacher:
             raise DataError("recipe: unlabelled: nothing can be learnt from unlabelled images without a `teacher`")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from derain_ros.data.layouts import PairFiles, TrainingFolders
 from derain_ros.data.samples import (
     RENDERED,
     DataError,
+    Pair,
     Render,
     RenderedPairs,
     SampleSource,
@@ -17,6 +20,7 @@ from derain_ros.data.samples import (
     read_rgb,
     render_pair,
     render_rain,
+    render_shower,
 )
 from derain_ros.train.recipe import RestoreRecipe
 from derain_ros.train.validation import ValidationSet
@@ -27,7 +31,14 @@ VALIDATION_PAIRS = 48
 
 def render_of(recipe: RestoreRecipe) -> Render:
     """What makes the recipe's synthetic pairs."""
-    return render_rain if recipe.anomaly == "rain" else partial(render_pair, sharp=recipe.sharp_drops)
+    render = render_rain if recipe.anomaly == "rain" else partial(render_pair, sharp=recipe.sharp_drops)
+    if not recipe.showers:
+        return render
+
+    def either(files: Sequence[Path], size: int, rng: np.random.Generator) -> Pair:
+        return (render_shower if rng.random() < recipe.showers else render)(files, size, rng)
+
+    return either
 
 
 def sample_source(folders: TrainingFolders, recipe: RestoreRecipe) -> SampleSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from derain_ros.config import Config
@@ -32,6 +33,11 @@ class Network:
         return self.models[0].serves
 
     @property
+    def purpose(self) -> str:
+        """What it is made for; empty where it is for any use."""
+        return self.models[0].purpose
+
+    @property
     def scale(self) -> int:
         """By how much it wants images reduced."""
         return self.models[0].scale
@@ -56,7 +62,7 @@ def find_restorers(config: Config, manifest: Manifest) -> list[Network]:
         model = _of_task(config.restorer, "restore", manifest)
         manifest.verify(model)
         return [Network(model.network, (model,))]
-    found = _networks(manifest, "restore")
+    found = _for_purpose(_networks(manifest, "restore"), config.purpose)
     if all(network.serves for network in found):
         raise ManifestError(
             f"{manifest.directory}: there is no restorer that serves every anomaly; name the one to "
@@ -97,6 +103,13 @@ def load_detector(model: Model, config: Config) -> Engine:
         if not auto:
             logger.warning("%s: %s; ONNX Runtime on the processor takes over", model.name, error)
         return load(model, "onnxruntime", config.threads)
+
+
+def _for_purpose(networks: Sequence[Network], purpose: str) -> list[Network]:
+    """Those for any use and those for this purpose, which take the place of general ones on their rung."""
+    fit = [network for network in networks if network.purpose in ("", purpose)]
+    taken = {(network.plan, network.channels) for network in fit if network.purpose}
+    return [n for n in fit if n.purpose or n.serves or (n.plan, n.channels) not in taken]
 
 
 def _networks(manifest: Manifest, task: str) -> list[Network]:
