@@ -57,7 +57,8 @@ def publish_restorer(
     """Export a restorer as `directory`/`name`.onnx, enter it and write its card; returns figures, none without `data`.
 
     `grey` folds the colour network into one that takes grey images. `serves` names the anomalies it is made for, none
-    a general one; `purpose` what its images are for, any use where it is empty. Its rung is `plan`, or else the one that the name says: `_quality` or `_light` in it, else balanced.
+    a general one; `purpose` what its images are for, any use where it is empty. Its rung is `plan`, or else the one
+    that the name says: `_quality` or `_light` in it, else balanced.
     """
     net, state = load_restorer(checkpoint)
     if grey:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from tiny_fusion import write_pairs
 from tiny_pictures import write_own_pictures, write_pictures
+from tiny_scenes import write_camvid, write_cityscapes
 
 pytest.importorskip("torch")
 
 from derain_ros.data.fusion import fusion_pairs  # noqa: E402
+from derain_ros.data.labelled import labelled_scenes  # noqa: E402
 from derain_ros.data.layouts import TrainingFolders, pairs  # noqa: E402
 from derain_ros.data.pictures import find_pictures  # noqa: E402
 from derain_ros.data.samples import DataError, image_files  # noqa: E402
@@ -23,10 +25,12 @@ from derain_ros.data.splits import (  # noqa: E402
     ONE_PLACE,
     PICTURE_SPLITS,
     RUN,
+    SCENE_SPLITS,
     VALIDATION_FOLDERS,
     drives,
     every_split,
     run_split,
+    scene_split,
     time_split,
 )
 
@@ -159,6 +163,38 @@ def test_no_fuser_can_be_trained_on_what_it_is_evaluated_on(tmp_path: Path) -> N
     ]
     assert all(seen) and not any(one & other for one, other in combinations(seen, 2))
     assert not any(source in str(path) for source in ONE_PLACE for path in seen[1] | seen[2])
+
+
+@pytest.mark.parametrize("write_data", [write_camvid, write_cityscapes])
+def test_no_segmenter_can_be_trained_on_what_it_is_evaluated_on(
+    write_data: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    write_data(tmp_path)
+    seen = [
+        {path for scene in labelled_scenes(tmp_path, split) for path in (scene.image, scene.label)}
+        for split in SCENE_SPLITS
+    ]
+    assert all(seen) and not any(one & other for one, other in combinations(seen, 2))
+
+
+def test_no_restorer_is_trained_on_scenes_that_are_held_out(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    write_camvid(tmp_path / "camvid")
+    folders = TrainingFolders.find([tmp_path])
+    held_out = {scene.image for split in ("validation", "test") for scene in labelled_scenes(tmp_path, split)}
+    trained = {path for pair in folders.train for path in (pair.wet, pair.clean)} | set(folders.photographs)
+    assert held_out and trained and not held_out & trained
+
+
+def test_scenes_are_cut_between_drives() -> None:
+    drives_of = "aaabbbbbcc"
+    halves = [scene_split(range(10), split, lambda n: drives_of[n]) for split in ("validation", "test")]
+    assert halves == [[0, 1, 2], [3, 4, 5, 6, 7, 8, 9]]
+    # One drive, or one that begins or ends too far from the middle: what shows the same in both halves is left out.
+    for long_drive in ("b" * 100, "a" + "b" * 99):
+        validation, test = (scene_split(range(100), split, lambda n: long_drive[n]) for split in ("validation", "test"))
+        assert validation == list(range(50 - RUN)) and test == list(range(50, 100))
+    assert scene_split(range(10), "train", lambda n: drives_of[n]) == list(range(10))
 
 
 def test_neighbours_are_held_out_together() -> None:
