@@ -76,15 +76,18 @@ def write_pictures(rainy: Iterator[Rainy], total: int, folder: Path, progress: P
 def write_video(rainy: Iterator[Rainy], total: int, file: Path, rate: float, progress: Progress) -> None:
     """Write the images of `total` frames as an MP4 video of `rate` frames a second; DataError where that fails."""
     writer: cv2.VideoWriter | None = None
-    for step, frame in enumerate(rainy):
-        if writer is None:
-            writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), rate, frame.image.shape[1::-1])
-            if not writer.isOpened():
-                raise DataError(f"{file}: cannot be written as a video; is this OpenCV made without FFmpeg?")
-        writer.write(np.ascontiguousarray(frame.image[..., ::-1]))
-        progress(step + 1, total)
-    if writer is not None:
-        writer.release()
+    try:
+        for step, frame in enumerate(rainy):
+            if writer is None:
+                writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), rate, frame.image.shape[1::-1])
+                if not writer.isOpened():
+                    raise DataError(f"{file}: cannot be written as a video; is this OpenCV made without FFmpeg?")
+            writer.write(np.ascontiguousarray(frame.image[..., ::-1]))
+            progress(step + 1, total)
+    finally:
+        # Also after Ctrl-C: a video that is not released cannot be played.
+        if writer is not None:
+            writer.release()
 
 
 def write_bag(rainy: Iterator[Rainy], total: int, bag: Path, rate: float, progress: Progress) -> None:
