@@ -20,14 +20,21 @@ MASKED_ABOVE = 200
 WET_ABOVE = 100
 
 
-def write_models(directory: Path, with_temporal: bool = False, with_fuser: bool = False) -> Path:
+SEGMENTS = ("road", "building", "tree", "sky")
+"""Classes of the tiny segmenter: what is darker than 64, than 128, than 192, and brighter."""
+
+
+def write_models(
+    directory: Path, with_temporal: bool = False, with_fuser: bool = False, with_segmenter: bool = False
+) -> Path:
     """Write restore_mono, restore_rgb, detect and their models.yaml into `directory`, made where needed; returns it.
 
     The restorers are one network, on the rung `balanced`. They add BRIGHTER_BY (saturating) and mask pixels with a
     channel above MASKED_ABOVE. The detector says raindrop with 0.95 where the mean of the grey image is above
     WET_ABOVE, clean with 0.95 otherwise; its mask is 1 in cells of 8x8 pixels whose mean is above WET_ABOVE, 0
     elsewhere. `with_fuser` adds one that gives the brighter of both images, and the infrared one where the mask is
-    above 127. `with_temporal` adds a filter that recalls everything: what is seen first stays.
+    above 127. `with_temporal` adds a filter that recalls everything: what is seen first stays. `with_segmenter` adds
+    one that tells by the mean of a pixel's channels which of SEGMENTS it is.
     """
     directory.mkdir(parents=True, exist_ok=True)
     entries = [
@@ -50,6 +57,18 @@ def write_models(directory: Path, with_temporal: bool = False, with_fuser: bool 
         )
     if with_fuser:
         entries.append(write_model(directory, fuser(), name="fuse", task="fuse", channels=1, stride=STRIDE))
+    if with_segmenter:
+        entries.append(
+            write_model(
+                directory,
+                segmenter(),
+                name="segment",
+                task="segment",
+                channels=3,
+                stride=STRIDE,
+                classes=list(SEGMENTS),
+            )
+        )
     write_manifest(directory, entries)
     return directory
 
@@ -131,6 +150,27 @@ def fuser() -> onnx.ModelProto:
         {"half": 127.0},
         [(name, TensorProto.UINT8, size) for name in ("visible", "infrared", "mask")],
         [("fused", TensorProto.UINT8, size)],
+    )
+
+
+def segmenter() -> onnx.ModelProto:
+    """A segmenter that tells by brightness alone; as a real one it refuses what is no multiple of STRIDE."""
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("SpaceToDepth", ["planes"], ["deep"], blocksize=STRIDE),
+        helper.make_node("DepthToSpace", ["deep"], ["flat"], blocksize=STRIDE),
+        helper.make_node("ReduceMean", ["flat"], ["mean"], axes=[1], keepdims=0),
+        helper.make_node("Div", ["mean", "step"], ["steps"]),
+        helper.make_node("Floor", ["steps"], ["class"]),
+        helper.make_node("Cast", ["class"], ["labels"], to=TensorProto.UINT8),
+    ]
+    size = ["batch", "height", "width"]
+    return _model(
+        nodes,
+        {"step": 64.0},
+        [("image", TensorProto.UINT8, [*size, 3])],
+        [("labels", TensorProto.UINT8, size)],
     )
 
 

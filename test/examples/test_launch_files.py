@@ -143,7 +143,7 @@ def test_consumers_are_given_topics_of_the_node(
     assert inputs <= published[images] | outputs
     if arguments.get("images") == "masked":
         assert all("/masked/" in topic for topic in inputs)
-    assert inputs or path.name.startswith("vins")
+    assert inputs or path.name.startswith(("vins", "segmentation"))
     # The node itself is started in the namespace of the cameras.
     (include,) = (one for one in made if isinstance(one, KINDS["IncludeLaunchDescription"]))
     assert {text(name, context): text(value, context) for name, value in include.named["launch_arguments"]} == {
@@ -179,9 +179,20 @@ def test_the_blur_runs_where_it_is_asked_for(images: str, actions: Any, tmp_path
     assert all(Path(command[1]).is_file() and command[-1] == "__ns:=/camera" for command in blur)
 
 
+def test_the_segmenter_is_started_beside_the_node(actions: Any) -> None:
+    made, context = actions(EXAMPLES / "segmentation.launch.py", void_masked="true", models="/models")
+    ((python, script, *arguments),) = (
+        [text(word, context) for word in one.named["cmd"]] for one in made if "cmd" in one.named
+    )
+    assert python == sys.executable and Path(script) == EXAMPLES / "segmentation_node.py"
+    assert " ".join(arguments) == (
+        "--ros-args -r __ns:=/camera -p model:=segment -p models:=/models -p void_masked:=true"
+    )
+
+
 PROGRAMS = {
     "orb_slam3": [("orbslam3", "stereo")],
-    "segmentation": [("ros_deep_learning", "segnet")],
+    "segmentation": [],
     "rtabmap_stereo": [
         ("image_proc", "rectify_node"),
         ("rtabmap_odom", "stereo_odometry"),
@@ -217,8 +228,8 @@ def test_launch_starts_every_program(path: Path, tmp_path: Path) -> None:
         shutil.copytree(ROOT / folder, prefix / "share" / "derain_ros" / folder)
     (tmp_path / "vins.yaml").write_text(CONFIG.format("derained"))
     arguments = [word.format(config=tmp_path / "vins.yaml") for word in ARGUMENTS.get(name, [])]
-    # The stand-ins end at once, and launch with them; the blur is the real one, and a container is waited for.
-    stays = str(name in ("orb_slam3", "isaac_visual_slam"))
+    # The stand-ins end at once, and launch with them; the examples' nodes are real, and a container is waited for.
+    stays = str(name in ("orb_slam3", "isaac_visual_slam", "segmentation"))
     code = (
         "import sys, launch; from launch.launch_description_sources import PythonLaunchDescriptionSource as S\n"
         "from launch.actions import TimerAction, Shutdown, IncludeLaunchDescription as I\n"
