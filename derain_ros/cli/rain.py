@@ -83,7 +83,12 @@ def sequence(
         str, typer.Option(help="train, validation or test: which scenes of CamVid or Cityscapes to take.")
     ] = "train",
     bag: Annotated[
-        bool, typer.Option("--bag", help="Write an MCAP bag: images on /left/image_raw, masks on /left/anomaly_mask.")
+        bool,
+        typer.Option(
+            "--bag",
+            help="Write an MCAP bag: images on /left/image_raw, masks on /left/anomaly_mask, clean images and labels "
+            "below /truth/left; to replay, and for `derain evaluate segmentation`.",
+        ),
     ] = False,
 ) -> None:
     """Write a whole shower over street scenes: dry, streaks, drops that gather, run down and leave trails, and drying.
@@ -116,13 +121,14 @@ def sequence(
         raise typer.BadParameter(f"{output} exists already; name another output or remove it")
     if video:
         progress.check_output(output)
-    rainy = rain_over(street_scenes(scenes, split), frames, seed, rate)
+    found = street_scenes(scenes, split)
+    rainy = rain_over(found, frames, seed, rate)
     with progress.steps(Console(stderr=True)) as step:
         tell = step("drawing frames")
         if video:
             write_video(rainy, frames, output, rate, tell)
         elif bag:
-            write_bag(rainy, frames, output, rate, tell)
+            write_bag(rainy, frames, output, rate, tell, found[0].classes)
         else:
             write_pictures(rainy, frames, output, tell)
     typer.echo(f"written: {output}")

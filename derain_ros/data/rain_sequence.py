@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +19,9 @@ EPOCH_NS = 1_700_000_000_000_000_000
 """Stamp of a bag's first frame."""
 CAMERA = "left"
 """Name of the camera in a bag, as the node has it where there is one."""
+WET, MASK = f"/{CAMERA}/image_raw", f"/{CAMERA}/anomaly_mask"
+DRY, LABELS, CLASSES = (f"/truth/{CAMERA}/{name}" for name in ("image_raw", "labels", "classes"))
+"""Topics of a bag: what the camera sees and what of it is occluded; the dry view, its labels, and their names."""
 
 Progress = Callable[[int, int], None]
 """Is told how many frames are done, of how many."""
@@ -90,26 +95,45 @@ def write_video(rainy: Iterator[Rainy], total: int, file: Path, rate: float, pro
             writer.release()
 
 
-def write_bag(rainy: Iterator[Rainy], total: int, bag: Path, rate: float, progress: Progress) -> None:
+def write_bag(
+    rainy: Iterator[Rainy], total: int, bag: Path, rate: float, progress: Progress, classes: Sequence[str] = ()
+) -> None:
     """Write `total` frames, `rate` a second, as an MCAP bag: its directory must not exist.
 
-    Images are on `/left/image_raw` (rgb8), masks on `/left/anomaly_mask` (mono8). ReplayError where it cannot be
-    written.
+    Images are on WET and DRY (rgb8), masks on MASK (mono8). Where frames have labels, they are on LABELS (mono8, 255 is
+    void) and the names of their `classes` on CLASSES (std_msgs/String, latched, a JSON list). ReplayError where it
+    cannot be written.
     """
     from derain_ros.frame import Frame
     from derain_ros.replay.bag import BagWriter
     from derain_ros.replay.images import image_of
+    from derain_ros.replay.records import Topic
 
     with BagWriter(bag) as out:
+        if classes:
+            out.add(Topic(CLASSES, "std_msgs/msg/String", 0, qos=(_latched(),)))
+            out.put(CLASSES, EPOCH_NS, out.types.types["std_msgs/msg/String"](data=json.dumps(classes)))
         for step, frame in enumerate(rainy):
             stamp_ns = EPOCH_NS + round(step * 1e9 / rate)
             for topic, picture, encoding in (
-                ("image_raw", frame.image, "rgb8"),
-                ("anomaly_mask", frame.mask, "mono8"),
+                (WET, frame.image, "rgb8"),
+                (MASK, frame.mask, "mono8"),
+                (DRY, frame.clean, "rgb8"),
+                (LABELS, frame.label, "mono8"),
             ):
-                message = image_of(out.types, Frame(picture, encoding, stamp_ns, CAMERA))
-                out.put(f"/{CAMERA}/{topic}", stamp_ns, message)
+                if picture is not None:
+                    message = image_of(out.types, Frame(picture, encoding, stamp_ns, CAMERA))
+                    out.put(topic, stamp_ns, message)
             progress(step + 1, total)
+
+
+def _latched() -> Any:
+    """The QoS of what is published once and kept for those who subscribe later, in the form of rosbags."""
+    from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+
+    reliability, durability = QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL
+    ever = QosTime(0, 0)
+    return Qos(QosHistory.KEEP_LAST, 1, reliability, durability, ever, ever, QosLiveliness.AUTOMATIC, ever, False)
 
 
 def _there_and_back(step: int, count: int) -> int:

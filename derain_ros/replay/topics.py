@@ -17,7 +17,10 @@ THERMAL_WORDS = {"thermal", "lwir", "boson", "lepton"}
 THERMAL_WORDS_ALONE = {"ir": {"left", "right"}, "flir": {"left", "right", "camera", "cam", "blackfly", "spinnaker"}}
 """Words that mean a thermal camera unless one of these stands beside them: the eyes of an infrared stereo camera, and a
 maker of all kinds of cameras."""
-OTHER_WORDS = {"depth", "disparity", "mask", "derained", "anomaly", "confidence", "theora", "compresseddepth"}
+OTHER_WORDS = {
+    *("depth", "disparity", "mask", "derained", "anomaly", "confidence", "theora", "compresseddepth"),
+    *("truth", "labels"),
+}
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,11 @@ class Cameras:
 def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, thermal: str = "") -> Cameras:
     """The cameras of a bag, `named` as camera name to topic or, without names, found by type; NONE for no such camera.
 
-    Found by type: of the image topics that are neither thermal nor depth nor masks, the pair whose names differ in
-    "left" and "right" becomes cameras `left` and `right`; without such a pair one whose names differ in one digit
-    only, the lower of them `left`; without that the first two by name, or the only one as `left`. Raw is preferred to
-    compressed, `image_raw` to what was made of it. What has been named is nothing else besides, whatever its name is.
+    Found by type: of the image topics that are neither thermal nor depth, masks, labels or a truth, the pair whose
+    names differ in "left" and "right" becomes cameras `left` and `right`; without such a pair one whose names differ in
+    one digit only, the lower of them `left`; without that the first two by name, or the only one as `left`. Raw is
+    preferred to compressed, `image_raw` to what was made of it. What has been named is nothing else besides, whatever
+    its name is.
     ReplayError where there is no camera, or a named topic is missing, no image, empty or named twice.
     """
     images = {t.name: t for t in topics.values() if t.msgtype in (IMAGE, COMPRESSED) and t.count}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,18 @@ import pytest
 from tiny_scenes import write_camvid
 
 from derain_ros.data.labelled import VOID, labelled_scenes, street_scenes
-from derain_ros.data.rain_sequence import EPOCH_NS, rain_over, write_bag, write_pictures, write_video
+from derain_ros.data.rain_sequence import (
+    CLASSES,
+    DRY,
+    EPOCH_NS,
+    LABELS,
+    MASK,
+    WET,
+    rain_over,
+    write_bag,
+    write_pictures,
+    write_video,
+)
 from derain_ros.data.samples import DataError
 
 FRAMES = 12
@@ -83,25 +95,44 @@ def test_a_video_shows_the_frames(tmp_path: Path) -> None:
 
 def test_a_bag_is_read_by_the_replay(tmp_path: Path) -> None:
     pytest.importorskip("rosbags")
+    from rosbags.interfaces import QosDurability
+
     from derain_ros.replay import topics
     from derain_ros.replay.bag import BagReader
     from derain_ros.runtime.input.messages import frame_of
 
     scenes = labelled_scenes(write_camvid(tmp_path / "camvid"), "train")
     rainy = list(rain_over(scenes, FRAMES, 3, 20.0))
-    write_bag(iter(rainy), FRAMES, tmp_path / "bag", 20.0, no_progress)
+    write_bag(iter(rainy), FRAMES, tmp_path / "bag", 20.0, no_progress, scenes[0].classes)
+    parts = {WET: ("image", "rgb8"), MASK: ("mask", "mono8"), DRY: ("clean", "rgb8"), LABELS: ("label", "mono8")}
+    frames: dict[str, list] = {topic: [] for topic in (*parts, CLASSES)}
     with BagReader(tmp_path / "bag") as reader:
         cameras = topics.choose(reader.topics)
         assert {name: topic.name for name, topic in cameras.images.items()} == {"left": "/left/image_raw"}
-        frames: dict[str, list] = {"/left/image_raw": [], "/left/anomaly_mask": []}
+        assert reader.topics.keys() == frames.keys()
+        assert reader.topics[CLASSES].qos[0].durability is QosDurability.TRANSIENT_LOCAL
         for message in reader.messages():
-            frames[message.topic].append(frame_of(reader.decode(message)))
+            value = reader.decode(message)
+            frames[message.topic].append(frame_of(value) if message.topic in parts else value)
         assert not reader.damage
-    for name, part in (("/left/image_raw", "image"), ("/left/anomaly_mask", "mask")):
+    for name, (part, encoding) in parts.items():
         for step, (frame, expected) in enumerate(zip(frames[name], rainy, strict=True)):
             np.testing.assert_array_equal(frame.image, getattr(expected, part))
-            assert frame.stamp_ns == EPOCH_NS + step * 50_000_000 and frame.frame_id == "left"
-    assert frames["/left/image_raw"][0].encoding == "rgb8" and frames["/left/anomaly_mask"][0].encoding == "mono8"
+            assert frame.stamp_ns == EPOCH_NS + step * 50_000_000
+            assert frame.frame_id == "left" and frame.encoding == encoding
+    (names,) = frames[CLASSES]
+    assert tuple(json.loads(names.data)) == scenes[0].classes
+
+
+def test_a_bag_of_scenes_without_labels_has_none(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags")
+    from derain_ros.replay.bag import BagReader
+
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((24, 32, 3), 90, np.uint8))
+    scenes = street_scenes(tmp_path, "train")
+    write_bag(rain_over(scenes, FRAMES, 3, 20.0), FRAMES, tmp_path / "bag", 20.0, no_progress, scenes[0].classes)
+    with BagReader(tmp_path / "bag") as reader:
+        assert reader.topics.keys() == {WET, MASK, DRY}
 
 
 def test_scenes_that_do_not_fit_are_told(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ def test_left_and_right_are_found() -> None:
     assert cameras.unused == []
 
 
+def test_a_truth_and_labels_are_no_cameras() -> None:
+    beside = ("/truth/left/image_raw", "/truth/left/labels", "/segmentation/labels")
+    assert found("/left/image_raw", *beside) == {"left": "/left/image_raw"}
+
+
 def test_a_thermal_camera_of_another_form_is_left_out() -> None:
     cameras = choose(bag("/left/image_raw/compressed", "/right/image_raw/compressed", "/thermal/image_raw"))
     assert cameras.thermal == "" and cameras.unused == ["/thermal/image_raw"]
