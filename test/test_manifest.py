@@ -51,6 +51,16 @@ def test_what_a_restorer_is_made_for_is_read_and_has_defaults(tmp_path: Path) ->
     assert detect.multi_label
 
 
+def test_a_segmenter_has_classes_of_its_own(tmp_path: Path) -> None:
+    entry = _entries(tmp_path)[1] | {"task": "segment", "classes": ["sky", "road"], "channels": 3}
+    write_manifest(tmp_path, [entry])
+    assert Manifest.load(tmp_path).get(entry["name"]).classes == ("sky", "road")
+    for classes, told in ((None, "classes missing"), (["road"], "must be a list of names$")):
+        write_manifest(tmp_path, [{k: v for k, v in (entry | {"classes": classes}).items() if v is not None}])
+        with pytest.raises(ManifestError, match=told):
+            Manifest.load(tmp_path)
+
+
 def test_a_temporal_filter_takes_its_planes_and_nothing_else(tmp_path: Path) -> None:
     filter_ = Manifest.load(write_models(tmp_path, with_temporal=True)).get("temporal")
     assert (filter_.task, filter_.channels, filter_.stride) == ("temporal", TEMPORAL_PLANES, 2)
@@ -212,6 +222,7 @@ def test_a_model_with_weights_in_another_file_is_refused(tmp_path: Path) -> None
         ({"classes": ["clean"]}, "classes is"),
         ({"multi_label": 1}, "multi_label is 1, which is not of type bool"),
         ({"plan": "best"}, "plan is 'best'; it must be one of quality, balanced, light"),
+        ({"purpose": "art"}, "purpose is 'art'; it must be one of segmentation"),
         ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, int8"),
         ({"serves": "dirt"}, "serves is 'dirt', which is not of type list"),
         ({"serves": ["clean"]}, r"serves is \['clean'\]; it must be a list of raindrop, dirt, streak, night_rain"),

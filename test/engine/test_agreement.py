@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from derain_ros.engine import load
 from derain_ros.engine.agreement import disagreement, error_of, pictures
-from derain_ros.manifest import Manifest
+from derain_ros.manifest import Manifest, Model
 
 
 def test_small_errors_agree_and_large_ones_do_not(manifest: Manifest) -> None:
@@ -59,3 +61,13 @@ def test_a_fuser_is_compared_by_what_it_changes_in_the_visible_image(manifest: M
     right = load(model).run(**images)
     assert disagreement(model, "fp16", images, right, right) == ""
     assert "dB of what the network changes" in disagreement(model, "fp16", images, {"fused": images["visible"]}, right)
+
+
+def test_segmenters_are_compared_by_how_many_pixels_differ() -> None:
+    model = Model("segment", "segment", Path("segment.onnx"), "", 3, 16, classes=("sky", "road"))
+    right = {"labels": np.zeros((1, 10, 10), np.uint8)}
+    off = {"labels": right["labels"].copy()}
+    off["labels"][0, 0] = 1
+    images = pictures(model, (1, 10, 10))
+    assert disagreement(model, "fp32", images, right, right) == disagreement(model, "int8", images, off, right) == ""
+    assert disagreement(model, "fp32", images, off, right) == "labels: 10% of the values differ"

@@ -16,6 +16,7 @@ from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train.detector import DetectRecipe, train  # noqa: E402
 from derain_ros.train.loop import Machine  # noqa: E402
 
+CPU = Machine("cpu", precision="32-true")
 TINY = DetectRecipe(
     views=16, renewed=4, calibration_views=8, steps=2, validate_every=2, batch=8, start_from="detect_float"
 )
@@ -29,7 +30,7 @@ def test_a_tuned_detector_gets_figures_and_a_card_of_its_own(tmp_path: Path, mon
     data, models = write_own_pictures(tmp_path / "mine"), tmp_path / "models"
     models.mkdir()
     (models / "detect.md").write_bytes((model_dir() / "detect.md").read_bytes())  # in a copy of the shipped models
-    checkpoint = train(data, tmp_path / "run", TINY, Machine("cpu"))
+    checkpoint = train(data, tmp_path / "run", TINY, CPU)
     report = publishing.publish_detector(checkpoint, "detect", models, data)
     manifest, card = Manifest.load(models), (models / "detect.md").read_text(encoding="utf-8")
     assert report is not None and list(manifest.models) == ["detect", "detect_float"]
@@ -40,7 +41,7 @@ def test_a_tuned_detector_gets_figures_and_a_card_of_its_own(tmp_path: Path, mon
     assert "It began with the weights of detect_float (sha256 " in card and "DATA held 14 clean pictures of own" in card
     assert card.count("| own_false_alarms |") == 2 and "MSRS" not in card and "Not measured" not in card
     # Without data there are no figures, and none of another detector are left.
-    again = train(data, tmp_path / "again", replace(TINY, seed=2, start_from=""), Machine("cpu"))
+    again = train(data, tmp_path / "again", replace(TINY, seed=2, start_from=""), CPU)
     assert publishing.publish_detector(again, "detect", models, None) is None
     card = (models / "detect.md").read_text(encoding="utf-8")
     assert "began with" not in card and "own_false_alarms" not in card and card.count("Not measured.") == 1

@@ -15,6 +15,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from derain_ros.data.layouts import TrainingFolders  # noqa: E402
 from derain_ros.nets.fast import Restoration  # noqa: E402
+from derain_ros.nets.segmentation import Maps  # noqa: E402
 from derain_ros.train import learners  # noqa: E402
 from derain_ros.train.batches import Batch  # noqa: E402
 from derain_ros.train.learners import Adversarial, Supervised  # noqa: E402
@@ -86,6 +87,27 @@ class Whitener(nn.Module):
     def forward(self, image: Tensor) -> Restoration:
         self.shown = len(image)
         return Restoration(image, torch.full_like(image, 2.0), image[:, :1])
+
+
+class Middle(nn.Module):
+    """A segmenter that sees the mean of an image, five times, and nothing in its last map."""
+
+    def maps(self, image: Tensor) -> Maps:
+        mean = image.mean((2, 3), keepdim=True)
+        return Maps((mean,) * 5, 0 * mean, mean)
+
+
+def test_what_a_segmenter_sees_is_a_goal() -> None:
+    plain, told = (Supervised(FABRIC, replace(FAST, semantic=0.5), NOTHING) for _ in range(2))
+    told.segmenter = Middle()  # type: ignore[assignment]
+    batch = a_batch(unlabelled=1)
+    without, found = plain.losses(batch), told.losses(batch)
+    assert found["restoration"] == without["restoration"] and "semantic" not in without
+    restored = told.restore(batch).restored[:2].mean((2, 3))
+    expected = 0.5 * (restored - batch.clean.mean((2, 3))).abs().mean()
+    assert float(found["semantic"].detach()) == pytest.approx(float(expected.detach()), rel=1e-4)
+    found["semantic"].backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in told.net.parameters())
 
 
 def test_the_teacher_alone_speaks_on_unlabelled_images() -> None:

@@ -35,6 +35,20 @@ def test_models_of_one_network_and_its_channels_differ_in_precision_the_finest_f
     ]
 
 
+def test_what_is_made_for_the_purpose_takes_its_rung() -> None:
+    made = model("made", network="balanced_segmentation", purpose="segmentation")
+    there = manifest_of(BALANCED, INT8, RGB, LIGHT, RAIN, made)
+    found = {network.name for network in find_restorers(Config(), there)}
+    assert found == {"balanced", "light", "rain"}, "for any use it is not taken"
+    networks = find_restorers(Config(purpose="segmentation"), there)
+    assert [(network.name, network.plan, network.channels) for network in networks] == [
+        ("balanced", "balanced", 3),
+        ("light", "light", 1),
+        ("rain", "balanced", 1),
+        ("balanced_segmentation", "balanced", 1),
+    ], "colour has none of its own, and the network for rain stays"
+
+
 def test_a_named_restorer_is_the_only_one_in_its_precision() -> None:
     [network] = find_restorers(Config(restorer="small"), manifest_of(BALANCED, INT8, RAIN))
     assert (network.name, network.models) == ("balanced", (INT8,))
