@@ -37,6 +37,17 @@ def restorer_named(name: str, models: Path | None) -> Engine:
     return OnnxFile(Path(name)) if name.endswith(".onnx") else load(model_named(name, models))
 
 
+def segmenter_named(name: str, models: Path | None) -> Engine:
+    """The segmenter of that name in the manifest of `models`, or of an ONNX file that says its classes, loaded."""
+    from importlib.util import find_spec
+
+    from derain_ros.engine import load
+    from derain_ros.evaluate.onnx_file import segmenter_of
+
+    model = segmenter_of(Path(name)) if name.endswith(".onnx") else model_named(name, models, "segment")
+    return load(model, "openvino" if find_spec("openvino") else "onnxruntime")
+
+
 def figures_of(
     engine: Engine, sets: Mapping[str, Sequence[Pair]], output: Path | None
 ) -> list[tuple[str, str, list[Score]]]:

@@ -1,4 +1,4 @@
-"""Restorers in ONNX files of any origin, to be measured beside ours."""
+"""Restorers in ONNX files of any origin, to be measured beside ours; segmenters in files as the manifest takes them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from derain_ros.manifest import Model
 
 STRIDE = 32
 """Multiple to which images are padded where the file takes any height and width."""
+CLASSES = "classes"
+"""Under this name an exported segmenter says what it tells apart."""
 TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
 """What images may be made of."""
 
@@ -98,3 +100,20 @@ class OnnxFile:
                 f"{self.model.file}: gives {name} of {output.dtype} {output.shape}, not of uint8 or floats {shape}"
             )
         return output if output.dtype == np.uint8 else np.rint(np.clip(output, 0, 1) * 255).astype(np.uint8)
+
+
+def segmenter_of(path: Path) -> Model:
+    """The segmenter in an ONNX file, for `derain_ros.engine.load`: its classes are in the file's metadata, under
+    CLASSES with commas between them, as `derain export` writes it. EvaluationError where there are none."""
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:  # of many unrelated types
+        raise EvaluationError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
+    classes = tuple(filter(None, session.get_modelmeta().custom_metadata_map.get(CLASSES, "").split(",")))
+    if not classes:
+        raise EvaluationError(
+            f"{path}: does not say its classes; write them into it with onnx.helper.set_model_props(model, "
+            f"{{{CLASSES!r}: 'road,sky'}}), or enter the file in a models.yaml"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Model(path.stem, "segment", path.absolute(), digest, 3, STRIDE, classes=classes)

@@ -1,4 +1,5 @@
-"""Sheets to look at: restored images between wet and clean, from the least gain to the best; methods of fusion."""
+"""Sheets to look at: restored images between wet and clean, from the least gain to the best; methods of fusion; what a
+segmenter makes of images."""
 
 from __future__ import annotations
 
@@ -10,12 +11,14 @@ import numpy as np
 from derain_ros.engine import Engine
 from derain_ros.evaluate.fusion import Method, Scene
 from derain_ros.evaluate.restoration import Pair, Score
+from derain_ros.runtime.labels import coloured, palette
 from derain_ros.runtime.stages.restore import restore_image
 
 HEIGHT = 220
 """Of each picture, in pixels."""
 BAR = 22
 """Height in pixels of the text above the sheet and each row."""
+FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA
 
 
 def before_after(engine: Engine, pairs: Sequence[Pair], scores: Sequence[Score], rows: int = 6) -> np.ndarray:
@@ -41,6 +44,36 @@ def side_by_side(scenes: Iterable[Scene], methods: Mapping[str, Method]) -> np.n
             np.hstack([np.vstack([_text(width, text), _scaled(image, width)]) for text, image in pictures.items()])
         )
     return _stacked(strips)
+
+
+def segmentations(
+    rows: Iterable[Mapping[str, tuple[np.ndarray, np.ndarray]]], classes: Sequence[str], views: Sequence[str]
+) -> np.ndarray:
+    """The sheet (H, W, 3) uint8 BGR with a row of pictures: the `views`, each beside the colours of its labels.
+
+    A row has by name an RGB image (H, W, 3) and its labels (H, W), both uint8; below are the colours of `classes`, of
+    those that are shown.
+    """
+    strips, found = [], set()
+    for row in rows:
+        pictures = []
+        for view in views:
+            image, labels = row[view]
+            width = round(image.shape[1] * HEIGHT / image.shape[0])
+            plain = cv2.resize(labels, (width, HEIGHT), interpolation=cv2.INTER_NEAREST)
+            pictures += [_scaled(image, width), _bgr(coloured(plain))]
+            found |= set(np.unique(plain).tolist())
+        titles = [text for view in views for text in (view, f"{view}, segmented")]
+        strips.append(
+            np.hstack([np.vstack([_text(p.shape[1], text), p]) for text, p in zip(titles, pictures, strict=True)])
+        )
+    legend, colours = _text(max(strip.shape[1] for strip in strips), ""), palette()[:, ::-1]
+    x = 4
+    for label in sorted(found & set(range(len(classes)))):
+        cv2.rectangle(legend, (x, 5), (x + 12, BAR - 6), colours[label].tolist(), -1)
+        legend = cv2.putText(legend, classes[label], (x + 17, BAR - 7), *FONT)
+        x += 29 + cv2.getTextSize(classes[label], FONT[0], FONT[1], 1)[0][0]
+    return _stacked([*strips, legend])
 
 
 def _strip(engine: Engine, pair: Pair, score: Score) -> np.ndarray:
@@ -69,4 +102,4 @@ def _bgr(image: np.ndarray) -> np.ndarray:
 
 def _text(width: int, text: str) -> np.ndarray:
     bar = np.full((BAR, width, 3), 32, np.uint8)
-    return cv2.putText(bar, text, (4, BAR - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
+    return cv2.putText(bar, text, (4, BAR - 7), *FONT)

@@ -1,0 +1,250 @@
+"""What rain takes from segmentation and what restoring gives back, on a recorded shower through the whole pipeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from derain_ros.data.labelled import VOID
+from derain_ros.data.rain_sequence import CAMERA, CLASSES, DRY, LABELS, WET
+from derain_ros.data.segmentation import confusion, mean_overlap
+from derain_ros.engine import Engine
+from derain_ros.evaluate.restoration import EvaluationError
+from derain_ros.evaluate.segmentation import Overlap, bootstrap, overlap, segmented_by
+from derain_ros.frame import Action
+from derain_ros.replay.bag import BagReader
+from derain_ros.replay.offline import Progress, replay
+from derain_ros.replay.records import ReplayError
+from derain_ros.replay.topics import Cameras
+from derain_ros.runtime.input.encoding import FrameError
+from derain_ros.runtime.input.messages import ImageError, frame_of
+from derain_ros.runtime.labels import rgb_of
+from derain_ros.runtime.pipeline import Pipeline
+
+RESTORED = f"/derained/{CAMERA}/image_raw"
+VIEWS = {"wet": WET, "restored": RESTORED, "dry": DRY}
+"""Of one instant: what the camera sees, what the pipeline makes of it, and what it would see without rain; by topic."""
+SHOWN = 2
+"""Instants of which pictures are kept."""
+WAITING = 50
+"""Instants that may lack an image at a time: they fill the memory."""
+HOW_TO_MAKE = "`derain rain sequence SCENES NAME --bag` writes one that can be evaluated"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a segmenter of `classes` makes of each of VIEWS, against the `reference`, in words.
+
+    `frames` were evaluated, `restored` of them were restored, `left_out` could not be read; `plans` says by what.
+    `won_back` is the share, in percent, of the mIoU that rain took that restoring gave back, with the interval of its
+    bootstrap; None where there is no dry view or rain took nothing for certain. `told` is what the replay says of the
+    bag. `shown` are, of SHOWN instants, each view (H, W, 3) and its labels (H, W), both uint8.
+    """
+
+    classes: Sequence[str]
+    views: Mapping[str, Overlap]
+    reference: str
+    frames: int
+    restored: int
+    left_out: int
+    plans: str
+    won_back: tuple[float, float, float] | None
+    told: Sequence[str]
+    shown: Sequence[Mapping[str, tuple[np.ndarray, np.ndarray]]]
+
+
+def evaluate(
+    bag: Path, engine: Engine, pipeline: Pipeline, restoring: Progress | None = None, segmenting: Progress | None = None
+) -> Report:
+    """Restore the wet images of a bag by a loaded `pipeline` of the one camera CAMERA, and segment all views of it.
+
+    The reference are the bag's labels; where it has none whose classes the segmenter knows, what the segmenter makes of
+    the dry images. EvaluationError where there is neither, ReplayError where the bag cannot be read.
+    """
+    with TemporaryDirectory(prefix="derain") as folder:
+        output = Path(folder, "restored")
+        with BagReader(bag) as reader:
+            ids, reference = _reference(reader, engine.model.classes)
+            account = replay(reader, output, Cameras({CAMERA: reader.topics[WET]}), pipeline, restoring)
+        restored = [o.stamp_ns for o in account.outputs if o.action == Action.RESTORED.value]
+        shown = set(restored[len(restored) // (2 * SHOWN) :: max(1, len(restored) // SHOWN)][:SHOWN])
+        counts, done, pictures = _measure(output, engine, ids, account.frames_in[CAMERA], shown, segmenting)
+    if not done:
+        raise EvaluationError(f"{bag}: holds no instant with all of {', '.join(_needed(ids))}; {HOW_TO_MAKE}")
+    names = engine.model.classes
+    return Report(
+        names,
+        {view: overlap(matrices, names) for view, matrices in counts.items()},
+        reference,
+        len(done),
+        len(set(restored) & done),
+        account.frames_in[CAMERA] - len(done),
+        ", ".join(f"{plan} ({models})" for plan, models in account.plans),
+        won_back({view: np.stack(matrices) for view, matrices in counts.items()}),
+        [note for note in (*account.notes, account.damage) if note],
+        pictures,
+    )
+
+
+def won_back(counts: Mapping[str, np.ndarray]) -> tuple[float, float, float] | None:
+    """The share of the mIoU lost from dry to wet that is there again when restored, in percent, and its interval of
+    95 %, from confusion matrices (frames, classes, classes) of each of VIEWS.
+
+    None without a dry view, or where the interval of what was lost reaches down to nothing.
+    """
+    if "dry" not in counts:
+        return None
+
+    def between(view: str) -> Callable[[np.ndarray], float]:
+        return lambda chosen: mean_overlap(counts[view][chosen].sum(0)) - mean_overlap(counts["wet"][chosen].sum(0))
+
+    frames = len(counts["wet"])
+    lost, gained = (bootstrap(between(view), frames) for view in ("dry", "restored"))
+    if np.percentile(lost, 2.5) <= 0:
+        return None
+    everything = np.arange(frames)
+    share = 100 * between("restored")(everything) / between("dry")(everything)
+    low, high = np.percentile(100 * gained / np.maximum(lost, 1e-9), [2.5, 97.5])
+    return share, float(low), float(high)
+
+
+def rows(report: Report) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of the table: mIoU, pixels that are right, IoU of each class, of each view."""
+    views = report.views.values()
+    table = [["mIoU, %", *(f"{view.miou:.1f} ({view.low:.1f} to {view.high:.1f})" for view in views)]]
+    table.append(["pixels right, %", *(f"{view.accuracy:.1f}" for view in views)])
+    for name in report.classes:
+        values = [view.classes[name] for view in views]
+        if np.isfinite(values).any():
+            table.append([name, *("-" if np.isnan(value) else f"{value:.1f}" for value in values)])
+    return ["", *report.views], table
+
+
+def notes(report: Report) -> list[str]:
+    """What is to be known beside the table, a sentence or two each."""
+    told = [
+        f"Reference: {report.reference}. Intervals are of 95 %, by bootstrap over frames.",
+        f"{report.restored} of {report.frames} frames restored ({100 * report.restored / report.frames:.0f} %)"
+        + (f", by {report.plans}." if report.plans else "."),
+    ]
+    if report.won_back is not None:
+        told.append("Of the mIoU that rain took, {:.0f} % ({:.0f} to {:.0f}) was won back.".format(*report.won_back))
+    elif "dry" in report.views:
+        told.append("Rain took no mIoU for certain: no share that was won back can be told.")
+    else:
+        told.append(f"There are no dry images on {DRY}: no share that was won back can be told.")
+    if report.left_out:
+        told.append(
+            f"{report.left_out} frames are left out: images, dry images or labels are missing or cannot be read."
+        )
+    return [*told, *report.told]
+
+
+def markdown(report: Report) -> str:
+    """The table and the notes."""
+    header, table = rows(report)
+    lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *table)]
+    return "\n".join([*lines, "", *notes(report)]) + "\n"
+
+
+def _reference(reader: BagReader, classes: Sequence[str]) -> tuple[np.ndarray | None, str]:
+    """By value of the bag's labels the index of that class in `classes`, VOID elsewhere, (256,) uint8, or None where
+    the segmentation of the dry images is the reference; and in words which it is. EvaluationError where none can be."""
+    if WET not in reader.topics:
+        raise EvaluationError(f"{reader.path}: has no images on {WET}; {HOW_TO_MAKE}")
+    ids = np.full(256, VOID, np.uint8)
+    if LABELS not in reader.topics:
+        why = f"the bag has no labels on {LABELS}"
+    else:
+        named = _class_names(reader)
+        unknown = [name for name in named if name not in classes]
+        if named and not unknown:
+            ids[: len(named)] = [classes.index(name) for name in named]
+            return ids, f"labels of the bag, {LABELS}"
+        why = (
+            f"the segmenter does not know the classes {', '.join(unknown)} of the bag's labels"
+            if unknown
+            else f"nothing on {CLASSES} names the classes of the bag's labels"
+        )
+    if DRY not in reader.topics:
+        raise EvaluationError(f"{reader.path}: {why}, nor are there dry images on {DRY}; {HOW_TO_MAKE}")
+    return None, f"the segmentation of the dry images, for {why}"
+
+
+def _class_names(reader: BagReader) -> list[str]:
+    """The names on CLASSES, none where it is not there; EvaluationError where they cannot be read."""
+    for message in reader.messages() if CLASSES in reader.topics else ():
+        if message.topic == CLASSES:
+            text = getattr(reader.decode(message), "data", "")
+            try:
+                names = json.loads(text)
+            except ValueError:
+                names = None
+            if not isinstance(names, list) or len(names) >= VOID or not all(isinstance(name, str) for name in names):
+                raise EvaluationError(f"{reader.path}: {CLASSES} holds {text[:80]!r}, not a JSON list of names")
+            return names
+    return []
+
+
+def _needed(ids: np.ndarray | None) -> list[str]:
+    """The topics without which an instant cannot be evaluated."""
+    return [WET, RESTORED, DRY if ids is None else LABELS]
+
+
+def _measure(
+    bag: Path, engine: Engine, ids: np.ndarray | None, total: int, shown: set[int], progress: Progress | None
+) -> tuple[dict[str, list[np.ndarray]], set[int], list[dict[str, tuple[np.ndarray, np.ndarray]]]]:
+    """The confusion matrices of each view of a bag that was restored, the stamps that they are of, and the pictures of
+    those `shown`."""
+    segment, classes = segmented_by(engine), len(engine.model.classes)
+    counts: dict[str, list[np.ndarray]] = {}
+    done: set[int] = set()
+    pictures = []
+    with BagReader(bag) as reader:
+        dry = [DRY] if DRY in reader.topics else []
+        for stamp_ns, images in _instants(reader, {*_needed(ids), *dry}):
+            views = {view: images[topic] for view, topic in VIEWS.items() if topic in images}
+            found: dict[str, np.ndarray] = {}
+            for view, image in views.items():
+                # Frames that were passed on, and those before the rain.
+                same = next((other for other in found if np.array_equal(views[other], image)), None)
+                found[view] = segment(image) if same is None else found[same]
+            truth = found["dry"] if ids is None else ids[images[LABELS][..., 0]]
+            if odd := [view for view in found if found[view].shape != truth.shape]:
+                raise EvaluationError(
+                    f"{bag}: at {stamp_ns / 1e9:.3f} s the {odd[0]} image is not of the size of its reference: "
+                    f"{found[odd[0]].shape} and {truth.shape}; {HOW_TO_MAKE}"
+                )
+            for view in found:
+                counts.setdefault(view, []).append(confusion(truth, found[view], classes))
+            if stamp_ns in shown:
+                pictures.append({view: (views[view], found[view]) for view in found})
+            done.add(stamp_ns)
+            if progress is not None:
+                progress(len(done), total)
+    return counts, done, pictures
+
+
+def _instants(reader: BagReader, topics: set[str]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """The images of `topics`, (H, W, 3) uint8 RGB, by stamp, once all of that stamp are there; WAITING stamps that lack
+    one are kept at the most."""
+    waiting: dict[int, dict[str, np.ndarray]] = {}
+    for message in reader.messages():
+        if message.topic not in topics:
+            continue
+        try:
+            frame = frame_of(reader.decode(message))
+            image = rgb_of(frame)
+        except (ImageError, ReplayError, FrameError):
+            continue
+        images = waiting.setdefault(frame.stamp_ns, {})
+        images[message.topic] = image
+        if images.keys() == topics:
+            yield frame.stamp_ns, waiting.pop(frame.stamp_ns)
+        elif len(waiting) > WAITING:
+            del waiting[next(iter(waiting))]
