@@ -57,3 +57,37 @@ def test_tables_that_train(table: str, row: str, trainings: int, data_folder: Pa
     assert f"| {row} | " in (tmp_path / "table.md").read_text() and f"| {row} | " in output
     logs = list((tmp_path / "runs").rglob("log.jsonl"))
     assert len(logs) == trainings and all(len(log.read_text().splitlines()) == 1 for log in logs)
+
+
+TINY_TASK = """{attention: 6, units: [1, 1, 1, 1], coarse: 4, refine: 4, batch: 1, crop: 32, validate_every: 1,
+                phases: [{stage: coarse, semantic: 0}, {stage: refine}]}"""
+
+
+def test_task_driven(tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the backbone needs the extra `train`")
+    from tiny_streets import write_streets
+
+    data = write_streets(tmp_path / "data", held_out=2)
+    (tmp_path / "segment.yaml").write_text("{width: 16, batch: 1, crop: 32, steps: 1, validate_every: 1}")
+    (tmp_path / "task.yaml").write_text(TINY_TASK)
+    segment = ("train", "segmentation", "--data", data, "--config", tmp_path / "segment.yaml", "--accelerator", "cpu")
+    code, output = run(*segment, "--output", tmp_path / "segment")
+    judge = tmp_path / "segment/last.pt"
+    assert code == 0 and f"next: derain export {judge} segment" in output, output
+    task = ("train", "task-driven", "--data", data, "--config", tmp_path / "task.yaml", "--segmenter", judge)
+    (tmp_path / "task.yaml").write_text(TINY_TASK.replace("batch: 1", "batch: 1, steps: 1"))
+    code, output = run(*task, "--accelerator", "cpu", "--output", tmp_path / "task")
+    assert code == 0 and "2/last.pt" in output, output
+    table = ("table", "task-driven", "--data", data, "--config", tmp_path / "task.yaml", "--segmenter", judge)
+    table += ("--runs", tmp_path / "runs", "--other", judge, "--accelerator", "cpu", "--output", tmp_path / "table.md")
+    code, output = run(*table)
+    assert code == 0, output
+    text = (tmp_path / "table.md").read_text()
+    rows = ("rainy", "A/C", "A/C+OJT", "A/C/R", "A/C/R+OJT", "A/C/R+TJT", "`light`", "dry scenes, the bound")
+    assert all(f"| {row} | " in text for row in rows) and "mIoU, a second segmenter, heavy" in text
+    assert "1 steps of stage I and 1 of stage II, 1 crops of 32x32 each, widths 6, 4 and 4" in text
+    folders = sorted(path.parent.name for path in (tmp_path / "runs").rglob("last.pt"))
+    assert folders == ["ac", "ac_ojt", "acr", "acr_ojt", "acr_tjt"], "stage I is trained once"
+    (tmp_path / "one.yaml").write_text("{steps: 1}")
+    code, output = run("table", "task-driven", "--data", data, "--runs", tmp_path, "--config", tmp_path / "one.yaml")
+    assert code == 2 and "needs two phases" in output

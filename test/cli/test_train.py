@@ -14,6 +14,7 @@ from derain_ros.cli.main import app
 from derain_ros.cli.train import read_phases
 from derain_ros.train.detector import DetectRecipe
 from derain_ros.train.night import NightRecipe
+from derain_ros.train.task_driven import TaskDrivenRecipe
 from derain_ros.train.recipe import RECIPES, RestoreRecipe
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
@@ -74,6 +75,8 @@ def test_a_trained_network_is_tuned_to_images_of_ones_own(
         tmp_path / "run",
         "--accelerator",
         "cpu",
+        "--precision",
+        "32-true",
         "--config",
         recipe,
         "--start-from",
@@ -181,14 +184,18 @@ def test_a_recipe_that_cannot_be_trained_with_is_told(text: str, told: str, data
 
 
 def test_shipped_recipes() -> None:
-    kinds = {"tune_detector": DetectRecipe, "night": NightRecipe, "night_small": NightRecipe}
+    kinds = {"tune_detector": DetectRecipe}
+    kinds |= dict.fromkeys(("night", "night_small"), NightRecipe)
+    kinds |= dict.fromkeys(("task_driven", "task_driven_small"), TaskDrivenRecipe)
     recipes = {
         path.stem: read_phases(Path(path.stem), kinds.get(path.stem, RestoreRecipe)) for path in RECIPES.glob("*.yaml")
     }
-    assert recipes.keys() == {"quality", "balanced", "light", "paper", "rain", "tune", *kinds}
+    assert recipes.keys() == {"quality", "balanced", "light", "paper", "rain", "tune", "segmentation", *kinds}
     assert recipes["tune_detector"][0].steps == 1500
     clean, fuse = recipes["night"]
     assert (clean.width, clean.blocks, clean.stage, fuse.stage) == (48, (4, 6, 6, 8), "clean", "fuse")
+    first, second = recipes["task_driven"]
+    assert (first.stage, first.semantic, second.stage, second.semantic) == ("coarse", 0, "refine", 1)
     recipes = {name: phases for name, phases in recipes.items() if name not in kinds}
     sizes = {
         name: (recipe.width, recipe.blocks, recipe.deep, recipe.scale, bool(recipe.teacher))
@@ -229,6 +236,8 @@ def test_another_network_in_the_output_is_told_and_so_is_one_that_is_done(
             tmp_path / "recipe.yaml",
             "--accelerator",
             "cpu",
+            "--precision",
+            "32-true",
         )
         assert result[0] == code and told in " ".join((result[1] + caplog.text).split())
 
