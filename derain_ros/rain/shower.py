@@ -182,7 +182,7 @@ def _glass_of(height: int, width: int, rng: np.random.Generator, low: float, hig
     water = Water(width / unit, height / unit, style.radius * float(rng.uniform(*CRITICAL)), len(protos), rng)
     target, lens = float(rng.uniform(low, high)), rng.integers(2**31)
     want = target / DRAWN
-    for _ in range(5):
+    for _ in range(8):
         _gather(water, want, style, rng)
         glass = LensDrops.of(height, width, style, water.drops(), protos, np.random.default_rng(lens), water.running)
         covered = float(np.mean(glass.alpha > OCCLUDED))

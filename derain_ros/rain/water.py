@@ -21,6 +21,8 @@ SWAY, STEADY = 0.5, 0.15
 """How much a running drop strays sideways, in speeds of its own, and the seconds in which it forgets that."""
 BEAD = (0.16, 0.34)
 """Radius of the beads of a trail, in radii of the drop that leaves them."""
+TOGETHER = 256
+"""Drops that land at once."""
 LEAST = 0.0008
 """Radius below which a drop has dried up."""
 
@@ -69,14 +71,16 @@ class Water:
 
     def land(self, radius: np.ndarray) -> None:
         """Drops of these radii (N,) land anywhere, and flow together with those that they touch."""
-        looks = Drops.draw(radius, self.width, self.height, self._protos, self._rng)
-        new = np.zeros(len(radius), _DROP)
-        for name in ("x", "y", "tall", "steep", "proto", "mirror"):
-            new[name] = getattr(looks, name)
-        new["volume"] = radius**3
-        new["hold"] = self.critical * np.exp(self._rng.normal(0, 0.2, len(radius)))
-        self._drops = np.concatenate([self._drops, new])
-        self._merge(np.arange(len(self._drops)) >= len(self._drops) - len(new))
+        # Some at a time: each is held against all that are there.
+        for some in np.split(radius, range(TOGETHER, len(radius), TOGETHER)):
+            looks = Drops.draw(some, self.width, self.height, self._protos, self._rng)
+            new = np.zeros(len(some), _DROP)
+            for name in ("x", "y", "tall", "steep", "proto", "mirror"):
+                new[name] = getattr(looks, name)
+            new["volume"] = some**3
+            new["hold"] = self.critical * np.exp(self._rng.normal(0, 0.2, len(some)))
+            self._drops = np.concatenate([self._drops, new])
+            self._merge(np.arange(len(self._drops)) >= len(self._drops) - len(new))
 
     def flow(self, seconds: float) -> None:
         """Drops too heavy to rest run down, take up what they meet, leave trails; what is below the glass is gone."""
@@ -114,7 +118,7 @@ class Water:
         for name in ("pace", "drift"):
             drops[name][rests] = 0
         moved = np.zeros(len(drops) + len(beads), bool)
-        moved[runs] = True
+        moved[runs] = moved[len(drops) :] = True
         self._drops = np.concatenate([drops, beads])
         self._merge(moved)
         below = self._drops["y"] - np.cbrt(self._drops["volume"]) * np.sqrt(self._drops["tall"]) > self.height
