@@ -52,20 +52,19 @@ class Config:
     )
     thermal_homography: list[float] = setting(
         [0.0] * 9,
-        "Takes thermal pixels to left pixels, row by row, as `derain calibrate thermal` writes it; zeros: "
-        "thermal_extrinsic and both camera_info are used.",
+        "3x3 matrix, row by row, that maps thermal pixels to left pixels; `derain calibrate thermal` writes it. All "
+        "zeros: thermal_extrinsic and both camera_info are used instead.",
         read_only=True,
     )
     thermal_extrinsic: list[float] = setting(
         [0.0] * 6,
-        "Where the thermal camera's optical frame is in the left camera's: x right, y down, z ahead in "
-        "metres, then roll, pitch, yaw in radians; zeros: what /tf_static says.",
+        "Pose of the thermal camera's optical frame in the left camera's: x right, y down, z ahead in metres, then "
+        "roll, pitch, yaw in radians. All zeros: the pose is taken from /tf_static.",
         read_only=True,
     )
     thermal_distance: float = setting(
         10.0,
-        "How far away is what the extrinsic transform brings together; what is nearer or further is off by the "
-        "parallax.",
+        "Distance at which thermal_extrinsic aligns both images; nearer and further they are off by the parallax.",
         unit="m",
         low=0.1,
         high=1000.0,
@@ -88,12 +87,12 @@ class Config:
     detector: str = setting("detect", "Model that detects anomalies.", read_only=True)
     restorer: str = setting(
         "auto",
-        "Model that restores: auto takes from all there are the best that fits, by encoding, anomaly and budget.",
+        "Model that restores; auto chooses the best one by encoding, anomaly and budget.",
         read_only=True,
     )
     plan: str = setting(
         "auto",
-        "The best plan to restore with: auto takes the best that keeps up with the cameras, offline the best there is.",
+        "The best plan that may be run. auto: the best that keeps up with the cameras; offline, the best there is.",
         choices=("auto", *PLANS),
     )
     purpose: str = setting(
@@ -105,24 +104,24 @@ class Config:
     )
     fill: str = setting(
         "restored",
-        "What is shown under the mask: what the restorer made of it, or that without any "
-        "detail, so that nothing there can be tracked.",
+        "What is shown under the mask: restored is the restorer's result; smooth is that result without detail, so "
+        "that nothing there can be tracked.",
         choices=("restored", "smooth"),
     )
     temporal: bool = setting(
         False,
-        "Join restored frames with what those before showed of the same scene, where there "
-        "is time: steadier behind drops that stay on the lens of a moving camera.",
+        "Run the temporal filter where there is time: it joins restored frames with what earlier frames showed of the "
+        "same scene, which is steadier behind drops that stay on the lens of a moving camera.",
         read_only=True,
     )
     temporal_model: str = setting(
         "temporal",
-        "Temporal filter that joins them: temporal keeps what trackers need, temporal_steady flickers least.",
+        "Model of the temporal filter: temporal keeps what trackers need, temporal_steady flickers least.",
         read_only=True,
     )
     engine: str = setting(
         "auto",
-        "Runtime of the networks; auto measures those that are installed.",
+        "Engine that runs the networks; auto measures those that are installed and takes the fastest.",
         choices=(
             "auto",
             "onnxruntime",
@@ -137,19 +136,19 @@ class Config:
     threads: int = setting(0, "Threads of the networks; 0 takes every core.", low=0, high=256, read_only=True)
     memory_mb: int = setting(
         2048,
-        "What engines may take of the memory together; where it is full, ONNX Runtime runs what is left.",
+        "Memory that all engines together may take; networks that do not fit run in ONNX Runtime.",
         unit="MB",
         low=64,
         high=1000000,
         read_only=True,
     )
     budget_ms: float = setting(
-        200.0, "Until the result of a frame set must be published.", unit="ms", low=1.0, high=10000.0
+        200.0, "Time within which the result of a frame set must be published.", unit="ms", low=1.0, high=10000.0
     )
     budget_from: str = setting(
         "arrival",
-        "What the budget counts from: the arrival of a frame set, or the stamp of "
-        "its first frame, which needs cameras whose clock is that of the node.",
+        "Start of the budget: the arrival of a frame set, or the stamp of its first frame. stamp needs cameras that use "
+        "the clock of the node.",
         choices=("arrival", "stamp"),
     )
     on_score: float = setting(0.75, "Score from which a camera counts as affected.", low=0.0, high=1.0)
@@ -162,8 +161,8 @@ class Config:
     )
     severe: float = setting(
         0.5,
-        "Severity from which an affected camera is an error: the score times the share of "
-        "the view's structure that is lost, where a fifth counts as all.",
+        "Severity from which an affected camera is an error. Severity is the score times the share of the view's "
+        "structure that is lost; a fifth lost counts as all.",
         low=0.0,
         high=1.0,
     )
