@@ -15,6 +15,8 @@ from derain_ros.evaluate.restoration import EvaluationError, Pair, luminance
 from derain_ros.rain.drops import OCCLUDED, LensDrops, mask_of
 from derain_ros.rain.style import DropStyle
 
+NIGHTS = "llvip/train/visible"
+"""Folder of photographs taken by night below the data folder."""
 SIDE = 256
 """Of the crops behind drops of our own, in pixels."""
 KINDS = {
@@ -30,6 +32,8 @@ KINDS = {
     "streak": "whole photographs in falling rain of our own; true mask: likewise",
     "night_rain": "whole photographs made night, in rain of our own, against the same night without rain; true mask: "
     "likewise",
+    "by_night": "photographs taken by night (LLVIP, which no restorer trains on), in night rain of our own, against the "
+    "same without rain; true mask: likewise",
     "clean": "photographs alone, which should come back as they are",
 }
 """What each kind of image is; with `_grey` after it, the same in grey for a colour model."""
@@ -58,6 +62,8 @@ def held_out(
                 "pane": _focused(files, 981, 2.5),
             }
         )
+        if rain and (data / NIGHTS).is_dir():
+            made["by_night"] = _in_rain(_spread(data / NIGHTS, count), night=True)
         sets |= {kind: list(chosen) for kind, chosen in made.items()}
         sets["clean"] = [Pair(path.stem, image, image) for path, image in ((p, read_rgb(p)) for p in files)]
     sets = {kind: chosen for kind, chosen in sets.items() if chosen}

@@ -45,14 +45,14 @@ def test_sets_of_colour_and_grey(data_folder: Path) -> None:
 
 def test_sets_of_rain(data_folder: Path) -> None:
     colour, grey = (held_out(data_folder, channels, count=4, anomaly="rain") for channels in (3, 1))
-    assert list(grey) == ["real_rain", "streak", "night_rain", "clean"]
+    assert list(grey) == ["real_rain", "streak", "night_rain", "by_night", "clean"]
     assert list(colour) == [*grey, *(f"{kind}_grey" for kind in grey)]
     for kind, pairs in grey.items():
         for ours, theirs in zip(pairs, colour[kind], strict=True):
             assert np.array_equal(ours.wet, luminance(theirs.wet)), "the same rain each time"
     for by_day, by_night, photograph in zip(colour["streak"], colour["night_rain"], colour["clean"], strict=True):
         assert np.array_equal(by_day.clean, photograph.clean) and by_night.clean.mean() < photograph.clean.mean()
-    for kind in ("real_rain", "streak", "night_rain"):
+    for kind in ("real_rain", "streak", "night_rain", "by_night"):
         for pair in colour[kind]:
             assert pair.mask is not None
             changed = np.abs(pair.wet.astype(int) - pair.clean).max(axis=2)
