@@ -9,6 +9,7 @@ SHOWN = {
     "restore": ("real_psnr_gain", "real_ssim_gain", "real_rain_psnr_gain", "real_rain_ssim_gain", "clean_psnr"),
     "temporal": ("flicker", "settled_flicker", "restored_flicker", "psnr_gain", "mask_iou"),
     "fuse": ("tno_qabf", "tno_vif", "road_qabf", "night_qabf"),
+    "segment": ("colour_miou", "grey_miou"),
     "detect": ("real_auroc", "clean_false_alarms", "mask_iou"),
 }
 """Figures of the list, by task; all of them stand in the card."""

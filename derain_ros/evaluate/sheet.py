@@ -14,8 +14,8 @@ from derain_ros.evaluate.restoration import Pair, Score
 from derain_ros.runtime.labels import coloured, palette
 from derain_ros.runtime.stages.restore import restore_image
 
-HEIGHT = 220
-"""Of each picture, in pixels."""
+HEIGHT, LOW = 220, 150
+"""Of each picture, in pixels, and of those beside their labels."""
 BAR = 22
 """Height in pixels of the text above the sheet and each row."""
 FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA
@@ -59,9 +59,9 @@ def segmentations(
         pictures = []
         for view in views:
             image, labels = row[view]
-            width = round(image.shape[1] * HEIGHT / image.shape[0])
-            plain = cv2.resize(labels, (width, HEIGHT), interpolation=cv2.INTER_NEAREST)
-            pictures += [_scaled(image, width), _bgr(coloured(plain))]
+            width = round(image.shape[1] * LOW / image.shape[0])
+            plain = cv2.resize(labels, (width, LOW), interpolation=cv2.INTER_NEAREST)
+            pictures += [_scaled(image, width, LOW), _bgr(coloured(plain))]
             found |= set(np.unique(plain).tolist())
         titles = [text for view in views for text in (view, f"{view}, segmented")]
         strips.append(
@@ -91,9 +91,9 @@ def _stacked(strips: Sequence[np.ndarray]) -> np.ndarray:
     return np.vstack([cv2.copyMakeBorder(s, 0, 0, 0, width - s.shape[1], cv2.BORDER_CONSTANT) for s in strips])
 
 
-def _scaled(image: np.ndarray, width: int) -> np.ndarray:
-    """As BGR, HEIGHT high."""
-    return cv2.resize(_bgr(image), (width, HEIGHT), interpolation=cv2.INTER_AREA)
+def _scaled(image: np.ndarray, width: int, height: int = HEIGHT) -> np.ndarray:
+    """As BGR, so large."""
+    return cv2.resize(_bgr(image), (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _bgr(image: np.ndarray) -> np.ndarray:

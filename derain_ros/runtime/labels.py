@@ -10,9 +10,10 @@ from derain_ros.runtime.input.encoding import check, to_network
 
 VOID = 255
 """Label of pixels of which nothing is known."""
-GOLDEN = 0.381966
-"""Share of the circle of hues between the colours of two classes in a row: none of them come close to each other."""
-SHADES = (235, 165, 210)
+FIRST, GOLDEN = 0.58, 0.381966
+"""Hue of the first class, a blue, as it often is the sky, and the step to the next one's, in shares of the circle: at
+the golden angle hues in a row are far from each other."""
+SHADES = (240, 140, 190)
 """Brightness of the colours of classes, by turns."""
 
 
@@ -27,7 +28,7 @@ def rgb_of(frame: Frame) -> np.ndarray:
 def palette() -> np.ndarray:
     """The colour of each label, (256, 3) uint8 RGB; VOID is black."""
     label = np.arange(256)
-    hue = (label * GOLDEN % 1 * 180).astype(np.uint8)
+    hue = ((FIRST + label * GOLDEN) % 1 * 180).astype(np.uint8)
     shade = np.resize(np.array(SHADES, np.uint8), 256)
     colours = cv2.cvtColor(np.stack([hue, np.full(256, 190, np.uint8), shade], 1)[None], cv2.COLOR_HSV2RGB)[0]
     colours[VOID] = 0

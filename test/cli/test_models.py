@@ -7,6 +7,8 @@ from tiny_models import write_models
 from typer.testing import CliRunner, Result
 
 from derain_ros.cli.main import app
+from derain_ros.cli.models import SHOWN
+from derain_ros.tasks import TASKS
 
 
 @pytest.fixture()
@@ -33,6 +35,15 @@ def test_lists_every_model_with_its_figures(directory: Path) -> None:
     assert row(result, "restore_rgb")[:2] == ["restore_rgb", "colour"]
     assert row(result, "detect")[1:] == ["grey", "0.0 MB", ""]
     assert str(directory) in result.output
+
+
+def test_every_task_has_figures_for_the_list(tmp_path: Path) -> None:
+    assert SHOWN.keys() == TASKS.keys()
+    directory = write_models(tmp_path / "models", with_segmenter=True)
+    (directory / "figures").mkdir()
+    (directory / "figures/segment.yaml").write_text("colour_miou: 61.2\ncolour_accuracy: 90.1\n")
+    result = models("--models", str(directory))
+    assert result.exit_code == 0 and row(result, "segment")[3] == "colour_miou 61.2"
 
 
 def test_shows_one_model_with_all_its_figures_and_its_card(directory: Path) -> None:

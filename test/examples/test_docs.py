@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from derain_ros.manifest import Manifest
+
 ROOT = Path(__file__).parents[2]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("s*.md"))}
 """The pages on SLAM and segmentation."""
@@ -52,6 +54,21 @@ def test_arguments_of_launch_files_are_declared() -> None:
         for file, words in re.findall(r"^ros2 launch (examples/\S+)(.*)$", text, re.M):
             declared = re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', (ROOT / file).read_text(encoding="utf-8"))
             assert set(re.findall(r"(\w+):=", words)) <= set(declared), file
+
+
+def test_the_entry_of_a_segmenter_is_read_as_the_page_has_it(tmp_path: Path) -> None:
+    entry = re.search(r"^```yaml\n(models:.*?)^```", DOCS["segmentation.md"], re.M | re.S)
+    assert entry
+    (tmp_path / "models.yaml").write_text(entry[1], encoding="utf-8")
+    model = Manifest.load(tmp_path).get("mine")
+    assert (model.task, model.classes, model.stride) == ("segment", ("road", "sky", "person"), 32)
+
+
+def test_the_parameters_of_the_segmentation_node_are_those_of_the_page() -> None:
+    source = (ROOT / "examples/segmentation_node.py").read_text(encoding="utf-8")
+    (declared,) = re.findall(r"defaults = \{(.*?)\}", source)
+    page = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", DOCS["segmentation.md"], re.M)
+    assert re.findall(r'"(\w+)": ', declared) == page
 
 
 def test_views_of_a_namespace_are_made_as_the_page_says(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -29,7 +28,7 @@ from tiny_models import BRIGHTER_BY, MASKED_ABOVE, SEGMENTS, write_models  # noq
 from waiting import PATIENCE_S  # noqa: E402
 
 from derain_ros.manifest import ManifestError  # noqa: E402
-from derain_ros.runtime.labels import VOID, coloured, overlay  # noqa: E402
+from derain_ros.runtime.labels import VOID, overlay  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 # Taken for wet; the restored image is brighter, which moves the first columns into the next class.
@@ -215,12 +214,3 @@ def test_it_runs_as_the_launch_file_starts_it(tmp_path: Path) -> None:
         assert b"/camera" in line or b"camera.segmentation" in line
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
-
-
-def test_classes_have_colours_of_their_own_and_void_has_none() -> None:
-    colours = coloured(np.arange(256, dtype=np.uint8)[None])[0].astype(int)
-    apart = np.abs(colours[:19, None] - colours[None, :19]).sum(-1)
-    assert apart[~np.eye(19, dtype=bool)].min() > 30 and not colours[VOID].any()
-    image = np.full((4, 6, 3), 100, np.uint8)
-    assert (overlay(image, np.full((4, 6), VOID, np.uint8)) == 50).all()
-    assert cv2.cvtColor(colours[None, :1].astype(np.uint8), cv2.COLOR_RGB2GRAY).max() > 20
