@@ -20,7 +20,7 @@ IMAGES = {
     topic
     for camera in ("left", "right")
     for topic in (f"/{camera}/image_raw", f"/derained/{camera}/image_raw", f"/derained/{camera}/anomaly_mask")
-}
+} | {"/thermal/image_raw", "/derained/fused/image_raw"}
 OTHERS = {"/derain/anomaly", "/derain/status", "/diagnostics"}
 FILTER = re.compile(r'\.(\w+)\[:\]\{(\w+)=="(\w+)"\}')
 
@@ -36,7 +36,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
 
     context = rclpy.Context()
     rclpy.init(context=context)
-    bench = Bench(context, write_models(tmp_path_factory.mktemp("models")), {}).ready()
+    models = write_models(tmp_path_factory.mktemp("models"), with_fuser=True)
+    thermal = {"thermal": True, "thermal_homography": np.eye(3).ravel().tolist()}
+    bench = Bench(context, models, thermal).ready()
     bench.send_pair(100, *[np.full((24, 32), 180, np.uint8)] * 2)
     reports = bench.wait_diagnostics(lambda reports: "derain" in reports, "a report of the node")
     keys = {
