@@ -185,7 +185,9 @@ def odometry(
 
     chosen = [restorer_named(name, models) for name in names]
     if colour := next((engine.model.name for engine in chosen if engine.model.channels != 1), None):
-        raise EvaluationError(f"{colour}: takes colour, odometry is measured on grey images; name a restorer of these")
+        raise EvaluationError(
+            f"{colour}: takes colour, but odometry is measured on grey images; name a restorer for grey images"
+        )
     check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_kitti(kitti, frames)])
     join = None if temporal is None else load(model_named(temporal, models, "temporal"))

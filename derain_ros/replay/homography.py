@@ -165,8 +165,8 @@ def _common(places: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, int, flo
         change = None if part is None else np.vstack((part, (0, 0, 1)))
     if change is None:
         raise HomographyError(
-            "what the cells of the view say of where the thermal image lies does not fit together: "
-            "are both cameras fixed to each other, and their stamps those of one clock?"
+            "the cells of the view disagree on where the thermal image lies: are both cameras fixed to each other, "
+            "and do their stamps come from one clock?"
         )
     left = (cv2.perspectiveTransform(places[:, None], change)[:, 0] - targets)[agree.ravel() > 0]
     return change, len(left), float(np.sqrt((left**2).sum(axis=1).mean()))

@@ -147,7 +147,7 @@ def _records(file: Path) -> Iterator[McapRecord]:
     if broken:
         raise ReplayError(
             f"{file.name} is damaged: it is cut off or broken at byte {', '.join(map(str, broken[:5]))} "
-            f"of {file.stat().st_size}; copy it again where there is more of it"
+            f"of {file.stat().st_size}; copy it again from where it is complete"
         )
 
 

@@ -112,7 +112,7 @@ class _Run:
         self._rectified = {self._first: is_rectified(first.name), THERMAL: is_rectified(cameras.thermal)}
         self._geometry = pipeline.fusion.thermal.geometry
         if pipeline.config.thermal and self._geometry.fault and not self._geometry.needs_transform:
-            self.account.notes.append(f"there is no fusion: {self._geometry.fault}")
+            self.account.notes.append(f"fusion is off: {self._geometry.fault}")
         self._camera_of = {topic.name: camera for camera, topic in cameras.images.items()}
         self._info_of = {topic: camera for camera, topic in cameras.info.items()}
         config = pipeline.config

@@ -65,12 +65,12 @@ def messages(file: Path) -> Iterator[Message]:
         except sqlite3.Error as error:
             raise ReplayError(
                 f"{file.name} is damaged: it can be read up to row {count} ({error}); copy it again "
-                "where there is more of it, or try `sqlite3 FILE .recover`"
+                "from where it is complete, or try `sqlite3 FILE .recover`"
             ) from error
     if broken:
         raise ReplayError(
-            f"{file.name} is damaged: {broken} of its {count} rows are no messages, but without a topic, "
-            "a time or content"
+            f"{file.name} is damaged: {broken} of its {count} rows are not messages: they have no "
+            "topic, time or content"
         )
     if trouble:
         raise ReplayError(trouble)

@@ -1,4 +1,4 @@
-"""Counts what happens to every frame, and tells it once a second in /diagnostics."""
+"""Counts what happens to every frame, and reports it once a second in /diagnostics."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from derain_ros.ros.inputs import THERMAL
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 ALARMS = {Alarm.CLEAR: OK, Alarm.AFFECTED: WARN, Alarm.SEVERE: ERROR}
 NOT_LOOKED_AT = ("unusable", Action.PASSED_ERROR.value, Action.PASSED_UNPAIRED.value)
-"""Counts of frames of which nothing is known."""
+"""Counts of frames that were not judged."""
 LOOKED_AT = (Action.RESTORED, Action.PASSED_CLEAN, Action.PASSED_BUDGET)
 """What is done with frames that the detector has judged."""
 _LATENCIES = 1000
 _SILENT, _GAPS = 2.0, 20
-"""How many times as long as the longest of its last gaps a camera may be silent: not all send a frame between two
-reports."""
+"""A camera counts as silent after _SILENT times the longest of its last _GAPS gaps: slow cameras do not send a frame
+between two reports."""
 
 
 @dataclass(frozen=True)
 class Health:
-    """What /diagnostics tells of the node apart from counts: `engine` is loading, ready or failed: and why; `hints` are
-    what its user should change. The inputs are not `subscribed` to while nobody wants an output. `failure` says why the
-    node could not be configured; empty where it could."""
+    """The state of the node for /diagnostics, apart from counts.
+
+    `engine` is loading, ready, or failed and why. `hints` say what the user should change. `subscribed` is false while
+    nobody wants an output. `failure` says why the node could not be configured; it is empty where it could."""
 
     state: str
     engine: str
@@ -164,7 +165,7 @@ def _node_status(
     silent: bool,
 ) -> DiagnosticStatus:
     level, message = OK, "restoring" if health.affected else "clean"
-    # What the flag says is of no worth where nothing was looked at.
+    # The flag means nothing where no frame was judged.
     amiss = ", ".join(f"{recent[key]} {key}" for key in NOT_LOOKED_AT if recent[key])
     if health.failure:
         level, message = ERROR, health.failure
@@ -228,7 +229,7 @@ def _source_status(
     rate_in, rate_out = (f"{recent[key] / seconds:.1f}" for key in ("received", "published"))
     level, message = OK, f"{rate_in} Hz"
     if health.state == "active" and (silent or not health.subscribed):
-        # What was seen last says nothing of now.
+        # The last frame is out of date.
         level, message, last = (STALE, "no frames", None) if health.subscribed else (OK, "not subscribed to", None)
     troubles = [
         f"{n} {key}"

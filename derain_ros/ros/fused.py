@@ -1,4 +1,4 @@
-"""The node's side of fusion: what it publishes, and what it hears of where the thermal camera is."""
+"""The node's side of fusion: topics of the fused image, and the pose of the thermal camera from camera_info and tf."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ STAMP_ENDS = 12
 class FusedTopics:
     """Publishes the images of `camera` fused with the thermal ones, while somebody subscribes to them.
 
-    `topics` are the topics of the images by camera, THERMAL among them: one that ends in image_rect is rectified. What
-    is wrong with the parameters of the thermal camera, or lacks, is logged as an error: all else goes on.
+    `topics` are the topics of the images by camera, THERMAL among them: one that ends in image_rect is rectified. A
+    wrong or missing parameter of the thermal camera is logged as an error; the node runs on without fusion.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class FusedTopics:
         self._static: Any = None
         fusion.wanted = False
         if self._geometry.fault:
-            node.get_logger().error(f"there is no fusion: {self._geometry.fault}")
+            node.get_logger().error(f"fusion is off: {self._geometry.fault}")
         if self._geometry.needs_transform:
             self._listen()
 
@@ -91,7 +91,7 @@ class FusedTopics:
         try:
             from tf2_msgs.msg import TFMessage
         except ImportError as error:
-            self._node.get_logger().error(f"/tf_static cannot be heard ({error}); install tf2_msgs")
+            self._node.get_logger().error(f"cannot subscribe to /tf_static ({error}); install tf2_msgs")
             return
         self._static = self._node.create_subscription(TFMessage, "/tf_static", self._take_transforms, STATIC)
 

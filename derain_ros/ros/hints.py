@@ -1,5 +1,5 @@
-"""What a user should change, judged once a second: cameras that do not pair, that are frozen or whose stamps do not
-advance, images that get lost, topics in use twice, engines that cannot be kept.
+"""Hints on what a user should change, found once a second: cameras that do not pair, are frozen or whose stamps do not
+advance, lost images, topics with two publishers, engines that the cache cannot keep.
 
 Each hint is a sentence that says what is wrong and which parameter, variable or node to look at.
 """
@@ -26,10 +26,10 @@ WINDOW_S, FRAMES = 2.9, 6
 MOST, LOST = 0.5, 0.05
 """Shares of a camera's frames above which it matters that they stay unpaired, and that they get lost."""
 STANDING = 0.1
-"""Share of a camera's frames whose stamps do not advance from which on that is told."""
+"""Share of a camera's frames with stamps that do not advance above which a hint is given."""
 FROZEN, MOVING = 0.9, 0.5
-"""Shares of a camera's images that repeat the one before: from the first on it is frozen if another one is below the
-second. Where nothing changes in any, the scene may be that of a simulation."""
+"""Shares of a camera's images that repeat the one before: a camera is frozen at FROZEN or more while another one is
+below MOVING. Where no camera's images change, the scene may be a simulation that stands still."""
 LOSSES = 3
 """Images that must be lost in that time: a single one may be an accident."""
 REPEATED_S = 60.0
@@ -111,8 +111,8 @@ def lost(counts: Mapping[str, Counter[str]], topics: Mapping[str, str]) -> dict[
         if count["lost"] >= LOSSES
     }
     return {
-        camera: f"{share:.0%} of the images on {topics[camera]} get lost on the way: {_transport()}; if that is "
-        "done, this machine is too busy"
+        camera: f"{share:.0%} of the images on {topics[camera]} get lost on the way: {_transport()}; if it "
+        "has that already, this machine is too busy"
         for camera, share in shares.items()
         if share > LOST
     }
@@ -132,20 +132,20 @@ def standing(arrivals: Arrivals, topics: Mapping[str, str]) -> dict[str, str]:
         stood = sum(later - earlier < STILL_NS for earlier, later in pairwise(stamps))
         if stood > max(1, STANDING * (len(stamps) - 1)):
             hints[camera] = (
-                f"stamps do not advance on {topic}, in {stood} of the last {len(stamps)} frames: these "
+                f"stamps do not advance on {topic}, in {stood} of the last {len(stamps)} frames: they "
                 "are timed by their arrival; let the driver stamp each frame when it is taken"
             )
     return hints
 
 
 def frozen(counts: Mapping[str, Counter[str]], topics: Mapping[str, str]) -> dict[str, str]:
-    """By camera, what to do where it sends one image again and again, while another one's change."""
+    """By camera, what to do where it repeats one image while another camera's images change."""
     shares = {camera: count["repeated"] / count["received"] for camera, count in counts.items() if count["received"]}
     if min(shares.values(), default=1.0) >= MOVING:
         return {}
     return {
-        camera: f"{topics[camera]} brings the same image again and again: its camera or driver hangs, or a cap is "
-        "on the lens; look at it, and start it anew"
+        camera: f"{topics[camera]} repeats the same image: its camera or driver hangs, or the lens is covered; "
+        "check the lens, and restart the driver"
         for camera, share in shares.items()
         if share >= FROZEN and counts[camera]["repeated"] >= LOSSES
     }
@@ -194,8 +194,8 @@ def _apart(arrivals: Arrivals, one: str, other: str, tolerance_ms: float) -> tup
     if together_ms > period_ms:
         return together_ms, (
             f"{one} and {other} arrive together with stamps about {_time(together_ms)} apart, more "
-            f"than the {_time(period_ms)} from frame to frame: their clocks differ, or one takes "
-            "longer on the way; let one clock stamp both"
+            f"than the {_time(period_ms)} from frame to frame: their clocks differ, or one is "
+            "delayed on the way; stamp both by one clock"
         )
     nearest = np.abs(fewer[:, None] - more[None]).min(axis=1)
     apart_ms = float(np.median(nearest))

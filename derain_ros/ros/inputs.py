@@ -1,4 +1,4 @@
-"""What the node subscribes to, and when: the images of all cameras and what is known of them."""
+"""The node's subscriptions to images and camera_info, which exist while somebody wants an output."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from derain_ros.ros.qos import IMAGE_IN, INFO_IN, INFO_LATCHED, overridden
 from derain_ros.ros.receiver import Receiver
 
 LINGER_S = 3.0
-"""How long the inputs stay subscribed to after the last subscriber has gone: one that comes back, as tools do that look
-every second, shall not wait for the cameras to be discovered again."""
+"""How long the inputs stay subscribed to after the last subscriber has gone. Some tools come back every second; they
+must not wait until the cameras are discovered again."""
 THERMAL = "thermal"
 COMPRESSED = "/compressed"
 """What image_transport appends to the topic of the images."""
 
-# By default rclpy waits for events of each subscription too, such as a QoS that does not match. That takes a third of a
-# millisecond more for each image; who cannot be matched is told so on its own side.
+# By default rclpy also waits for events of each subscription, such as a QoS that does not match. That costs a third of
+# a millisecond for each image, and a publisher that does not match warns by itself.
 NO_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
 
 ImageCallback = Callable[[str, bytes, int], None]
@@ -184,7 +184,7 @@ class Inputs:
         except Exception as error:
             receiver.stop()
             self._node.get_logger().error(
-                f"the inputs cannot be subscribed to, it is tried again: {error}", throttle_duration_sec=5.0
+                f"cannot subscribe to the inputs, trying again: {error}", throttle_duration_sec=5.0
             )
             return
         receiver.start()

@@ -23,7 +23,7 @@ from derain_ros.runtime.plan.budget import Cadence
 ARRIVALS = 64
 """The last frames whose stamps are compared where cameras do not pair."""
 SAMPLED = 1024
-"""Bytes of an image, spread evenly, by which it is told whether it is the one before: noise changes some of them."""
+"""Bytes of an image, spread evenly, that are compared with the image before: noise changes some of them."""
 
 
 class Intake:
@@ -97,7 +97,7 @@ class Intake:
         self.synchronizer.add_thermal(frame)
 
     def _note(self, camera: str, frame: Frame, message: RawImage | CompressedImage) -> None:
-        """Note when a frame was taken, and count it where it is the image before once more."""
+        """Note the stamp of a frame, and count it where it repeats the image before."""
         self.arrivals.append((camera, frame.stamp_ns))
         sample = np.frombuffer(message.data, np.uint8)[:: max(1, len(message.data) // SAMPLED)].tobytes()
         if sample == self._samples.get(camera):

@@ -1,4 +1,4 @@
-"""What goes to the log of ROS: messages of the library, and what befalls each camera."""
+"""Log messages of the library and of each camera, sent to the log of ROS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 REPEATED_S = 5.0
-"""How often the same may be logged of a camera."""
+"""Seconds between two warnings, or two errors, of one camera."""
 
 
 class RosLogHandler(logging.Handler):
@@ -34,7 +34,7 @@ class RosLogHandler(logging.Handler):
 
 
 class CameraLog:
-    """Warns of what befalls a camera, or a topic: of each of them every REPEATED_S, however the others fare.
+    """Logs warnings and errors of a camera or a topic, for each of them at most once in REPEATED_S.
 
     rclpy's own throttle counts by the line of code that logs, which all cameras share.
     """

@@ -1,4 +1,4 @@
-"""Takes what cameras send in a thread of its own."""
+"""Receives the messages of the cameras in a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from rclpy.subscription import Subscription
 from derain_ros.ros.log import CameraLog
 
 CHECKED_NS = 500_000_000
-"""How often at the least it is looked whether the context is still there."""
+"""Longest time between two checks that the ROS context is still valid."""
 AGAIN_S = 0.01
-"""After how long it is waited anew where waiting failed."""
+"""Pause after a failed wait."""
 
 
 class Apart(CallbackGroup):
@@ -38,8 +38,8 @@ class Apart(CallbackGroup):
 class Receiver:
     """Calls back for each message of its subscriptions, in its own thread, from `start` to `stop`.
 
-    An executor of rclpy gathers all that a node has, services and timers too, up to twice for each message, which takes
-    longer than all that is done with an image before it is worked on.
+    An executor of rclpy collects all entities of a node, services and timers too, up to twice for each message. That
+    takes longer than everything else that happens to an image before the pipeline runs.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -81,7 +81,7 @@ class Receiver:
                 # The context may end while it is waited for; whatever else it was must not end the stream.
                 if context.ok():
                     self._node.get_logger().error(
-                        f"waiting for images failed, it is tried again: {error!r}", throttle_duration_sec=5.0
+                        f"waiting for images failed, trying again: {error!r}", throttle_duration_sec=5.0
                     )
                     time.sleep(AGAIN_S)
                 continue

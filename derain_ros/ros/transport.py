@@ -1,4 +1,4 @@
-"""Sees to it that Fast DDS carries images whole, unless the user has chosen how they travel."""
+"""Sets the transport profile, with which Fast DDS carries whole images, unless the user has chosen another way."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BUILTIN = "FASTDDS_BUILTIN_TRANSPORTS"
 
 
 def is_fast_dds(environment: Mapping[str, str]) -> bool:
-    """Whether the middleware is Fast DDS, which is so where none is named."""
+    """Whether the middleware is Fast DDS, the default where none is named."""
     return "fastrtps" in (environment.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp")
 
 
 def chosen(environment: Mapping[str, str]) -> str:
-    """The variable by which the user has chosen how images travel; empty where the shipped profile is to be taken."""
+    """The variable by which the user has chosen how images travel; empty where the shipped profile applies."""
     if not is_fast_dds(environment):
         return "RMW_IMPLEMENTATION"
     named = [name for name in (*PROFILES, BUILTIN) if environment.get(name)]

@@ -119,7 +119,7 @@ def test_pixels_that_only_a_header_tells_of_are_not_made(source: Path, models: P
     png[16:24] = (60000).to_bytes(4, "big") * 2
     (source / "a.png").write_bytes(png)
     code, output = run(source, tmp_path / "out", "--models", models)
-    assert code == 1 and "a.png: tells of 60000x60000 pixels" in output and "3 of 4" not in output
+    assert code == 1 and "a.png: states 60000x60000 pixels" in output and "3 of 4" not in output
 
 
 def test_names_need_not_be_text(tmp_path: Path, models: Path) -> None:

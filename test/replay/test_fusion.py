@@ -111,7 +111,7 @@ def test_what_lacks_is_in_the_account(tmp_path: Path, manifest: Manifest) -> Non
     account = run(write(tmp_path / "other", infos=False), tmp_path / "two", manifest)
     assert any("no camera_info of the left camera" in reason for reason in account.fusion)
     wrong = run(tmp_path / "bag", tmp_path / "three", manifest, thermal_homography=[1.0] * 4)
-    assert "there is no fusion: thermal_homography has 4 numbers and needs nine" in wrong.notes[0]
+    assert "fusion is off: thermal_homography has 4 numbers and needs nine" in wrong.notes[0]
 
 
 def test_the_drive_says_where_its_thermal_camera_is() -> None:

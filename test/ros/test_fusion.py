@@ -268,7 +268,7 @@ def test_a_wrong_calibration_is_an_error_and_all_else_goes_on(
     send(bench, 1000, warmth(left), left)
     assert np.array_equal(pixels_of(bench.wait_images("left", 1)[0]), left)
     assert bench.wait_status(1000)["left"][0].message == "passed_clean" and fusion_at(bench, 1000)
-    error = next(line for line in capfd.readouterr().err.splitlines() if "there is no fusion" in line)
+    error = next(line for line in capfd.readouterr().err.splitlines() if "fusion is off" in line)
     assert "[ERROR]" in error and told in error
 
 

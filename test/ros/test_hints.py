@@ -342,7 +342,7 @@ def test_stamps_that_stand_still_are_told_and_the_flag_rises_all_the_same(start:
 @pytest.mark.parametrize(
     ("stamped", "said"),
     [
-        (True, "/thermal/image_raw brings the same image again and again"),
+        (True, "/thermal/image_raw repeats the same image"),
         (False, "stamps do not advance on /thermal/image_raw"),
     ],
 )
@@ -362,7 +362,7 @@ def test_a_thermal_camera_that_is_frozen_is_told(start: Start, stamped: bool, sa
         return any(said in line for line in lines)
 
     wait_for(told, "the hint in the log")
-    other = "again and again" if not stamped else "do not advance"
+    other = "repeats the same image" if not stamped else "do not advance"
     assert not any(other in line for line in lines) and not any("left" in line or "right" in line for line in lines)
     assert said in hint_of(bench, said)
 

@@ -187,8 +187,8 @@ class Warp:
         covered = float(seen.mean())
         if covered < LEAST_COVERED:
             raise RegistrationError(
-                f"the thermal image shows {covered:.0%} of the left view: look at "
-                "thermal_homography, which takes thermal pixels to left ones, or at "
+                f"the thermal image shows {covered:.0%} of the left view: check "
+                "thermal_homography, which maps thermal pixels to left pixels, or "
                 "thermal_extrinsic, which is in metres and radians of optical frames"
             )
         self._places = places

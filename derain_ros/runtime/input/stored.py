@@ -39,7 +39,7 @@ def decode(data: bytes, upright: bool = False) -> np.ndarray:
     """
     size = stored_size(data)
     if size is not None and not 0 < size[0] * size[1] <= MOST_PIXELS:
-        raise StoredError(f"tells of {size[1]}x{size[0]} pixels; from 1 to {MOST_PIXELS} are taken", True)
+        raise StoredError(f"states {size[1]}x{size[0]} pixels; 1 to {MOST_PIXELS} are accepted", True)
     if _is_cut(data):
         raise StoredError("is cut off")
     if size is None:

@@ -123,7 +123,7 @@ class Thermal:
             now, before = (f"{w}x{h} and {v}x{u}" for (u, v), (h, w) in (sizes, self._sizes))
             raise RegistrationError(
                 f"thermal and left images are now {now}, and were {before}: thermal_homography "
-                "holds for one size; restart the node after calibrating again"
+                "is valid for one size; restart the node after calibrating again"
             )
         self._warp, self._registration, self._sizes, self._shown, self._apart = None, registration, sizes, None, (0, 0)
         self._looks.clear()

@@ -257,7 +257,7 @@ class Loader:
             if self._holds_mb() + needs_mb <= self._memory_mb:
                 return True
         logger.warning(
-            "%s is run by ONNX Runtime: another engine takes %.0f MB, and memory_mb is %g for all",
+            "%s is run by ONNX Runtime: another engine needs %.0f MB, and memory_mb allows %g for all",
             job.network.name,
             needs_mb,
             self._memory_mb,

@@ -163,7 +163,7 @@ def test_a_compressed_image_of_too_many_pixels_is_told_and_held_back() -> None:
     data = bytearray(cv2.imencode(".jpg", np.zeros((16, 16), np.uint8))[1].tobytes())
     size = data.find(b"\xff\xc0") + 5
     data[size : size + 4] = (65000).to_bytes(2, "big") * 2
-    with pytest.raises(ImageError, match="'jpeg' of 'eye' .* tells of 65000x65000 pixels") as caught:
+    with pytest.raises(ImageError, match="'jpeg' of 'eye' .* states 65000x65000 pixels") as caught:
         frame_of(Message(header=HEADER, format="jpeg", data=bytes(data)))
     assert caught.value.reason == "undecodable" and not caught.value.usable
 

@@ -53,7 +53,7 @@ def test_more_pixels_than_fit_are_not_decoded(
     monkeypatch.setattr(cv2, "imdecode", lambda data, flags: asked.append(flags))
     fits = 0 < size[0] * size[1] <= MOST_PIXELS
     missing = ending == ".tif" and not size[0]
-    with pytest.raises(StoredError, match="damaged" if fits else "no readable" if missing else "tells of") as caught:
+    with pytest.raises(StoredError, match="damaged" if fits else "no readable" if missing else "states") as caught:
         decode(claiming(ending, *size))
     assert bool(asked) is fits and caught.value.too_large is not (fits or missing)
 

@@ -365,7 +365,7 @@ def test_where_the_memory_is_full_onnx_runtime_runs_the_rest(bench: Bench, caplo
         "quality by onnxruntime",
     ]
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert "quality is run by ONNX Runtime: another engine takes 48 MB, and memory_mb is 100" in record.getMessage()
+    assert "quality is run by ONNX Runtime: another engine needs 48 MB, and memory_mb allows 100" in record.getMessage()
 
 
 @pytest.mark.usefixtures("heavy")
