@@ -14,8 +14,8 @@ from derain_ros.cli.main import app
 from derain_ros.cli.train import read_phases
 from derain_ros.train.detector import DetectRecipe
 from derain_ros.train.night import NightRecipe
-from derain_ros.train.task_driven import TaskDrivenRecipe
 from derain_ros.train.recipe import RECIPES, RestoreRecipe
+from derain_ros.train.task_driven import TaskDrivenRecipe
 
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
