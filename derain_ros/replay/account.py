@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +15,12 @@ from derain_ros.frame import Action
 @dataclass(frozen=True)
 class Output:
     """One frame that came out: `action` is an Action's value, `score` in [0, 1] that the view is affected (nan where
-    nothing looked), `flagged` whether that made the camera count as affected, `latency_ms` from in to out."""
+    nothing looked), `flagged` whether that made the camera count as affected, `latency_ms` from in to out.
+
+    What is not known is nan or empty: `age_ms` from the frame's stamp to its coming out, what the recorded driver took
+    included; `alarm` is an Alarm's name in small letters, `plan` the plan that was run. `detect_ms`, `restore_ms` and
+    `fuse_ms` are what these stages took, `total_ms` what all did until the frame was ready; it is fused after that.
+    """
 
     camera: str
     stamp_ns: int
@@ -22,6 +28,18 @@ class Output:
     flagged: bool
     score: float
     latency_ms: float
+    age_ms: float = float("nan")
+    alarm: str = ""
+    plan: str = ""
+    detect_ms: float = float("nan")
+    restore_ms: float = float("nan")
+    fuse_ms: float = float("nan")
+    total_ms: float = float("nan")
+
+    @property
+    def transport_ms(self) -> float:
+        """What the pipeline did not take: the ways in and out, and waiting; nan where that is not known."""
+        return self.latency_ms - self.total_ms
 
 
 @dataclass
@@ -31,6 +49,9 @@ class Account:
     `broken` counts images that could not be read, `damage` says where a damaged bag ended, `notes` what else a person
     should know. `plans` counts the frame sets restored by each plan and its models, `engines` are those, in words.
     `fusion` counts the frame sets that were fused with thermal ones, and those that were not by the reason why.
+
+    Of a live replay alone: `causes` counts the dropped frames by what became of them, `recorded_s` is how long the
+    recording lasts, pauses that were not waited for left out, and `played_s` how long playing it took.
     """
 
     frames_in: Counter[str] = field(default_factory=Counter)
@@ -41,6 +62,9 @@ class Account:
     plans: Counter[tuple[str, str]] = field(default_factory=Counter)
     engines: str = ""
     fusion: Counter[str] = field(default_factory=Counter)
+    causes: Counter[str] = field(default_factory=Counter)
+    recorded_s: float = float("nan")
+    played_s: float = float("nan")
 
     def total(self, camera: str = "") -> dict[str, int]:
         """Numbers of frames `in`, `out`, `dropped`, `restored`, `passed on`, `broken`; of one camera or of all."""
@@ -64,6 +88,14 @@ class Account:
     def latency_ms(self) -> tuple[float, float, float]:
         """50th, 95th and 99th percentile of the latency; nan where nothing came out."""
         return percentiles(o.latency_ms for o in self.outputs)
+
+    def jitter_ms(self) -> list[float]:
+        """By how much the latency of each frame differs from that of its camera's frame before."""
+        found = []
+        for camera in self.frames_in:
+            latency = [o.latency_ms for o in self.outputs if o.camera == camera]
+            found += [abs(after - before) for before, after in pairwise(latency)]
+        return found
 
 
 def percentiles(values: Iterable[float]) -> tuple[float, float, float]:

@@ -81,6 +81,11 @@ class NodeProcess:
                 start_new_session=True,
             )  # Ctrl-C reaches the player, which ends the node in order
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def check(self) -> None:
         """Raise ReplayError if the node has ended."""
         code = self._process.poll()

@@ -37,8 +37,8 @@ class Link:
     """The player's end of DDS while the context is open.
 
     `inputs` maps topics of the bag to a topic of the node and its type. `on_output` is called with topic and serialized
-    message by the link's thread; fused images are among the outputs where these are `fused`. `engine` and `models` are
-    what the node last said of these in /diagnostics; empty before.
+    message by the link's thread; fused images are among the outputs where these are `fused`. `engine`, `models` and, by
+    camera, `counts` are what the node last said of these in /diagnostics, empty before; it did so `reports` times.
     """
 
     def __init__(self, cameras: list[str], inputs: Mapping[str, tuple[str, str]], fused: bool = False) -> None:
@@ -46,6 +46,8 @@ class Link:
         self.inputs = inputs
         self.on_output: Callable[[str, bytes], None] | None = None
         self.engine = self.models = ""
+        self.counts: dict[str, dict[str, str]] = {}
+        self.reports = 0
         self.outputs = {
             "/derain/status": "diagnostic_msgs/msg/DiagnosticArray",
             "/derain/anomaly": "std_msgs/msg/Bool",
@@ -105,9 +107,13 @@ class Link:
     def _look(self, data: bytes) -> None:
         array: Any = self._types.deserialize_cdr(data, self.outputs["/diagnostics"])
         for status in array.status:
-            if status.name.strip("/") == "derain":
-                values = {value.key: value.value for value in status.values}
+            node, _, camera = status.name.strip("/").partition(": ")
+            values = {value.key: value.value for value in status.values}
+            if node == "derain" and camera:
+                self.counts[camera] = values
+            elif node == "derain":
                 self.engine, self.models = values["engine"], values["models"]
+                self.reports += 1
 
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):

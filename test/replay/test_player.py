@@ -21,13 +21,14 @@ from waiting import PATIENCE_S, is_running, wait_for
 
 from derain_ros.config import Config
 from derain_ros.frame import Frame
-from derain_ros.replay import child, player
+from derain_ros.replay import child
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.child import NodeProcess
 from derain_ros.replay.images import header_of, image_of
-from derain_ros.replay.player import AHEAD, _ahead, _inputs, _Recorder, _Session, play
+from derain_ros.replay.player import _inputs, play
 from derain_ros.replay.records import Message, ReplayError, Topic
+from derain_ros.replay.session import AHEAD, Session, ahead
 from derain_ros.replay.topics import COMPRESSED, IMAGE, choose
 from derain_ros.runtime.input.messages import frame_of
 
@@ -94,12 +95,19 @@ def test_models_that_cannot_be_loaded_end_it(write_bag: Write, tmp_path: Path, b
 
 
 class FakeLink:
-    """Counts what is sent to it."""
+    """Counts what is sent to it; its node reports whenever it is asked."""
 
     models = ""
 
-    def __init__(self) -> None:
+    def __init__(self, **counts: int) -> None:
         self.sent: Counter[str] = Counter()
+        self.counts = {"left": {name: str(number) for name, number in counts.items()}} if counts else {}
+        self._reports = 0
+
+    @property
+    def reports(self) -> int:
+        self._reports += 1
+        return self._reports
 
     def send(self, topic: str, data: bytes) -> None:
         self.sent[topic] += 1
@@ -120,7 +128,7 @@ def test_messages_without_a_whole_header_are_counted_and_not_sent(write_bag: Wri
     with BagReader(write_bag(frames=6)) as reader:
         cameras = choose(reader.topics)
         link = FakeLink()
-        session = _Session(reader, cameras, link, None, 1.0)
+        session = Session(reader, cameras, link, None, 1.0)
         for message in reader.messages():
             if message.topic in lengths:
                 session._send(replace(message, data=message.data[: lengths[message.topic].pop(0)]))
@@ -129,10 +137,11 @@ def test_messages_without_a_whole_header_are_counted_and_not_sent(write_bag: Wri
     assert account.broken == {"left": 5, "/right/camera_info": 1}
     assert link.sent == {"/left/image_raw": 1, "/right/camera_info": 5}
     assert account.frames_in["left"] == 6 and account.total()["dropped"] == 1
+    assert account.causes == {"not known, the node did not tell": 1}
     assert account.notes[0] == "/left/image_raw: not played, for they end within their header: 5"
 
 
-def same_stamps(session: _Session, messages: list[Message], came: list[tuple[str, str]]) -> Account:
+def same_stamps(session: Session, messages: list[Message], came: list[tuple[str, str]]) -> Account:
     """The books after these inputs of one stamp, and these outputs, each with the action that the node tells."""
     for message in messages:
         session._send(message)
@@ -158,8 +167,8 @@ def test_frames_that_share_a_stamp_are_counted_each(write_bag: Write, tmp_path: 
     image = image_of(TYPES, Frame(np.zeros((4, 4), np.uint8), "mono8", 7, "eye"))
     messages = [Message("/left/image_raw", k, bytes(TYPES.serialize_cdr(image, image.__msgtype__))) for k in range(4)]
     actions = ["restored", "passed_clean", "restored", "restored"][lost:]
-    with BagReader(write_bag()) as reader, recorder(tmp_path / "out", lambda message: None) as made:
-        session = _Session(reader, choose(reader.topics), FakeLink(), made, 1.0)
+    with BagReader(write_bag()) as reader:
+        session = Session(reader, choose(reader.topics), FakeLink(), None, 1.0)
         account = same_stamps(session, messages, [("left", action) for action in actions])
     assert account.total("left") == {
         "in": 4,
@@ -174,6 +183,28 @@ def test_frames_that_share_a_stamp_are_counted_each(write_bag: Write, tmp_path: 
     assert [np.isnan(o.latency_ms) for o in account.outputs] == [lost > 0] * len(actions)
 
 
+def test_each_frame_that_did_not_come_has_a_cause(write_bag: Write) -> None:
+    link = FakeLink(received=5, published=2, dropped=1, unusable=1, waiting=1, lost=0)
+    with BagReader(write_bag(frames=6)) as reader:
+        session = Session(reader, choose(reader.topics), link, None, 1.0)
+        images = [message for message in reader.messages() if message.topic == "/left/image_raw"]
+        for message in images:
+            session._send(message)
+    session._on_output("/derained/left/image_raw", images[2].data)
+    account = Account(frames_in=Counter({"left": 0}))
+    session.fill(account)
+    assert account.causes == {
+        "lost on the way to the node": 1,
+        "in the node, a newer one took its place": 1,
+        "in the node, could not be read": 1,
+        "in the node, not yet done": 1,
+        "lost on the way back": 1,
+    }
+    assert account.total()["dropped"] == account.causes.total() == 5
+    # It was recorded at its stamp.
+    assert account.outputs[0].age_ms == account.outputs[0].latency_ms > 0
+
+
 def test_a_clock_that_was_set_during_the_recording_is_not_waited_for(tmp_path: Path) -> None:
     image = image_of(TYPES, Frame(np.zeros((4, 4), np.uint8), "mono8", 7, "eye"))
     year_ns = 365 * 86400 * 10**9
@@ -182,12 +213,13 @@ def test_a_clock_that_was_set_during_the_recording_is_not_waited_for(tmp_path: P
             writer.put("/left/image_raw", 1 + k * 10**7 + (k > 2) * year_ns, image)
     link = FakeLink()
     link.inputs = {"/left/image_raw": ("/left/image_raw", image.__msgtype__)}
-    with BagReader(tmp_path / "bag") as reader, recorder(tmp_path / "out", lambda message: None) as made:
-        session = _Session(reader, choose(reader.topics), link, made, 1.0)
+    with BagReader(tmp_path / "bag") as reader:
+        session = Session(reader, choose(reader.topics), link, None, 1.0)
         account = Account(frames_in=Counter({"left": 0}))
         session.run(SimpleNamespace(check=lambda: None), set(), None)  # type: ignore[arg-type]
         session.fill(account)
     assert link.sent == {"/left/image_raw": 6}
+    assert account.recorded_s == pytest.approx(0.05, abs=0.011) and account.played_s >= account.recorded_s
     assert account.notes == ["pauses in the recording of more than 10 s were not waited for: 1"]
 
 
@@ -230,57 +262,6 @@ def test_a_node_ends_when_its_player_is_killed(tmp_path: Path) -> None:
     wait_for(lambda: not is_running(node), "the node's end")
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("anything")])
-def test_what_could_not_be_recorded_is_told_at_the_latest_at_the_end(tmp_path: Path, error: Exception) -> None:
-    def write(*arguments: object) -> None:
-        raise error
-
-    with pytest.raises((ReplayError, ValueError), match="No space left|anything"), _Recorder(tmp_path / "out") as made:
-        made.writer.add(Topic("/flag", "std_msgs/msg/Bool", 0))
-        made.writer._writer.add_message = write
-        for _ in range(3):
-            made.put(Message("/flag", 1, b"\0\1\0\0\1"))
-
-
-def recorder(output: Path, write: Callable[..., None]) -> _Recorder:
-    """A recorder of flags whose disk is this function."""
-    made = _Recorder(output)
-    made.writer.add(Topic("/flag", "std_msgs/msg/Bool", 0))
-    made.writer.write = write
-    return made
-
-
-def test_a_disk_that_is_too_slow_ends_the_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(player, "WAITING_BYTES", 1 << 20)
-    written: list[Message] = []
-    free = threading.Event()
-
-    def write(message: Message) -> None:
-        free.wait()
-        written.append(message)
-
-    with (
-        pytest.raises(ReplayError, match=r"out: the disk is too slow.*1 MiB.*--rate"),
-        recorder(tmp_path / "out", write) as made,
-    ):
-        for k in range(8):
-            made.put(Message("/flag", k, bytes(1 << 17)))
-        made.check()
-        made.put(Message("/flag", 8, b"\0"))
-        free.set()
-    assert len(written) <= 1
-
-
-def test_a_disk_that_keeps_up_may_be_given_any_amount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(player, "WAITING_BYTES", 1000)
-    turn = threading.Semaphore(0)
-    with recorder(tmp_path / "out", lambda message: turn.release()) as made:
-        for k in range(10):
-            # The one before is written, but may still be counted.
-            made.put(Message("/flag", k, bytes(400)))
-            assert turn.acquire(timeout=PATIENCE_S)
-
-
 def test_a_thermal_camera_of_another_form_than_the_cameras_is_refused() -> None:
     topics = {"/left/image_raw": Topic("/left/image_raw", IMAGE, 5), "/ir": Topic("/ir", COMPRESSED, 5)}
     cameras = choose(topics, {"left": "/left/image_raw"}, "/ir")
@@ -298,10 +279,10 @@ def test_reading_ahead_ends_whenever_it_is_given_up(more: int) -> None:
                 read.append(n)
                 yield Message("/t", n, b"")
 
-    ahead = _ahead(Bag())  # type: ignore[arg-type]  # all that it is asked for
-    next(ahead)
+    reading = ahead(Bag())  # type: ignore[arg-type]  # all that it is asked for
+    next(reading)
     wait_for(lambda: len(read) == 1 + AHEAD + min(more, 1), "a reader for which there is no more room")
-    ended = threading.Thread(target=ahead.close, daemon=True)
+    ended = threading.Thread(target=reading.close, daemon=True)
     ended.start()
     ended.join(PATIENCE_S)
     assert not ended.is_alive()
