@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from derain_ros.data.labelled import VOID
-from derain_ros.data.rain_sequence import CAMERA, CLASSES, DRY, LABELS, WET
+from derain_ros.data.rain_sequence import CAMERA, DRY, LABELS, WET
 from derain_ros.data.segmentation import confusion, mean_overlap
 from derain_ros.engine import Engine
+from derain_ros.evaluate.labelled_bag import HOW_TO_MAKE, instants, reference
 from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.evaluate.segmentation import Overlap, bootstrap, overlap, segmented_by
 from derain_ros.frame import Action
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.offline import Progress, replay
-from derain_ros.replay.records import ReplayError
 from derain_ros.replay.topics import Cameras
-from derain_ros.runtime.input.encoding import FrameError
-from derain_ros.runtime.input.messages import ImageError, frame_of
-from derain_ros.runtime.labels import rgb_of
 from derain_ros.runtime.pipeline import Pipeline
 
-RESTORED = f"/derained/{CAMERA}/image_raw"
+RESTORED, MASK = f"/derained/{CAMERA}/image_raw", f"/derained/{CAMERA}/anomaly_mask"
 VIEWS = {"wet": WET, "restored": RESTORED, "dry": DRY}
 """Of one instant: what the camera sees, what the pipeline makes of it, and what it would see without rain; by topic."""
 SHOWN = 2
 """Instants of which pictures are kept."""
-WAITING = 50
-"""Instants that may lack an image at a time: they fill the memory."""
-HOW_TO_MAKE = "`derain rain sequence SCENES NAME --bag` writes one that can be evaluated"
 
 
 @dataclass(frozen=True)
 class Report:
     """What a segmenter of `classes` makes of each of VIEWS, against the `reference`, in words.
 
+    `masked` is the share in percent of the pixels under the pipeline's masks that are right in each view, NaN for none.
     `frames` were evaluated, `restored` of them were restored, `left_out` could not be read; `plans` says by what.
     `won_back` is the share, in percent, of the mIoU that rain took that restoring gave back, with the interval of its
     bootstrap; None where there is no dry view or rain took nothing for certain. `told` is what the replay says of the
@@ -48,6 +41,7 @@ class Report:
 
     classes: Sequence[str]
     views: Mapping[str, Overlap]
+    masked: Mapping[str, float]
     reference: str
     frames: int
     restored: int
@@ -69,18 +63,19 @@ def evaluate(
     with TemporaryDirectory(prefix="derain") as folder:
         output = Path(folder, "restored")
         with BagReader(bag) as reader:
-            ids, reference = _reference(reader, engine.model.classes)
+            ids, told = reference(reader, engine.model.classes)
             account = replay(reader, output, Cameras({CAMERA: reader.topics[WET]}), pipeline, restoring)
         restored = [o.stamp_ns for o in account.outputs if o.action == Action.RESTORED.value]
         shown = set(restored[len(restored) // (2 * SHOWN) :: max(1, len(restored) // SHOWN)][:SHOWN])
-        counts, done, pictures = _measure(output, engine, ids, account.frames_in[CAMERA], shown, segmenting)
+        counts, under, done, pictures = _measure(output, engine, ids, account.frames_in[CAMERA], shown, segmenting)
     if not done:
         raise EvaluationError(f"{bag}: holds no instant with all of {', '.join(_needed(ids))}; {HOW_TO_MAKE}")
     names = engine.model.classes
     return Report(
         names,
         {view: overlap(matrices, names) for view, matrices in counts.items()},
-        reference,
+        {view: 100 * float(np.trace(total) / total.sum()) if total.any() else np.nan for view, total in under.items()},
+        told,
         len(done),
         len(set(restored) & done),
         account.frames_in[CAMERA] - len(done),
@@ -114,10 +109,12 @@ def won_back(counts: Mapping[str, np.ndarray]) -> tuple[float, float, float] | N
 
 
 def rows(report: Report) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of the table: mIoU, pixels that are right, IoU of each class, of each view."""
+    """The header and the rows of the table: of each view mIoU, pixels that are right, IoU of each class."""
     views = report.views.values()
     table = [["mIoU, %", *(f"{view.miou:.1f} ({view.low:.1f} to {view.high:.1f})" for view in views)]]
     table.append(["pixels right, %", *(f"{view.accuracy:.1f}" for view in views)])
+    if np.isfinite(list(report.masked.values())).any():
+        table.append(["right under the mask, %", *(f"{value:.1f}" for value in report.masked.values())])
     for name in report.classes:
         values = [view.classes[name] for view in views]
         if np.isfinite(values).any():
@@ -152,62 +149,26 @@ def markdown(report: Report) -> str:
     return "\n".join([*lines, "", *notes(report)]) + "\n"
 
 
-def _reference(reader: BagReader, classes: Sequence[str]) -> tuple[np.ndarray | None, str]:
-    """By value of the bag's labels the index of that class in `classes`, VOID elsewhere, (256,) uint8, or None where
-    the segmentation of the dry images is the reference; and in words which it is. EvaluationError where none can be."""
-    if WET not in reader.topics:
-        raise EvaluationError(f"{reader.path}: has no images on {WET}; {HOW_TO_MAKE}")
-    ids = np.full(256, VOID, np.uint8)
-    if LABELS not in reader.topics:
-        why = f"the bag has no labels on {LABELS}"
-    else:
-        named = _class_names(reader)
-        unknown = [name for name in named if name not in classes]
-        if named and not unknown:
-            ids[: len(named)] = [classes.index(name) for name in named]
-            return ids, f"labels of the bag, {LABELS}"
-        why = (
-            f"the segmenter does not know the classes {', '.join(unknown)} of the bag's labels"
-            if unknown
-            else f"nothing on {CLASSES} names the classes of the bag's labels"
-        )
-    if DRY not in reader.topics:
-        raise EvaluationError(f"{reader.path}: {why}, nor are there dry images on {DRY}; {HOW_TO_MAKE}")
-    return None, f"the segmentation of the dry images, for {why}"
-
-
-def _class_names(reader: BagReader) -> list[str]:
-    """The names on CLASSES, none where it is not there; EvaluationError where they cannot be read."""
-    for message in reader.messages() if CLASSES in reader.topics else ():
-        if message.topic == CLASSES:
-            text = getattr(reader.decode(message), "data", "")
-            try:
-                names = json.loads(text)
-            except ValueError:
-                names = None
-            if not isinstance(names, list) or len(names) >= VOID or not all(isinstance(name, str) for name in names):
-                raise EvaluationError(f"{reader.path}: {CLASSES} holds {text[:80]!r}, not a JSON list of names")
-            return names
-    return []
-
-
 def _needed(ids: np.ndarray | None) -> list[str]:
     """The topics without which an instant cannot be evaluated."""
-    return [WET, RESTORED, DRY if ids is None else LABELS]
+    return [WET, RESTORED, MASK, DRY if ids is None else LABELS]
 
 
 def _measure(
     bag: Path, engine: Engine, ids: np.ndarray | None, total: int, shown: set[int], progress: Progress | None
-) -> tuple[dict[str, list[np.ndarray]], set[int], list[dict[str, tuple[np.ndarray, np.ndarray]]]]:
-    """The confusion matrices of each view of a bag that was restored, the stamps that they are of, and the pictures of
-    those `shown`."""
+) -> tuple[
+    dict[str, list[np.ndarray]], dict[str, np.ndarray], set[int], list[dict[str, tuple[np.ndarray, np.ndarray]]]
+]:
+    """Of a bag that was restored the confusion matrices of each view, their sums under the masks alone, the stamps of
+    what was measured, and the pictures of those `shown`."""
     segment, classes = segmented_by(engine), len(engine.model.classes)
     counts: dict[str, list[np.ndarray]] = {}
+    under: dict[str, np.ndarray] = {}
     done: set[int] = set()
     pictures = []
     with BagReader(bag) as reader:
         dry = [DRY] if DRY in reader.topics else []
-        for stamp_ns, images in _instants(reader, {*_needed(ids), *dry}):
+        for stamp_ns, images in instants(reader, {*_needed(ids), *dry}):
             views = {view: images[topic] for view, topic in VIEWS.items() if topic in images}
             found: dict[str, np.ndarray] = {}
             for view, image in views.items():
@@ -220,31 +181,13 @@ def _measure(
                     f"{bag}: at {stamp_ns / 1e9:.3f} s the {odd[0]} image is not of the size of its reference: "
                     f"{found[odd[0]].shape} and {truth.shape}; {HOW_TO_MAKE}"
                 )
+            masked = images[MASK][..., 0] > 0
             for view in found:
                 counts.setdefault(view, []).append(confusion(truth, found[view], classes))
+                under[view] = under.get(view, 0) + confusion(truth[masked], found[view][masked], classes)
             if stamp_ns in shown:
                 pictures.append({view: (views[view], found[view]) for view in found})
             done.add(stamp_ns)
             if progress is not None:
                 progress(len(done), total)
-    return counts, done, pictures
-
-
-def _instants(reader: BagReader, topics: set[str]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """The images of `topics`, (H, W, 3) uint8 RGB, by stamp, once all of that stamp are there; WAITING stamps that lack
-    one are kept at the most."""
-    waiting: dict[int, dict[str, np.ndarray]] = {}
-    for message in reader.messages():
-        if message.topic not in topics:
-            continue
-        try:
-            frame = frame_of(reader.decode(message))
-            image = rgb_of(frame)
-        except (ImageError, ReplayError, FrameError):
-            continue
-        images = waiting.setdefault(frame.stamp_ns, {})
-        images[message.topic] = image
-        if images.keys() == topics:
-            yield frame.stamp_ns, waiting.pop(frame.stamp_ns)
-        elif len(waiting) > WAITING:
-            del waiting[next(iter(waiting))]
+    return counts, under, done, pictures

@@ -93,16 +93,32 @@ def test_labels_of_the_bag_are_the_reference(run: Run, tmp_path: Path) -> None:
     assert wet.accuracy == pytest.approx(100 * (48 - 16) / 48)
     assert restored.miou == 100
     assert report.won_back == (100, 100, 100)
+    # The tiny restorer masks what is brighter than 200: the last column, which is right everywhere.
+    assert report.masked == dict.fromkeys(("wet", "restored", "dry"), 100.0)
     assert "Of the mIoU that rain took, 100 % (100 to 100) was won back." in notes(report)
     assert f"8 of 12 frames restored (67 %), by {report.plans}." in notes(report)
     header, table = rows(report)
-    assert header == ["", "wet", "restored", "dry"] and [row[0] for row in table][2:] == list(SEGMENTS)
+    assert header == ["", "wet", "restored", "dry"] and [row[0] for row in table][3:] == list(SEGMENTS)
     assert "| road | 33.3 | 100.0 | 100.0 |" in markdown(report)
+
+
+def test_labels_under_the_mask_are_counted_by_themselves(run: Run, tmp_path: Path) -> None:
+    """Two of the four columns are bright enough to be masked; one of them is another class than it looks."""
+    labels = columns((1, 2, 3, 3))[..., 0]
+    labels[:, 24:28], labels[:, 28:] = 0, VOID
+    image = columns((66, 130, 230, 230))
+    rainy = (Rainy(image, image, image[..., 0] * 0, labels) for _ in range(DRY_FRAMES + WET_FRAMES))
+    report = run(bag_of(tmp_path / "bag", rainy, SEGMENTS))
+    assert report.masked == pytest.approx(dict.fromkeys(("wet", "restored", "dry"), 100 * 8 / 12))
+    assert rows(report)[1][2] == ["right under the mask, %", "66.7", "66.7", "66.7"]
 
 
 def test_nothing_is_restored_where_it_is_switched_off(run: Run, tmp_path: Path) -> None:
     report = run(bag_of(tmp_path / "bag", frames(), SEGMENTS), enabled=False)
     assert report.views["restored"] == report.views["wet"] and report.won_back == (0, 0, 0)
+    assert report.masked["restored"] == report.masked["wet"], "of the detector's masks"
+    nowhere = replace(report, masked=dict.fromkeys(report.views, np.nan))
+    assert len(rows(report)[1]) == 3 + len(SEGMENTS) == len(rows(nowhere)[1]) + 1
     assert (report.restored, report.shown) == (0, []) and "0 of 12 frames restored (0 %)." in notes(report)
 
 
