@@ -14,9 +14,9 @@ Parameters, read at start:
     model        name of a segmenter in the manifest, segment by default
     models       directory with models.yaml; the shipped one if empty
     engine       openvino or onnxruntime, and what else derain_ros.engine.load knows; the former where it is installed
-    void_masked  whether labels under derained/left/anomaly_mask become 255; false by default. That takes back what was
-                 restored, most of which is right, and an image then waits for its mask. Set it where a wrong label does
-                 more harm than none; others read the mask beside the labels, it has the same stamp.
+    void_masked  whether labels under derained/left/anomaly_mask become 255; false by default. It takes back all that
+                 restoring won, and an image then waits for its mask. Set it where a wrong label does more harm than
+                 none; others read the mask beside the labels, it has the same stamp.
 """
 
 from __future__ import annotations
