@@ -14,7 +14,7 @@ from derain_ros.evaluate.restoration import Pair, Score
 from derain_ros.runtime.labels import coloured, palette
 from derain_ros.runtime.stages.restore import restore_image
 
-HEIGHT, LOW = 220, 150
+HEIGHT, LOW = 220, 140
 """Of each picture, in pixels, and of those beside their labels."""
 BAR = 22
 """Height in pixels of the text above the sheet and each row."""

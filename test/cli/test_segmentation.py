@@ -47,7 +47,7 @@ def test_a_drive_in_the_rain(shower: Path, tmp_path: Path) -> None:
     # The tiny detector takes this drive, which is bright, for wet in every frame.
     assert "8 of 8 frames restored (100 %), by balanced (restore_rgb)." in text
     assert "Segmentation by segment" in output and all(line in output for line in text.splitlines()[-3:])
-    assert cv2.imread(str(sheet)).shape[1] == 4 * round(160 * 150 / 120)
+    assert cv2.imread(str(sheet)).shape[1] == 4 * round(160 * 140 / 120)
     sheet.unlink()
 
     model = segmenter()

@@ -213,9 +213,9 @@ def test_the_sheet_shows_images_beside_their_classes(run: Run, tmp_path: Path) -
         assert np.array_equal(row["restored"][0], columns(np.array(BRIGHT) - RAIN + BRIGHTER_BY))
         assert np.array_equal(row["dry"][1], columns(BRIGHT)[..., 0] // 64)
     sheet = segmentations(report.shown, SEGMENTS, ("wet", "restored"))
-    width = round(32 * 150 / 24)
-    assert sheet.shape == (2 * (22 + 150) + 22, 4 * width, 3)
-    shown = sheet[22 + 75]
+    width = round(32 * 140 / 24)
+    assert sheet.shape == (2 * (22 + 140) + 22, 4 * width, 3)
+    shown = sheet[22 + 70]
     assert (shown[width // 8] == BRIGHT[0] - RAIN[0]).all()
     wet, restored = (shown[k * width :][:width] for k in (1, 3))
     assert not np.array_equal(wet[width // 8], restored[width // 8]) and np.array_equal(wet[-1], restored[-1])
