@@ -14,12 +14,12 @@ Data = Annotated[Path, typer.Option(help="Folder of training images; the README 
 Folders = Annotated[list[Path], typer.Option("--data", help="Folder of images in a known layout; may be repeated.")]
 Output = Annotated[Path, typer.Option(help="Folder of the checkpoint and the log.")]
 Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")]
-Precision = Annotated[str, typer.Option(help="bf16-mixed, 16-mixed or 32-true.")]
+Precision = Annotated[str, typer.Option(help="bf16-mixed, 16-mixed, 32-true, or auto: what is faster.")]
 Workers = Annotated[Optional[int], typer.Option(min=0, help="Processes that draw samples for each device.")]
 
 
 NIGHT, TASK_DRIVEN = Path("night_small"), Path("task_driven_small")
-PRECISIONS = ("bf16-mixed", "16-mixed", "32-true")
+PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps", "tpu")
 """What Lightning Fabric calls them."""
 
@@ -92,7 +92,7 @@ def restore(
     ] = "",
     accelerator: Accelerator = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processors or graphics cards that share a batch.")] = 1,
-    precision: Precision = "bf16-mixed",
+    precision: Precision = "auto",
     workers: Workers = None,
 ) -> None:
     """Train a restorer, of any network, on real and synthetic pairs, plainly or against a discriminator.
@@ -129,6 +129,18 @@ def _machine(accelerator: str, devices: int, precision: str, workers: int | None
         if value not in known:
             raise typer.BadParameter(f"{value!r} is none of {', '.join(known)}", param_hint=option)
     return Machine(accelerator, devices, precision, workers)
+
+
+def _train_phases(
+    recipe: type, train: Any, config: Path | None, data: Path, output: Path, machine: Any, start_from: str = ""
+) -> Path:
+    """Train by the phases of a recipe file, one after the other, the first one from these weights where they are named;
+    returns the last checkpoint."""
+    from derain_ros.train.loop import train_phases
+
+    recipes = read_phases(config, recipe)
+    recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
+    return train_phases(lambda phase, folder: train(data, folder, phase, machine), output, recipes)
 
 
 def _name(recipe: Any) -> str:
@@ -193,7 +205,7 @@ def detect(
         ),
     ] = "",
     accelerator: Accelerator = "auto",
-    precision: Precision = "bf16-mixed",
+    precision: Precision = "auto",
     workers: Workers = None,
 ) -> None:
     """Train the anomaly detector on rendered and real views.
@@ -210,11 +222,9 @@ def detect(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     machine = _machine(accelerator, 1, precision, workers)
     from derain_ros.train.detector import DetectRecipe, train
-    from derain_ros.train.loop import train_phases
 
-    recipes: list[DetectRecipe] = read_phases(config or (Path("tune_detector") if start_from else None), DetectRecipe)
-    recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
-    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
+    config = config or (Path("tune_detector") if start_from else None)
+    checkpoint = _train_phases(DetectRecipe, train, config, data, output, machine, start_from)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} detect --data {data}")
 
 
@@ -237,11 +247,8 @@ def fuse(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     machine = _machine(accelerator, 1, precision, workers)
     from derain_ros.train.fuse import FuseRecipe, train
-    from derain_ros.train.loop import train_phases
 
-    recipes: list[FuseRecipe] = read_phases(config, FuseRecipe)
-    recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
-    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
+    checkpoint = _train_phases(FuseRecipe, train, config, data, output, machine, start_from)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} fuse --data {data}")
 
 
@@ -272,11 +279,9 @@ def night(
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     machine = _machine(accelerator, 1, precision, None)
-    from derain_ros.train.loop import train_phases
     from derain_ros.train.night import NightRecipe, train
 
-    recipes: list[NightRecipe] = read_phases(config, NightRecipe)
-    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
+    checkpoint = _train_phases(NightRecipe, train, config, data, output, machine)
     typer.echo(f"checkpoint: {checkpoint}; next: derain table night --data {data} --checkpoint {checkpoint}")
 
 
@@ -298,12 +303,9 @@ def segmentation(
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     machine = _machine(accelerator, 1, precision, workers)
-    from derain_ros.train.loop import train_phases
     from derain_ros.train.segmentation import SegmentRecipe, train
 
-    recipes: list[SegmentRecipe] = read_phases(config, SegmentRecipe)
-    recipes[0] = replace(recipes[0], start_from=start_from or recipes[0].start_from)
-    checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
+    checkpoint = _train_phases(SegmentRecipe, train, config, data, output, machine, start_from)
     typer.echo(f"checkpoint: {checkpoint}; next: derain export {checkpoint} segment --data {data}")
 
 

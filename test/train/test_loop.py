@@ -182,3 +182,19 @@ def test_learning_rate_rises_then_falls() -> None:
 def test_values_that_cannot_be_trained_with_are_told(wrong: dict[str, float]) -> None:
     with pytest.raises(DataError, match=next(iter(wrong))):
         replace(RECIPE, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("machine", "multiplies", "expected"),
+    [
+        (Machine("cpu"), True, "bf16-mixed"),
+        (Machine("cpu"), False, "32-true"),
+        (Machine("cuda"), False, "bf16-mixed"),
+        (Machine("cpu", precision="bf16-mixed"), False, "bf16-mixed"),
+    ],
+)
+def test_precision_is_what_the_device_is_fast_in(
+    machine: Machine, multiplies: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: multiplies)
+    assert loop._precision(machine) == expected
