@@ -1,17 +1,34 @@
-"""Memory of this process and of the GPU, and energy, as far as the machine tells."""
+"""Memory and processor time of a process, memory of the GPU, and energy, as far as the machine tells."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from derain_ros.replay.measured import Usage
+
+EVERY_S = 0.5
+"""Time between two looks at a process."""
 
 
 def resident_mb(statm: Path = Path("/proc/self/statm")) -> float:
     """Memory that this process holds, in MB; nan where the system does not tell."""
     try:
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    except (OSError, ValueError, IndexError):
+        return float("nan")
+
+
+def processor_s(stat: Path = Path("/proc/self/stat")) -> float:
+    """Seconds of the processor that this process has taken, of all its threads; nan where the system does not tell."""
+    try:
+        fields = stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):
         return float("nan")
 
@@ -56,6 +73,32 @@ class Meters:
             self._turns[zone] = self._turns.get(zone, 0) + int((zone / "max_energy_range_uj").read_text())
         self._before[zone] = now
         return (now + self._turns.get(zone, 0)) / 1e6
+
+
+@contextmanager
+def watched(process: int, usage: list[Usage], meters: Meters | None = None) -> Iterator[None]:
+    """While the context is open, add to `usage` every EVERY_S and in the end what the process of this number takes."""
+    meters, ending = meters or Meters(), threading.Event()
+    stat, statm = Path(f"/proc/{process}/stat"), Path(f"/proc/{process}/statm")
+    begun, taken = time.monotonic(), processor_s(stat)
+
+    def look() -> None:
+        before_s, before = begun, taken
+        while True:
+            ended = ending.wait(EVERY_S)
+            now_s, now = time.monotonic(), processor_s(stat)
+            usage.append(Usage(now_s - begun, (now - before) / (now_s - before_s), resident_mb(statm), meters.gpu_mb()))
+            before_s, before = now_s, now
+            if ended:
+                return
+
+    thread = threading.Thread(target=look, name="derain meters")
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
 
 
 def _nvml() -> Any:

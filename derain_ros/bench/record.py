@@ -8,10 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from derain_ros import __version__
 from derain_ros.bench import BenchError
 from derain_ros.bench.speed import Case
-from derain_ros.engine.machine import nvidia_gpus, physical_cores, processor, versions
 from derain_ros.files import read_file
 
 FORMAT = 1
@@ -44,23 +42,6 @@ class Record:
             raise BenchError(f"{path}: cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BenchError(f"{path}: is no result of `derain bench` ({error})") from error
-
-
-def this_machine(threads: int) -> dict[str, object]:
-    """What figures depend on: processor, cores, GPUs, libraries, and how busy it was at the time."""
-    try:
-        load = float(Path("/proc/loadavg").read_text().split()[0])
-    except (OSError, ValueError):
-        load = float("nan")
-    return {
-        "derain_ros": __version__,
-        "processor": processor(),
-        "cores": len(physical_cores()),
-        "threads": threads,
-        "gpus": nvidia_gpus(),
-        "libraries": versions(),
-        "load_average": load,
-    }
 
 
 def markdown(record: Record, peak_tops: float = 0.0) -> str:

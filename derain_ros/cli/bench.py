@@ -6,10 +6,13 @@ from typing import Annotated, Optional
 
 import typer
 
+from derain_ros.cli import bench_replay
+
 app = typer.Typer(
     invoke_without_command=True,
-    help="Time engines, models, sizes and batches; compare two results; time the node over DDS.",
+    help="Time engines, models, sizes and batches; compare two results; time the node over DDS, on a bag, too.",
 )
+app.command("replay")(bench_replay.command)
 
 OUTPUT = Annotated[
     Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md, and OUTPUT.svg where matplotlib is installed.")
@@ -58,6 +61,8 @@ def bench(
       derain bench compare yesterday.json today.json
 
       derain bench node --rate 10 --rate 20
+
+      derain bench replay drive --highest
     """
     if context.invoked_subcommand is not None:
         return
@@ -66,6 +71,7 @@ def bench(
     from derain_ros.bench import record, speed
     from derain_ros.cli.progress import check_output, steps
     from derain_ros.engine import ENGINES
+    from derain_ros.engine.machine import this_machine
     from derain_ros.manifest import Manifest
 
     check_output(output)
@@ -88,7 +94,7 @@ def bench(
                 manifest.verify(entry)
             wanted = speed.contenders(chosen, engines, sizes, batches, threads, tell)
         cases, failures = speed.measure(wanted, repeats, warm_up, step("loading"), step("measuring"))
-    result = record.Record(cases, record.this_machine(threads), failures)
+    result = record.Record(cases, this_machine(threads), failures)
     text = record.markdown(result, peak)
     typer.echo(text)
     if output is not None:
@@ -100,16 +106,28 @@ def bench(
 
 @app.command()
 def compare(
-    before: Annotated[Path, typer.Argument(help="JSON file of `derain bench --output`.")],
-    after: Annotated[Path, typer.Argument(help="Another one.")],
+    before: Annotated[Path, typer.Argument(help="JSON file of `derain bench --output`, or the record of a replay.")],
+    after: Annotated[Path, typer.Argument(help="Another one of the same kind.")],
 ) -> None:
-    """Compare two results case by case; a difference counts where their spreads lie apart.
+    """Compare two results of `derain bench`, or two records of `derain bench replay` or `derain replay`.
+
+    Of cases of engines a difference counts where their spreads lie apart. Of replays it is said with an interval of
+    95 % (bootstrap), of frames paired by stamp where both are of one bag.
 
     Example: derain bench compare yesterday.json today.json
     """
-    from derain_ros.bench import record
+    from derain_ros.bench import BenchError, record
+    from derain_ros.bench.compare import compare as compare_replays
+    from derain_ros.bench.compare import is_replay
+    from derain_ros.replay.record import Record as Replay
 
-    typer.echo(record.compare(record.Record.read(before), record.Record.read(after)))
+    kinds = {path: is_replay(path) for path in (before, after)}
+    if len(set(kinds.values())) > 1:
+        raise BenchError(f"{before} and {after}: one is the record of a replay and one is not; compare like with like")
+    if kinds[before]:
+        typer.echo(compare_replays(Replay.read(before), Replay.read(after)))
+    else:
+        typer.echo(record.compare(record.Record.read(before), record.Record.read(after)))
 
 
 @app.command()
@@ -144,9 +162,10 @@ def node(
     from dataclasses import asdict
 
     from derain_ros.bench.node import highest, measure
-    from derain_ros.bench.record import table, this_machine
+    from derain_ros.bench.record import table
     from derain_ros.cli.progress import check_output, output_console, show, steps
     from derain_ros.config import Config
+    from derain_ros.engine.machine import this_machine
     from derain_ros.report.tables import Table
 
     check_output(output)

@@ -1,10 +1,43 @@
 """`derain replay`: a recorded bag through the pipeline or through the node."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from derain_ros.replay import topics
+    from derain_ros.replay.bag import BagReader
+
+Cameras = Annotated[
+    Optional[list[str]],
+    typer.Option(
+        metavar="NAME=TOPIC",
+        help="A camera's image topic; once for each camera restored together. Found by type "
+        "without; NAME=none where there is no such camera.",
+    ),
+]
+Thermal = Annotated[
+    str,
+    typer.Option(metavar="TOPIC", help="The thermal image topic, found by its name without; none where there is none."),
+]
+Models = Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")]
+Parameters = Annotated[
+    Optional[Path],
+    typer.Option(
+        help="Parameters of the node, as in config/derain.yaml; cameras and thermal are the bag's, and offline there "
+        "is no budget."
+    ),
+]
+Plan = Annotated[
+    str,
+    typer.Option(help="quality, balanced or light; auto is the best there is, or live the best that keeps up."),
+]
+AllFrames = Annotated[bool, typer.Option("--all-frames", help="Restore every frame, also clean ones.")]
 
 
 def named_cameras(given: Optional[list[str]]) -> dict[str, str]:
@@ -24,43 +57,41 @@ def named_cameras(given: Optional[list[str]]) -> dict[str, str]:
     return named
 
 
+def settings_of(
+    config: Path | None, models: Path | None, all_frames: bool, plan: str
+) -> tuple[dict[str, Any], Path | None]:
+    """The settings of a file of the node's parameters, changed by these options, and the directory of models."""
+    from derain_ros.config import read_parameters
+
+    known = {} if config is None else read_parameters(config)
+    named_models = known.pop("models", "")
+    known.pop("use_sim_time", None)
+    known |= ({"gating": False} if all_frames else {}) | ({"plan": plan} if plan else {})
+    return known, models or (Path(named_models) if named_models else None)
+
+
+def tell_cameras(tell: Callable[[str], None], reader: BagReader, cameras: topics.Cameras) -> None:
+    """Tell which topics are the cameras, and what of the bag is not used."""
+    chosen = ", ".join(f"{name} {topic.name}" for name, topic in cameras.images.items())
+    tell(f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""))
+    if cameras.unused:
+        tell(f"other images, kept as they are: {', '.join(cameras.unused)}")
+    if reader.left_out:
+        odd = ", ".join(f"{name} ({encoding})" for name, encoding in reader.left_out.items())
+        tell(f"left out, for ROS 2 plays messages in CDR only: {odd}")
+
+
 def command(
     bag: Annotated[Path, typer.Argument(help="A ROS 2 bag: its directory, or one of its files.")],
     output: Annotated[Path, typer.Option(help="Directory of the bag to write; it must not exist.")],
-    camera: Annotated[
-        Optional[list[str]],
-        typer.Option(
-            metavar="NAME=TOPIC",
-            help="A camera's image topic; once for each camera restored together. Found by type "
-            "without; NAME=none where there is no such camera.",
-        ),
-    ] = None,
-    thermal: Annotated[
-        str,
-        typer.Option(
-            metavar="TOPIC", help="The thermal image topic, found by its name without; none where there is none."
-        ),
-    ] = "",
+    camera: Cameras = None,
+    thermal: Thermal = "",
     live: Annotated[bool, typer.Option("--live", help="Play through the node in another process, over DDS.")] = False,
     rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="With --live: times the recorded speed.")] = 1.0,
-    models: Annotated[
-        Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
-    ] = None,
-    config: Annotated[
-        Optional[Path],
-        typer.Option(
-            help="Parameters of the node, as in config/derain.yaml; cameras and "
-            "thermal are the bag's, and offline there is no "
-            "budget."
-        ),
-    ] = None,
-    plan: Annotated[
-        str,
-        typer.Option(
-            help="quality, balanced or light; auto is the best there is, or with --live the best that keeps up."
-        ),
-    ] = "",
-    all_frames: Annotated[bool, typer.Option("--all-frames", help="Restore every frame, also clean ones.")] = False,
+    models: Models = None,
+    config: Parameters = None,
+    plan: Plan = "",
+    all_frames: AllFrames = False,
 ) -> None:
     """Restore the images of a recorded bag.
 
@@ -92,11 +123,12 @@ def command(
     from rich.markup import escape
 
     from derain_ros.cli import progress
-    from derain_ros.config import Config, read_parameters
+    from derain_ros.config import Config
     from derain_ros.manifest import Manifest
     from derain_ros.replay import topics
     from derain_ros.replay.bag import BagReader
     from derain_ros.replay.offline import OFFLINE
+    from derain_ros.replay.origin import origin_of
     from derain_ros.replay.player import LIVE
     from derain_ros.replay.record import Record
     from derain_ros.replay.shown import fused_pictures, restored_pictures
@@ -104,52 +136,35 @@ def command(
     from derain_ros.report.tables import actions_table, frames_table, fusion_table, latency_table
 
     console = progress.output_console()
-    known = {} if config is None else read_parameters(config)
-    named_models = known.pop("models", "")
-    folder = models or (Path(named_models) if named_models else None)
-    known.pop("use_sim_time", None)
+    known, folder = settings_of(config, models, all_frames, plan)
+
+    def tell(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     with BagReader(bag) as reader, progress.steps(console) as step:
         cameras = topics.choose(reader.topics, named, thermal)
-        chosen = ", ".join(f"{name} {topic.name}" for name, topic in cameras.images.items())
-        console.print(
-            f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""),
-            markup=False,
-            soft_wrap=True,
-        )
-        if cameras.unused:
-            console.print(f"other images, kept as they are: {', '.join(cameras.unused)}", markup=False, soft_wrap=True)
-        if reader.left_out:
-            odd = ", ".join(f"{name} ({encoding})" for name, encoding in reader.left_out.items())
-            console.print(f"left out, for ROS 2 plays messages in CDR only: {odd}", markup=False, soft_wrap=True)
+        tell_cameras(tell, reader, cameras)
         known |= {"cameras": list(cameras.images), "thermal": bool(cameras.thermal)}
-        known |= ({"gating": False} if all_frames else {}) | ({"plan": plan} if plan else {})
+        fast = {} if live else {"engine": "openvino" if find_spec("openvino") else "onnxruntime"}
+        settings = Config.from_mapping(fast | known)
         if live:
             from derain_ros.replay.child import join_own_domain
             from derain_ros.replay.player import play
 
             join_own_domain()
-            account = play(
-                reader, output, cameras, Config.from_mapping(known), folder, rate, step("Playing through the node")
-            )
+            account = play(reader, output, cameras, settings, folder, rate, step("Playing through the node"))
         else:
             from derain_ros.replay.offline import replay
             from derain_ros.runtime.pipeline import Pipeline
 
-            fast = "openvino" if find_spec("openvino") else "onnxruntime"
-            pipeline = Pipeline(Config.from_mapping({"engine": fast, **known}), Manifest.load(folder))
+            pipeline = Pipeline(settings, Manifest.load(folder))
             pipeline.load()
-            account = replay(
-                reader,
-                output,
-                cameras,
-                pipeline,
-                step("Restoring"),
-                lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
-            )
+            account = replay(reader, output, cameras, pipeline, step("Restoring"), tell)
         inputs = {name: topic.name for name, topic in cameras.images.items()}
         pictures = restored_pictures(output, inputs, account, step("Looking at the results"))
         pictures += fused_pictures(output, cameras) if account.fusion["fused"] else []
-        record = Record(f"derain: {bag.name}", LIVE if live else OFFLINE, account, pictures)
+        title, timed = f"derain: {bag.name}", LIVE if live else OFFLINE
+        record = Record(title, timed, account, pictures, origin=origin_of(bag, folder, settings))
     record.save(output / "record.json")
     page.write(output / "report.html", record)
     fusion = [fusion_table(account)] if account.fusion else []

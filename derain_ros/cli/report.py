@@ -5,26 +5,38 @@ from typing import Annotated, Optional
 
 import typer
 
+from derain_ros.cli.limits import FailIf, hold, read_limits
+
 
 def command(
-    record: Annotated[Path, typer.Argument(help="A record.json, as derain replay and derain demo write it.")],
+    record: Annotated[
+        Path, typer.Argument(help="A record.json, as derain replay, derain demo and derain bench replay write it.")
+    ],
     output: Annotated[
         Optional[Path], typer.Option(help="The HTML file to write; report.html beside the record by default.")
     ] = None,
+    fail_if: FailIf = None,
 ) -> None:
-    """Write the page of a saved record again: one HTML file that stands alone.
+    """Write the page of a saved record again: one HTML file that stands alone; check limits.
+
+    Exit code 1 says that a limit of --fail-if is broken, and the last lines which.
 
     Examples:
 
       derain report cleaned/record.json
 
       derain report cleaned/record.json --output /tmp/drive.html
+
+      derain report today.json --fail-if 'p99_ms > 50' --fail-if 'restored_share < 0.95'
     """
+    limits = read_limits(fail_if)
     from derain_ros.cli.progress import check_output, output_console
     from derain_ros.replay.record import Record
     from derain_ros.report import page
 
     check_output(output)
     target = output or record.with_name("report.html")
-    page.write(target, Record.read(record))
+    saved = Record.read(record)
+    page.write(target, saved)
     output_console().print(f"report: {target.resolve()}", soft_wrap=True, highlight=False, markup=False)
+    hold(saved, limits)

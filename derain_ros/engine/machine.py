@@ -7,6 +7,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from derain_ros import __version__
+
 INSTALL = {
     "onnxruntime": "pip install 'derain_ros[cpu]'",
     "onnxruntime-cuda": "pip install 'derain_ros[gpu]'",
@@ -66,6 +68,24 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def this_machine(threads: int = 0) -> dict[str, object]:
+    """What figures depend on: processor, cores, threads of the networks (0 for every core), GPUs, libraries, and how
+    busy it was at the time (nan where the system does not tell)."""
+    try:
+        load = float(Path("/proc/loadavg").read_text().split()[0])
+    except (OSError, ValueError):
+        load = float("nan")
+    return {
+        "derain_ros": __version__,
+        "processor": processor(),
+        "cores": len(physical_cores()),
+        "threads": threads,
+        "gpus": nvidia_gpus(),
+        "libraries": versions(),
+        "load_average": load,
+    }
 
 
 def _read(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -40,6 +40,29 @@ class Output:
     def transport_ms(self) -> float:
         """What the pipeline did not take: the ways in and out, and waiting; nan where that is not known."""
         return self.latency_ms - self.total_ms
+
+
+def output_of(camera: str, stamp_ns: int, values: Mapping[str, str], latency_ms: float, age_ms: float) -> Output:
+    """A frame that came out, with the `values` that ~/status tells of it, by name; empty where it was not heard."""
+
+    def known(name: str) -> float:
+        return float(values.get(name, "nan"))
+
+    return Output(
+        camera,
+        stamp_ns,
+        values.get("action", "unknown"),
+        values.get("kind", "unknown") not in ("clean", "unknown"),
+        known("score"),
+        latency_ms,
+        age_ms,
+        values.get("alarm", ""),
+        values.get("plan", ""),
+        known("detect_ms"),
+        known("restore_ms"),
+        known("fuse_ms"),
+        known("total_ms"),
+    )
 
 
 @dataclass

@@ -17,6 +17,7 @@ from derain_ros.manifest import PLANS, Manifest
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.drive import Drive, record, thermal_place
+from derain_ros.replay.origin import origin_of
 from derain_ros.replay.player import LIVE, play
 from derain_ros.replay.quality import compare
 from derain_ros.replay.record import Record
@@ -91,7 +92,8 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     pictures += fused_pictures(cleaned, cameras)
     failure = failure_of(account, wet)
     account.notes += [failure] if failure else []
-    made = Record(f"derain: a rainy drive of {drive.seconds:g} s at {rate:g} Hz", LIVE, account, pictures, wet, quality)
+    title = f"derain: a rainy drive of {drive.seconds:g} s at {rate:g} Hz"
+    made = Record(title, LIVE, account, pictures, wet, quality, origin=origin_of(bag, models, config))
     made.save(directory / RECORD)
     told(1, 1)
     return Demonstration(bag, cleaned, made, failure)

@@ -13,7 +13,7 @@ from typing import Any
 from derain_ros.engine import Tell
 from derain_ros.engine.auto import label
 from derain_ros.frame import Action, Frame, FrameSet, Result
-from derain_ros.replay.account import Account, Output
+from derain_ros.replay.account import Account, output_of
 from derain_ros.replay.bag import BagReader, BagWriter
 from derain_ros.replay.images import header_of, image_of
 from derain_ros.replay.records import Message, ReplayError, Topic
@@ -204,6 +204,7 @@ class _Run:
         types, stamp_ns = self.writer.types, self._now_ns
         if result.models:
             self.account.plans[result.plan, result.models] += 1
+        told = {status.name: status.values for status in statuses_of(result)}
         for camera, done in result.cameras.items():
             frame = done.frame
             # As in the node, a frame that was passed on goes out in the message it came in.
@@ -211,17 +212,7 @@ class _Run:
             self.writer.put(f"/derained/{camera}/image_raw", stamp_ns, message or image_of(types, frame))
             mask = Frame(done.mask, "mono8", frame.stamp_ns, frame.frame_id)
             self.writer.put(f"/derained/{camera}/anomaly_mask", stamp_ns, image_of(types, mask))
-            score = done.anomaly.score if done.anomaly else float("nan")
-            self.account.outputs.append(
-                Output(
-                    camera,
-                    frame.stamp_ns,
-                    done.action.value,
-                    done.anomaly is not None and done.anomaly.affected,
-                    score,
-                    elapsed_ms,
-                )
-            )
+            self.account.outputs.append(output_of(camera, frame.stamp_ns, told[camera], elapsed_ms, float("nan")))
         if result.fusion:
             self.account.fusion[result.fusion] += 1
         if result.fused is not None:

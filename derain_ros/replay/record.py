@@ -10,22 +10,27 @@ from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from derain_ros import __version__
-from derain_ros.engine.machine import physical_cores, processor, versions
+from derain_ros.engine.machine import this_machine
 from derain_ros.files import FileError, read_file
 from derain_ros.replay.account import Account, Output
+from derain_ros.replay.measured import AtRate, Usage
+from derain_ros.replay.origin import Origin
 from derain_ros.replay.quality import Quality
 from derain_ros.replay.records import ReplayError
 from derain_ros.replay.shown import Picture
 
-FORMAT = 2
+FORMAT = 3
 MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
 class Record:
     """One replay: `timed` says what its latencies are of. `wet` is the truth by camera and stamp, empty where it is not
-    known, and `quality` how near the frames came to it."""
+    known, and `quality` how near the frames came to it.
+
+    `origin` says which bag, models and settings it was. `usage` is what the node took over time and `rates` how it
+    fared at other speeds, where these were measured.
+    """
 
     title: str
     timed: str
@@ -33,14 +38,10 @@ class Record:
     pictures: list[Picture]
     wet: Mapping[str, Mapping[int, bool]] = field(default_factory=dict)
     quality: Quality | None = None
-    machine: Mapping[str, object] = field(
-        default_factory=lambda: {
-            "derain_ros": __version__,
-            "processor": processor(),
-            "cores": len(physical_cores()),
-            "libraries": versions(),
-        }
-    )
+    machine: Mapping[str, Any] = field(default_factory=this_machine)
+    origin: Origin = field(default_factory=Origin)
+    usage: list[Usage] = field(default_factory=list)
+    rates: list[AtRate] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write it as JSON; ReplayError where that cannot be done."""
@@ -50,7 +51,13 @@ class Record:
             "kind": "replay",
             "title": self.title,
             "timed": self.timed,
-            "machine": self.machine,
+            "machine": {key: _known(value) for key, value in self.machine.items()},
+            "origin": asdict(self.origin),
+            "usage": [[_known(value) for value in astuple(usage)] for usage in self.usage],
+            "rates": [[_known(value) for value in astuple(rate)] for rate in self.rates],
+            "causes": account.causes,
+            "recorded_s": _known(account.recorded_s),
+            "played_s": _known(account.played_s),
             "frames_in": account.frames_in,
             "broken": account.broken,
             "damage": account.damage,
@@ -78,7 +85,7 @@ class Record:
             if content["kind"] != "replay" or content["format"] != FORMAT:
                 raise ReplayError(
                     f"{path}: is a record of {content['kind']!r} in format {content['format']!r}, not "
-                    f"of a replay in format {FORMAT}: replay the bag again"
+                    f"of a replay in format {FORMAT}: replay the bag again with this version of the package"
                 )
             account = Account(
                 Counter(content["frames_in"]),
@@ -89,6 +96,9 @@ class Record:
                 Counter({(plan, models): count for plan, models, count in content["plans"]}),
                 content["engines"],
                 Counter(content["fusion"]),
+                Counter(content["causes"]),
+                _number(content["recorded_s"]),
+                _number(content["played_s"]),
             )
             quality = content["quality"]
             if quality is not None:
@@ -101,7 +111,10 @@ class Record:
                 [Picture(**picture) for picture in content["pictures"]],
                 {camera: dict(rows) for camera, rows in content["wet"].items()},
                 quality,
-                content["machine"],
+                {key: _number(value) for key, value in content["machine"].items()},
+                Origin(**content["origin"]),
+                [Usage(*map(_number, row)) for row in content["usage"]],
+                [AtRate(*map(_number, row)) for row in content["rates"]],
             )
         except OSError as error:
             raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
@@ -117,4 +130,4 @@ def _known(value: object) -> object:
 
 
 def _number(value: Any) -> Any:
-    return float(value) if value in ("nan", "inf", "-inf") else value
+    return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value

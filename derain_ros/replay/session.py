@@ -14,7 +14,7 @@ from typing import Any
 from rosbags.typesys import Stores, get_typestore
 
 from derain_ros.frame import Action
-from derain_ros.replay.account import Account, Output
+from derain_ros.replay.account import Account, output_of
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.child import NodeProcess
 from derain_ros.replay.offline import Progress
@@ -125,7 +125,7 @@ class Session:
                 # Where frames of one stamp were lost, it is not known which.
                 latency_ms = (came_ns - sent[k]) / 1e6 if len(came) == len(sent) else float("nan")
                 age_ms = latency_ms + self._driver_ns.get((camera, stamp), float("nan")) / 1e6
-                outputs.append((came_ns, _output(camera, stamp, values, latency_ms, age_ms)))
+                outputs.append((came_ns, output_of(camera, stamp, values, latency_ms, age_ms)))
         account.outputs += [output for _, output in sorted(outputs, key=lambda timed: timed[0])]
         self._fill_causes(account)
         slow = [
@@ -184,29 +184,6 @@ class Session:
             self._came[topic.split("/")[2], _stamp(data)].append(now)
         if self.recorder is not None:
             self.recorder.put(Message(topic, stamp_ns, data))
-
-
-def _output(camera: str, stamp_ns: int, values: Mapping[str, str], latency_ms: float, age_ms: float) -> Output:
-    """A frame that came out, with what ~/status tells of it."""
-
-    def known(name: str) -> float:
-        return float(values.get(name, "nan"))
-
-    return Output(
-        camera,
-        stamp_ns,
-        values.get("action", "unknown"),
-        values.get("kind", "unknown") not in ("clean", "unknown"),
-        known("score"),
-        latency_ms,
-        age_ms,
-        values.get("alarm", ""),
-        values.get("plan", ""),
-        known("detect_ms"),
-        known("restore_ms"),
-        known("fuse_ms"),
-        known("total_ms"),
-    )
 
 
 def ahead(reader: BagReader) -> Iterator[Message]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from derain_ros.bench import BenchError
-from derain_ros.bench.record import Record, compare, markdown, plot, this_machine
+from derain_ros.bench.record import Record, compare, markdown, plot
 from derain_ros.bench.speed import Case
+from derain_ros.engine.machine import this_machine
 
 
 def case(model: str, *ms: float, **more: object) -> Case:

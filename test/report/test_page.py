@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
 from derain_ros.replay.account import Account, Output
+from derain_ros.replay.measured import AtRate, Usage
+from derain_ros.replay.origin import Origin
 from derain_ros.replay.quality import Quality
 from derain_ros.replay.record import Record
 from derain_ros.replay.records import ReplayError
@@ -21,6 +23,23 @@ from derain_ros.report import page, tables
 SECOND = 10**9
 WET = {"left": {k * SECOND: k >= 2 for k in range(4)}, "right": {k * SECOND: False for k in range(4)}}
 IMAGE = np.full((24, 32), 90, np.uint8)
+NAN = float("nan")
+LIVE = {
+    "account": Account(
+        Counter(left=3),
+        [
+            Output("left", k, "restored", True, 0.9, 30.0 + k, 34.0, "affected", "light", 2.0, 9.0, NAN, 12.0)
+            for k in (1, 2)
+        ],
+        causes=Counter({"lost on the way back": 1}),
+        recorded_s=2.0,
+        played_s=2.5,
+    ),
+    "origin": Origin({"rainy.mcap": "ab" * 32}, {"light": "cd" * 32}, {"budget_ms": 70.0, "engine": "auto"}),
+    "usage": [Usage(0.5, 1.25, 300.0, NAN), Usage(1.0, 0.75, 310.0, NAN)],
+    "rates": [AtRate(1.0, 20.0, 1.0, 3, 0, 0, 30.0, 31.0, True), AtRate(2.0, 40.0, 1.5, 3, 1, 1, NAN, NAN, False)],
+}
+"""Of a record of `derain bench replay`."""
 
 
 def account() -> Account:
@@ -100,13 +119,40 @@ def test_without_the_truth_there_is_nothing_of_it(tmp_path: Path) -> None:
     assert "against the truth" not in text and "Pictures</caption>" not in text and "Before and after" in text
 
 
+def test_what_a_benchmark_measured_is_shown(tmp_path: Path) -> None:
+    shown = {table.title: table.rows for table in tables.tables_of(record(**LIVE))}
+    assert shown["Dropped"] == [["lost on the way back", "1"]]
+    assert shown["Stages"] == [
+        ["detect", "2.0", "2.0", "2.0"],
+        ["restore", "9.0", "9.0", "9.0"],
+        ["transport and waiting: the rest of the latency", "19.5", "19.9", "20.0"],
+        ["age when published: since the stamp", "34.0", "34.0", "34.0"],
+        ["jitter: change of the latency from frame to frame", "1.0", "1.0", "1.0"],
+    ]
+    assert shown["Use of the machine by the node"] == [
+        ["cores of the processor", "1.00", "1.25"],
+        ["memory, MB", "305", "310"],
+        ["memory of the GPU, MB, by anyone", "-", "-"],
+    ]
+    assert shown["Speeds"][1] == ["2x", "40.0", "1.5x", "3", "1", "1", "-", "-", "no"]
+    measured = shown["Measured with"]
+    assert measured[:3] == [
+        ["bag", "rainy.mcap", "ab" * 6],
+        ["model", "light", "cd" * 6],
+        ["setting", "budget_ms", "70.0"],
+    ]
+    assert "engine" not in {name for _, name, _ in measured} and "processor" in {name for _, name, _ in measured}
+    page.write(tmp_path / "r.html", record(**LIVE))
+    assert "lost on the way back" in (tmp_path / "r.html").read_text()
+
+
 def test_a_page_of_nothing(tmp_path: Path) -> None:
     page.write(tmp_path / "r.html", record(account=Account(Counter(left=3)), pictures=[], wet=WET, quality=Quality()))
     text = (tmp_path / "r.html").read_text()
     assert "image/png" in text and "Before and after" not in text
 
 
-@pytest.mark.parametrize("changes", [{}, {"wet": WET, "quality": Quality([(20.0, float("inf"))], 4, 3)}])
+@pytest.mark.parametrize("changes", [{}, {"wet": WET, "quality": Quality([(20.0, float("inf"))], 4, 3)}, LIVE])
 def test_a_record_is_read_as_it_was_saved(tmp_path: Path, changes: dict[str, object]) -> None:
     saved = record(**changes)
     saved.save(tmp_path / "record.json")
@@ -124,7 +170,7 @@ def test_a_record_is_read_as_it_was_saved(tmp_path: Path, changes: dict[str, obj
         ("[]", "is no record"),
         ('{"kind": "replay"}', "is no record"),
         ('{"kind": "bench", "format": 1}', "is a record of 'bench' in format 1"),
-        ('{"kind": "replay", "format": 99}', "in format 99, not of a replay in format 2: replay the bag again"),
+        ('{"kind": "replay", "format": 99}', "in format 99, not of a replay in format 3: replay the bag again"),
     ],
 )
 def test_what_is_no_record_is_told(tmp_path: Path, text: str, message: str) -> None:

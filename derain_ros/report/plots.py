@@ -1,0 +1,86 @@
+"""The plot over time of a replay."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+from derain_ros.frame import Action
+from derain_ros.replay.record import Record
+
+COLOURS = {
+    Action.RESTORED.value: "#1f77b4",
+    Action.PASSED_CLEAN.value: "#2ca02c",
+    Action.PASSED_DISABLED.value: "#7f7f7f",
+    Action.PASSED_BUDGET.value: "#ff7f0e",
+    Action.PASSED_ERROR.value: "#d62728",
+    Action.PASSED_UNPAIRED.value: "#9467bd",
+}
+PANEL_INCHES = 2.6
+
+
+def over_time(record: Record) -> str:
+    """A PNG as the address of an image: latency by action and score by camera, with the wet times shaded where they are
+    known; plans, and what the node took of the processor, where these are known."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = [_latency, _scores]
+    panels += [_plans] if any(o.plan for o in record.account.outputs) else []
+    panels += [_usage] if record.usage else []
+    figure = Figure(figsize=(11, PANEL_INCHES * len(panels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    start = min((o.stamp_ns for o in record.account.outputs), default=0)
+    every = figure.subplots(len(panels), 1, sharex=True)
+    for panel, axes in zip(panels, every, strict=True):
+        panel(axes, record, start)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="center right", fontsize=8)
+        axes.grid(alpha=0.3)
+    every[-1].set_xlabel("seconds")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _latency(axes: Any, record: Record, start: int) -> None:
+    for action, colour in COLOURS.items():
+        points = [((o.stamp_ns - start) / 1e9, o.latency_ms) for o in record.account.outputs if o.action == action]
+        if points:
+            axes.plot(*zip(*points, strict=True), ".", color=colour, label=action.replace("_", " "), markersize=4)
+    axes.set_ylabel("latency, ms")
+    axes.set_ylim(bottom=0)
+
+
+def _scores(axes: Any, record: Record, start: int) -> None:
+    for k, camera in enumerate(record.account.frames_in):
+        points = [((o.stamp_ns - start) / 1e9, o.score) for o in record.account.outputs if o.camera == camera]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=f"C{k}", label=f"{camera}: score")
+        if truth := record.wet.get(camera):
+            times = np.array(sorted(truth))
+            axes.fill_between(
+                (times - start) / 1e9,
+                -0.12 - 0.1 * k,
+                -0.04 - 0.1 * k,
+                step="post",
+                color=f"C{k}",
+                where=[truth[t] for t in times],
+                label=f"{camera}: truly wet",
+            )
+    axes.set_ylabel("score of anomaly")
+
+
+def _plans(axes: Any, record: Record, start: int) -> None:
+    points = [((o.stamp_ns - start) / 1e9, o.plan) for o in record.account.outputs if o.plan]
+    axes.plot(*zip(*points, strict=True), ".", color="C4", markersize=4)
+    axes.set_ylabel("plan")
+
+
+def _usage(axes: Any, record: Record, start: int) -> None:
+    axes.plot([u.seconds for u in record.usage], [u.cores for u in record.usage], color="C5", label="cores of the node")
+    axes.set_ylabel("cores")
+    axes.set_ylim(bottom=0)
