@@ -147,8 +147,8 @@ class Config:
     )
     budget_from: str = setting(
         "arrival",
-        "Start of the budget: the arrival of a frame set, or the stamp of its first frame. stamp needs cameras that use "
-        "the clock of the node.",
+        "Start of the budget: the arrival of a frame set, or the stamp of its first frame. stamp needs cameras that "
+        "use the clock of the node.",
         choices=("arrival", "stamp"),
     )
     on_score: float = setting(0.75, "Score from which a camera counts as affected.", low=0.0, high=1.0)

@@ -32,8 +32,8 @@ KINDS = {
     "streak": "whole photographs in falling rain of our own; true mask: likewise",
     "night_rain": "whole photographs made night, in rain of our own, against the same night without rain; true mask: "
     "likewise",
-    "by_night": "photographs taken by night (LLVIP, which no restorer trains on), in night rain of our own, against the "
-    "same without rain; true mask: likewise",
+    "by_night": "photographs taken by night (LLVIP, which no restorer trains on), in night rain of our own, against "
+    "the same without rain; true mask: likewise",
     "clean": "photographs alone, which should come back as they are",
 }
 """What each kind of image is; with `_grey` after it, the same in grey for a colour model."""
