@@ -25,6 +25,8 @@ RESAMPLED, AT_ONCE = 2000, 50
 SEED = 7
 LEAST_FOR_P99 = 300
 """Frames without which a 99th percentile is the slowest frame or two, and says nothing."""
+BUSY = 0.5
+"""Load for each core from which on the machine had other work."""
 UNKNOWN = "cannot be told"
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -113,6 +115,16 @@ def compare(before: Record, after: Record) -> str:
         else "The bags differ or are not known, so frames are not paired."
     )
     lines = [table(["", "before", "after", "difference", "95 % interval", ""], rows), "", said]
+    busy = [
+        f"{name} {record.machine['load_average']:g} on {record.machine['cores']} cores"
+        for name, record in (("before", before), ("after", after))
+        if record.machine.get("load_average", math.nan) > BUSY * record.machine.get("cores", math.inf)
+    ]
+    if busy:
+        lines.append(
+            f"The machine had other work, load {', '.join(busy)}: what that changes from run to run, the intervals do "
+            "not know."
+        )
     lines += [f"- {text}" for text in differing(before, after)] or ["Machine, models and settings are the same."]
     return "\n".join(lines)
 
@@ -128,7 +140,8 @@ def differing(before: Record, after: Record) -> list[str]:
         for name in [*old, *(n for n in new if n not in old)]:
             if name != "load_average" and old.get(name) != new.get(name):
                 told.append(f"{what}, {name}: {_short(old, name)} before, {_short(new, name)} after")
-    if before.account.engines != after.account.engines:
+    # In the order in which they were loaded, which does not matter.
+    if sorted(before.account.engines.split(", ")) != sorted(after.account.engines.split(", ")):
         told.append(f"engines: {before.account.engines or 'none'} before, {after.account.engines or 'none'} after")
     return told
 

@@ -75,7 +75,7 @@ def tell_cameras(tell: Callable[[str], None], reader: BagReader, cameras: topics
     chosen = ", ".join(f"{name} {topic.name}" for name, topic in cameras.images.items())
     tell(f"cameras: {chosen}" + (f"; thermal {cameras.thermal}" if cameras.thermal else ""))
     if cameras.unused:
-        tell(f"other images, kept as they are: {', '.join(cameras.unused)}")
+        tell(f"other images: {', '.join(cameras.unused)}")
     if reader.left_out:
         odd = ", ".join(f"{name} ({encoding})" for name, encoding in reader.left_out.items())
         tell(f"left out, for ROS 2 plays messages in CDR only: {odd}")

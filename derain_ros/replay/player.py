@@ -65,6 +65,7 @@ def play(
             session = Session(reader, cameras, link, recorder, rate)
             with watch(node.pid):
                 session.run(node, kept, progress)
+            session.finish(node)
             node.end()
         session.fill(account)
     account.damage = reader.damage

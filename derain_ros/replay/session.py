@@ -53,7 +53,7 @@ class Session:
         self._recorded_s = self._played_s = 0.0
 
     def run(self, node: NodeProcess, kept: set[str], progress: Progress | None) -> None:
-        """Publish every message when its time has come, then wait for the last outputs."""
+        """Publish every message when its time has come."""
         total = sum(t.count for t in self.reader.topics.values())
         source = ahead(self.reader)
         for done, message in enumerate(source, 1):
@@ -81,6 +81,9 @@ class Session:
         if self._begun_ns:
             self._recorded_s = (last_ns - self._first_ns) / 1e9
             self._played_s = (time.monotonic_ns() - self._begun_ns) / 1e9
+
+    def finish(self, node: NodeProcess) -> None:
+        """Wait for the last outputs, and for what the node then reports."""
         quiet_since = time.monotonic()
         before, sent = -1, _total(self._sent)
         while (came := _total(self._came)) < sent and time.monotonic() - quiet_since < SILENCE_S:

@@ -28,11 +28,11 @@ FIGURES = {
     "frames_out": "frames that came back",
     "restored": "frames that were restored",
     "passed": "frames that were passed on",
-    **{
-        action.value: f"of these, passed on as {action.value.removeprefix('passed_')}"
-        for action in Action
-        if action is not Action.RESTORED
-    },
+    "passed_clean": "passed on because they were found clean",
+    "passed_disabled": "passed on because restoring was switched off or no model was ready",
+    "passed_budget": "passed on for want of time",
+    "passed_unpaired": "passed on because no frame of the other camera came",
+    "passed_error": "passed on because a stage failed or the encoding cannot be processed",
     "dropped": "frames that did not come back",
     "broken": "images of the bag that could not be read",
     "restored_share": "restored frames, of those sent",

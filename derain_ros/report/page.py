@@ -9,7 +9,7 @@ from derain_ros.replay.record import Record
 from derain_ros.replay.records import ReplayError
 from derain_ros.replay.shown import Picture
 from derain_ros.report.plots import over_time
-from derain_ros.report.tables import Table, tables_of
+from derain_ros.report.tables import Table, origin_table, tables_of
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .9em;border-bottom:1px solid #ddd;text-align:right}
@@ -27,7 +27,7 @@ def write(path: Path, record: Record) -> None:
         f"<style>{STYLE}</style><h1>{title}</h1>",
     ]
     parts += [f"<p class=note>{html.escape(note)}</p>" for note in (*account.notes, account.damage) if note]
-    parts += [_html(table) for table in tables_of(record)]
+    parts += [_html(table) for table in (*tables_of(record), origin_table(record))]
     parts.append(f"<h2>Over time</h2><img alt='latency, scores and plans over time' src='{over_time(record)}'>")
     parts += ["<h2>Before and after</h2>", *map(_figure, record.pictures)] if record.pictures else []
     try:

@@ -29,7 +29,7 @@ class Table:
 
 
 def tables_of(record: Record) -> list[Table]:
-    """All tables of a replay; those that need the truth where it is known."""
+    """All tables of a replay but its origin's; those that need the truth where it is known."""
     account = record.account
     tables = [frames_table(account), actions_table(account), plans_table(account), latency_table(account, record.timed)]
     tables += [causes_table(account)] if account.causes else []
@@ -38,8 +38,7 @@ def tables_of(record: Record) -> list[Table]:
     tables += [rates_table(record.rates)] if record.rates else []
     tables += [fusion_table(account)] if account.fusion else []
     tables += [decisions_table(account, record.wet)] if record.wet else []
-    tables += [quality_table(record.quality)] if record.quality is not None else []
-    return [*tables, origin_table(record)]
+    return tables + ([quality_table(record.quality)] if record.quality is not None else [])
 
 
 def frames_table(account: Account) -> Table:
@@ -76,7 +75,7 @@ def stages_table(account: Account) -> Table:
         "transport": "transport and waiting: the rest of the latency",
         "age": "age when published: since the stamp",
     }
-    rows = [[named[name], *_percentiles(values)] for name, values in times.items() if values]
+    rows = [[named[name], *_percentiles(values)] for name, values in times.items() if not np.isnan(values).all()]
     rows.append(["jitter: change of the latency from frame to frame", *_percentiles(account.jitter_ms())])
     return Table("Stages", ["", "p50 ms", "p95 ms", "p99 ms"], rows)
 

@@ -105,7 +105,9 @@ def test_frames_of_one_bag_are_paired_by_stamp() -> None:
         "auto before, openvino after",
     ):
         assert told in text
-    assert "load_average" not in text
+    assert "load_average" not in text and "had other work" not in text
+    busy = record(noise(2), 400, 400, Origin(bag), cores=4, load_average=5.5)
+    assert "load after 5.5 on 4 cores: what that changes from run to run" in compare(before, busy)
 
 
 def test_frames_of_different_bags_are_not_paired() -> None:

@@ -216,7 +216,9 @@ def test_a_clock_that_was_set_during_the_recording_is_not_waited_for(tmp_path: P
     with BagReader(tmp_path / "bag") as reader:
         session = Session(reader, choose(reader.topics), link, None, 1.0)
         account = Account(frames_in=Counter({"left": 0}))
-        session.run(SimpleNamespace(check=lambda: None), set(), None)  # type: ignore[arg-type]
+        node = SimpleNamespace(check=lambda: None)
+        session.run(node, set(), None)  # type: ignore[arg-type]
+        session.finish(node)  # type: ignore[arg-type]
         session.fill(account)
     assert link.sent == {"/left/image_raw": 6}
     assert account.recorded_s == pytest.approx(0.05, abs=0.011) and account.played_s >= account.recorded_s
