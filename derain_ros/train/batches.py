@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,6 +96,25 @@ class Batches(IterableDataset):  # type: ignore[type-arg]  # torch has no type p
             stack([s.mask for s in samples]),
             stack([s.colour for s in samples] + [c for _, c in extra]),
         )
+
+
+class DrawnBatches(IterableDataset):  # type: ignore[type-arg]  # torch has no type parameter here at run time
+    """The batches of some `steps`: what `draw` makes of a generator, stacked over some `places` of a batch.
+
+    Each sample is drawn by a seed of its own, so that it is the same whoever draws it.
+    """
+
+    def __init__(
+        self, draw: Callable[[np.random.Generator], Sequence[np.ndarray]], seed: int, places: range, steps: range
+    ) -> None:
+        self.draw, self.seed, self.places, self.steps = draw, seed, places, steps
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        """With several workers each takes its own steps; the loader puts them in order again."""
+        worker = get_worker_info()
+        for step in self.steps if worker is None else self.steps[worker.id :: worker.num_workers]:
+            drawn = [self.draw(np.random.default_rng((self.seed, step, place))) for place in self.places]
+            yield [torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True)]
 
 
 def loader(batches: IterableDataset[Any], workers: int, pin: bool) -> DataLoader[Any]:

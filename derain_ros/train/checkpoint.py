@@ -98,6 +98,11 @@ def begin_with(net: nn.Module, path: Path) -> None:
         net.fold()
     if isinstance(net, FastRestorer) and "from_sixteenth.weight" not in weights:
         weights = {name: value for name, value in net.state_dict().items() if "sixteenth" in name} | dict(weights)
+    give(net, weights, path)
+
+
+def give(net: nn.Module, weights: Mapping[str, Any], path: Path) -> None:
+    """Give `net` these weights, read from `path`; DataError where they are another network's."""
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:

@@ -8,20 +8,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import IterableDataset, get_worker_info
 
-from derain_ros.data.labelled import VOID, LabelledScene, labelled_scenes
+from derain_ros.data.labelled import VOID, labelled_scenes
 from derain_ros.data.samples import DataError
 from derain_ros.data.segmentation import class_overlaps, confusion, draw_crop, mean_overlap
 from derain_ros.nets.segmentation import BACKBONES, STRIDE, Segmenter
+from derain_ros.runtime.labels import coloured
 from derain_ros.train import checkpoint, loop
-from derain_ros.train.batches import loader
+from derain_ros.train.batches import DrawnBatches, loader
 from derain_ros.train.exported import read_segmenter
 from derain_ros.train.learner import Averaged
 from derain_ros.train.loop import Machine
@@ -91,7 +90,8 @@ class SegmentLearner(Averaged):
         torch.manual_seed(recipe.seed)
         net = Segmenter(len(self.names), recipe.backbone, recipe.width, pretrained=not recipe.start_from)
         if recipe.start_from:
-            net.load_state_dict(load_segmenter(Path(recipe.start_from))[0].state_dict())
+            before = Path(recipe.start_from)
+            checkpoint.give(net, load_segmenter(before)[0].state_dict(), before)
             self.origin = "an earlier training"
         else:
             self.origin = f"{recipe.backbone}, trained on ImageNet"
@@ -127,7 +127,8 @@ class SegmentLearner(Averaged):
         """Images (N, 3, size, size) in 0..1 and labels (N, size, size) of the steps from number `first` on."""
         recipe, fabric = self.recipe, self.fabric
         places = range(fabric.global_rank, recipe.batch, fabric.world_size)
-        batches = SceneBatches(self.train, recipe.crop, recipe.seed, places, range(first, recipe.steps))
+        draw = partial(draw_crop, self.train, recipe.crop)
+        batches = DrawnBatches(draw, recipe.seed, places, range(first, recipe.steps))
         for images, labels in loader(batches, self.workers, fabric.device.type == "cuda"):
             yield [as_images(fabric.to_device(images)), fabric.to_device(labels).long()]
 
@@ -150,7 +151,7 @@ class SegmentLearner(Averaged):
             image, labels = scene.read()
             found = segment(self.average, image)
             counts += confusion(labels, found, len(self.names))
-        shown = np.concatenate([image, cv2.applyColorMap(found * 20, cv2.COLORMAP_HSV)], 1)
+        shown = np.concatenate([image, coloured(found)], 1)
         figures = {"miou": 100 * mean_overlap(counts), "accuracy": 100 * float(np.trace(counts) / counts.sum())}
         rare = {
             f"iou_{name}": 100 * float(value) for name, value in zip(self.names, class_overlaps(counts), strict=True)
@@ -160,23 +161,6 @@ class SegmentLearner(Averaged):
     def state(self) -> dict[str, Any]:
         """All that learning changes, and the names of the classes."""
         return super().state() | {"classes": list(self.names)}
-
-
-class SceneBatches(IterableDataset):  # type: ignore[type-arg]  # torch has no type parameter here at run time
-    """The batches of some steps: images (N, size, size, 3) and labels (N, size, size) at some places, uint8."""
-
-    def __init__(self, scenes: Sequence[LabelledScene], size: int, seed: int, places: range, steps: range) -> None:
-        self.scenes, self.size, self.seed, self.places, self.steps = scenes, size, seed, places, steps
-
-    def __iter__(self) -> Iterator[list[Tensor]]:
-        """With several workers each takes its own steps; the loader puts them in order again."""
-        worker = get_worker_info()
-        for step in self.steps if worker is None else self.steps[worker.id :: worker.num_workers]:
-            drawn = [
-                draw_crop(self.scenes, self.size, np.random.default_rng((self.seed, step, place)))
-                for place in self.places
-            ]
-            yield [torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True)]
 
 
 def as_images(images: Tensor) -> Tensor:
@@ -192,6 +176,15 @@ def segment(net: Segmenter, image: np.ndarray) -> np.ndarray:
     whole = as_images(torch.from_numpy(np.ascontiguousarray(image))[None].to(device))
     whole = F.pad(whole, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
     return net(whole)[0, :, :height, :width].argmax(0).byte().cpu().numpy()
+
+
+def must_know(classes: Sequence[str], labelled: Sequence[str], name: str) -> None:
+    """DataError where the `classes` of the segmenter of this name are not those that scenes are labelled with."""
+    if list(classes) != list(labelled):
+        raise DataError(
+            f"{name}: tells {', '.join(classes)}, but the scenes are labelled with {', '.join(labelled)}; take a "
+            "segmenter that `derain train segmentation` has trained on such scenes"
+        )
 
 
 def load_segmenter(path: Path) -> tuple[Segmenter, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from derain_ros.nets.segmentation import Segmenter
 from derain_ros.nets.srrn import STRIDE, Derained, TaskDriven
 from derain_ros.rain.shower import draw_moment
 from derain_ros.train import checkpoint, loop
+from derain_ros.train.batches import DrawnBatches, loader
 from derain_ros.train.learner import Learner
 from derain_ros.train.loop import Machine
 from derain_ros.train.losses import psnr, ssim
@@ -41,9 +42,9 @@ class TaskDrivenRecipe(Recipe):
     three at once."""
     semantic: float = 1.0
     """Weight of the segmenter's loss (4) on the stage's last image; 0 trains without a segmenter, as stage I does."""
-    segmenter: str = "segment"
-    """The frozen segmenter: a checkpoint of `derain train segmentation`, an exported one, or the name of a shipped one.
-    """
+    segmenter: str = "segment_float"
+    """The frozen segmenter: a checkpoint of `derain train segmentation`, an exported one, or the name of a shipped one,
+    in floating point."""
     steps: int = 50000
     batch: int = 6
     learning_rate: float = 1e-3
@@ -94,6 +95,7 @@ class TaskDrivenLearner(Learner):
     recipe: TaskDrivenRecipe
 
     def __init__(self, recipe: TaskDrivenRecipe, data: Path, fabric: Fabric, workers: int) -> None:
+        self.workers = workers
         self.files = [scene.image for scene in labelled_scenes(data, "train")]
         unseen = labelled_scenes(data, "validation")
         self.unseen: list[RainyScene] = rainy_scenes(unseen[:: -(-len(unseen) // VALIDATION)])
@@ -101,14 +103,16 @@ class TaskDrivenLearner(Learner):
         torch.manual_seed(recipe.seed)
         net = build(vars(recipe))
         if recipe.stage == "refine":
-            before = load_task_driven(Path(recipe.start_from))
-            net.attention.load_state_dict(before.attention.state_dict())
-            net.coarse.load_state_dict(before.coarse.state_dict())
+            path = Path(recipe.start_from)
+            before = load_task_driven(path)
+            checkpoint.give(net.attention, before.attention.state_dict(), path)
+            checkpoint.give(net.coarse, before.coarse.state_dict(), path)
             for part in (net.attention, net.coarse):
                 part.requires_grad_(False)
             self.origin = "stage I"
         elif recipe.start_from:
-            net.load_state_dict(load_task_driven(Path(recipe.start_from)).state_dict())
+            path = Path(recipe.start_from)
+            checkpoint.give(net, load_task_driven(path).state_dict(), path)
             self.origin = "an earlier training"
         self.segmenter: Segmenter | None = None
         if recipe.semantic:
@@ -123,18 +127,11 @@ class TaskDrivenLearner(Learner):
     def batches(self, first: int) -> Iterator[list[Tensor]]:
         """Rainy and clean crops (N, 3, size, size) in 0..1 of the steps from number `first` on."""
         recipe, fabric = self.recipe, self.fabric
-        for step in range(first, recipe.steps):
-            drawn = [
-                self._sample(np.random.default_rng((recipe.seed, step, place)))
-                for place in range(fabric.global_rank, recipe.batch, fabric.world_size)
-            ]
-            yield [as_images(fabric.to_device(torch.from_numpy(np.stack(part)))) for part in zip(*drawn, strict=True)]
-
-    def _sample(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A crop at some moment of a shower, and as it is dry: (size, size, 3) uint8 RGB."""
-        clean = random_crop(read_rgb(self.files[int(rng.integers(len(self.files)))]), self.recipe.crop, rng)
-        severity = (None, *SEVERITIES)[int(rng.integers(3))]
-        return draw_moment(clean, rng, severity)[0], clean
+        places = range(fabric.global_rank, recipe.batch, fabric.world_size)
+        draw = partial(draw_rainy, self.files, recipe.crop)
+        batches = DrawnBatches(draw, recipe.seed, places, range(first, recipe.steps))
+        for pair in loader(batches, self.workers, fabric.device.type == "cuda"):
+            yield [as_images(fabric.to_device(images)) for images in pair]
 
     def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
         """The stage's losses: (1) and (2) of A and C, (3) of R, (4) of the last image through the segmenter."""
@@ -174,6 +171,13 @@ class TaskDrivenLearner(Learner):
             rows.append([float(measure(a, dry)) for a in (wet, image) for measure in (psnr, ssim)])
         names = ("input_psnr", "input_ssim", "psnr", "ssim")
         return dict(zip(names, np.mean(rows, 0).tolist(), strict=True)), torch.cat([wet, image, dry], 3)[0].cpu()
+
+
+def draw_rainy(files: Sequence[Path], size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A crop of one of the images at some moment of a shower, and as it is dry: (size, size, 3) uint8 RGB."""
+    clean = random_crop(read_rgb(files[int(rng.integers(len(files)))]), size, rng)
+    severity = (None, *SEVERITIES)[int(rng.integers(3))]
+    return draw_moment(clean, rng, severity)[0], clean
 
 
 def build(recipe: dict[str, Any]) -> TaskDriven:

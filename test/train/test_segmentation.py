@@ -1,4 +1,4 @@
-"""Training of the segmenter on a few streets: it learns, is taken up, exported, and read again."""
+"""Training of the segmenter on a few streets: what learns, what does not, and what its checkpoints hold."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from tiny_streets import write_streets
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("efficientnet_lite_pytorch", reason="the backbone needs the extra `train`")
 
-from derain_ros.data.labelled import CAMVID, VOID, labelled_scenes  # noqa: E402
+from derain_ros.data.labelled import CAMVID, CITYSCAPES, VOID, labelled_scenes  # noqa: E402
 from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.train.loop import Machine  # noqa: E402
-from derain_ros.train.segmentation import SegmentLearner, SegmentRecipe, load_segmenter, segment, train  # noqa: E402
+from derain_ros.train.segmentation import (  # noqa: E402
+    SegmentLearner,
+    SegmentRecipe,
+    load_segmenter,
+    must_know,
+    segment,
+    train,
+)
 
 TINY = SegmentRecipe(
     width=16, batch=2, crop=64, steps=32, warm_up=2, validate_every=16, learning_rate=8e-3, average=0.7
@@ -69,6 +76,23 @@ def test_the_backbone_learns_at_its_share_of_the_rate(data: Path) -> None:
     assert [group["lr"] for group in learner.optimiser.param_groups] == [0.02, 0.005]
     assert learner.weights.mean() == pytest.approx(1) and learner.weights[2] == learner.weights.max(), "no pole there"
     assert learner.weights[0] < learner.weights[1], "sky is more common than building"
+
+
+def test_it_begins_with_a_trained_one_of_its_kind(data: Path, trained: Path) -> None:
+    from lightning_fabric import Fabric
+
+    like_it = replace(TINY, start_from=str(trained))
+    learner = SegmentLearner(like_it, data, Fabric(accelerator="cpu"), 0)
+    expected = load_segmenter(trained)[0].state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in learner.net.state_dict().items())
+    with pytest.raises(DataError, match="last.pt: has not the parts of the network to be trained"):
+        SegmentLearner(replace(like_it, width=24), data, Fabric(accelerator="cpu"), 0)
+
+
+def test_classes_that_are_not_those_of_the_scenes_are_told() -> None:
+    must_know(list(CAMVID), CAMVID, "segment")
+    with pytest.raises(DataError, match="segment: tells sky, .* but the scenes are labelled with road, "):
+        must_know(CAMVID, CITYSCAPES, "segment")
 
 
 @pytest.mark.parametrize(

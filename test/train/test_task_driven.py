@@ -17,6 +17,7 @@ from lightning_fabric import Fabric  # noqa: E402
 
 from derain_ros.data.labelled import CAMVID  # noqa: E402
 from derain_ros.data.samples import DataError  # noqa: E402
+from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.segmentation import Segmenter  # noqa: E402
 from derain_ros.publish.export import ExportError, task_of  # noqa: E402
 from derain_ros.train.loop import Machine, train_phases  # noqa: E402
@@ -130,3 +131,22 @@ def test_the_second_stage_needs_the_first(data: Path, tiny: TaskDrivenRecipe, tm
     torch.save({"net": {}, "recipe": {}, "task": "fuse"}, tmp_path / "other.pt")
     with pytest.raises(DataError, match="holds no such cascade"):
         train(data, tmp_path, replace(tiny, stage="refine", start_from=str(tmp_path / "other.pt")), CPU)
+    first = train(data, tmp_path / "1", replace(tiny, steps=1), CPU)
+    for stage, wider in (("refine", {"coarse": 8}), ("joint", {})):
+        with pytest.raises(DataError, match="last.pt: has not the parts of the network to be trained"):
+            train(data, tmp_path / "2", replace(tiny, stage=stage, start_from=str(first), **wider), CPU)
+
+
+def test_processes_draw_the_same_samples(data: Path, tiny: TaskDrivenRecipe) -> None:
+    here, there = (
+        list(TaskDrivenLearner(tiny, data, Fabric(accelerator="cpu"), workers).batches(1)) for workers in (0, 2)
+    )
+    assert len(here) == len(there) == tiny.steps - 1
+    assert all(
+        torch.equal(a, b) for one, other in zip(here, there, strict=True) for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_gradients_go_through_the_shipped_segmenter_that_is_the_default() -> None:
+    model = Manifest.load().get(TaskDrivenRecipe().segmenter)
+    assert (model.task, model.precision) == ("segment", "float32")
