@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def labelled_scenes(root: Path, split: str) -> list[LabelledScene]:
     """The labelled scenes at `root` that are for `train`, `validation` or `test`, in order of name.
 
     `root` is a folder of CamVid or Cityscapes, or a data folder with `camvid` or `cityscapes` in it. What is held out
-    is told by `splits.scene_split`. DataError where it is none of these, or an image has no labels.
+    is told by `splits.scene_split`. DataError where it is none of these, an image has no labels, or there are too few.
     """
     if split not in SCENE_SPLITS:
         raise ValueError(f"split {split!r} is none of {', '.join(SCENE_SPLITS)}")
@@ -122,11 +122,10 @@ def labelled_scenes(root: Path, split: str) -> list[LabelledScene]:
     part = "train" if split == "train" else "val"
     for folder in (root, root / "camvid"):
         if (folder / part / "image").is_dir():
-            scenes = _camvid(folder / part)
-            return scene_split(scenes, split, lambda scene: scene.image.name.split("_")[0])
+            return _divided(_camvid(folder / part), split, lambda scene: scene.image.name.split("_")[0])
     for folder in (root, root / "cityscapes"):
         if (folder / "leftImg8bit" / part).is_dir():
-            return scene_split(_cityscapes(folder, part), split, lambda scene: scene.image.parent.name)
+            return _divided(_cityscapes(folder, part), split, lambda scene: scene.image.parent.name)
     raise DataError(f"{root}: holds no street scenes for {split} in a known layout. Looked for:\n{LAYOUTS}")
 
 
@@ -143,6 +142,13 @@ def street_scenes(root: Path, split: str) -> list[LabelledScene]:
         except DataError:
             raise error from None
         return [LabelledScene(path, None) for path in images]
+
+
+def _divided(scenes: Sequence[LabelledScene], split: str, drive: Callable[[LabelledScene], str]) -> list[LabelledScene]:
+    found = scene_split(scenes, split, drive)
+    if not found:
+        raise DataError(f"{scenes[0].image.parent}: {len(scenes)} scene cannot be divided; none is left for {split}")
+    return found
 
 
 def _camvid(part: Path) -> list[LabelledScene]:

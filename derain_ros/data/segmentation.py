@@ -60,11 +60,10 @@ def _log_uniform(bounds: tuple[float, float], rng: np.random.Generator) -> float
 def confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
     """How many pixels of each true class (rows) were found to be of each class (columns): (classes, classes) int64.
 
-    `labels` and `found` are of one shape, uint8; pixels whose label is not below `classes` (VOID) do not count, nor are
-    labels found that are not.
+    `labels` and `found` are of one shape, uint8; pixels where either is not below `classes` (VOID) do not count.
     """
-    counted = labels < classes
-    pairs = labels[counted].astype(np.int64) * classes + np.minimum(found[counted], classes - 1)
+    counted = (labels < classes) & (found < classes)
+    pairs = labels[counted].astype(np.int64) * classes + found[counted]
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 

@@ -61,6 +61,15 @@ def test_wrong_folders_are_told(tmp_path: Path) -> None:
         labelled_scenes(tmp_path, "train")
 
 
+def test_one_scene_cannot_be_divided(tmp_path: Path) -> None:
+    write_camvid(tmp_path)
+    for path in sorted((tmp_path / "val/image").iterdir())[1:]:
+        path.unlink()
+    assert len(labelled_scenes(tmp_path, "test")) == 1
+    with pytest.raises(DataError, match="val/image: 1 scene cannot be divided; none is left for validation"):
+        labelled_scenes(tmp_path, "validation")
+
+
 def test_an_image_without_its_label_is_told(tmp_path: Path) -> None:
     write_camvid(tmp_path)
     (tmp_path / "train/label/0001TP_001.png").unlink()
