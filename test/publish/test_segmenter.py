@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 pytest.importorskip("onnxscript")
 pytest.importorskip("efficientnet_lite_pytorch", reason="the backbone needs the extra `train`")
 
+from lightning_fabric import Fabric  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from derain_ros.cli.main import app  # noqa: E402
@@ -22,7 +23,7 @@ from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.segmentation import segmented_by  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.nets.segmentation import Segmenter  # noqa: E402
-from derain_ros.train.segmentation import SegmentRecipe, load_segmenter, segment  # noqa: E402
+from derain_ros.train.segmentation import SegmentLearner, SegmentRecipe, load_segmenter, segment  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +90,19 @@ def test_an_exported_segmenter_is_a_judge_of_trainings(published: Path) -> None:
     assert tuple(names) == CAMVID
     with pytest.raises(DataError, match="its weights have eight bits"):
         load_segmenter(published / "models/segment.onnx")
+    begun = SegmentRecipe(width=16, crop=64, start_from=str(published / "models/segment_float.onnx"))
+    with pytest.raises(DataError, match="segment_float.onnx: has not the parts of the network to be trained"):
+        SegmentLearner(begun, published / "data", Fabric(accelerator="cpu"), 0)
 
 
 def test_there_is_none_for_grey_alone(published: Path) -> None:
     arguments = ["export", str(published / "last.pt"), "segment", "--grey", "--models", str(published / "other")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 2 and "leave --grey out" in done.output
+
+
+@pytest.mark.parametrize(("option", "known"), [("--purpose", "one of segmentation"), ("--plan", "one of quality")])
+def test_what_no_manifest_may_hold_is_refused(option: str, known: str, tmp_path: Path) -> None:
+    arguments = ["export", str(tmp_path / "last.pt"), "restore_rgb", option, "fishing", "--models", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2 and f"fishing: {known}" in done.output and not (tmp_path / "models.yaml").exists()
