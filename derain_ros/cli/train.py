@@ -80,7 +80,7 @@ def restore(
         Optional[Path],
         typer.Option(
             help="YAML file of what differs from the defaults, or a shipped one: quality, balanced, light, paper, "
-            "rain, and tune, which is taken with --start-from."
+            "rain, segmentation, and tune, which is taken with --start-from."
         ),
     ] = None,
     start_from: Annotated[

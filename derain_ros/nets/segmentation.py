@@ -45,7 +45,7 @@ class Segmenter(nn.Module):
 
     | backbone | parameters | GMAC at 640x480 |
     | --- | --- | --- |
-    | lite0 | 3.3 M | 5.0 |
+    | lite0 | 3.3 M | 5.3 |
     | resnet101 | 44 M | 119 |
     """
 

@@ -14,11 +14,10 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from derain_ros.data.labelled import labelled_scenes
-from derain_ros.data.rainy_scenes import SEVERITIES, RainyScene, rainy_scenes
-from derain_ros.data.samples import DataError, random_crop, read_rgb
+from derain_ros.data.rainy_scenes import RainyScene, rainy_scenes
+from derain_ros.data.samples import DataError, render_shower
 from derain_ros.nets.segmentation import Segmenter
 from derain_ros.nets.srrn import STRIDE, Derained, TaskDriven
-from derain_ros.rain.shower import draw_moment
 from derain_ros.train import checkpoint, loop
 from derain_ros.train.batches import DrawnBatches, loader
 from derain_ros.train.learner import Learner
@@ -175,9 +174,8 @@ class TaskDrivenLearner(Learner):
 
 def draw_rainy(files: Sequence[Path], size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A crop of one of the images at some moment of a shower, and as it is dry: (size, size, 3) uint8 RGB."""
-    clean = random_crop(read_rgb(files[int(rng.integers(len(files)))]), size, rng)
-    severity = (None, *SEVERITIES)[int(rng.integers(3))]
-    return draw_moment(clean, rng, severity)[0], clean
+    pair = render_shower(files, size, rng)
+    return pair.wet, pair.clean
 
 
 def build(recipe: dict[str, Any]) -> TaskDriven:
