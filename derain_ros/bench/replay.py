@@ -87,7 +87,8 @@ def at_rate(rate: float, account: Account) -> AtRate:
     total = account.total()
     over_budget = account.reasons().get(Action.PASSED_BUDGET.value, 0)
     reached = account.recorded_s / account.played_s if account.played_s > 0 else float("nan")
-    hertz = max(account.frames_in.values(), default=0) / account.recorded_s if account.recorded_s > 0 else float("nan")
+    gaps = max(account.frames_in.values(), default=1) - 1
+    hertz = gaps / account.recorded_s if account.recorded_s > 0 else float("nan")
     p50, _, p99 = account.latency_ms()
     lossless = total["in"] > 0 and not total["dropped"] and not over_budget and reached >= KEEPS_RATE * rate
     return AtRate(rate, rate * hertz, reached, total["in"], total["dropped"], over_budget, p50, p99, lossless)
