@@ -46,9 +46,9 @@ def command(
     from derain_ros.config import PLANS, PURPOSES
     from derain_ros.publish.export import task_of
 
-    for option, value, known in (("--purpose", purpose, PURPOSES), ("--plan", plan, PLANS)):
-        if value and value not in known:
-            raise typer.BadParameter(f"{value}: one of {', '.join(known)} is expected", param_hint=option)
+    for option, given, known in (("--purpose", purpose, PURPOSES), ("--plan", plan, PLANS)):
+        if given and given not in known:
+            raise typer.BadParameter(f"{given}: one of {', '.join(known)} is expected", param_hint=option)
     path = models / f"{name}.onnx"
     instead = " in place of the former one" if path.exists() else ""
     if task_of(checkpoint) == "detect":

@@ -15,6 +15,9 @@ def command(
         Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
     ] = None,
     plan: Annotated[str, typer.Option(help="quality, balanced or light; auto is the best there is.")] = "auto",
+    purpose: Annotated[
+        str, typer.Option(help="segmentation takes networks that were made for it, any takes the general ones.")
+    ] = "segmentation",
     output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
     sheet: Annotated[
         Optional[Path], typer.Option(help="PNG or JPEG file to write: wet and restored images and what was found.")
@@ -22,8 +25,8 @@ def command(
 ) -> None:
     """mIoU of a segmenter on the wet images of a bag, on what the pipeline makes of them, and on the dry ones.
 
-    The pipeline runs as in `derain replay`: it decides itself which frames it restores, with the networks for the
-    purpose `segmentation` where there are such. The reference are the labels in the bag; where it has none, what the
+    The pipeline runs as in `derain replay`: it decides itself which frames it restores, with the networks for
+    segmentation where there are such. The reference are the labels in the bag; where it has none, what the
     segmenter makes of the dry images, so that 100 % is what rain and restoring leave as it was.
 
     Examples:
@@ -55,7 +58,7 @@ def command(
             "cameras": [CAMERA],
             "engine": "openvino" if find_spec("openvino") else "onnxruntime",
             "plan": plan,
-            "purpose": "segmentation",
+            "purpose": purpose,
         }
     )
     console = progress.output_console()

@@ -345,4 +345,4 @@ def task_driven(
     recipes: list[TaskDrivenRecipe] = read_phases(config, TaskDrivenRecipe)
     recipes = [replace(recipe, segmenter=segmenter or recipe.segmenter) for recipe in recipes]
     checkpoint = train_phases(lambda recipe, folder: train(data, folder, recipe, machine), output, recipes)
-    typer.echo(f"checkpoint: {checkpoint}; next: derain table task-driven --data {data} --runs RUNS")
+    typer.echo(f"checkpoint: {checkpoint}")

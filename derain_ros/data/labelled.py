@@ -11,6 +11,7 @@ import numpy as np
 
 from derain_ros.data.samples import DataError, image_files, read_rgb
 from derain_ros.data.splits import SCENE_SPLITS, scene_split
+from derain_ros.runtime.labels import VOID
 
 CAMVID = (
     "sky",
@@ -50,8 +51,6 @@ CITYSCAPES = (
 """Classes of Cityscapes in order of their train ids."""
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """What the files *_labelIds.png of Cityscapes have for each of its train ids."""
-VOID = 255
-"""Label of pixels that belong to no class and are not evaluated."""
 LAYOUTS = """\
   {train,val}/image/NAME beside label/NAME.png  CamVid, label ids 0 to 10, 11 is void; also below a folder camvid
   leftImg8bit/{train,val}/CITY/NAME_leftImg8bit.png beside gtFine/{train,val}/CITY/NAME_gtFine_labelTrainIds.png or

@@ -36,6 +36,14 @@ PRINTED = {
     "A/C/R+TJT": (34.57, 0.9583, 67.60),
 }
 """Table 1 as printed: PSNR in dB, SSIM and mIoU in percent, on the authors' own data."""
+COMPARED = (
+    ("A/C/R", "A/C"),
+    ("A/C/R+TJT", "A/C/R"),
+    ("A/C+OJT", "A/C"),
+    ("A/C/R+OJT", "A/C/R"),
+    ("A/C/R+TJT", "A/C/R+OJT"),
+)
+"""Rows that the paper holds against each other."""
 LADDER = {
     "`light`": ("restore_rgb_light_int8",),
     "`balanced`": ("restore_rgb_int8",),
@@ -92,7 +100,17 @@ def methods(nets: Mapping[str, TaskDriven], manifest: Manifest) -> dict[str, Der
     """All rows of the table: nothing done, the trained networks, the shipped restorers."""
     found: dict[str, Derain] = {"rainy": lambda image: image}
     found |= {name: derained_by(net) for name, net in nets.items()}
-    return found | {name: restored_by(models, manifest) for name, models in LADDER.items()}
+    return found | {name: restored_by(models, manifest) for name, models in ladder(manifest).items()}
+
+
+def ladder(manifest: Manifest) -> dict[str, tuple[str, ...]]:
+    """LADDER, and the networks for segmentation that the manifest has for colour, in eight bits."""
+    made = [
+        model
+        for model in manifest.models.values()
+        if model.purpose == "segmentation" and model.channels == 3 and model.precision == "int8"
+    ]
+    return LADDER | {f"`{model.plan}` for segmentation": (model.name,) for model in made}
 
 
 def derained_by(net: TaskDriven) -> Derain:
@@ -205,16 +223,17 @@ def by_class(rows: Mapping[str, Row], dry: Mapping[str, np.ndarray], classes: Se
 
 
 def answers(rows: Mapping[str, Row]) -> list[str]:
-    """What the table is to answer: what joint training costs and gains, paired by scene, with intervals."""
+    """What the table is to answer: what refinement and joint training cost and gain, paired by scene, each in both
+    severities of rain, with intervals."""
     lines = []
-    for mine, other in (("A/C/R+TJT", "A/C/R"), ("A/C+OJT", "A/C"), ("A/C/R+OJT", "A/C/R"), ("A/C/R+TJT", "A/C/R+OJT")):
+    for mine, other in COMPARED:
         if mine not in rows or other not in rows:
             continue
         a, b = rows[mine], rows[other]
-        mean, low, high = mean_and_interval(a.psnr - b.psnr)
+        mean, low, high = mean_and_interval((a.psnr - b.psnr).reshape(len(SEVERITIES), -1).mean(0))
         parts = [f"PSNR {mean:+.2f} dB ({low:+.2f} to {high:+.2f})"]
         for judge in a.counts:
-            mine_counts, other_counts = a.counts[judge], b.counts[judge]
+            mine_counts, other_counts = (_by_scene(row.counts[judge]) for row in (a, b))
 
             def gain(chosen: np.ndarray, first: np.ndarray = mine_counts, second: np.ndarray = other_counts) -> float:
                 return 100 * (mean_overlap(first[chosen].sum(0)) - mean_overlap(second[chosen].sum(0)))
@@ -226,6 +245,11 @@ def answers(rows: Mapping[str, Row]) -> list[str]:
             f"- {mine} against {other}: {'; '.join(parts)}. The paper: {printed[0]:+.2f} dB, {printed[2]:+.2f} points."
         )
     return lines
+
+
+def _by_scene(counts: np.ndarray) -> np.ndarray:
+    """Confusion matrices of scenes, those of each severity added, from those of `Row.counts`."""
+    return counts.reshape(len(SEVERITIES), -1, *counts.shape[1:]).sum(0)
 
 
 def _mean(values: np.ndarray, digits: int) -> str:
@@ -256,7 +280,7 @@ def table(
     # What is missing is told before the trainings, not after them.
     device = Fabric(accelerator=machine.accelerator, devices=1).device
     found, manifest = segmenters(judges, scenes[0].classes, device), Manifest.load(models)
-    for name in {name for names in LADDER.values() for name in names}:
+    for name in {name for names in ladder(manifest).values() for name in names}:
         manifest.verify(manifest.get(name))
     nets = {name: net.to(device) for name, net in trained(data, runs, phases, machine).items()}
     rows, dry = measure(scenes, methods(nets, manifest), found)

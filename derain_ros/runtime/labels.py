@@ -9,7 +9,7 @@ from derain_ros.frame import Frame
 from derain_ros.runtime.input.encoding import check, to_network
 
 VOID = 255
-"""Label of pixels of which nothing is known."""
+"""Label of pixels of which nothing is known: of no class, not evaluated."""
 FIRST, GOLDEN = 0.58, 0.381966
 """Hue of the first class, a blue, as it often is the sky, and the step to the next one's, in shares of the circle: at
 the golden angle hues in a row are far from each other."""
