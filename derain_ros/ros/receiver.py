@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -72,6 +73,14 @@ class Receiver:
         self._wake.destroy()
 
     def _run(self) -> None:
+        with ExitStack() as used:
+            # From Kilted on, the end of the context destroys its nodes: not what is being waited for.
+            for handle in (self._node.context.handle, self._wake.handle, *(s.handle for s in self._subscriptions)):
+                used.enter_context(handle)
+            self._take_all()
+
+    def _take_all(self) -> None:
+        """Take messages until it is to stop, or the context ends."""
         context = self._node.context
         waits = _rclpy.WaitSet(len(self._subscriptions), 1, 0, 0, 0, 0, context.handle)
         while not self._stopping and context.ok():
