@@ -27,7 +27,7 @@ test: .venv/test/.installed
 	.venv/test/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: lint
-	.venv/test/bin/python -m pytest -q $(QUICK)
+	.venv/test/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(QUICK)
 
 lint: .venv/test/.installed
 	.venv/test/bin/python -m ruff check
