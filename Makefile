@@ -15,8 +15,9 @@ QUICK = test/runtime test/engine test/report test/rain test/test_layers.py test/
 # The environments hold a ROS 2 of their own, from wheels: one that is sourced must not mix with it.
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-# uv installs in a quarter of pip's time. Wheels that pip is told to look for in a folder are found by both.
-export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# uv installs in a quarter of pip's time, but reads nothing of pip's settings: it is told of folders of wheels, and where
+# it fails, as behind an index of one's own, pip does it.
+export UV_FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 
 .PHONY: demo check test lint clean
 
@@ -44,5 +45,6 @@ clean:
 	@echo "Installing derain_ros[$(EXTRAS)] into $(@D); this happens once"
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(@D)/bin/uv pip install --python $(@D)/bin/python -c constraints.txt -e '.[$(EXTRAS)]'
+	$(@D)/bin/uv pip install --python $(@D)/bin/python -c constraints.txt -e '.[$(EXTRAS)]' \
+	    || $(@D)/bin/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
