@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from derain_ros.cli.recipes import read_phases
 from derain_ros.cli.train import Folders as Data
-from derain_ros.cli.train import read_phases
 
 if TYPE_CHECKING:
     from derain_ros.train.recipe import RestoreRecipe

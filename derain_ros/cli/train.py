@@ -1,75 +1,27 @@
 """`derain train`: train the networks."""
 
 import logging
-from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
+from derain_ros.cli.recipes import read_phases
+
 app = typer.Typer(no_args_is_help=True, help="Train the networks; needs the extra `train`.")
 
-Data = Annotated[Path, typer.Option(help="Folder of training images; the README tells its layout.")]
+Data = Annotated[Path, typer.Option(help="Folder of training images; docs/training.md tells its layout.")]
 Folders = Annotated[list[Path], typer.Option("--data", help="Folder of images in a known layout; may be repeated.")]
 Output = Annotated[Path, typer.Option(help="Folder of the checkpoint and the log.")]
 Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")]
 Precision = Annotated[str, typer.Option(help="bf16-mixed, 16-mixed, 32-true, or auto: what is faster.")]
 Workers = Annotated[Optional[int], typer.Option(min=0, help="Processes that draw samples for each device.")]
 
-
 NIGHT, TASK_DRIVEN = Path("night_small"), Path("task_driven_small")
 PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps", "tpu")
 """What Lightning Fabric calls them."""
-
-
-def read_phases(path: Path | None, recipe: type) -> list[Any]:
-    """The recipes in a YAML file, or in the shipped one of that name: several where it has `phases`.
-
-    typer.BadParameter for a name or type that `recipe`, their dataclass, does not have.
-    """
-    from derain_ros.train.recipe import RECIPES
-
-    if path is None:
-        return [recipe()]
-    shipped = RECIPES / f"{path}.yaml"
-    path = shipped if not path.exists() and shipped.exists() else path
-    values = read_yaml(path)
-    phases = values.pop("phases", [{}])
-    if not isinstance(phases, list) or not phases or not all(isinstance(phase, dict) for phase in phases):
-        raise typer.BadParameter(f"{path}: phases: must be a list of what differs in each, such as `- steps: 20000`")
-    return [recipe(**_fitting(recipe, path, {**values, **phase})) for phase in phases]
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The names and values of a YAML file; typer.BadParameter where it holds anything else."""
-    from derain_ros import files
-
-    try:
-        values = files.read_yaml(path) or {}
-    except (OSError, files.FileError) as error:
-        raise typer.BadParameter(f"{path}: cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise typer.BadParameter(f"{path}: must hold names and values, such as `steps: 20000`")
-    return values
-
-
-def _fitting(recipe: type, path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """The values, checked against the types of the recipe's fields; lists become tuples."""
-    known = {f.name: str(f.type) for f in fields(recipe)}  # of strings: annotations are not evaluated there
-    for name, value in values.items():
-        if known.get(name) == "float" and isinstance(value, str):
-            with suppress(ValueError):  # YAML takes 6e-3 for text
-                values[name] = value = float(value)
-        if name not in known:
-            raise typer.BadParameter(f"{path}: {name}: no such hyper-parameter; there are {', '.join(known)}")
-        kinds = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,), "tuple[str, ...]": (list,)}.get(
-            known[name], (object,)
-        )
-        if not isinstance(value, kinds) or isinstance(value, bool) != (known[name] == "bool"):
-            raise typer.BadParameter(f"{path}: {name}: {value!r} is not of type {known[name]}")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 @app.command()

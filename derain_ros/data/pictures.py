@@ -84,7 +84,7 @@ def find_pictures(data: Path, split: str) -> Pictures:
     if missing:
         raise DataError(
             f"{data}: of the detector's pictures for {split} these folders are not there: "
-            f"{', '.join(missing)}; the README says what each holds. Pictures of your own go into a folder "
+            f"{', '.join(missing)}; docs/training.md says what each holds. Pictures of your own go into a folder "
             f"{CLASSES[0]}, and into others called {', '.join(CLASSES[1:])}"
         )
 

@@ -71,7 +71,7 @@ def image_files(folder: Path) -> list[Path]:
     """The images of `folder` in order of name; DataError where there are none."""
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not files:
-        raise DataError(f"{folder}: holds no .jpg or .png images; the folder layout is described in the README")
+        raise DataError(f"{folder}: holds no .jpg or .png images; the folder layout is described in docs/training.md")
     return files
 
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
-from derain_ros.cli.train import read_phases
+from derain_ros.cli.recipes import read_phases
 from derain_ros.train.detector import DetectRecipe
 from derain_ros.train.night import NightRecipe
 from derain_ros.train.recipe import RECIPES, RestoreRecipe
@@ -149,6 +149,7 @@ def test_what_fabric_does_not_know_is_a_wrong_call(data_folder: Path, tmp_path: 
         ("stepps: 3", "stepps: no such hyper-parameter"),
         ("steps: many", "'many' is not of type int"),
         ("unlabelled: here", "'here' is not of type tuple"),
+        ("unlabelled: [1]", "of type tuple"),
         ("phases: 3", "phases: must be a list"),
         ("phases: [{stepps: 3}]", "stepps: no such hyper-parameter"),
         ("3", "names and values"),

@@ -10,7 +10,7 @@ from tiny_streets import write_streets
 
 torch = pytest.importorskip("torch", reason="the tables need the extra `train`")
 
-from derain_ros.cli.train import read_phases  # noqa: E402
+from derain_ros.cli.recipes import read_phases  # noqa: E402
 from derain_ros.data.labelled import CAMVID, CITYSCAPES, labelled_scenes  # noqa: E402
 from derain_ros.data.rainy_scenes import rainy_scenes  # noqa: E402
 from derain_ros.data.samples import DataError  # noqa: E402

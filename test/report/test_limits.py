@@ -12,7 +12,7 @@ import pytest
 from derain_ros.replay.account import Account, Output
 from derain_ros.replay.measured import AtRate, Usage
 from derain_ros.replay.record import Record
-from derain_ros.report.limits import FIGURES, LimitError, broken, figures_of, limits_of
+from derain_ros.report.limits import COMPARED, FIGURES, LimitError, broken, figures_of, limits_of
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
@@ -110,3 +110,11 @@ def test_the_document_lists_every_name() -> None:
         DOCUMENT.read_text(encoding="utf-8").partition("## Bags in continuous integration\n")[2].partition("\n## ")[0]
     )
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.M)) == set(FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("sign", "broken_at"),
+    [("<", [1]), ("<=", [1, 2]), (">", [3]), (">=", [2, 3]), ("==", [2]), ("!=", [1, 3])],
+)
+def test_each_sign_compares_as_it_is_read(sign: str, broken_at: list[int]) -> None:
+    assert [value for value in (1, 2, 3) if COMPARED[sign](value, 2)] == broken_at

@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from torch import Tensor, nn  # noqa: E402
 
-from derain_ros.cli.train import read_phases  # noqa: E402
+from derain_ros.cli.recipes import read_phases  # noqa: E402
 from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.nets.detector import Detector  # noqa: E402
 from derain_ros.nets.fast import Restoration  # noqa: E402
