@@ -6,8 +6,10 @@
 #
 # The first run makes a virtual environment in .venv and needs the network; later runs do not.
 # Another Python: make demo PYTHON=python3.12
+# ROS 2 Kilted in place of Jazzy, after make clean: make test ROS=ros-kilted
 
 PYTHON ?= python3
+ROS ?= ros
 
 # Tests that start no node, no training and no process; those of the networks, which export, take too long.
 QUICK = test/runtime test/engine test/report test/rain test/test_layers.py test/test_manifest.py test/test_tasks.py
@@ -38,13 +40,15 @@ lint: .venv/test/.installed
 clean:
 	rm -rf .venv derain_demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
-.venv/demo/.installed: EXTRAS = ros,cpu,replay
-.venv/test/.installed: EXTRAS = ros,cpu,replay,train,test,lint
+.venv/demo/.installed: EXTRAS = $(ROS),cpu,replay
+.venv/test/.installed: EXTRAS = $(ROS),cpu,replay,train,test,lint
 
 .venv/%/.installed: setup.py pyproject.toml constraints.txt
 	@echo "Installing derain_ros[$(EXTRAS)] into $(@D); this happens once"
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(@D)/bin/uv pip install --python $(@D)/bin/python -c constraints.txt -e '.[$(EXTRAS)]' \
-	    || $(@D)/bin/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'
+	@# Packages of ROS 2 are pinned for Jazzy; Kilted's wheels name the versions of each other.
+	@grep -v $(if $(filter ros,$(ROS)),'^$$','^ros-') constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(@D)/constraints.txt uv
+	$(@D)/bin/uv pip install --python $(@D)/bin/python -c $(@D)/constraints.txt -e '.[$(EXTRAS)]' \
+	    || $(@D)/bin/python -m pip install -c $(@D)/constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@

@@ -45,6 +45,12 @@ EXTRAS = {
         "ros-jazzy-sensor-msgs==5.3.6",
         "ros-jazzy-std-srvs==5.3.6",
     ],
+    "ros-kilted": [  # the same of ROS 2 Kilted, in place of `ros`
+        "ros-kilted-rclpy[fastrtps]==9.1.2",
+        "ros-kilted-diagnostic-msgs==5.5.1",
+        "ros-kilted-sensor-msgs==5.5.1",
+        "ros-kilted-std-srvs==5.5.1",
+    ],
     "replay": [
         "lz4",  # what can be read of a damaged bag, compressed with LZ4
         "matplotlib>=3.6",  # the latency plot of the report

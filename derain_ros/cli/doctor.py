@@ -98,7 +98,7 @@ def ros() -> Check:
             "open a new terminal and either source ROS 2 or use the wheels, not both; unset RMW_IMPLEMENTATION",
             needed=True,
         )
-    distribution = os.environ.get("ROS_DISTRO") or "jazzy from wheels"
+    distribution = os.environ.get("ROS_DISTRO") or "from wheels"
     return Check("ROS 2", f"{distribution}, {middleware}")
 
 
