@@ -60,9 +60,10 @@ def end_with_parent() -> None:
 
 
 class NodeProcess:
-    """The derain node with these settings, while the context is open. ReplayError where it does not end well."""
+    """The derain node with these settings, while the context is open; `code` is the Python that runs it. ReplayError
+    where it does not end well."""
 
-    def __init__(self, config: Config, models: Path | None) -> None:
+    def __init__(self, config: Config, models: Path | None, code: str = NODE) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="derain")
         directory = Path(self._directory.name)
         settings = {**dataclasses.asdict(config), "models": str(models.resolve()) if models else ""}
@@ -73,7 +74,7 @@ class NodeProcess:
         environment.pop(BOOTSTRAP, None)  # the wheels of ROS 2 set up each process anew
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", NODE, "--ros-args", "--params-file", str(directory / "parameters.yaml")],
+                [sys.executable, "-c", code, "--ros-args", "--params-file", str(directory / "parameters.yaml")],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -43,21 +43,21 @@ class Record:
     usage: list[Usage] = field(default_factory=list)
     rates: list[AtRate] = field(default_factory=list)
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON; ReplayError where that cannot be done."""
+    def content(self) -> dict[str, Any]:
+        """All of it as JSON has it; `of` makes a record of that again."""
         account = self.account
-        content = {
+        return {
             "format": FORMAT,
             "kind": "replay",
             "title": self.title,
             "timed": self.timed,
-            "machine": {key: _known(value) for key, value in self.machine.items()},
+            "machine": {key: known(value) for key, value in self.machine.items()},
             "origin": asdict(self.origin),
-            "usage": [[_known(value) for value in astuple(usage)] for usage in self.usage],
-            "rates": [[_known(value) for value in astuple(rate)] for rate in self.rates],
+            "usage": [[known(value) for value in astuple(usage)] for usage in self.usage],
+            "rates": [[known(value) for value in astuple(rate)] for rate in self.rates],
             "causes": account.causes,
-            "recorded_s": _known(account.recorded_s),
-            "played_s": _known(account.played_s),
+            "recorded_s": known(account.recorded_s),
+            "played_s": known(account.played_s),
             "frames_in": account.frames_in,
             "broken": account.broken,
             "damage": account.damage,
@@ -65,17 +65,17 @@ class Record:
             "engines": account.engines,
             "fusion": account.fusion,
             "plans": [[*key, count] for key, count in account.plans.items()],
-            "outputs": [[_known(value) for value in astuple(output)] for output in account.outputs],
+            "outputs": [[known(value) for value in astuple(output)] for output in account.outputs],
             "wet": {camera: [[stamp, wet] for stamp, wet in truth.items()] for camera, truth in self.wet.items()},
             "quality": None
             if self.quality is None
-            else {**asdict(self.quality), "psnr": [[_known(value) for value in pair] for pair in self.quality.psnr]},
+            else {**asdict(self.quality), "psnr": [[known(value) for value in pair] for pair in self.quality.psnr]},
             "pictures": [asdict(picture) for picture in self.pictures],
         }
-        try:
-            path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
-        except OSError as error:
-            raise ReplayError(f"{path}: cannot be written ({error.strerror})") from error
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON; ReplayError where that cannot be done."""
+        write_json(path, self.content())
 
     @classmethod
     def read(cls, path: Path) -> Record:
@@ -87,47 +87,61 @@ class Record:
                     f"{path}: is a record of {content['kind']!r} in format {content['format']!r}, not "
                     f"of a replay in format {FORMAT}: replay the bag again with this version of the package"
                 )
-            account = Account(
-                Counter(content["frames_in"]),
-                [Output(*map(_number, row)) for row in content["outputs"]],
-                Counter(content["broken"]),
-                content["damage"],
-                content["notes"],
-                Counter({(plan, models): count for plan, models, count in content["plans"]}),
-                content["engines"],
-                Counter(content["fusion"]),
-                Counter(content["causes"]),
-                _number(content["recorded_s"]),
-                _number(content["played_s"]),
-            )
-            quality = content["quality"]
-            if quality is not None:
-                pairs = [(_number(before), _number(after)) for before, after in quality["psnr"]]
-                quality = Quality(pairs, quality["clean"], quality["untouched"])
-            return cls(
-                content["title"],
-                content["timed"],
-                account,
-                [Picture(**picture) for picture in content["pictures"]],
-                {camera: dict(rows) for camera, rows in content["wet"].items()},
-                quality,
-                {key: _number(value) for key, value in content["machine"].items()},
-                Origin(**content["origin"]),
-                [Usage(*map(_number, row)) for row in content["usage"]],
-                [AtRate(*map(_number, row)) for row in content["rates"]],
-            )
+            return cls.of(content)
         except OSError as error:
             raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
         except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ReplayError(f"{path}: is no record of `derain replay` ({error})") from error
 
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Record:
+        """The record with this `content`; ValueError, KeyError, TypeError or AttributeError where that is none."""
+        account = Account(
+            Counter(content["frames_in"]),
+            [Output(*map(number, row)) for row in content["outputs"]],
+            Counter(content["broken"]),
+            content["damage"],
+            content["notes"],
+            Counter({(plan, models): count for plan, models, count in content["plans"]}),
+            content["engines"],
+            Counter(content["fusion"]),
+            Counter(content["causes"]),
+            number(content["recorded_s"]),
+            number(content["played_s"]),
+        )
+        quality = content["quality"]
+        if quality is not None:
+            pairs = [(number(before), number(after)) for before, after in quality["psnr"]]
+            quality = Quality(pairs, quality["clean"], quality["untouched"])
+        return cls(
+            content["title"],
+            content["timed"],
+            account,
+            [Picture(**picture) for picture in content["pictures"]],
+            {camera: dict(rows) for camera, rows in content["wet"].items()},
+            quality,
+            {key: number(value) for key, value in content["machine"].items()},
+            Origin(**content["origin"]),
+            [Usage(*map(number, row)) for row in content["usage"]],
+            [AtRate(*map(number, row)) for row in content["rates"]],
+        )
 
-def _known(value: object) -> object:
+
+def write_json(path: Path, content: object) -> None:
+    """Write what JSON can hold; ReplayError where that cannot be done."""
+    try:
+        path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
+    except OSError as error:
+        raise ReplayError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def known(value: object) -> object:
     """A value for JSON, which has neither infinity nor what is not a number."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
+    """What `known` made a text of, again."""
     return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value
