@@ -12,6 +12,7 @@ from derain_ros.config import Config
 from derain_ros.engine import Tell
 from derain_ros.engine.machine import this_machine
 from derain_ros.frame import Action
+from derain_ros.manifest import Manifest
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.measured import AtRate, Usage
@@ -19,6 +20,7 @@ from derain_ros.replay.offline import Progress
 from derain_ros.replay.origin import origin_of
 from derain_ros.replay.player import LIVE, play
 from derain_ros.replay.record import Record
+from derain_ros.replay.shown import restored_again
 from derain_ros.replay.topics import Cameras
 
 HALVINGS = 3
@@ -53,11 +55,12 @@ def measure(
 
     if highest:
         search(fares, rates[0].no_loss)
+    pictures = restored_again(reader, cameras, account, Manifest.load(models), step("Drawing"))
     return Record(
         f"derain: {reader.path.name}",
         LIVE,
         account,
-        [],
+        pictures,
         machine=machine,
         usage=usage,
         rates=rates if highest else [],

@@ -10,7 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from derain_ros.engine import Engine, load
 from derain_ros.frame import Action, Frame
+from derain_ros.manifest import Manifest
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.offline import Progress
@@ -18,6 +20,7 @@ from derain_ros.replay.records import ReplayError
 from derain_ros.replay.topics import Cameras
 from derain_ros.runtime.input.encoding import to_network
 from derain_ros.runtime.input.messages import ImageError, frame_of
+from derain_ros.runtime.stages.restore import restore_image
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
 EACH = 3
@@ -96,6 +99,44 @@ def restored_pictures(
     ]
 
 
+def restored_again(
+    reader: BagReader, cameras: Cameras, account: Account, manifest: Manifest, progress: Progress
+) -> list[Picture]:
+    """As `restored_pictures`, of a replay that wrote no bag: the frames are restored once more, by the models that
+    restored them, without what depends on the frames before. EngineError where a model fails."""
+    models = {plan: names.split(", ") for (plan, names), _ in reversed(account.plans.most_common())}
+    restored = {
+        (o.camera, o.stamp_ns): o.plan
+        for o in account.outputs
+        if o.action == Action.RESTORED.value and o.plan in models
+    }
+    wanted = {key for camera in cameras.images for key in spread(list(restored), camera, EACH)}
+    topics = {topic.name: camera for camera, topic in cameras.images.items()}
+    total = sum(topic.count for topic in cameras.images.values())
+    engines: dict[str, Engine] = {}
+    found = {}
+    for done, message in enumerate((m for m in reader.messages() if m.topic in topics) if wanted else (), 1):
+        progress(done, max(total, done))
+        try:
+            frame = frame_of(reader.decode(message))
+        except (ImageError, ReplayError):
+            continue
+        key = topics[message.topic], frame.stamp_ns
+        if key not in wanted:
+            continue
+        image = seen = to_network(frame)
+        mask = np.zeros(seen.shape[:2], np.uint8)
+        for name in models[restored[key]]:
+            model = manifest.get(name)
+            if model.task == "restore" and model.channels == seen.shape[2]:
+                if name not in engines:
+                    engines[name] = load(model)
+                image, more = restore_image(engines[name], image)
+                mask |= more
+        found[key] = picture(*key, {SEEN: _bgr(seen), RESTORED: _bgr(image)}, mask)
+    return [found[key] for key in sorted(found)]
+
+
 def fused_pictures(output: Path, cameras: Cameras) -> list[Picture]:
     """Pictures of EACH fused images, spread evenly, out of the bag that a replay has written: what the first camera
     saw, the thermal image before it, what was published of the camera, and both fused."""
@@ -141,5 +182,9 @@ def fused_pictures(output: Path, cameras: Cameras) -> list[Picture]:
 
 def _shown(frame: Frame) -> np.ndarray:
     """What a frame shows, (H, W) or (H, W, 3) BGR uint8."""
-    seen = to_network(frame)
-    return seen[..., 0] if seen.shape[2] == 1 else seen[..., ::-1]
+    return _bgr(to_network(frame))
+
+
+def _bgr(image: np.ndarray) -> np.ndarray:
+    """(H, W, 1) or RGB (H, W, 3) as OpenCV wants it."""
+    return image[..., 0] if image.shape[2] == 1 else image[..., ::-1]

@@ -1,4 +1,4 @@
-"""The page of a replay: one HTML file that stands alone, with pictures, masks, a plot over time and tables."""
+"""The page of a replay: one HTML file that stands alone, with pictures, masks, plots and tables."""
 
 from __future__ import annotations
 
@@ -7,29 +7,42 @@ from pathlib import Path
 
 from derain_ros.replay.record import Record
 from derain_ros.replay.records import ReplayError
-from derain_ros.replay.shown import Picture
-from derain_ros.report.plots import over_time
+from derain_ros.replay.shown import FUSED, RESTORED, SEEN, Picture
+from derain_ros.report.plots import distribution, over_time
 from derain_ros.report.tables import Table, origin_table, tables_of
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0}th,td{padding:.3em .9em;border-bottom:1px solid #ddd;text-align:right}
+.table{overflow-x:auto}table{border-collapse:collapse;margin:1em 0}
+th,td{padding:.3em .9em;border-bottom:1px solid #ddd;text-align:right}
 th:first-child,td:first-child{text-align:left}caption{text-align:left;font-weight:600;padding:.3em 0}
-figure{margin:1.2em 0}figure div{display:grid;grid-template-columns:repeat(4,1fr);gap:6px}img{width:100%}
-figcaption{color:#555}p.note{color:#a40}"""
+img{width:100%;display:block}figure{margin:1.2em 0;break-inside:avoid}figcaption{color:#555}p.note{color:#a40}
+.images{display:grid;grid-template-columns:repeat(3,1fr);gap:6px;align-items:start}
+.slider{position:relative;--x:50%}.slider .after{position:absolute;inset:0;clip-path:inset(0 0 0 var(--x))}
+.slider input{position:absolute;inset:0;width:100%;height:100%;margin:0;opacity:0;cursor:ew-resize;touch-action:pan-y}
+.slider i{position:absolute;top:0;bottom:0;left:var(--x);border-left:2px solid #fff;box-shadow:0 0 3px #000}
+.slider:focus-within{outline:3px solid #1f77b4}
+@media(max-width:700px){body{margin:.5em auto}.images{grid-template-columns:1fr 1fr}.slider{grid-column:1/-1}}
+@media print{.slider{grid-column:1/-1;display:grid;grid-template-columns:1fr 1fr;gap:6px}h2{break-after:avoid}
+.slider i,.slider input{display:none}.slider .after{position:static;clip-path:none}}"""
+SCRIPT = """for (const input of document.querySelectorAll('.slider input'))
+  input.oninput = () => input.parentElement.style.setProperty('--x', input.value + '%');"""
+"""Moves the border between before and after; the input takes the mouse, a finger and the arrow keys."""
 
 
 def write(path: Path, record: Record) -> None:
     """Write the page of a replay; ReplayError where `path` cannot be written."""
     account, title = record.account, html.escape(record.title)
     parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{title}</title>",
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        f"<meta name=viewport content='width=device-width,initial-scale=1'><title>{title}</title>",
         f"<style>{STYLE}</style><h1>{title}</h1>",
     ]
     parts += [f"<p class=note>{html.escape(note)}</p>" for note in (*account.notes, account.damage) if note]
+    parts += ["<h2>Before and after</h2>", *map(_figure, record.pictures)] if record.pictures else []
     parts += [_html(table) for table in (*tables_of(record), origin_table(record))]
     parts.append(f"<h2>Over time</h2><img alt='latency, scores and plans over time' src='{over_time(record)}'>")
-    parts += ["<h2>Before and after</h2>", *map(_figure, record.pictures)] if record.pictures else []
+    parts.append(f"<h2>Latency</h2><img alt='distribution of the latency' src='{distribution(record)}'>")
+    parts += [f"<script>{SCRIPT}</script>"] if record.pictures else []
     try:
         # Names of files need not be text.
         path.write_text("\n".join(parts) + "\n", encoding="utf-8", errors="replace")
@@ -40,13 +53,23 @@ def write(path: Path, record: Record) -> None:
 def _html(table: Table) -> str:
     head = "".join(f"<th>{html.escape(cell)}" for cell in table.header)
     rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in row) for row in table.rows)
-    return f"<table><caption>{html.escape(table.title)}</caption><tr>{head}{rows}</table>"
+    return f"<div class=table><table><caption>{html.escape(table.title)}</caption><tr>{head}{rows}</table></div>"
 
 
 def _figure(picture: Picture) -> str:
-    shown = "".join(
-        f"<img alt='{html.escape(name)}' src='data:image/jpeg;base64,{html.escape(data)}'>"
-        for name, data in picture.images.items()
-    )
+    """What was seen, with what came of it behind a border that can be moved, and the other images beside."""
+    images = dict(picture.images)
+    after = FUSED if FUSED in images else RESTORED
+    shown = ""
+    if SEEN in images and after in images:
+        pair = _image(SEEN, images.pop(SEEN)) + _image(after, images.pop(after), "after")
+        told = f"{picture.camera}: border between {SEEN} and {after}, in percent"
+        control = f"<input type=range min=0 max=100 value=50 aria-label='{html.escape(told)}'>"
+        shown = f"<div class=slider>{pair}<i></i>{control}</div>"
+    shown += "".join(_image(name, data) for name, data in images.items())
     caption = html.escape(f"{picture.camera}: {', '.join(picture.images)}")
-    return f"<figure><div>{shown}</div><figcaption>{caption}</figcaption></figure>"
+    return f"<figure><div class=images>{shown}</div><figcaption>{caption}</figcaption></figure>"
+
+
+def _image(name: str, data: str, kind: str = "") -> str:
+    return f"<img class='{kind}' alt='{html.escape(name)}' src='data:image/jpeg;base64,{html.escape(data)}'>"

@@ -1,4 +1,4 @@
-"""The plot over time of a replay."""
+"""The plots of a replay: over time, and how its latency is distributed."""
 
 from __future__ import annotations
 
@@ -20,19 +20,16 @@ COLOURS = {
     Action.PASSED_UNPAIRED.value: "#9467bd",
 }
 PANEL_INCHES = 2.6
+BINS = 60
 
 
 def over_time(record: Record) -> str:
     """A PNG as the address of an image: latency by action and score by camera, with the wet times shaded where they are
     known; plans, and what the node took of the processor, where these are known."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     panels = [_latency, _scores]
     panels += [_plans] if any(o.plan for o in record.account.outputs) else []
     panels += [_usage] if record.usage else []
-    figure = Figure(figsize=(11, PANEL_INCHES * len(panels)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(len(panels))
     start = min((o.stamp_ns for o in record.account.outputs), default=0)
     every = figure.subplots(len(panels), 1, sharex=True)
     for panel, axes in zip(panels, every, strict=True):
@@ -41,6 +38,40 @@ def over_time(record: Record) -> str:
             axes.legend(loc="center right", fontsize=8)
         axes.grid(alpha=0.3)
     every[-1].set_xlabel("seconds")
+    return _address(figure)
+
+
+def distribution(record: Record) -> str:
+    """A PNG as the address of an image: how many frames took how long, by action; frames that went lost are not in."""
+    outputs = [o for o in record.account.outputs if np.isfinite(o.latency_ms)]
+    figure = _figure(1)
+    axes = figure.subplots()
+    actions = [action for action in COLOURS if any(o.action == action for o in outputs)]
+    if actions:
+        axes.hist(
+            [[o.latency_ms for o in outputs if o.action == action] for action in actions],
+            bins=BINS,
+            stacked=True,
+            color=[COLOURS[action] for action in actions],
+            label=[action.replace("_", " ") for action in actions],
+        )
+        axes.legend(fontsize=8)
+    axes.set_xlabel("latency, ms")
+    axes.set_ylabel("frames")
+    axes.grid(alpha=0.3)
+    return _address(figure)
+
+
+def _figure(panels: int) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, PANEL_INCHES * panels), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _address(figure: Any) -> str:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

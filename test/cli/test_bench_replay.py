@@ -22,6 +22,7 @@ from derain_ros.frame import Frame  # noqa: E402
 from derain_ros.replay.bag import BagWriter  # noqa: E402
 from derain_ros.replay.images import image_of  # noqa: E402
 from derain_ros.replay.record import Record  # noqa: E402
+from derain_ros.replay.shown import MASK, RESTORED, SEEN  # noqa: E402
 
 FRAMES = 20
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -63,6 +64,9 @@ def test_every_frame_is_accounted_for_and_limits_are_held(tmp_path: Path) -> Non
     page = Path(f"{output}.html").read_text()
     assert all(words in out and words in page for words in ("Stages", "Use of the machine by the node"))
     assert "Measured with" in page and "rainy.mcap" in page
+    shown = {(picture.camera, picture.stamp_ns) for picture in record.pictures}
+    assert shown and shown <= {(o.camera, o.stamp_ns) for o in restored}
+    assert all(list(picture.images) == [SEEN, RESTORED, MASK] for picture in record.pictures)
     code, out, err = derain("report", f"{output}.json", "--fail-if", "frames_in > 39", "--fail-if", "p50_ms <= 0")
     assert code == 1 and err.strip() == "derain: broken limit frames_in > 39: it is 40", err
     compared = derain("bench", "compare", f"{output}.json", f"{output}.json")

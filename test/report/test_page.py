@@ -108,7 +108,7 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     page.write(tmp_path / "a report.html", record(wet=WET, quality=Quality([(20.0, 25.0)], 1, 1)))
     text = (tmp_path / "a report.html").read_text()
     sources = re.findall(r"src='([^']{5})", text)
-    assert len(sources) == 4 and set(sources) == {"data:"}
+    assert len(sources) == 5 and set(sources) == {"data:"}
     assert "http" not in text.lower().replace("data:", "")[:2000]
     assert "Rain &amp; drops" in text and "&lt;odd&gt; note" in text and "25.00 dB" in text and "cut off" in text
 
