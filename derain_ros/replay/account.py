@@ -20,6 +20,7 @@ class Output:
     What is not known is nan or empty: `age_ms` from the frame's stamp to its coming out, what the recorded driver took
     included; `alarm` is an Alarm's name in small letters, `plan` the plan that was run. `detect_ms`, `restore_ms` and
     `fuse_ms` are what these stages took, `total_ms` what all did until the frame was ready; it is fused after that.
+    `severity` in [0, 1] is how much the view is hurt.
     """
 
     camera: str
@@ -35,6 +36,7 @@ class Output:
     restore_ms: float = float("nan")
     fuse_ms: float = float("nan")
     total_ms: float = float("nan")
+    severity: float = float("nan")
 
     @property
     def transport_ms(self) -> float:
@@ -62,6 +64,7 @@ def output_of(camera: str, stamp_ns: int, values: Mapping[str, str], latency_ms:
         known("restore_ms"),
         known("fuse_ms"),
         known("total_ms"),
+        known("severity"),
     )
 
 

@@ -21,6 +21,7 @@ from rosbags.typesys.store import Typestore
 from derain_ros import __version__
 from derain_ros.replay import files, mcap_file, sqlite_file
 from derain_ros.replay.definitions import types_of
+from derain_ros.replay.metadata import Written, metadata_of
 from derain_ros.replay.records import Message, ReplayError, Topic
 
 
@@ -30,12 +31,14 @@ class BagReader:
     `path` is a bag's directory or one of its files. What is damaged or missing is read as far as it goes; `damage` then
     says what is wrong, where that was, and how to mend it, after `messages` was read to its end. `left_out` are topics
     that are not encoded as ROS 2 does it (CDR), by name with their encoding; `notes` tell what else is not read.
+    `packed` tells whether files had to be unpacked.
     ReplayError where nothing can be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage = ""
+        self.packed = False
         self._stores: dict[str, Typestore] = {}
         self._files: list[Path] = []
         found = files.find(path)
@@ -58,15 +61,17 @@ class BagReader:
             self._check()
             self._unpacked = unpacked.pop_all()
 
-    def messages(self) -> Iterator[Message]:
-        """Every message: the files one after the other, each in the order of its recording, damaged ones to the end of
-        what can be read."""
+    def messages(self, start_ns: int = 0, end_ns: int | None = None) -> Iterator[Message]:
+        """Every message, or those recorded from `start_ns` on and before `end_ns`: the files one after the other, each
+        in the order of its recording, damaged ones to the end of what can be read."""
         first, last, count = 0, 0, 0
         trouble = list(self._trouble)
         for file in self._files:
             try:
-                for message in _storage(file).messages(file):
+                for message in _storage(file).messages(file, start_ns, end_ns):
                     topic = self.topics.get(message.topic)
+                    if message.stamp_ns < start_ns or end_ns is not None and message.stamp_ns >= end_ns:
+                        continue
                     if topic is None or message.msgtype not in ("", topic.msgtype):
                         continue
                     first, last, count = first or message.stamp_ns, message.stamp_ns, count + 1
@@ -108,6 +113,7 @@ class BagReader:
     def _add(self, file: Path, unpacked: ExitStack) -> list[Topic]:
         """Take a file in, unpacked where it is compressed, and return its topics."""
         if files.is_packed(file):
+            self.packed = True
             file = files.unpack(file, Path(unpacked.enter_context(TemporaryDirectory(prefix="derain"))))
         topics = _storage(file).topics(file)
         self._files.append(file)
@@ -161,7 +167,7 @@ class BagWriter:
     def __init__(self, path: Path) -> None:
         if path.exists():
             raise ReplayError(f"{path} exists already; name another output or remove it")
-        self.path = path
+        self.path, self._file_name = path, f"{path.name}.mcap"
         self.types = get_typestore(Stores.ROS2_JAZZY)
         self._topics: dict[str, Topic] = {}
         self._channels: dict[str, int] = {}
@@ -170,7 +176,7 @@ class BagWriter:
         self._span_ns: tuple[int, int] | None = None
         try:
             path.mkdir(parents=True)
-            self._file = (path / f"{path.name}.mcap").open("xb")
+            self._file = (path / self._file_name).open("xb")
             self._writer = Writer(self._file, compression=CompressionType.NONE)
             self._writer.start("ros2", f"derain_ros {__version__}")
         except OSError as error:
@@ -217,7 +223,10 @@ class BagWriter:
         try:
             with self._file:
                 self._writer.finish()
-            (self.path / "metadata.yaml").write_text(self._metadata(), encoding="utf-8")
+            topics = [replace(t, count=self._counts[t.name]) for t in self._topics.values()]
+            first, last = self._span_ns or (0, 0)
+            written = [Written(self._file_name, sum(self._counts.values()), first, last)]
+            (self.path / "metadata.yaml").write_text(metadata_of(topics, written), encoding="utf-8")
         except OSError as error:
             raise ReplayError(f"{self.path} cannot be written: {error.strerror}") from error
 
@@ -229,47 +238,6 @@ class BagWriter:
     ) -> None:
         # Also after an error or Ctrl-C: what was written so far is a good bag.
         self.close()
-
-    def _metadata(self) -> str:
-        """metadata.yaml, in the form of ROS 2 Jazzy."""
-        name, count = f"{self.path.name}.mcap", sum(self._counts.values())
-        first, last = self._span_ns or (0, 0)
-        span = {
-            "duration": {"nanoseconds": last - first},
-            "starting_time": {"nanoseconds_since_epoch": first},
-            "message_count": count,
-        }
-        topics = [
-            {
-                "topic_metadata": {
-                    "name": t.name,
-                    "type": t.msgtype,
-                    "serialization_format": t.serialization,
-                    "offered_qos_profiles": dump_qos_v9(list(t.qos)),
-                    "type_description_hash": t.digest,
-                },
-                "message_count": self._counts[t.name],
-            }
-            for t in self._topics.values()
-        ]
-        return yaml.safe_dump(
-            {
-                "rosbag2_bagfile_information": {
-                    "version": 9,
-                    "storage_identifier": "mcap",
-                    **span,
-                    "topics_with_message_count": topics,
-                    "compression_format": "",
-                    "compression_mode": "",
-                    "relative_file_paths": [name],
-                    "files": [{"path": name, **span}],
-                    "custom_data": None,
-                    "ros_distro": "jazzy",
-                }
-            },
-            sort_keys=False,
-            allow_unicode=True,
-        )
 
 
 def _storage(file: Path) -> Any:

@@ -49,8 +49,10 @@ def topics(file: Path) -> list[Topic]:
     return [_topic(c, schemas.get(c.schema_id), counted[c.id]) for c in channels.values()]
 
 
-def messages(file: Path) -> Iterator[Message]:
+def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterator[Message]:
     """The messages in the order of their time; without an index that holds for those that lie within NEARBY_BYTES.
+
+    By the index only those from `start_ns` on and before `end_ns` are read; otherwise all come.
 
     ReplayError after the last one that can be read, where the file is damaged.
     """
@@ -61,7 +63,8 @@ def messages(file: Path) -> Iterator[Message]:
             return
         count, last_ns = 0, -1
         try:
-            for schema, channel, record in SeekingReader(stream, validate_crcs=True).iter_messages():
+            reader = SeekingReader(stream, validate_crcs=True)
+            for schema, channel, record in reader.iter_messages(starting_at=start_ns, ending_before=end_ns):
                 count, last_ns = count + 1, record.log_time
                 yield Message(channel.topic, record.log_time, record.data, _type_of(schema))
         except Exception:  # the reader raises whatever a wrong byte makes it raise; what follows may be sound
@@ -69,7 +72,7 @@ def messages(file: Path) -> Iterator[Message]:
             yield from _sorted_nearby(rest)
             raise ReplayError(f"{file.name} is damaged: its index is wrong; copy it again") from None
     expected = summary.statistics.message_count if summary.statistics else count
-    if count < expected:
+    if count < expected and not start_ns and end_ns is None:
         raise ReplayError(f"{file.name} is damaged: of {expected} messages {expected - count} cannot be found")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from derain_ros.runtime.input.geometry import is_rectified
 from derain_ros.runtime.input.messages import ImageError, Received, frame_of, frame_unread
 from derain_ros.runtime.input.synchronize import THERMAL, Synchronizer
 from derain_ros.runtime.pipeline import Pipeline
-from derain_ros.runtime.status import statuses_of
+from derain_ros.runtime.status import Status, statuses_of
 
 OURS = ("/derained/", "/derain/")
 """Where the topics of the node lie."""
@@ -50,7 +51,7 @@ def replay(
     of all frames; ReplayError where the output cannot be written.
     """
     with BagWriter(output) as writer, _told_of_loading(pipeline, tell):
-        run = _Run(reader, writer, cameras, pipeline)
+        run = OfflineRun(reader, writer, cameras, pipeline)
         total = sum(t.count for t in reader.topics.values())
         kept = keep(reader, writer, run.account)
         for done, message in enumerate(reader.messages(), 1):
@@ -101,11 +102,18 @@ def keep(reader: BagReader, writer: BagWriter, account: Account) -> set[str]:
     return set(reader.topics) - made
 
 
-class _Run:
-    """One replay under way."""
+class OfflineRun:
+    """One replay under way.
 
-    def __init__(self, reader: BagReader, writer: BagWriter, cameras: Cameras, pipeline: Pipeline) -> None:
+    While it is `silent` it works on messages as ever, but nothing is written or counted. Without `timed` nothing is
+    kept that depends on the speed of the machine.
+    """
+
+    def __init__(
+        self, reader: BagReader, writer: BagWriter, cameras: Cameras, pipeline: Pipeline, timed: bool = True
+    ) -> None:
         self.reader, self.writer, self.pipeline = reader, writer, pipeline
+        self.silent, self._timed = False, timed
         self.account = Account(frames_in=Counter(dict.fromkeys(cameras.images, 0)))
         self._thermal = cameras.thermal
         self._first, first = next(iter(cameras.images.items()))
@@ -139,7 +147,7 @@ class _Run:
                 self._synchronizer.add_thermal(frame)
         elif message.topic in self._camera_of:
             camera = self._camera_of[message.topic]
-            self.account.frames_in[camera] += 1
+            self.account.frames_in[camera] += not self.silent
             frame = self._frame(camera, message)
             frames = None if frame is None else self._synchronizer.add(camera, frame)
             if frames is not None:
@@ -169,7 +177,7 @@ class _Run:
                 self._pass_on(camera, frame_unread(image, message.stamp_ns), Action.PASSED_ERROR, str(error))
                 self._note(camera, error.reason, f"{message.topic}: {error}; such images are passed on as they are")
             else:
-                self.account.broken[camera] += 1
+                self.account.broken[camera] += not self.silent
                 self._note(camera, "broken", f"{message.topic}: {error}")
             return None
 
@@ -183,7 +191,7 @@ class _Run:
         camera = self._info_of[message.topic]
         fuses = self.pipeline.config.thermal
         beside = [*([camera] if camera != THERMAL else []), *(["fused"] if fuses and camera == self._first else [])]
-        for name in beside:
+        for name in () if self.silent else beside:
             topic = f"/derained/{name}/camera_info"
             self.writer.add(Topic(topic, INFO, 0))
             self.writer.write(Message(topic, message.stamp_ns, message.data))
@@ -201,10 +209,14 @@ class _Run:
         self._write(frames, self.pipeline.pass_on(FrameSet(frames), action, detail), float("nan"))
 
     def _write(self, frames: Mapping[str, Frame], result: Result, elapsed_ms: float) -> None:
+        if self.silent:
+            return
         types, stamp_ns = self.writer.types, self._now_ns
+        elapsed_ms = elapsed_ms if self._timed else float("nan")
         if result.models:
             self.account.plans[result.plan, result.models] += 1
-        told = {status.name: status.values for status in statuses_of(result)}
+        statuses = statuses_of(result) if self._timed else list(map(_untimed, statuses_of(result)))
+        told = {status.name: status.values for status in statuses}
         for camera, done in result.cameras.items():
             frame = done.frame
             # As in the node, a frame that was passed on goes out in the message it came in.
@@ -217,13 +229,13 @@ class _Run:
             self.account.fusion[result.fusion] += 1
         if result.fused is not None:
             self.writer.put("/derained/fused/image_raw", stamp_ns, image_of(types, result.fused))
-        self.writer.put("/derain/status", stamp_ns, self._status(result))
+        self.writer.put("/derain/status", stamp_ns, self._status(result, statuses))
         self.writer.put("/derain/anomaly", stamp_ns, types.types["std_msgs/msg/Bool"](data=result.affected))
 
-    def _status(self, result: Result) -> Any:
+    def _status(self, result: Result, statuses: Sequence[Status]) -> Any:
         """What the node would say on ~/status."""
         make = self.writer.types.types
-        statuses = [
+        said = [
             make["diagnostic_msgs/msg/DiagnosticStatus"](
                 level=told.level,
                 name=told.name,
@@ -231,9 +243,14 @@ class _Run:
                 hardware_id=told.hardware_id,
                 values=[make["diagnostic_msgs/msg/KeyValue"](key=k, value=v) for k, v in told.values.items()],
             )
-            for told in statuses_of(result)
+            for told in statuses
         ]
         stamp_ns = next(iter(result.cameras.values())).frame.stamp_ns
         return make["diagnostic_msgs/msg/DiagnosticArray"](
-            header=header_of(self.writer.types, stamp_ns, ""), status=statuses
+            header=header_of(self.writer.types, stamp_ns, ""), status=said
         )
+
+
+def _untimed(status: Status) -> Status:
+    """A status without its times in milliseconds."""
+    return replace(status, values={key: value for key, value in status.values.items() if not key.endswith("_ms")})

@@ -18,6 +18,7 @@ COLUMNS = {"topics": ("id", "name", "type"), "messages": ("topic_id", "timestamp
 """What every version of rosbag2 has; all else may be missing."""
 CONTENT = "topic_id, timestamp, CASE typeof(data) WHEN 'blob' THEN data WHEN 'text' THEN CAST(data AS BLOB) END"
 BY_TIME = "SELECT rowid FROM messages ORDER BY timestamp, rowid"
+BETWEEN = "SELECT rowid FROM messages WHERE timestamp >= ? AND timestamp < ? ORDER BY timestamp, rowid"
 ONE_ROW = f"SELECT {CONTENT} FROM messages WHERE rowid = ?"
 AS_WRITTEN = f"SELECT {CONTENT} FROM messages ORDER BY rowid"
 
@@ -36,10 +37,11 @@ def topics(file: Path) -> list[Topic]:
     return [replace(topic, count=counts[number]) for number, topic in found.items()]
 
 
-def messages(file: Path) -> Iterator[Message]:
+def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterator[Message]:
     """The messages in the order of their time, of a file that is cut off in the order in which they were written.
 
-    Rows that are no messages are left out. ReplayError after the last one that can be read, where the file is damaged.
+    With an `end_ns` only those from `start_ns` on and before it are read of a file that is not cut off. Rows that are
+    no messages are left out. ReplayError after the last one that can be read, where the file is damaged.
     """
     database, trouble = _opened(file)
     count = broken = 0
@@ -50,7 +52,7 @@ def messages(file: Path) -> Iterator[Message]:
             # sqlite3 reads a page that is cut off as if zeros followed: the last row before an error is not to be
             # trusted, and is held back for that.
             held: Message | None = None
-            for number, stamp, data in _rows(database, file):
+            for number, stamp, data in _rows(database, file, start_ns, end_ns):
                 if held is not None:
                     yield held
                 # A column takes values of any type, so a broken row may hold anything.
@@ -155,12 +157,12 @@ def _connected(file: Path, mode: str) -> sqlite3.Connection:
     return database
 
 
-def _rows(database: sqlite3.Connection, file: Path) -> Iterator[Any]:
+def _rows(database: sqlite3.Connection, file: Path, start_ns: int, end_ns: int | None) -> Iterator[Any]:
     """Topic, time and content of every row; only their numbers are sorted, where there is no index of times."""
     if _is_cut_off(file):
         yield from database.execute(AS_WRITTEN)
         return
-    for (number,) in database.execute(BY_TIME):
+    for (number,) in database.execute(*((BY_TIME,) if end_ns is None else (BETWEEN, (start_ns, end_ns)))):
         yield database.execute(ONE_ROW, (number,)).fetchone() or (None, None, None)
 
 

@@ -1,0 +1,93 @@
+"""Finds the bags of a fleet, and says of which robot each one is."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from derain_ros.fleet import FleetError
+from derain_ros.replay.files import PACKED, SUFFIXES
+from derain_ros.replay.topics import COMPRESSED, IMAGE, INFO
+
+OF_ALL = {"clock", "diagnostics", "parameter_events", "rosout", "tf", "tf_static"}
+"""Topics that have no namespace on any robot."""
+METADATA = "metadata.yaml"
+
+
+@dataclass(frozen=True)
+class FoundBag:
+    """A bag at `path`, its directory or its only file, and its `name`: where it lies below what is fixed of the pattern
+    by which it was found, with slashes and without the ending of a file."""
+
+    path: Path
+    name: str
+
+
+def find_bags(patterns: Iterable[str], output: Path) -> list[FoundBag]:
+    """The bags that the patterns match, by name, each once; what lies below `output` is none.
+
+    A folder with metadata.yaml, or with files that are named for it as rosbag2 names them, is one bag; any other
+    recording is a bag by itself. FleetError where there is none, or where two would have the same name.
+    """
+    patterns, names = list(patterns), dict[Path, str]()
+    for pattern in patterns:
+        root = _fixed(pattern)
+        for match in sorted(map(Path, glob.glob(pattern, recursive=True))):
+            for bag in _bags_at(match):
+                if not bag.resolve().is_relative_to(output.resolve()):
+                    place = bag.relative_to(root) if bag.is_relative_to(root) and bag != root else Path(bag.name)
+                    place = place if bag.is_dir() else place.with_name(_stem(bag.name))
+                    names.setdefault(bag.resolve(), place.as_posix())
+    if not names:
+        raise FleetError(f"{' '.join(patterns)}: no bag is there; 'FOLDER/**' finds every bag below a folder")
+    found: dict[str, Path] = {}
+    for path, name in names.items():
+        if found.setdefault(name, path) != path:
+            raise FleetError(f"{found[name]} and {path} would both be restored as {name}; rename one")
+    for name, path in found.items():
+        above = next((found[str(p)] for p in PurePosixPath(name).parents if str(p) in found), None)
+        if above is not None:
+            raise FleetError(f"{path} would be restored into the bag that is made of {above}; move one")
+    return [FoundBag(path, name) for name, path in sorted(found.items())]
+
+
+def robot_of(name: str, topics: Iterable[tuple[str, str]]) -> str:
+    """The robot that a bag of this name is of, `topics` its topics' names and types: the first folder of the name;
+    without one, the namespace that all topics share, where more than cameras' are in it; else the bag itself."""
+    folder, *below = name.split("/")
+    if below:
+        return folder
+    parts = [(topic.strip("/").split("/"), msgtype) for topic, msgtype in topics]
+    own = [(names, msgtype) for names, msgtype in parts if names[0] not in OF_ALL]
+    spaces = {names[0] if len(names) > 1 else "" for names, _ in own}
+    more = any(msgtype not in (IMAGE, COMPRESSED, INFO) for _, msgtype in own)
+    return spaces.pop() or name if len(spaces) == 1 and more else name
+
+
+def _bags_at(match: Path) -> Iterator[Path]:
+    """The bags that a path means: a folder those in it, a file the one it is part of."""
+    for file in sorted(match.iterdir()) if match.is_dir() else [match]:
+        folder = file.parent
+        if file.is_dir() or not (file.name == METADATA or _is_recording(file)):
+            continue
+        named = file.name == METADATA or (folder / METADATA).exists() or _stem(file.name).startswith(f"{folder.name}_")
+        yield folder if named else file
+
+
+def _is_recording(file: Path) -> bool:
+    return not file.name.startswith(".") and file.name != _stem(file.name)
+
+
+def _stem(name: str) -> str:
+    """A name without the endings of a recording."""
+    plain = next((name[: -len(packed)] for packed in PACKED if name.lower().endswith(packed)), name)
+    return next((plain[: -len(suffix)] for suffix in SUFFIXES if plain.lower().endswith(suffix)), name)
+
+
+def _fixed(pattern: str) -> Path:
+    """The folder that a pattern begins with, before anything in it that matches more than one name."""
+    parts = Path(pattern).parts
+    wild = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    return Path(*parts[:wild])

@@ -1,0 +1,121 @@
+"""The fleet as a whole: fleet.json, and one page with every lens, the worst first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from derain_ros.fleet import FleetError
+from derain_ros.fleet.lens import Lens, lenses_of
+from derain_ros.fleet.whole import BagDone
+from derain_ros.report.page import STYLE
+from derain_ros.report.tables import Table
+
+FORMAT = 1
+HEADER = ["robot", "lens", "affected since", "until", "severity", "affected", "severe", "frames"]
+MEANS = """A lens is affected while its alarm is up, debounced, and severely so where the severity stays high. Severity
+is from 0 to 1: how much of the view is lost, on average over all of its frames. Since: the begin of the alarm that is
+up at the end of the last recording, or of the last alarm. The robot is the first folder below that of all bags; of a
+bag that lies in no such folder the namespace of its topics, or the bag itself. Times are those of the stamps, in UTC.
+"""
+
+
+def lenses(bags: Sequence[BagDone]) -> list[Lens]:
+    """Every lens of the fleet, the worst first."""
+    return lenses_of([(bag.robot, bag.lenses) for bag in bags])
+
+
+def lens_table(found: Sequence[Lens]) -> Table:
+    """Lenses in words."""
+    return Table("Lenses, the worst first", HEADER, list(map(_cells, found)))
+
+
+def save(path: Path, bags: Sequence[BagDone]) -> None:
+    """Write what is known of the fleet as JSON; FleetError where that cannot be done."""
+    content = {
+        "format": FORMAT,
+        "kind": "fleet",
+        "lenses": [{**asdict(lens), "bags": [bags[n].name for n in lens.bags]} for lens in lenses(bags)],
+        "bags": [{**asdict(bag), "page": bag.page} for bag in bags],
+    }
+    _write(path, json.dumps(content, indent=1))
+
+
+def write(path: Path, bags: Sequence[BagDone]) -> None:
+    """Write the page, which stands alone but for links to those of the bags; FleetError where that cannot be done."""
+    found = lenses(bags)
+    title = f"derain: {len({bag.robot for bag in bags})} robots, {len(found)} lenses, {len(bags)} bags"
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>",
+        *(f"<p class=note>{_link(bag)}: {escape(bag.fault)}</p>" for bag in bags if bag.fault),
+        _table(
+            lens_table(found).title,
+            [*HEADER, "bags, the worst first"],
+            [[*map(escape, _cells(lens)), ", ".join(_link(bags[n]) for n in lens.bags)] for lens in found],
+        ),
+        f"<p>{MEANS}</p>",
+        _table(
+            "Bags",
+            ["bag", "robot", "minutes", "frames", "restored", "trouble"],
+            [
+                [
+                    _link(bag),
+                    escape(bag.robot),
+                    f"{bag.recorded_s / 60:.1f}",
+                    str(bag.frames),
+                    str(bag.restored),
+                    "yes, see above" if bag.fault else "",
+                ]
+                for bag in bags
+            ],
+        ),
+    ]
+    _write(path, "\n".join(parts) + "\n")
+
+
+def _cells(lens: Lens) -> list[str]:
+    return [
+        lens.robot,
+        f"{lens.camera} ({lens.topic})",
+        _time(lens.since_ns),
+        "now" if lens.since_ns is not None and lens.until_ns is None else _time(lens.until_ns),
+        f"{lens.severity:.3f}" if lens.frames else "-",
+        f"{100 * lens.affected:.1f} %" if lens.frames else "-",
+        f"{100 * lens.severe:.1f} %" if lens.frames else "-",
+        str(lens.frames),
+    ]
+
+
+def _time(stamp_ns: int | None) -> str:
+    if stamp_ns is None:
+        return "-"
+    return datetime.fromtimestamp(stamp_ns // 1_000_000_000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells in HTML."""
+    head = "".join(f"<th>{escape(cell)}" for cell in header)
+    body = "".join("<tr>" + "".join(f"<td>{cell}" for cell in row) for row in rows)
+    return f"<table><caption>{escape(title)}</caption><tr>{head}{body}</table>"
+
+
+def _link(bag: BagDone) -> str:
+    name = escape(bag.name)
+    return f"<a href='{quote(bag.page, errors='surrogateescape')}'>{name}</a>" if bag.page else name
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file under another name, and rename it when it is whole."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        # Names of files need not be text.
+        part.write_text(text, encoding="utf-8", errors="replace")
+        part.replace(path)
+    except OSError as error:
+        raise FleetError(f"{path} cannot be written: {error.strerror}") from error

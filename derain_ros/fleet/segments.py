@@ -1,0 +1,188 @@
+"""Splits a bag in segments of time, and restores one: what a worker does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+
+from derain_ros import __version__
+from derain_ros.config import Config
+from derain_ros.fleet import FleetError
+from derain_ros.fleet.bags import FoundBag, robot_of
+from derain_ros.manifest import Manifest
+from derain_ros.replay import topics
+from derain_ros.replay.bag import BagReader, BagWriter
+from derain_ros.replay.offline import STATIC, OfflineRun, keep
+from derain_ros.replay.origin import Origin, origin_of
+from derain_ros.replay.record import Record
+from derain_ros.replay.records import Message
+from derain_ros.runtime.pipeline import Pipeline
+
+SEGMENT_S = 60.0
+"""Length of a segment: little is lost with a worker, and loading networks takes a small share of it."""
+WARM_UP_S = 10.0
+"""What is looked at before a segment, beside the longest hold time of the alarms, so that they stand as they would."""
+KEY = ".fleet"
+"""A file beside a bag that was made here: the digest of all that it was made of."""
+TIMED = "Time of the pipeline: not kept, as a fleet's results do not depend on it"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One bag to restore into the folder `output`: `settings` are those of a Config but for its cameras, which are
+    `cameras` by name, and `thermal`, a topic; both are found where they are empty. `models` is a directory, the shipped
+    one where it is None."""
+
+    found: FoundBag
+    output: Path
+    settings: Mapping[str, Any]
+    models: Path | None = None
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    thermal: str = ""
+    segment_s: float = SEGMENT_S
+
+    @property
+    def work(self) -> Path:
+        """The folder of what is made while the bag is not whole."""
+        return self.output.with_name(f"{self.output.name}.part")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The messages recorded from `start_ns` on and before `end_ns`, None for the end of the bag."""
+
+    start_ns: int
+    end_ns: int | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a bag is restored: `segments` are none where that was done before. `lead` are messages that every segment
+    begins with, as they tell of the whole recording; `damage` is what is wrong with the bag."""
+
+    task: Task
+    key: str
+    robot: str
+    cameras: topics.Cameras
+    config: Config
+    origin: Origin
+    segments: tuple[Segment, ...] = ()
+    lead: tuple[Message, ...] = ()
+    damage: str = ""
+
+    def file(self, number: int) -> str:
+        """The name of a segment's recording, as rosbag2 names the files of a bag."""
+        return f"{self.task.output.name}_{number}.mcap"
+
+    def mark(self, number: int) -> Path:
+        """The record of a segment, which is there once its recording is whole."""
+        return self.task.work / f"{self.task.output.name}_{number}.json"
+
+
+def plan(task: Task) -> Plan:
+    """Read a bag from end to end and split it. FleetError or ReplayError where it cannot be restored.
+
+    Segments depend on the recording alone, never on the workers. A bag that is damaged or compressed is one segment.
+    """
+    bag, output = task.found.path, task.output
+    with BagReader(bag) as reader:
+        cameras = topics.choose(reader.topics, task.cameras, task.thermal)
+        config = Config.from_mapping(
+            {**task.settings, "cameras": list(cameras.images), "thermal": bool(cameras.thermal)}
+        )
+        origin = origin_of(bag, task.models, config)
+        facts = {"segment_s": task.segment_s, "warm_up_s": WARM_UP_S, "derain_ros": __version__}
+        origin = replace(origin, config={**origin.config, **facts})
+        key = hashlib.sha256(json.dumps([asdict(origin), asdict(cameras)], default=str).encode()).hexdigest()
+        robot = robot_of(task.found.name, [(t.name, t.msgtype) for t in reader.topics.values()])
+        planned = Plan(task, key, robot, cameras, config, origin)
+        if key_in(output) == key:
+            return planned
+        if output.exists() and not key_in(output):
+            raise FleetError(f"{output} exists already, and is no bag of a fleet; name another output or remove it")
+        if key_in(task.work) != key:
+            shutil.rmtree(task.work, ignore_errors=True)
+            task.work.mkdir(parents=True)
+            (task.work / KEY).write_text(key, encoding="utf-8")
+        counts, first_ns, lead = Counter[int](), None, dict[object, Message]()
+        length_ns = round(task.segment_s * 1e9)
+        for message in reader.messages():
+            first_ns = message.stamp_ns if first_ns is None else first_ns
+            counts[(message.stamp_ns - first_ns) // length_ns] += 1
+            if cameras.thermal and (message.topic == STATIC or message.topic in cameras.info.values()):
+                # Every transform; of each camera's camera_info the first.
+                lead.setdefault(message.data if message.topic == STATIC else message.topic, message)
+        if first_ns is None:
+            raise FleetError(f"{bag}: {reader.damage or 'no message is in it'}")
+        if reader.damage or reader.packed:
+            segments = [Segment(0, None)]
+        else:
+            starts = [first_ns + number * length_ns for number in sorted(counts)]
+            segments = [Segment(max(0, start), start + length_ns) for start in starts]
+    return replace(planned, segments=tuple(segments), lead=tuple(lead.values()), damage=reader.damage)
+
+
+def restore(plan: Plan, number: int) -> float:
+    """Restore one segment, unless that was done before; returns the seconds it took.
+
+    What is made has another name until it is whole, so that a worker may be killed at any time.
+    """
+    if plan.mark(number).exists():
+        return 0.0
+    began, work = time.monotonic(), plan.task.work
+    with TemporaryDirectory(prefix=f"{number}.", dir=work) as temporary:
+        made = Path(temporary) / "bag"
+        record = _restored(plan, plan.segments[number], made)
+        record.save(made / "record.json")
+        os.replace(made / f"{made.name}.mcap", work / plan.file(number))
+        os.replace(made / "record.json", plan.mark(number))
+    return time.monotonic() - began
+
+
+def _restored(plan: Plan, segment: Segment, made: Path) -> Record:
+    """Write a bag of the segment, and return its record."""
+    config, cameras = plan.config, plan.cameras
+    cv2.setNumThreads(1)
+    pipeline = Pipeline(config, Manifest.load(plan.task.models))
+    pipeline.load()
+    hold_s = max(config.on_hold_s, config.off_hold_s, config.severe_hold_s)
+    warm_ns = max(0, segment.start_ns - round((WARM_UP_S + hold_s) * 1e9))
+    with BagReader(plan.task.found.path) as reader, BagWriter(made) as writer:
+        run = OfflineRun(reader, writer, cameras, pipeline, timed=False)
+        kept = keep(reader, writer, run.account)
+        run.silent = True
+        for message in plan.lead:
+            if message.stamp_ns < warm_ns:
+                run.take(message)
+        # Of what was before, alarms are to be known, not images: only the temporal filter and fusion look at those.
+        looks_only = replace(config, enabled=config.enabled and (config.temporal or config.thermal))
+        for message in reader.messages(warm_ns, segment.end_ns):
+            run.silent = message.stamp_ns < segment.start_ns
+            pipeline.apply(looks_only if run.silent else config)
+            if not run.silent and message.topic in kept:
+                writer.write(message)
+            run.take(message)
+        # A frame that still waits for its counterpart is the next segment's, where that is looked at before it begins.
+        run.silent = any(other.start_ns == segment.end_ns for other in plan.segments)
+        run.end()
+    pipeline.close(0.0)
+    return Record(plan.task.found.name, TIMED, run.account, [])
+
+
+def key_in(folder: Path) -> str:
+    """The key of what was made in a folder; empty where there is none."""
+    try:
+        return (folder / KEY).read_text(encoding="utf-8")
+    except OSError:
+        return ""

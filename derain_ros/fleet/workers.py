@@ -1,0 +1,116 @@
+"""Who does the work: processes of this machine, one of which may be killed, or a cluster."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+from typing import Any
+
+from derain_ros.fleet import FleetError
+
+
+class WorkerLost(RuntimeError):
+    """A worker ended before its work did."""
+
+
+class Workers(Executor):
+    """`count` processes; the work of one that is killed raises WorkerLost, and another takes its place.
+
+    The standard library's executor of processes breaks with one that is killed.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._context = multiprocessing.get_context("spawn")
+        self._threads = ThreadPoolExecutor(count, "derain worker")  # each has a process
+        self._own = threading.local()
+        self._running: dict[SpawnProcess, Connection] = {}
+        self._given_up = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call a function of a module, with what can be pickled, in one of the processes."""
+        return self._threads.submit(self._call, (fn, args, kwargs))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes when they have done their work; with `cancel_futures` at once."""
+        self._threads.shutdown(wait=False, cancel_futures=cancel_futures)
+        self._given_up = cancel_futures
+        if cancel_futures:
+            for process in list(self._running):
+                process.kill()
+        self._threads.shutdown(wait)
+        for process, pipe in list(self._running.items()):
+            pipe.close()
+            process.join()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown(cancel_futures=kind is not None)
+
+    def _call(self, work: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> Any:
+        """In a thread: have its process do the work."""
+        process: SpawnProcess | None = getattr(self._own, "process", None)
+        if process is None:
+            pipe, theirs = self._context.Pipe()
+            process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()  # so that the end of the process ends what is read
+            self._own.process, self._running[process] = process, pipe
+            if self._given_up:
+                process.kill()
+        pipe = self._running[process]
+        try:
+            pipe.send(work)
+            answer, error = pipe.recv()
+        except (EOFError, OSError):
+            self._own.process = None
+            del self._running[process]
+            pipe.close()
+            process.join()
+            raise WorkerLost(f"a worker ended with code {process.exitcode}; -9 may be for want of memory") from None
+        if error is not None:
+            raise error
+        return answer
+
+
+def _serve(pipe: Connection) -> None:
+    """In a process: do what comes, until no more does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who gives the work
+    while True:
+        try:
+            function, args, kwargs = pipe.recv()
+        except EOFError:
+            return
+        answer, raised = None, None
+        try:
+            answer = function(*args, **kwargs)
+        except Exception as error:
+            raised = error
+        pipe.send((answer, raised))
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[tuple[Executor, int]]:
+    """The workers of a Dask cluster, by the address of its scheduler, and how many there are."""
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise FleetError(f"{address}: no Dask scheduler answers ({error}); start one with `dask scheduler`") from error
+    with client:
+        count = sum(client.nthreads().values())
+        if not count:
+            raise FleetError(f"{address}: the cluster has no worker; start some with `dask worker {address}`")
+        executor = client.get_executor(pure=False)
+        try:
+            yield executor, count
+        finally:
+            executor.shutdown(wait=False)
