@@ -331,17 +331,14 @@ def main(args: list[str] | None = None) -> int:
         signal.signal(number, lambda number, _: stopping.append(number))
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:
-        # Arguments after --ros-args that rcl cannot read; its errors have no other common base.
-        rclpy.logging.get_logger("derain").fatal(str(error))
-        return 1
-    executor = SingleThreadedExecutor()
-    try:
         node = DerainNode()
-    except (ConfigError, ParameterException) as error:
+    except (ConfigError, ParameterException, RuntimeError) as error:
+        # RuntimeError: arguments that rcl cannot read, or a middleware without what is asked of it, such as security;
+        # rcl's errors have no other common base.
         rclpy.logging.get_logger("derain").fatal(str(error))
         rclpy.try_shutdown()
         return 1
+    executor = SingleThreadedExecutor()
     executor.add_node(node)
     while rclpy.ok() and not stopping:
         try:
