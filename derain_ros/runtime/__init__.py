@@ -1,1 +1,1 @@
-"""The stages a frame set passes through; imports neither rclpy nor torch."""
+"""The pipeline that a frame set passes through; imports neither rclpy nor torch."""

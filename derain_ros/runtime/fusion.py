@@ -1,4 +1,4 @@
-"""Whether the first camera's image is fused with the thermal one just now, and why not."""
+"""Decides whether the first camera's image is fused with the thermal one now, and says why not."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ FUSED = "fused"
 class Fusion:
     """The thermal camera of a pipeline and the stage that fuses; `wanted` says whether anybody takes fused images.
 
-    `nearest` gives the thermal frame nearest to one of the first camera; without it that of the frame set is taken.
-    Beside a stream it is asked for late: a thermal frame of the same instant often comes when its pair is whole.
+    `nearest` gives the thermal frame nearest to a frame of the first camera; without it the one of the frame set is
+    used. Beside a stream it is called late: a thermal frame of the same instant often comes when its pair is complete.
     """
 
     def __init__(self, config: Config) -> None:
@@ -33,13 +33,14 @@ class Fusion:
         self._lacks = "the fuser is not loaded"
 
     def load(self, manifest: Manifest, loader: Loader) -> None:
-        """Find the fuser; without one the rest goes on."""
+        """Find the fuser; without one, nothing is fused."""
         fuser = find_fuser(manifest)
         self.stage = None if fuser is None else Fuse(fuser, loader)
         self._lacks = f"there is no fuser among the models of {manifest.directory}"
 
     def stage_for(self, run: Run, thermal: Frame | None, images: Images) -> Fuse | None:
-        """The stage, where these images are to be fused; `run.fusion` says why not, or for now that time is short."""
+        """The stage, where these images can be fused; else None, and `run.fusion` says why. Where they can,
+        `run.fusion` says that time is short or the fuser is being loaded, until `take` finds a fused image."""
         if not self.wanted:
             return None
         if self.stage is None or not self.stage.can(images.batches):
@@ -51,7 +52,7 @@ class Fusion:
             if run.fusion:
                 return None
         except Exception as error:
-            # Whatever a thermal frame is like, the cameras' images go on as they would without it.
+            # Whatever a thermal frame is like, the cameras' images are processed as they would be without it.
             run.fusion = f"thermal: {error!r}"
             return None
         run.fusion = "no time" if self.stage.ready(images.batches) else "the fuser is being loaded"
@@ -59,11 +60,11 @@ class Fusion:
         return self.stage
 
     def show(self, images: Images) -> None:
-        """Put what the thermal camera shows of the first camera's view beside that."""
+        """Give the fuser what the thermal camera shows of the first camera's view."""
         images.infrared = self.thermal.shown, self.thermal.inside
 
     @staticmethod
     def take(run: Run, images: Images) -> None:
-        """Take over what was fused."""
+        """Put the fused image, if there is one, into the run."""
         if images.fused is not None:
             run.fused, run.fusion = from_network(images.fused, images.frames[0]), FUSED

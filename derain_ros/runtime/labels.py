@@ -1,4 +1,4 @@
-"""Frames for a segmenter, and pictures of the labels that it gives."""
+"""Images for a segmenter, and pictures of its labels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from derain_ros.frame import Frame
 from derain_ros.runtime.input.encoding import check, to_network
 
 VOID = 255
-"""Label of pixels of which nothing is known: of no class, not evaluated."""
+"""Label of pixels without a class: they are not evaluated."""
 FIRST, GOLDEN = 0.58, 0.381966
-"""Hue of the first class, a blue, as it often is the sky, and the step to the next one's, in shares of the circle: at
-the golden angle hues in a row are far from each other."""
+"""Hue of the first class, a blue because that is often the sky, and the step to the next hue, as shares of the colour
+circle. Steps of the golden angle put successive hues far from each other."""
 SHADES = (240, 140, 190)
-"""Brightness of the colours of classes, by turns."""
+"""Brightness of the colours of classes, in turn."""
 
 
 def rgb_of(frame: Frame) -> np.ndarray:
-    """The frame as a segmenter takes it, (H, W, 3) uint8 RGB, grey in three equal channels; FrameError for one that is
-    malformed."""
+    """The frame as a segmenter takes it, (H, W, 3) uint8 RGB, grey as three equal channels; FrameError for a malformed
+    frame."""
     check(frame)
     image = to_network(frame)
     return image if image.shape[2] == 3 else np.repeat(image, 3, axis=2)

@@ -1,4 +1,4 @@
-"""One frame set on its way through the pipeline: its times, its anomalies and the results it can end in."""
+"""One frame set in the pipeline: its times, its anomalies and the results it can end in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from derain_ros.runtime.stages.fill import smooth
 
 
 class Run:
-    """Times are in milliseconds of `clock`, which gives monotonic nanoseconds."""
+    """One frame set in the pipeline. `clock` gives monotonic nanoseconds; times are in milliseconds."""
 
     def __init__(self, frames: FrameSet, decision: Decision, clock: Callable[[], int]) -> None:
         self.frames = frames.frames
@@ -49,7 +49,7 @@ class Run:
 
     @contextmanager
     def excluded(self) -> Iterator[None]:
-        """Count what is done inside, a cold start, neither as a stage nor against the budget."""
+        """Do not count what is done inside, a cold start, as a stage or against the budget."""
         started = self._clock()
         yield
         spent = self._clock() - started
@@ -57,7 +57,7 @@ class Run:
         self.received_ns += spent
 
     def passed(self, action: Action, detail: str = "") -> Result:
-        """Every camera's own frame, with the detector's mask where it found the view affected."""
+        """The result with every camera's own frame, and the detector's mask where it found the view affected."""
         cameras = {}
         for name, frame in self.frames.items():
             cameras[name] = CameraResult(
@@ -73,8 +73,10 @@ class Run:
         return np.zeros(size_of(frame), np.uint8)
 
     def restored(self, images: Images, plan: str, fill: str, detail: str = "") -> Result:
-        """Every camera's restored frame, under the mask shown as `fill` says, with the restorers' mask, which is finer
-        than the detector's cells: coverage is that of what is published."""
+        """The result with every camera's restored frame; `fill` says what is shown under the mask.
+
+        The mask is the restorers', which is finer than the detector's cells. Coverage is that of the published mask.
+        """
         assert images.restored is not None and images.masks is not None
         cameras = {}
         for name, frame, image, probability in zip(
@@ -107,7 +109,7 @@ def _at_size_of(frame: Frame, anomaly: Anomaly) -> np.ndarray:
     """The anomaly's mask at the size of the frame."""
     height, width = size_of(frame)
     rows, columns = anomaly.mask.shape
-    # Where cells are as high as they are wide, a part of the last row may be outside.
+    # Where cells are square, part of the last row may lie outside the image.
     square = rows * width >= height * columns > (rows - 1) * width
     row = np.arange(height) * columns // width if square else np.arange(height) * rows // height
     return cv2.resize(anomaly.mask, (width, rows), interpolation=cv2.INTER_NEAREST)[row]

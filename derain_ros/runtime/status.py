@@ -1,4 +1,4 @@
-"""What ~/status tells of a frame set, whatever the message is made with."""
+"""What ~/status says about a frame set, independent of how its message is made."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Status:
 
 
 def _times(result: Result) -> dict[str, float]:
-    """Milliseconds in all, of detecting, of all stages after that, and of fusing where that was done."""
+    """Milliseconds in total, of detection, of all stages after it, and of fusion where that was done."""
     stages = {stage: ms for stage, ms in result.stage_ms.items() if stage not in ("total", "detect", "fuse")}
     fuse = {"fuse": result.stage_ms["fuse"]} if "fuse" in result.stage_ms else {}
     return {

@@ -106,7 +106,7 @@ def test_what_the_bag_tells_registers_the_thermal_camera(tmp_path: Path, manifes
 
 def test_what_lacks_is_in_the_account(tmp_path: Path, manifest: Manifest) -> None:
     account = run(write(tmp_path / "bag", static=False), tmp_path / "out", manifest)
-    told = "/tf_static does not say where 'warm' is from 'eye'; give thermal_homography, which `derain calibrate"
+    told = "/tf_static does not link 'warm' to 'eye'; give thermal_homography, which `derain calibrate"
     assert [reason.startswith(told) for reason in account.fusion if "thermal frame" not in reason] == [True]
     account = run(write(tmp_path / "other", infos=False), tmp_path / "two", manifest)
     assert any("no camera_info of the left camera" in reason for reason in account.fusion)

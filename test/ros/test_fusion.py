@@ -257,7 +257,7 @@ def test_compressed_images_are_fused(start_fusing: Callable[..., Bench]) -> None
     [
         ([1.0, 2.0], "thermal_homography has 2 numbers and needs nine"),
         ([1.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0], "cannot be inverted"),
-        ([0.0] * 9, "where the thermal camera is must be on /tf_static; give thermal_homography"),
+        ([0.0] * 9, "the thermal camera's pose must be on /tf_static; give thermal_homography"),
     ],
 )
 def test_a_wrong_calibration_is_an_error_and_all_else_goes_on(

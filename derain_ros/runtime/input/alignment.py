@@ -1,8 +1,8 @@
-"""Where a thermal image lies on a visible one, by what contours have in common in both: their place and direction.
+"""Finds where a thermal image lies on a visible one, by the contours that both show.
 
-Which side of a contour is brighter differs between the two, and by how much; where it runs does not. So images are
-compared by structure: the direction of the gradient, doubled so that opposite ones are alike, as strong as the contour
-stands out of what is around it.
+The two images differ in which side of a contour is brighter, and by how much. Place and direction of the contour are
+the same in both. So images are compared by structure: the direction of the gradient, doubled so that opposite
+directions are equal, with a weight that says how much the contour stands out from its surroundings.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 FINE = 1.0
-"""Standard deviation in pixels of what is smoothed before gradients are taken."""
+"""Standard deviation in pixels of the blur before gradients are taken."""
 AROUND = 25
-"""Side in pixels of the square that a contour is compared with."""
+"""Side in pixels of the square around a contour that its strength is compared with."""
 FAINT = 4.0
-"""Power of a gradient, in grey levels a pixel, below which it is taken for noise."""
+"""Square of a gradient, in grey levels per pixel, below which it counts as noise."""
 
 
 def structure(image: np.ndarray) -> np.ndarray:
@@ -24,21 +24,21 @@ def structure(image: np.ndarray) -> np.ndarray:
     x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=0.25), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=0.25)
     power = x * x + y * y
     strength = np.sqrt(power)
-    # As strong as it stands out, but no stronger than 1: one bright lamp must not outvote a street.
+    # The more a contour stands out the more it weighs, but below 1: one bright lamp must not outvote a street.
     weight = 1 / ((strength + np.sqrt(cv2.blur(power, (AROUND, AROUND)) + FAINT)) * np.maximum(strength, 1e-3))
     return cv2.merge(((x * x - y * y) * weight, 2 * x * y * weight))
 
 
 def likeness(visible: np.ndarray, thermal: np.ndarray, reach: int) -> np.ndarray:
-    """How much two structures (H, W, 2) have in common where the thermal one is moved by -reach to reach rows and
-    columns: (2 reach + 1, 2 reach + 1) float32, to be added up over images."""
+    """How well two structures (H, W, 2) match where the thermal one is moved by -reach to reach rows and columns: (2
+    reach + 1, 2 reach + 1) float32. Maps of several images may be added up."""
     middle = np.ascontiguousarray(thermal[reach:-reach, reach:-reach])
     return cv2.matchTemplate(visible, middle, cv2.TM_CCORR)
 
 
 def peak(likeness: np.ndarray) -> tuple[float, float]:
-    """Where a map of likeness (2 reach + 1, 2 reach + 1) is highest: columns and rows from its middle, to a fraction of
-    a pixel."""
+    """The highest place of a likeness map (2 reach + 1, 2 reach + 1): columns and rows from its middle, to a fraction
+    of a pixel."""
     row, column = (int(place) for place in np.unravel_index(int(likeness.argmax()), likeness.shape))
     return (
         column + _between(likeness[row], column) - likeness.shape[1] // 2,
@@ -47,7 +47,7 @@ def peak(likeness: np.ndarray) -> tuple[float, float]:
 
 
 def _between(line: np.ndarray, top: int) -> float:
-    """How far from the highest of a line of values the parabola through it and its neighbours has its top."""
+    """Offset from the highest value of a line to the top of the parabola through it and its neighbours."""
     if not 0 < top < len(line) - 1:
         return 0.0
     before, at, after = (float(value) for value in line[top - 1 : top + 2])

@@ -1,4 +1,4 @@
-"""Between a frame's encoding and the 8-bit grey or RGB that the networks take."""
+"""Converts between a frame's encoding and the 8-bit grey or RGB that the networks take."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from derain_ros.frame import Frame
 from derain_ros.runtime.input.levels import Levels, LevelsOfCamera, levels_of, seen_at, step_of
 
 RGB, BGR = (0, 1, 2), (2, 1, 0)
-"""Where red, green and blue are among a pixel's values."""
+"""Positions of red, green and blue among a pixel's values."""
 TO_YUV = np.array(((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214)), np.float32) / 255
-"""From RGB to YUV of studio range, the one that cameras send (ITU-R BT.601)."""
+"""RGB to YUV of studio range, the one that cameras send (ITU-R BT.601)."""
 
 
 class FrameError(ValueError):
-    """A frame cannot be worked on; the message says what is wrong with it."""
+    """A frame cannot be processed; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an image lies in the array of its frame.
+    """How an image is stored in the array of its frame.
 
-    `dtype` and `values` are type and number of the values of each pixel of the array, `rows` how many rows of the array
-    two rows of the image take. `channels` are those of what the network takes. `order` says of a colour image where
-    red, green and blue are, `mosaic` of a Bayer one the same for its cells of two by two, row by row; `to_rgb` is how
-    OpenCV names the way from a Bayer or YUV image to RGB. `even` are the sides that must be: columns, rows.
+    `dtype` and `values` are the type and the number of the values of one pixel. `rows` is the number of array rows for
+    two image rows. `channels` is the number of channels that the network gets. `order` has the positions of red, green
+    and blue in a colour image. `mosaic` has the colours of the two-by-two cells of a Bayer image, row by row. `to_rgb`
+    is OpenCV's code that converts a Bayer or YUV image to RGB. Columns and rows must be multiples of `even`.
     """
 
     dtype: str = "u1"
@@ -72,11 +72,11 @@ def _layouts() -> dict[str, Layout]:
 
 
 LAYOUTS = _layouts()
-"""By ROS's name of the encoding (sensor_msgs/image_encodings.hpp; nv12 as drivers write it)."""
+"""Layouts by ROS's name of the encoding (sensor_msgs/image_encodings.hpp; nv12 as drivers write it)."""
 
 
 def size_of(frame: Frame) -> tuple[int, int]:
-    """Height and width of what a frame shows; (0, 0) of a frame without an image."""
+    """Height and width of what a frame shows; (0, 0) for a frame without an image."""
     shape: tuple[int, ...] = getattr(frame.image, "shape", ())
     height, width, *_ = (*shape, 0, 0)
     layout = LAYOUTS.get(frame.encoding)
@@ -84,7 +84,7 @@ def size_of(frame: Frame) -> tuple[int, int]:
 
 
 def check(frame: Frame) -> None:
-    """Raise FrameError unless the frame's encoding is known and its image is of that type and shape."""
+    """Raise FrameError unless the frame's encoding is known and its image has the type and shape of that encoding."""
     layout = LAYOUTS.get(frame.encoding)
     if layout is None:
         raise FrameError(f"encoding {frame.encoding!r} is not one of {', '.join(LAYOUTS)}")
@@ -111,15 +111,15 @@ def check(frame: Frame) -> None:
 
 
 def leveled(frame: Frame, levels: LevelsOfCamera, now_ns: int) -> Frame:
-    """A 16-bit frame with the levels of its camera, at a time that only rises; any other as it is. FrameError for one
-    that is malformed."""
+    """A 16-bit frame with the current levels of its camera; any other frame unchanged. `now_ns` must only rise.
+    FrameError for a malformed frame."""
     check(frame)
     eight_bits = LAYOUTS[frame.encoding].dtype == "u1"
     return frame if eight_bits else replace(frame, levels=levels.follow(frame.image, now_ns))
 
 
 def to_grey(frame: Frame) -> np.ndarray:
-    """The frame as (H, W) uint8 grey; a view of the frame's own image where that is what it holds."""
+    """The frame as (H, W) uint8 grey; a view of the frame's own image where that is 8-bit grey."""
     if LAYOUTS[frame.encoding].channels == 1:
         return _eight_bits(frame)
     return cv2.cvtColor(to_network(frame), cv2.COLOR_RGB2GRAY)
@@ -139,10 +139,11 @@ def to_network(frame: Frame) -> np.ndarray:
 
 
 def from_network(restored: np.ndarray, frame: Frame) -> Frame:
-    """`frame` with its image replaced by `restored`, which is as `to_network` gives it; size and encoding are kept.
+    """`frame` with its image replaced by `restored`, which has the form that `to_network` gives. Size, encoding and
+    alpha are kept.
 
-    Where networks see less than the image holds, more than eight bits a value, colours of neighbours or alpha, it is
-    their change that is brought to it: what they left alone keeps its exact bytes.
+    Networks do not see all that 16-bit, Bayer and YUV images hold. For these, only the change that the networks made is
+    added to the image: what they left alone keeps its exact bytes.
     """
     layout = LAYOUTS[frame.encoding]
     if layout.dtype == "u1" and layout.channels == 1:
@@ -166,7 +167,7 @@ def from_network(restored: np.ndarray, frame: Frame) -> Frame:
 
 
 def _in_order(rgb: np.ndarray, before: np.ndarray, layout: Layout) -> np.ndarray:
-    """An RGB image (H, W, 3) in the order and with the alpha of `before`; uint8."""
+    """An RGB image (H, W, 3) in the channel order of `layout`, with the alpha of `before`; uint8."""
     if layout.values == 3:
         return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR) if layout.order == BGR else np.ascontiguousarray(rgb)
     image = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGRA if layout.order == BGR else cv2.COLOR_RGB2RGBA)
@@ -179,12 +180,12 @@ def _levels(frame: Frame) -> Levels:
 
 
 def _eight_bits(frame: Frame) -> np.ndarray:
-    """The frame's image in values of eight bits."""
+    """The frame's image with 8-bit values."""
     return frame.image if LAYOUTS[frame.encoding].dtype == "u1" else seen_at(frame.image, _levels(frame))
 
 
 def _as_mosaic(rgb: np.ndarray, mosaic: tuple[int, ...]) -> np.ndarray:
-    """Of each pixel of a change (H, W, 3) the value of its own colour, (H, W)."""
+    """The value of each pixel's own colour in the mosaic, (H, W), from a change (H, W, 3)."""
     picked = np.empty(rgb.shape[:2], rgb.dtype)
     for cell, colour in enumerate(mosaic):
         picked[cell // 2 :: 2, cell % 2 :: 2] = rgb[cell // 2 :: 2, cell % 2 :: 2, colour]
@@ -192,8 +193,8 @@ def _as_mosaic(rgb: np.ndarray, mosaic: tuple[int, ...]) -> np.ndarray:
 
 
 def _as_yuv(rgb: np.ndarray, layout: Layout) -> np.ndarray:
-    """A change (H, W, 3) int16 in the form of a YUV image: (H, W, 2) where two pixels share one U and one V, in planes
-    (H * 3 / 2, W) where four do."""
+    """A change (H, W, 3) int16 in the form of a YUV image: (H, W, 2) where two pixels share one U and one V, or planes
+    (H * 3 / 2, W) where four pixels do."""
     height, width = rgb.shape[0] // layout.even[1], rgb.shape[1]
     y, u, v = TO_YUV
     shared = cv2.resize(rgb, (width // 2, height), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Gathers what the registration of the thermal camera is made of: parameters, camera_info, transforms."""
+"""Collects what the registration of the thermal camera needs: parameters, camera_info, transforms."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ MEND = "; give thermal_homography, which `derain calibrate thermal BAG` finds, o
 
 
 class Geometry:
-    """Where the thermal camera is and what both lenses are like, as far as it is known; for any thread.
+    """Where the thermal camera is and what both lenses are like, as far as that is known. Thread-safe.
 
-    `fault` says what is wrong with the parameters, or that they leave all to /tf_static; empty where they are whole.
+    `fault` says what is wrong with the parameters, or that the pose must come from /tf_static. It is empty where the
+    parameters suffice.
     """
 
     def __init__(self, config: Config) -> None:
@@ -44,22 +45,22 @@ class Geometry:
             elif any(config.thermal_extrinsic):
                 self._pose = pose_of(config.thermal_extrinsic)
             else:
-                self.fault = f"where the thermal camera is must be on /tf_static{MEND}"
+                self.fault = f"the thermal camera's pose must be on /tf_static{MEND}"
         except RegistrationError as error:
             self.fault, self._wrong = str(error), True
 
     @property
     def needs_info(self) -> bool:
-        """Whether camera_info is of use."""
+        """Whether camera_info is needed."""
         return self._homography is None and not self._wrong
 
     @property
     def needs_transform(self) -> bool:
-        """Whether transforms are of use."""
+        """Whether transforms are needed."""
         return self.needs_info and self._pose is None
 
     def take_info(self, camera: str, info: Any, rectified: bool = False) -> None:
-        """Take in a sensor_msgs/CameraInfo of `left` or `thermal`, whose images are `rectified` or not."""
+        """Store a sensor_msgs/CameraInfo of `left` or `thermal`; `rectified` says whether its images are rectified."""
         told = (info.width, info.height, info.distortion_model, *map(tuple, (info.k, info.d, info.r, info.p)))
         if self._told.get(camera) == told:
             return
@@ -72,7 +73,7 @@ class Geometry:
             self._faults[camera] = str(error)
 
     def take_transforms(self, transforms: Iterable[Any]) -> None:
-        """Take in geometry_msgs/TransformStamped that stay as they are."""
+        """Store static transforms (geometry_msgs/TransformStamped)."""
         for each in transforms:
             move, turn = each.transform.translation, each.transform.rotation
             pose = np.eye(4)
@@ -84,7 +85,7 @@ class Geometry:
             }
 
     def registration(self, left: str, thermal: str) -> Registration:
-        """The registration of the cameras with these frame ids; RegistrationError says what is wrong or lacks."""
+        """The registration of the cameras with these frame ids. RegistrationError says what is wrong or missing."""
         if self._wrong:
             raise RegistrationError(self.fault)
         if self._homography is not None:
@@ -104,7 +105,7 @@ class Geometry:
         return self._made[1]
 
     def _between(self, left: str, thermal: str) -> np.ndarray:
-        """The pose of the thermal camera's frame in the left one's."""
+        """The pose of the thermal camera's frame in the left camera's frame."""
         transforms = self._transforms
         roots = []
         for frame in (left, thermal):
@@ -115,12 +116,12 @@ class Geometry:
                 chain.append(parent)
             roots.append((chain[-1], pose))
         if roots[0][0] != roots[1][0]:
-            raise RegistrationError(f"/tf_static does not say where {thermal!r} is from {left!r}{MEND}")
+            raise RegistrationError(f"/tf_static does not link {thermal!r} to {left!r}{MEND}")
         return np.linalg.inv(roots[0][1]) @ roots[1][1]
 
 
 def is_rectified(topic: str) -> bool:
-    """Whether images are rectified, by the last part of their topic's name, as image_proc calls them."""
+    """Whether a topic's images are rectified: image_proc writes `rect` in the last part of the topic's name."""
     return "rect" in topic.removesuffix("/compressed").rpartition("/")[2]
 
 

@@ -1,4 +1,4 @@
-"""Which values of a 16-bit camera networks see as black and as white, steadily: that must not jump between frames."""
+"""Chooses which values of a 16-bit camera networks see as black and white. These must not jump between frames."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import numpy as np
 
 RISES_AFTER_NS = 300_000_000
 FALLS_AFTER_NS = 60_000_000_000
-"""How long frames must reach beyond the levels, or use less than WASTED of them, until they follow. A dark road uses
-few bits for long."""
+"""How long frames must reach beyond the levels, or use less than WASTED of them, before the levels follow. A dark road
+uses few bits for a long time."""
 WITHIN = 1 / 8
-"""What time within the levels counts against time beyond: exposures that take turns reach beyond now and then."""
+"""Weight of time within the levels against time beyond them: alternating exposures reach beyond now and then."""
 WASTED = 0.4
 STRAY = 0.005
-"""Share of the pixels on either side that do not count when it is asked how dark and how bright an image is: hot and
-dead ones, lamps."""
+"""Share of the pixels that is ignored at each end when the darkest and the brightest value are sought: hot and dead
+pixels, lamps."""
 BORDER = 0.03
-"""Share of each side of the image that is not looked at: rows of data, columns that are dead."""
+"""Share of each side of the image that is ignored: rows of data, dead columns."""
 NARROW = 0.5
-"""Share of the values from 0 up to its brightest that an image of little contrast uses: it is stretched."""
+"""An image that uses no more than this share of its range has little contrast and is stretched. The range is 0 to the
+power of two above its brightest value."""
 MARGIN = 0.125
-"""Share of the values used that is left free above and below them where an image is stretched."""
+"""Free margin above and below the used values where an image is stretched, as a share of those."""
 
 Levels = tuple[int, int]
 """The value that is seen as black, and the first one beyond white; at least 256 apart."""
@@ -32,13 +33,13 @@ class LevelsOfCamera:
     def __init__(self) -> None:
         self.levels: Levels | None = None
         self._last_ns = 0
-        self._beyond_ns: float | None = None  # How long frames have reached beyond the levels, less those within.
-        self._beyond = (0, 0)  # The extent of all of them together.
+        self._beyond_ns: float | None = None  # Time beyond the levels, less WITHIN of that within.
+        self._beyond = (0, 0)  # The common extent of the frames beyond.
         self._wasted_since_ns = -1
         self._used = (0, 0)  # The extent of all frames since then.
 
     def follow(self, image: np.ndarray, now_ns: int) -> Levels:
-        """The levels to see an (H, W) or (H, W, C) uint16 image with, at a time that only rises."""
+        """The levels for an (H, W) or (H, W, C) uint16 image; `now_ns` must only rise."""
         low, high = extent(image)
         passed_ns, self._last_ns = now_ns - self._last_ns, now_ns
         if self.levels is None:
@@ -60,7 +61,7 @@ class LevelsOfCamera:
         return self.levels
 
     def _look_beyond(self, low: int, high: int, passed_ns: float) -> None:
-        """Count a frame towards other levels, those that hold for all of them; or give these up."""
+        """Count a frame for or against levels that would hold all frames beyond; adopt these, or drop them."""
         known = self._beyond if self._beyond_ns is not None else (low, high)
         self._beyond = min(low, known[0]), max(high, known[1])
         self._beyond_ns = (self._beyond_ns or 0.0) + passed_ns
@@ -79,7 +80,7 @@ def levels_of(image: np.ndarray) -> Levels:
 
 
 def extent(image: np.ndarray) -> tuple[int, int]:
-    """The darkest and the brightest value of a 16-bit image but for its border and STRAY pixels."""
+    """The darkest and the brightest value of a 16-bit image, without its border and STRAY pixels."""
     top, left = (round(BORDER * side) for side in image.shape[:2])
     sampled = image[top : image.shape[0] - top : 4, left : image.shape[1] - left : 4].ravel()
     spare = int(STRAY * sampled.size)
@@ -88,8 +89,8 @@ def extent(image: np.ndarray) -> tuple[int, int]:
 
 
 def fitting(low: int, high: int) -> Levels:
-    """The levels for values from `low` to `high`: all of the bits that they take, as many cameras give 10 or 12 in 16;
-    of less than NARROW of them, what is used and a margin."""
+    """The levels for values from `low` to `high`: all bits that they take, as many cameras give 10 or 12 bits in 16.
+    Where less than NARROW of these is used: what is used, and a margin."""
     white = 1 << max(8, high.bit_length())
     used = high - low + 1
     if used > NARROW * white or white == 256:
@@ -100,12 +101,12 @@ def fitting(low: int, high: int) -> Levels:
 
 
 def step_of(levels: Levels) -> float:
-    """How many values of the camera make one of the 256 that are seen."""
+    """How many of the camera's values make one of the 256 grey levels that are seen."""
     return (levels[1] - levels[0]) / 256
 
 
 def seen_at(image: np.ndarray, levels: Levels) -> np.ndarray:
-    """A uint16 image in uint8, as `levels` say."""
+    """A uint16 image in uint8, seen at `levels`."""
     above = image - np.minimum(image, np.uint16(levels[0])) if levels[0] else image
     # Rounded down, as a shift of bits would do it.
     return cv2.convertScaleAbs(above, alpha=1 / step_of(levels), beta=-0.499).reshape(image.shape)

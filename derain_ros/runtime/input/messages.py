@@ -1,4 +1,4 @@
-"""Image messages to frames without a copy; a message is any object with the fields of its ROS type."""
+"""Makes frames of image messages, without a copy. A message is any object with the fields of its ROS type."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ DECODED = {
     for dtype, names in (("uint8", ("mono8", "bgr8", "bgra8")), ("uint16", ("mono16", "bgr16", "bgra16")))
     for values, encoding in zip((1, 3, 4), names, strict=True)
 }
-"""What OpenCV decodes, by values of a pixel and their type."""
+"""Encodings of what OpenCV decodes, by the number of a pixel's values and their type."""
 LAST_STAMP_NS = (1 << 31) * 1_000_000_000 - 1
-"""Of the year 2038. A message with a billion nanoseconds or more tells of later ones, and no other can."""
+"""The last valid stamp, in 2038. Only a message with a billion nanoseconds or more could state a later one."""
 
 
 class ImageError(ValueError):
     """An image message that cannot be processed.
 
     `reason` is one of empty, truncated, step, big_endian, odd_size, unknown_encoding and undecodable. `usable` says
-    whether the message is to be passed on as it is all the same: others may understand it.
+    whether the message should still be passed on unchanged: other nodes may understand it.
     """
 
     def __init__(self, reason: str, message: str, usable: bool = False) -> None:
@@ -37,10 +37,10 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Received(Frame):
-    """A frame with the message it came in: what to publish when the frame is passed on untouched.
+    """A frame with the message that it came in, which is published where the frame is passed on.
 
-    That is `message` where it was an Image, `compressed` where it was a CompressedImage. An image that is not
-    `readable` is black here, or has no pixels.
+    That is `message` for an Image and `compressed` for a CompressedImage. An image that is not `readable` is black
+    here, or has no pixels.
     """
 
     message: Any = None
@@ -49,7 +49,7 @@ class Received(Frame):
 
 
 def stamp_ns(stamp: Any) -> int:
-    """A message's stamp in nanoseconds; of one past the last that a message should have, that one."""
+    """A message's stamp in nanoseconds, at most LAST_STAMP_NS."""
     return min(int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec), LAST_STAMP_NS)
 
 
@@ -59,7 +59,8 @@ def frame_of(message: Any, received_ns: int = 0) -> Received:
 
 
 def stated_size(frame: Frame) -> tuple[int, int]:
-    """Height and width that a message of the frame states: as the one it came in, which may count rows of colours."""
+    """Height and width as a message of the frame states them. Those of the message that it came in may count rows of
+    colours."""
     message = frame.message if isinstance(frame, Received) else None
     if message is None or message.encoding != frame.encoding:
         return size_of(frame)
@@ -67,8 +68,8 @@ def stated_size(frame: Frame) -> tuple[int, int]:
 
 
 def frame_unread(message: Any, received_ns: int = 0) -> Received:
-    """A frame of which only the size is looked at, black, to pass on a message that ImageError calls usable; without
-    any pixel where that is a CompressedImage."""
+    """A black frame of the message's size, whose pixels are not read. It serves to pass on a message that ImageError
+    calls usable. For a CompressedImage it has no pixels."""
     if hasattr(message, "format"):
         return Received(
             np.zeros((0, 0), np.uint8),
@@ -93,10 +94,10 @@ def frame_unread(message: Any, received_ns: int = 0) -> Received:
 
 
 def _viewed(message: Any, received_ns: int) -> Received:
-    """The frame of a raw image: a view of its data, rows padded as `step` says.
+    """The frame of a raw image: a view of its data, whose rows are padded as `step` says.
 
-    Raises ImageError, whose reason is the first that applies of empty, unknown_encoding, truncated, step,
-    big_endian and odd_size.
+    Raises ImageError with the first reason that applies of empty, unknown_encoding, truncated, step, big_endian and
+    odd_size.
     """
     name = f"image {message.width}x{message.height} {message.encoding!r} of {message.header.frame_id!r}"
     if not 0 < message.height * message.width <= MOST_PIXELS or not len(message.data):
@@ -107,7 +108,7 @@ def _viewed(message: Any, received_ns: int) -> Received:
     dtype = np.dtype(layout.dtype)
     height = message.height
     if layout.rows == 3 and height % 3 == 0 and len(message.data) == message.step * height:
-        height = height * 2 // 3  # Some drivers count the rows of the colours, too.
+        height = height * 2 // 3  # Some drivers also count the rows of colours.
     rows = height * layout.rows // 2
     row = message.width * layout.values * dtype.itemsize
     if len(message.data) < row * rows:
@@ -141,14 +142,14 @@ def _viewed(message: Any, received_ns: int) -> Received:
 
 
 def _decoded(message: Any, received_ns: int) -> Received:
-    """The frame of a JPEG, PNG or TIFF, in the encoding that `format` names as the original one where it can be that.
+    """The frame of a compressed image, in the original encoding that `format` names where its values allow that.
 
-    Raises ImageError (empty or undecodable). The orientation that a camera wrote beside the image is not applied: it
-    would no longer be of the size that camera_info says.
+    Raises ImageError (empty or undecodable). The orientation in EXIF data is not applied: the image would no longer
+    have the size that camera_info states.
     """
     name = f"compressed image {message.format!r} of {message.header.frame_id!r} with {len(message.data)} bytes"
     if not len(message.data):
-        raise ImageError("empty", f"{name} is none")
+        raise ImageError("empty", f"{name} is empty")
     try:
         image = decode(bytes(message.data))
     except StoredError as error:
@@ -168,7 +169,7 @@ def _decoded(message: Any, received_ns: int) -> Received:
 
 
 def _as_original(image: np.ndarray, decoded: str, original: str) -> tuple[np.ndarray, str]:
-    """An image that was `decoded` as such an encoding as the `original` one where its values can be that; and which."""
+    """An image in the encoding `decoded`, converted to `original` where its values allow that; and its encoding."""
     layout, found = LAYOUTS.get(original), LAYOUTS[decoded]
     if layout is None or (layout.dtype, layout.rows) != (found.dtype, 2):
         return image, decoded

@@ -1,7 +1,7 @@
-"""Maps the thermal camera's image into the left camera's view: another lens, another size, another place.
+"""Maps the thermal camera's image into the left camera's view: lens, size and place of the two differ.
 
-Both ways lead to the same: the place in the thermal image of every pixel of the left one. A homography is what
-`derain calibrate thermal` finds. Lenses and the place of the thermal camera say it for what is at one distance.
+Both kinds of registration give the place in the thermal image of every pixel of the left one. A homography comes from
+`derain calibrate thermal`. Lenses and the pose of the thermal camera hold for one distance.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ import cv2
 import numpy as np
 
 LEAST_COVERED = 0.05
-"""Share of the left view that the thermal image must cover: less is a mistake in the numbers."""
+"""Share of the left view that the thermal image must cover: less means that the numbers are wrong."""
 FEATHER = 32.0
-"""Pixels inside the border of the thermal image over which it fades in."""
+"""Pixels from the border of the thermal image inwards, over which it fades in."""
 GRID = 8
-"""Pixels between those whose places are computed: all of them would take long enough for frames to be late."""
+"""Spacing in pixels of the places that are computed. To compute all of them would make frames late."""
 NOWHERE = -1e6
-"""Place in the thermal image of what is behind that camera."""
+"""Place in the thermal image of what that camera does not see: it is behind it, or far outside its view."""
 FISHEYE = ("equidistant", "fisheye")
-"""Distortion models of camera_info that are not OpenCV's usual one."""
+"""Distortion models of camera_info that OpenCV calls fisheye."""
 
 Size = tuple[int, int]
 """Height and width."""
 
 
 class RegistrationError(ValueError):
-    """The thermal camera cannot be registered; the message says what is wrong or missing, and how to mend it."""
+    """The thermal camera cannot be registered; the message says what is wrong or missing, and how to fix it."""
 
 
 class Registration(Protocol):
     """Where the left camera's pixels are in the thermal image."""
 
     def find(self, pixels: np.ndarray, left: Size, thermal: Size) -> np.ndarray:
-        """Column and row (N, 2) in thermal images of that size of `pixels`, (N, 1, 2) float64 columns and rows, of left
-        images of that size; far outside where they are not seen."""
+        """Columns and rows (N, 2) in thermal images of size `thermal` of `pixels`, (N, 1, 2) float64 columns and rows
+        in left images of size `left`. Far outside the thermal image where it does not show them."""
 
 
 @dataclass(frozen=True, eq=False)
 class Homography:
-    """`matrix` (3, 3) takes thermal pixels to left pixels, for images of the sizes that it was found with."""
+    """`matrix` (3, 3) maps thermal pixels to left pixels, for images of the sizes that it was found with."""
 
     matrix: np.ndarray
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Homography:
-        """The homography of nine numbers, row by row. RegistrationError where they are none."""
+        """The homography of nine numbers, row by row. RegistrationError where they do not make one."""
         mend = "; run `derain calibrate thermal BAG`, which writes it"
         if len(numbers) != 9:
             raise RegistrationError(f"thermal_homography has {len(numbers)} numbers and needs nine, row by row{mend}")
@@ -69,8 +69,11 @@ class Homography:
 
 @dataclass(frozen=True, eq=False)
 class Lens:
-    """What camera_info says of a camera: `matrix` K, `distortion` D, `rotation` R, `projection` the left three columns
-    of P, for images of `size`. `rectified` images are seen through R and P, others through K and D."""
+    """What camera_info says of a camera, for images of `size`.
+
+    `matrix` is K, `distortion` D, `rotation` R, and `projection` the left three columns of P. `rectified` images follow
+    R and P, others K and D.
+    """
 
     size: Size
     matrix: np.ndarray
@@ -82,7 +85,7 @@ class Lens:
 
     @classmethod
     def of(cls, info: Any, camera: str, rectified: bool = False) -> Lens:
-        """The lens that a sensor_msgs/CameraInfo tells. RegistrationError where the `camera` was not calibrated."""
+        """The lens that a sensor_msgs/CameraInfo describes. RegistrationError where the `camera` was not calibrated."""
         matrix, projection = np.array(info.k, float).reshape(3, 3), np.array(info.p, float).reshape(3, 4)[:, :3]
         rotation = np.array(info.r, float).reshape(3, 3)
         used = projection if rectified else matrix
@@ -102,7 +105,7 @@ class Lens:
         )
 
     def rays(self, pixels: np.ndarray, size: Size) -> np.ndarray:
-        """Directions (N, 3) in the camera's optical frame, 1 ahead, of pixels (N, 1, 2) of images of `size`."""
+        """Directions (N, 3), of any length, in the camera's optical frame of pixels (N, 1, 2) of images of `size`."""
         pixels = _scaled(pixels, size, self.size)
         if self.rectified:
             flat = cv2.undistortPoints(pixels, self.projection, None)
@@ -114,7 +117,8 @@ class Lens:
         return rays @ self.rotation if self.rectified else rays
 
     def places(self, points: np.ndarray, size: Size) -> np.ndarray:
-        """Column and row (N, 2) in images of `size` of points (N, 3) of the optical frame; NOWHERE of those behind."""
+        """Columns and rows (N, 2) in images of `size` of points (N, 3) in the optical frame; NOWHERE for points that
+        the camera does not see."""
         points = points @ self.rotation.T if self.rectified else points
         seen = points[:, 2] > 1e-6
         ahead = np.where(seen[:, None], points, (0.0, 0.0, 1.0)).reshape(-1, 1, 3)
@@ -124,7 +128,7 @@ class Lens:
             found = cv2.fisheye.projectPoints(ahead, none, none, matrix, self.distortion[:4])[0]
         else:
             found = cv2.projectPoints(ahead, none, none, matrix, None if self.rectified else self.distortion)[0]
-        # What is far outside of the view may come back into it through the polynomial of the distortion.
+        # The polynomial of the distortion may bring points from far outside back into the view.
         limit = 2 * np.hypot(self.size[1] / matrix[0, 0], self.size[0] / matrix[1, 1])
         seen &= np.hypot(points[:, 0], points[:, 1]) < limit * np.maximum(points[:, 2], 1e-6)
         return np.where(seen[:, None], _scaled(found.reshape(-1, 1, 2), self.size, size).reshape(-1, 2), NOWHERE)
@@ -132,8 +136,8 @@ class Lens:
 
 @dataclass(frozen=True, eq=False)
 class Lenses:
-    """Both lenses, and where the thermal camera is: `pose` (4, 4) takes points of its optical frame to those of the
-    left one, in metres. It holds for what is `distance_m` ahead of the left camera."""
+    """Both lenses and the pose of the thermal camera: `pose` (4, 4) maps points of its optical frame to that of the
+    left camera, in metres. The registration holds for what is `distance_m` ahead of the left camera."""
 
     left: Lens
     thermal: Lens
@@ -144,14 +148,14 @@ class Lenses:
         """See `Registration.find`."""
         points = self.left.rays(pixels, left)
         points = points / np.maximum(points[:, 2:], 1e-6) * self.distance_m
-        # The inverse of the pose: turned back about where the thermal camera is.
+        # The inverse of the pose: first the shift, then the rotation.
         points = (points - self.pose[:3, 3]) @ self.pose[:3, :3]
         return self.thermal.places(points, thermal)
 
 
 def pose_of(numbers: Sequence[float]) -> np.ndarray:
-    """The (4, 4) pose of x, y, z in metres and roll, pitch, yaw in radians about fixed axes, as tf has them.
-    RegistrationError where these are not six finite numbers."""
+    """The (4, 4) pose of x, y, z in metres and roll, pitch, yaw in radians about fixed axes, as in tf.
+    RegistrationError unless these are six finite numbers."""
     if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
         raise RegistrationError(
             f"thermal_extrinsic is {list(numbers)} and must be six numbers: x, y, z of the thermal "
@@ -164,9 +168,9 @@ def pose_of(numbers: Sequence[float]) -> np.ndarray:
 
 
 def places_of(registration: Registration, left: Size, thermal: Size) -> np.ndarray:
-    """Column and row (H, W, 2) float32 in the thermal image of every pixel of the left one.
+    """Columns and rows (H, W, 2) float32 in the thermal image of every pixel of the left one.
 
-    They are computed at each GRID-th pixel; between these, nothing bends.
+    They are computed at every GRID-th pixel and interpolated between these.
     """
     rows, columns = (np.arange(0.0, side + GRID, GRID) for side in left)
     pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
@@ -176,8 +180,11 @@ def places_of(registration: Registration, left: Size, thermal: Size) -> np.ndarr
 
 
 class Warp:
-    """Brings thermal images of one size into the left view: `inside` (H, W) uint8 is 255 where they show it, and less
-    towards their border. RegistrationError where they show next to nothing of it."""
+    """Warps thermal images of one size into the left view.
+
+    `inside` (H, W) uint8 is 255 where they show it, less towards their border and 0 beyond it. RegistrationError where
+    they cover less than LEAST_COVERED of it.
+    """
 
     def __init__(self, registration: Registration, left: Size, thermal: Size) -> None:
         places = places_of(registration, left, thermal)
@@ -192,13 +199,13 @@ class Warp:
                 "thermal_extrinsic, which is in metres and radians of optical frames"
             )
         self._places = places
-        # Without a border in sight the distance to it is beyond all bounds.
+        # Where the view shows no border, the distance to it has no bound.
         depth = np.minimum(cv2.distanceTransform(seen, cv2.DIST_L2, 3), FEATHER)
         self.inside: np.ndarray = cv2.convertScaleAbs(depth, alpha=255 / FEATHER)
         self._unmoved = self._maps = _in_fractions(places)
 
     def move(self, columns: float, rows: float) -> None:
-        """Show what is seen by so many pixels further to the right, and further down, than the registration has it."""
+        """Show the thermal image so many pixels further to the right, and further down, than the registration says."""
         height, width = self._places.shape[:2]
         back = np.array([[1, 0, -columns], [0, 1, -rows]], np.float64)
         self._maps = _in_fractions(
@@ -212,22 +219,22 @@ class Warp:
         )
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """A thermal image (h, w) uint8 in the left view, (H, W) uint8; its border goes on where it ends."""
+        """A thermal image (h, w) uint8 in the left view, (H, W) uint8. Beyond its border the border pixels repeat."""
         return cv2.remap(image, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
     def unmoved(self, image: np.ndarray) -> np.ndarray:
-        """The same as the registration alone has it."""
+        """The same by the registration alone, without `move`."""
         return cv2.remap(image, *self._unmoved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _in_fractions(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places (H, W, 2) float32 as whole pixels and fractions, which are looked up faster."""
+    """Places (H, W, 2) float32 as whole pixels and fractions, a form that OpenCV looks up faster."""
     whole, fractions = cv2.convertMaps(places, None, cv2.CV_16SC2)  # type: ignore[call-overload]
     return whole, fractions
 
 
 def _scaled(places: np.ndarray, size: Size, other: Size) -> np.ndarray:
-    """Places (..., 2) in images of one size in those of another size of the same view."""
+    """Places (..., 2) in images of one size, converted to images of another size of the same view."""
     scale = np.array((other[1] / size[1], other[0] / size[0]))
-    # Centres of pixels, not their corners, fall on each other.
+    # Coordinates are those of pixel centres, and the edges of both images coincide.
     return (places + 0.5) * scale - 0.5

@@ -1,4 +1,5 @@
-"""Images as files store them, PNG, JPEG, TIFF and BMP: measured by their headers before any pixel is decoded."""
+"""Decodes images as files store them: PNG, JPEG, TIFF and BMP. Their size is read from the header before any pixel is
+decoded."""
 
 from __future__ import annotations
 
@@ -10,21 +11,22 @@ import cv2
 import numpy as np
 
 MOST_PIXELS = 1 << 27
-"""An image that tells of more is broken: its mask alone would fill the memory."""
+"""An image that states more is broken: its mask alone would fill the memory."""
 PNG, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 JPEG, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 TIFF = {b"II*\0": "<", b"MM\0*": ">"}
-"""Its first bytes to its byte order."""
+"""First bytes of a TIFF, and the byte order that they mean."""
 FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-"""Of a JPEG, the markers of the segments that tell of its size."""
+"""Markers of the JPEG segments that state the size."""
 ALONE, SCAN = frozenset((0x01, *range(0xD0, 0xD8))), 0xDA
-"""Markers without a segment, and that of what is coded."""
+"""Markers without a segment, and the marker of coded data."""
 EXIF = (b"Exif\0\0", b"eXIf")
-"""What stands before the orientation in a JPEG, and in a PNG."""
+"""What precedes the orientation in a JPEG, and in a PNG."""
 
 
 class StoredError(ValueError):
-    """What is stored is no image that can be decoded; the message says why. `too_large` where it would be too large."""
+    """Stored data are not an image that can be decoded; the message says why. `too_large` where the stated size is not
+    accepted."""
 
     def __init__(self, message: str, too_large: bool = False) -> None:
         super().__init__(message)
@@ -32,10 +34,11 @@ class StoredError(ValueError):
 
 
 def decode(data: bytes, upright: bool = False) -> np.ndarray:
-    """The image in a PNG, JPEG, TIFF or BMP: (H, W) or (H, W, 3 or 4), blue first; uint8 or uint16 but for some TIFF.
+    """The image in a PNG, JPEG, TIFF or BMP: (H, W) or (H, W, 3 or 4), blue first; uint8 or uint16, except for some
+    TIFFs.
 
-    `upright` turns it as its EXIF says, where it has no alpha; a TIFF always comes upright. StoredError for one that is
-    of another kind, of more than MOST_PIXELS, cut off or damaged.
+    `upright` rotates it as its EXIF data say, unless it has alpha; a TIFF always comes upright. StoredError for data of
+    another kind, more than MOST_PIXELS, and for an image that is cut off or damaged.
     """
     size = stored_size(data)
     if size is not None and not 0 < size[0] * size[1] <= MOST_PIXELS:
@@ -51,7 +54,7 @@ def decode(data: bytes, upright: bool = False) -> np.ndarray:
 
 
 def stored_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width that the header of a PNG, JPEG, TIFF or BMP tells of; None of anything else, or without them."""
+    """Height and width in the header of a PNG, JPEG, TIFF or BMP; None for other data, or where they are missing."""
     with suppress(struct.error):
         if data.startswith(PNG):
             width, height = struct.unpack_from(">II", data, 16)
@@ -70,7 +73,7 @@ def stored_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _size_of_tiff(data: bytes, order: str) -> tuple[int, int] | None:
-    """The size of the first image of a TIFF; where it is told twice, the larger one."""
+    """The size of the first image of a TIFF; the larger value where one is stated twice."""
     found = {0x100: 0, 0x101: 0}
     (start,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, start)
@@ -84,9 +87,9 @@ def _size_of_tiff(data: bytes, order: str) -> tuple[int, int] | None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Marker and place of the segments of a JPEG up to the first scan, and of that."""
+    """Marker and place of each segment of a JPEG, up to and including the first scan."""
     at, marker = 2, 0
-    # What stands between segments is passed over, as decoders do.
+    # Bytes between segments are skipped, as decoders do.
     while marker != SCAN and 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
         marker = data[at + 1]
         if marker == 0xFF:
@@ -99,9 +102,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _is_cut(data: bytes) -> bool:
-    """Whether a JPEG or PNG ends before its image does: not every OpenCV tells.
+    """Whether a JPEG or PNG ends before its image does: not every version of OpenCV reports that.
 
-    A JPEG is searched from its first scan on, as thumbnails before that have ends of their own.
+    A JPEG is searched from its first scan on: thumbnails before that have end markers of their own.
     """
     if data.startswith(PNG):
         return PNG_END not in data

@@ -1,4 +1,4 @@
-"""Brings together the frames of one instant."""
+"""Pairs the frames of one instant."""
 
 from __future__ import annotations
 
@@ -10,29 +10,34 @@ from derain_ros.frame import Frame, FrameSet
 from derain_ros.runtime.input.instants import advances
 
 THERMAL = "thermal"
-"""No name of another camera."""
+"""Name of the thermal camera; no other camera has it."""
 DEPTH = 4
-"""Frames of one camera that wait for their counterparts at the most."""
+"""The most frames of one camera that wait for their counterparts."""
 LATE = 1.5
-"""Times what lay between a camera's last two frames after which the next one is late."""
+"""A camera's next frame is late after this many times the time between its last two."""
 STEPS, BAD_STEPS = 16, 2
-"""The last steps of a camera's stamps that are looked at, and how many of them may not advance."""
+"""How many of the last steps of a camera's stamps are checked, and from how many without an advance the stamps are
+doubtful."""
 SLOW = 0.02
-"""Share of the time between arrivals of which a step of the stamps is none."""
+"""A step of the stamps under this share of the time between arrivals is no advance."""
 LOST = 4
-"""Frames more given up than paired, from which on stamps of which some do not advance are not believed."""
+"""From this many more frames given up than sets made, doubtful stamps are no longer used."""
 TOGETHER = 0.5
-"""Share of what lies between a camera's frames within which frames arrive together."""
+"""Share of the time between a camera's frames within which arrivals count as one instant."""
 
 
 class Synchronizer:
     """Pairs frames by their stamps. Not thread-safe: call it from one thread.
 
-    Thermal frames are attached to a set where one is near enough; no set waits for them. A frame is given up, and
-    handed to `given_up` with its camera's name, as soon as no counterpart can come any more: a camera's stamps only
-    rise, and a camera that was silent for DEPTH frames of the others, and longer than between its own, is not waited
-    for until it sends again. Where the stamps of a camera stand still, or repeat or step back so that frames are given
-    up for it, all are paired by their `received_ns`, until its stamps advance again for STEPS frames.
+    A thermal frame is attached to a set where one is near enough; no set waits for it.
+
+    A frame is given up as soon as no counterpart can come any more, and is handed to `given_up` with its camera's name.
+    That is the case where the other camera has sent a later frame, as its stamps only rise. It is also the case where
+    the other camera has been silent for DEPTH frames of the others, and longer than between its own: nothing waits for
+    it until it sends again.
+
+    Where the stamps of a camera stand still, all cameras are paired by `received_ns`. The same holds where stamps
+    repeat or step back so often that frames are given up. It ends when the stamps have advanced for STEPS frames.
     """
 
     def __init__(
@@ -47,7 +52,7 @@ class Synchronizer:
         self._waiting: dict[str, deque[Frame]] = {camera: deque() for camera in cameras}
         self._stamps = {camera: _Stamps() for camera in (*cameras, THERMAL)}
         self._by_arrival = False
-        self._lost = 0  # Frames given up, less the sets made, where it is more.
+        self._lost = 0  # Frames given up less sets made; not below 0.
         self._last_ns: dict[str, int] = {}
         self._due_ns: dict[str, int] = {}
         self._silent_for = dict.fromkeys(cameras, 0)
@@ -55,9 +60,10 @@ class Synchronizer:
         self._thermal: deque[Frame] = deque(maxlen=DEPTH)
 
     def add(self, camera: str, frame: Frame) -> FrameSet | None:
-        """Take one camera's frame; the frame set it completes, or None while a counterpart is missing.
+        """Add one camera's frame. Returns the frame set that it completes, or None while a counterpart is missing.
 
-        A frame older than the camera's last one means that time jumped back: all that waits is given up.
+        A frame older than the camera's last one means that time jumped back: all waiting frames are given up.
+        ValueError for an unknown camera.
         """
         if camera not in self._waiting:
             raise ValueError(f"{camera}: no such camera; there are {', '.join(self._waiting)}")
@@ -79,7 +85,7 @@ class Synchronizer:
         self._last_ns[camera] = now_ns
         self._silent_for = {name: frames + 1 for name, frames in self._silent_for.items()} | {camera: 0}
         self._waiting[camera].append(frame)
-        # In the order of the cameras, this one's own frame in its place.
+        # In the order of the cameras, with the new frame in its place.
         frames = {
             name: min(queue, key=lambda other: abs(self._time(other) - now_ns))
             for name, queue in self._waiting.items()
@@ -97,14 +103,14 @@ class Synchronizer:
         return FrameSet(frames, self.nearest_thermal(frame), time.monotonic_ns())
 
     def add_thermal(self, frame: Frame) -> None:
-        """Keep a thermal frame for the sets to come."""
+        """Keep a thermal frame for later sets."""
         self._stamps[THERMAL].see(frame)
         if self._thermal and frame.stamp_ns < self._thermal[-1].stamp_ns:
             self._thermal.clear()
         self._thermal.append(frame)
 
     def clear(self) -> None:
-        """Give up every frame that waits, as after a jump back in time."""
+        """Give up all waiting frames, as after a jump back in time."""
         for name, queue in self._waiting.items():
             while queue:
                 self._give_up(name)
@@ -112,7 +118,7 @@ class Synchronizer:
         self._due_ns.clear()
 
     def _give_up_hopeless(self) -> None:
-        """Give up, oldest first, the frames whose counterpart cannot come, and those in excess of DEPTH."""
+        """Give up, oldest first, the frames whose counterpart cannot come, and those beyond DEPTH."""
         for name, queue in self._waiting.items():
             others = [other for other in self._waiting if other != name]
             while queue and (len(queue) > DEPTH or any(self._hopeless(queue[0], other) for other in others)):
@@ -133,7 +139,7 @@ class Synchronizer:
             self._given_up(camera, frame)
 
     def nearest_thermal(self, frame: Frame) -> Frame | None:
-        """The thermal frame that is nearest to a frame by now; None where none is within the tolerance."""
+        """The thermal frame so far that is nearest to `frame`; None where none is within the tolerance."""
         by_arrival = self._by_arrival or self._stamps[THERMAL].still
 
         def apart_ns(thermal: Frame) -> int:
@@ -153,7 +159,7 @@ class Synchronizer:
 
 
 class _Stamps:
-    """Whether the stamps of one camera tell when frames were taken, and how long after the one before its last came."""
+    """Whether one camera's stamps tell when frames were taken; `gap_ns` is the time between its last two arrivals."""
 
     def __init__(self) -> None:
         self._last: Frame | None = None
@@ -162,12 +168,12 @@ class _Stamps:
 
     @property
     def doubtful(self) -> bool:
-        """Whether some of the last stamps did not advance."""
+        """Whether at least BAD_STEPS of the last STEPS steps did not advance."""
         return self._good.count(False) >= BAD_STEPS
 
     @property
     def still(self) -> bool:
-        """Whether the last ones did not, one after the other."""
+        """Whether none of the last BAD_STEPS steps advanced."""
         return len(self._good) >= BAD_STEPS and not any(list(self._good)[-BAD_STEPS:])
 
     def see(self, frame: Frame) -> None:

@@ -1,4 +1,4 @@
-"""Follows the thermal camera: whether its frames are fit to be fused, and what they show in the left camera's view."""
+"""Follows the thermal camera: whether its frames can be fused, and what they show in the left camera's view."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from derain_ros.runtime.input.registration import Homography, Registration, Regi
 from derain_ros.runtime.input.tone import ToneOfCamera
 
 FROZEN_NS = 300_000_000
-"""How long the same image may come again and again: some drivers repeat each, and a shutter is closed for longer."""
+"""How long the same image may repeat: some drivers send each image more than once. A closed shutter lasts longer."""
 BLANK = 1.0
-"""Standard deviation in grey levels below which a thermal image shows nothing, as of a closed shutter."""
+"""Standard deviation in grey levels below which a thermal image shows nothing, as behind a closed shutter."""
 LOOK_NS = 1_000_000_000
-"""How often it is looked whether both images lie on each other."""
+"""How often the alignment of both images is checked."""
 LOOKS, ENOUGH_LOOKS = 7, 3
-"""The last looks that are judged by together, and how many it takes: contours of a single one may mislead."""
+"""How many of the last checks are judged together, and how many are needed: contours of a single one may mislead."""
 WIDTH, REACH = 240, 10
-"""Width that images are reduced to for a look, and by how many pixels they may be found apart then."""
+"""Width to which images are reduced for a check, and the largest offset in pixels that is then sought."""
 COMMON = 0.05
-"""How much looks must have in common, where they fit best, to be believed: real pairs of 240 pixels have 0.06 to 0.29,
-by night too, and pairs of different scenes 0.01 to 0.03 where seven are taken together."""
+"""How far the likeness at the best place must exceed the mean for checks to be believed. Real pairs of 240 pixels have
+0.06 to 0.29, also at night. Pairs of different scenes have 0.01 to 0.03 where seven checks are taken together."""
 MOST = 0.015
-"""Share of the width by which the thermal image is moved to fit at the most; further apart it is not fused."""
+"""Largest shift of the thermal image, as a share of the width; images further apart are not fused."""
 STEP = 0.75
-"""Pixels from where it is now by which it must be off to be moved, by whole pixels: what is in place is left alone."""
+"""Pixels by which the measured offset must change before the thermal image is moved; it is moved by whole pixels."""
 
 
 class Thermal:
-    """The thermal camera of one pipeline. `geometry` is told of camera_info and transforms, by any thread."""
+    """The thermal camera of one pipeline. `geometry` takes camera_info and transforms, from any thread."""
 
     def __init__(self, config: Config) -> None:
         self.geometry = Geometry(config)
         self.inside = np.zeros((1, 1), np.uint8)
-        """(H, W) uint8: 255 where the thermal image shows the left view, less towards its border."""
+        """(H, W) uint8: 255 where the thermal image shows the left view, less towards its border, 0 beyond it."""
         self._tolerance_ms = config.thermal_tolerance_ms
         self._levels, self._tone = LevelsOfCamera(), ToneOfCamera()
         self._last: Frame | None = None
@@ -60,7 +60,7 @@ class Thermal:
     def look(self, frame: Frame | None, left: Frame, visible: np.ndarray, now_ns: int) -> str:
         """Why the thermal frame nearest to a `left` frame cannot be fused; empty where it can.
 
-        `visible` is what the left camera sees, (H, W, 1 or 3) uint8; `now_ns` a time that only rises.
+        `visible` is what the left camera sees, (H, W, 1 or 3) uint8. `now_ns` must only rise.
         """
         if frame is None:
             return f"no thermal frame within {self._tolerance_ms:g} ms of the left one"
@@ -85,14 +85,14 @@ class Thermal:
 
     @property
     def shown(self) -> np.ndarray:
-        """What the last frame shows of the left view, (H, W) uint8; after `look` found nothing against it."""
+        """What the last frame shows of the left view, (H, W) uint8. Only valid after `look` returned an empty text."""
         assert self._warp is not None
         if self._shown is None:
             self._shown = self._warp(self._grey)
         return self._shown
 
     def _take(self, frame: Frame, now_ns: int) -> None:
-        """Look at a new frame by itself."""
+        """Check a new frame by itself."""
         last, self._last, self._shown = self._last, frame, None
         try:
             seen = leveled(frame, self._levels, now_ns)
@@ -112,7 +112,7 @@ class Thermal:
             self._fault = "the thermal image shows nothing; is its shutter closed?"
 
     def _fit(self, frame: Frame, left: Frame, size: tuple[int, ...]) -> None:
-        """Make ready for the sizes and the registration of now; RegistrationError where they do not fit."""
+        """Prepare for the current sizes and registration; RegistrationError where they do not fit."""
         registration = self.geometry.registration(left.frame_id, frame.frame_id)
         sizes = (size[0], size[1]), size_of(frame)
         if registration is self._registration and sizes == self._sizes:
@@ -135,7 +135,7 @@ class Thermal:
         self.inside = self._warp.inside
 
     def _compare(self, visible: np.ndarray) -> None:
-        """Look how far apart both images are, and move the thermal one by that."""
+        """Measure how far apart both images are, and move the thermal one by that."""
         assert self._warp is not None
         height, width = visible.shape[:2]
         small = WIDTH, max(2 * REACH + 1, round(WIDTH * height / width))

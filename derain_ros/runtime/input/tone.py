@@ -1,5 +1,5 @@
-"""How a 16-bit thermal image is seen in eight bits: the sky is far colder than all else and engines are far warmer, so
-that most of the scene lies within few of the values between. These get more of the greys."""
+"""Maps a 16-bit thermal image to eight bits. The sky is far colder than all else, and engines are far warmer: most of
+the scene lies within few of the values between. These get more of the grey levels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from derain_ros.runtime.input.levels import Levels
 
 BINS = 1024
-"""Into which the values between the levels are sorted."""
+"""Number of bins for the values between the levels."""
 STEEPEST = 4.0
-"""Times as many greys as without, that values get at the most which are more frequent than others: noise grows with it.
-"""
+"""Most greys that a bin gets for its frequency, as a multiple of an even spread: noise grows with it. What is cut off
+is spread over all bins, so that a bin gets at most 1 more."""
 SETTLES_S = 2.0
-"""In which greys follow the scene by two thirds: brightness does not jump."""
+"""Time in which the greys follow the scene by two thirds: brightness does not jump."""
 
 
 class ToneOfCamera:
@@ -26,7 +26,7 @@ class ToneOfCamera:
         self._last_ns = 0
 
     def follow(self, image: np.ndarray, levels: Levels, now_ns: int) -> np.ndarray:
-        """An (H, W) uint16 image as uint8, where `levels` are what is black and white, at a time that only rises."""
+        """An (H, W) uint16 image as uint8; `levels` are its black and white, and `now_ns` must only rise."""
         black, white = levels
         values = np.clip(image, black, white - 1).astype(np.int32) - black
         values *= BINS

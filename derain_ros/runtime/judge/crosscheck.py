@@ -1,4 +1,4 @@
-"""A drop on the lens is in one eye only: takes back what both eyes see at one place of the scene."""
+"""Compares both eyes. A drop on the lens is in one eye only: what both see is removed from the masks."""
 
 from __future__ import annotations
 
@@ -12,49 +12,50 @@ import numpy as np
 from derain_ros.frame import Anomaly
 
 ON_THE_LENS = ("raindrop", "dirt")
-"""What is on the glass of one eye; rain and darkness are in the scene, where both eyes see them."""
+"""Kinds that are on the glass of one eye. Rain and darkness are in the scene, where both eyes see them."""
 SAME = 0.85
-"""Correlation of two views of one thing."""
+"""Correlation from which two views show the same thing."""
 ENERGY = 2.0
-"""How many times the contrast of one view may be that of the other: what glass and water blur has little."""
+"""Largest ratio of the contrasts of two such views: what glass and water blur has little contrast."""
 CONTRAST = 2.0
-"""Contrast in grey levels under which views cannot be told apart."""
+"""Contrast in grey levels below which views cannot be compared."""
 HEIGHT = 136
-"""Rows, about, of the views that are compared; larger ones are made smaller: SAME and CONTRAST are of this size."""
+"""Approximate rows of the views that are compared. Larger ones are reduced, so that SAME and CONTRAST hold."""
 APART = 8
-"""Pixels of such a view within which affected cells belong to one region."""
+"""Distance in pixels of such a view within which affected cells belong to one region."""
 SMALLEST = 150
-"""Pixels of such a view that a region must have at the least to be looked for: fewer may look alike by chance."""
+"""Least size of a region to compare, in pixels of such a view: smaller ones may look alike by chance."""
 LARGEST = 0.5
-"""Share of the view from which on a region is no thing in the scene, whatever the other eye shows."""
+"""Share of the view from which a region is too large to be a thing in the scene: it is not compared."""
 REGIONS = 6
-"""Regions of each eye that are looked for, the largest first."""
+"""Most regions of each eye that are compared, the largest first."""
 POINTS = 128
-"""Pixels of a region that are compared: more of them say no more."""
+"""Pixels of a region that are compared: more add nothing."""
 DISPARITY, TILT = 0.16, 0.03
-"""How far apart both eyes may see a thing, as shares of the width, and of the height for cameras not quite level."""
+"""Largest offset of a thing between both eyes: along the rows as a share of the width, and up or down as a share of the
+height, for cameras that are not quite level."""
 REMAINS = 0.01
-"""Share of the view from which on what remains of a mask upholds the score in full."""
+"""Share of the view from which what remains of a mask keeps the score as it is."""
 AGAIN_NS = 500_000_000
-"""How long what is on the lens is taken to stay there, while the alarm is up."""
+"""Time between checks while the alarm is up and what is on the lens stays."""
 
 
 class CrossCheck:
-    """`seen_by_one_eye` for one frame set after the other, left out where it would hardly change anything.
+    """`seen_by_one_eye` for successive frame sets, skipped where it would hardly change anything.
 
-    While the alarm is up, and what the last check found on the lens stayed there, views are checked every AGAIN_NS:
-    soon enough for an alarm to fall. A clean camera's are all checked: no frame is restored for what is
-    in the scene.
+    While the alarm is up, it is skipped for AGAIN_NS after a check that found something on the lens and removed
+    nothing: that is often enough for an alarm to fall. Without an alarm every frame set is checked, so that none is
+    restored for what is in the scene.
     """
 
     def __init__(self) -> None:
-        self._stayed_ns: int | None = None  # When what a check found on the lens was left there, and has been since.
+        self._stayed_ns: int | None = None  # The last check, if it found something on the lens and removed nothing.
 
     def check(
         self, views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float, now_ns: int, alarm: bool
     ) -> list[Anomaly]:
-        """The anomalies found in both eyes' `views`, without what both see, at a time that only rises;
-        see `seen_by_one_eye`."""
+        """The anomalies found in both eyes' `views`, without what both eyes see; see `seen_by_one_eye`. `alarm` says
+        that a camera is known to be affected. `now_ns` must only rise."""
         if alarm and self._stayed_ns is not None and now_ns - self._stayed_ns < AGAIN_NS:
             return list(anomalies)
         checked = seen_by_one_eye(views, anomalies, on_score)
@@ -65,12 +66,12 @@ class CrossCheck:
 
 
 def seen_by_one_eye(views: np.ndarray, anomalies: Sequence[Anomaly], on_score: float) -> list[Anomaly]:
-    """The anomalies of the left and the right eye without what both eyes see alike.
+    """The anomalies of the left and the right eye, without what both eyes see alike.
 
-    `views` are both eyes' (2, h, w, 1) uint8, `anomalies` what was found in them, masks at a fraction of that size. A
-    region of a mask is taken back where the other eye shows the same with the same contrast, somewhere within the
-    disparities of a stereo pair: a poster with drops, a lamp, a texture. Lenses that are both wet show each its own
-    drops, blurred, so they stay. The score falls only where next to nothing remains of the mask.
+    `views` are both eyes' (2, h, w, 1) uint8. `anomalies` are what was found in them, with masks at a fraction of that
+    size. A region of a mask is removed where the other eye shows the same with similar contrast, within the disparities
+    of a stereo pair: a poster with drops, a lamp, a texture. Two wet lenses each show their own blurred drops, so these
+    stay. The score falls only where almost nothing of the mask remains.
     """
     if not any(anomaly.kind in ON_THE_LENS and anomaly.mask.any() for anomaly in anomalies):
         return list(anomalies)
@@ -78,7 +79,7 @@ def seen_by_one_eye(views: np.ndarray, anomalies: Sequence[Anomaly], on_score: f
     cell = -(-views.shape[1] // anomalies[0].mask.shape[0])
     shrink = math.gcd(cell, max(1, round(views.shape[1] / HEIGHT)))
     cell //= shrink
-    # What differs between cameras and along a blurred drop is the brightness of areas; what is the same is edges.
+    # The brightness of areas differs between cameras and along a blurred drop; edges are the same.
     edges = [_Edges(view[..., 0], shrink) for view in views]
     checked = []
     for eye, anomaly in enumerate(anomalies):
@@ -96,7 +97,7 @@ def seen_by_one_eye(views: np.ndarray, anomalies: Sequence[Anomaly], on_score: f
 
 
 def _regions(mask: np.ndarray, cell: int) -> list[np.ndarray]:
-    """The regions of a mask that are looked for: indices of their cells, which are `cell` pixels wide."""
+    """The regions of a mask that are compared: indices of their cells, which are `cell` pixels wide."""
     near = np.ones((2 * (APART // cell // 2) + 1,) * 2, np.uint8)
     count, labels = cv2.connectedComponents(cv2.dilate(mask, near), connectivity=8, ltype=cv2.CV_16U)
     cells = np.flatnonzero(mask)
@@ -111,10 +112,10 @@ def _regions(mask: np.ndarray, cell: int) -> list[np.ndarray]:
 
 
 class _Edges:
-    """The view (h, w), so many times smaller, without the brightness of its areas.
+    """The view (h, w) reduced by `shrink`, without the brightness of its areas.
 
-    `flat` are its rows of `stride` float32, with a margin of zeros as wide as things are looked for; `tilt` and `reach`
-    are how far that is, up and down and along a row.
+    `flat` holds its rows of `stride` float32, with a margin of zeros as wide as the search. `tilt` and `reach` say how
+    wide that is: up and down, and along a row.
     """
 
     def __init__(self, view: np.ndarray, shrink: int) -> None:
@@ -128,7 +129,8 @@ class _Edges:
         self.flat, self.stride = wide.ravel(), wide.shape[1]
 
     def points(self, regions: Sequence[np.ndarray], columns: int, cell: int) -> np.ndarray:
-        """(R, POINTS) indices into `flat`: pixels, evenly chosen, of each of R regions: cells in rows of `columns`."""
+        """(R, POINTS) indices into `flat`: evenly chosen pixels of each of R regions. A region is a list of cells, in
+        rows of `columns` cells."""
         last = np.array([[len(region) * cell * cell - 1] for region in regions])
         nth, within = np.divmod(last * np.arange(POINTS) // (POINTS - 1), cell * cell)
         cells = np.stack([region[chosen] for region, chosen in zip(regions, nth, strict=True)])
@@ -140,13 +142,13 @@ class _Edges:
 
 
 def _seen_by_both(here: _Edges, there: _Edges, points: np.ndarray, eye: int) -> np.ndarray:
-    """(R,) bool: whether the other eye shows the same with the same contrast, at `points` (R, POINTS) of R regions."""
+    """(R,) bool: whether the other eye shows the same with similar contrast, at `points` (R, POINTS) of R regions."""
     own = here.flat[points]
     contrast = np.sqrt(np.einsum("rp,rp->r", own, own) / POINTS)
 
     def best(step: int, around: np.ndarray, down: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Of the places so many rows and columns from `around` (R, 1) the most alike, judged by each `step`th point:
-        where, how it correlates, and its contrast."""
+        """The best match among the places `down` rows and `along` columns from `around` (R, 1), judged by each `step`th
+        point: its place, correlation and contrast."""
         shifts = around + (down[:, None] * there.stride + along).ravel()
         seen = there.flat.take(points[:, None, ::step] + shifts[..., None])
         contrasts = np.sqrt(np.einsum("rsp,rsp->rs", seen, seen) * (step / POINTS))
@@ -157,7 +159,7 @@ def _seen_by_both(here: _Edges, there: _Edges, points: np.ndarray, eye: int) -> 
 
     # The left eye sees things further to the right than the right eye does.
     left, right = (there.reach, there.tilt) if eye == 0 else (there.tilt, there.reach)
-    # Edges are wider than a pixel: every other place tells where to look closely, and half of the points suffice.
+    # Edges are wider than a pixel: every second place and half of the points show where to look closely.
     middle = np.zeros((len(points), 1), np.intp)
     shifts, _, _ = best(2, middle, np.arange(-there.tilt, there.tilt + 1, 2), np.arange(-left, right + 1, 2))
     _, alike, other = (found[:, 0] for found in best(1, shifts, np.arange(-1, 2), np.arange(-1, 2)))

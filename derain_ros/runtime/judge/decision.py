@@ -1,4 +1,4 @@
-"""What the anomalies of single frames come to: an alarm for each camera, and what to restore for, settled over time."""
+"""Settles the anomalies of single frames over time: an alarm for each camera, and the kinds to restore for."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from derain_ros.frame import Alarm, Anomaly
 from derain_ros.runtime.input.instants import GAP_NS
 
 AT_WORK, STAYS_AT_WORK = 0.35, 0.7
-"""Probability from which a kind counts beside a stronger one, once a view is affected, and the share of that under
-which it does no more. On photographs behind drops in the rain both are found in 43 % so, in 9 % from 0.75 on; of those
-behind drops alone none is taken for rain, of those in the rain alone a fifth for wet."""
+"""Probability from which a kind counts beside a stronger one once a view is affected, and the share of that below which
+it no longer counts. On photographs behind drops in the rain, both kinds are found in 43 %; with 0.75 it would be 9 %.
+None of those behind drops alone is taken for rain, and a fifth of those in rain alone is taken for wet."""
 STAYS_SEVERE = 0.8
-"""Share of the severity that raised the alarm under which it falls again."""
+"""Share of the severity that raised the alarm below which it falls again."""
 
 
 class Flag:
-    """Rises when a value stays high, falls when it stays low, each for its hold time; time is such that only rises."""
+    """Rises when a value stays high and falls when it stays low, each for its hold time. Time must only rise."""
 
     def __init__(self) -> None:
         self.raised = False
-        self._since_ns: int | None = None  # Since when the value has spoken against the flag without a break.
+        self._since_ns: int | None = None  # Since when the value has contradicted the flag.
         self._last_ns = 0
 
     def update(self, value: float, now_ns: int, on: float, off: float, on_hold_s: float, off_hold_s: float) -> bool:
-        """The flag after a frame: up after `on_hold_s` of values from `on` up, down after `off_hold_s` of less than
-        `off`. Over GAP_NS without frames no hold time counts: it starts again."""
+        """The flag after a frame: up after `on_hold_s` of values of at least `on`, down after `off_hold_s` of values
+        below `off`. After more than GAP_NS without frames the hold time starts again."""
         contrary = value < off if self.raised else value >= on
         if not contrary:
             self._since_ns = None
@@ -57,19 +57,18 @@ class Decision:
 
     @property
     def kinds(self) -> set[str]:
-        """The kinds of anomaly that are at work, settled over time; the strongest of this instant where none is
-        settled."""
+        """The settled kinds of anomaly; where none is settled, the strongest one."""
         return {kind for kind, flag in self._kinds.items() if flag.raised} or {self._worst}
 
     def alarm(self, camera: str) -> Alarm:
-        """The alarm of a camera; clear for one that was never seen."""
+        """The alarm of a camera; CLEAR for one that was never seen."""
         if camera not in self._affected or not self._affected[camera].raised:
             return Alarm.CLEAR
         return Alarm.SEVERE if self._severe[camera].raised else Alarm.AFFECTED
 
     def update(self, anomalies: Mapping[str, Anomaly], now_ns: int, config: Config) -> None:
-        """Take in what was found in the frames of one instant, at a time that only rises; thresholds and hold times are
-        the config's."""
+        """Add the anomalies found in the frames of one instant. `now_ns` must only rise. `config` has the thresholds
+        and hold times."""
         scores: defaultdict[str, float] = defaultdict(float)
         for camera, anomaly in anomalies.items():
             self._affected[camera].update(
@@ -90,7 +89,7 @@ class Decision:
             on = min(config.on_score, AT_WORK)
             self._kinds[kind].update(scores[kind], now_ns, on, STAYS_AT_WORK * on, config.on_hold_s, config.off_hold_s)
         worst = max(anomalies.values(), key=lambda anomaly: anomaly.score, default=None)
-        # Settled for as long as something must be there to count, lest it flaps.
+        # A new strongest kind must stay for the hold time, so that it does not flap.
         if (
             worst is not None
             and worst.affected

@@ -1,4 +1,4 @@
-"""Judges both eyes' views, and goes on where the detector's engine fails."""
+"""Judges both eyes' views, and replaces the detector's engine where it fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from derain_ros.runtime.judge.detect import Detector
 from derain_ros.runtime.loading.models import load_detector
 
 FAILURES = 3
-"""How often the detector is loaded anew after a failure."""
+"""How often the detector is loaded again after a failure."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ class Judge:
 
     @property
     def engine(self) -> Engine:
-        """The detector's."""
+        """The detector's engine."""
         return self._detector.engine
 
     def judge(self, frames: Sequence[Frame], on_score: float, alarm: bool, now_ns: int) -> list[Anomaly]:
-        """What is wrong with each frame of one instant, at a time that only rises; `alarm` says that the cameras are
-        known to be affected.
+        """What is wrong with each frame of one instant. `alarm` says that a camera is known to be affected. `now_ns`
+        must only rise.
 
-        EngineError where the detector fails; FrameError for a frame that is malformed.
+        EngineError where the detector fails; FrameError for a malformed frame.
         """
         views = self._detector.views(frames)
         try:
@@ -51,7 +51,7 @@ class Judge:
         return anomalies
 
     def fail(self, error: EngineError) -> None:
-        """The engine fails, or hangs: take ONNX Runtime on the processor."""
+        """Replace the engine, which fails or hangs, by ONNX Runtime on the processor."""
         self._failures += 1
         if self._failures <= FAILURES:
             logger.error("%s: %s; ONNX Runtime on the processor takes over", self.engine.name, error)

@@ -1,1 +1,1 @@
-"""Models found, verified and loaded beside the stream."""
+"""Finds, verifies and loads models beside the stream."""

@@ -1,4 +1,4 @@
-"""A thread that runs one network at a time, so that whoever waits for it can give up at a deadline."""
+"""A thread that runs one network at a time, so that the caller can stop waiting at a deadline."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 
 ENDS_S = 2.0
-"""How long the end of the program waits for networks at work, which would abort it."""
+"""How long the end of the program waits for running networks, which would abort it."""
 
 T = TypeVar("T")
 
 
 class Late(TimeoutError):
-    """The work did not end in time: it goes on, and what it gives is thrown away."""
+    """The work did not end in time. It continues, and its result is discarded."""
 
 
 class Work(Generic[T]):
-    """What a lane was given to run. A Future with its locks takes longer than what is handed over."""
+    """Work for a lane. A Future is slower because of its locks."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work: Callable[[], T] | None = work
@@ -39,14 +39,14 @@ class Work(Generic[T]):
             self._result = work()
         except BaseException as error:
             self._error = error
-        # Nothing of it is kept: neither images nor, through the pipeline it may know, networks.
+        # No reference is kept: the work may hold images and, through the pipeline, networks.
         del work
         self.done = True
         self._ended.put(None)
 
     def result(self, timeout_ms: float | None) -> T:
-        """What it gives, or raises; to be asked for once. Late where it has not ended after `timeout_ms`, if that is
-        given."""
+        """What the work returns or raises; call it once. Late where the work has not ended after `timeout_ms`; None
+        waits without a limit."""
         try:
             self._ended.get(timeout=None if timeout_ms is None else max(0.0, timeout_ms) / 1e3)
         except queue.Empty:
@@ -62,7 +62,7 @@ class Work(Generic[T]):
 
 
 class Lane:
-    """Runs what it is given in a thread of its own, which ends with this object and holds up no program's end."""
+    """Runs work in a thread of its own. The thread ends with this object and does not delay the end of the program."""
 
     def __init__(self, name: str) -> None:
         self._waiting: queue.SimpleQueue[Work[object] | None] = queue.SimpleQueue()
@@ -73,13 +73,13 @@ class Lane:
 
     @property
     def busy_ms(self) -> float:
-        """For how long the lane has been at work; 0 where it is free."""
+        """How long the lane's work has taken so far; 0 where it is free."""
         if self._running is None or self._running.done:
             return 0.0
         return (time.monotonic_ns() - self._running.since_ns) / 1e6
 
     def begin(self, work: Callable[[], T]) -> Work[T]:
-        """Have `work` run. Late where the lane is busy: nothing piles up."""
+        """Start `work`. Late where the lane is busy: work does not pile up."""
         if self.busy_ms:
             raise Late(f"the last run has not ended after {self.busy_ms:.0f} ms")
         begun = Work(work)
@@ -92,7 +92,7 @@ _lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
 
 
 def _end() -> None:
-    """Wait for networks that are still at work, as after Ctrl-C."""
+    """Wait for networks that still run, for example after Ctrl-C."""
     until = time.monotonic() + ENDS_S
     while any(lane.busy_ms for lane in list(_lanes)) and time.monotonic() < until:
         time.sleep(0.01)
@@ -102,7 +102,7 @@ atexit.register(_end)
 
 
 def _run(waiting: queue.SimpleQueue[Work[object] | None]) -> None:
-    """Run works until None comes. It knows only the queue: a thread that knew its lane would keep it alive."""
+    """Run work until None comes. The thread knows only the queue: a reference to its lane would keep that alive."""
     while (work := waiting.get()) is not None:
         work.do()
         del work

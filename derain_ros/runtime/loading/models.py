@@ -1,4 +1,4 @@
-"""Which networks the settings ask for."""
+"""Finds the networks that the settings ask for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """One trained network for images of one number of channels: its models differ in precision, the finest first."""
+    """One trained network for images with one number of channels. Its models differ in precision, the finest first."""
 
     name: str
     models: tuple[Model, ...]
@@ -29,7 +29,7 @@ class Network:
 
     @property
     def serves(self) -> tuple[str, ...]:
-        """The kinds of anomaly that it is made for; none where it serves all."""
+        """The kinds of anomaly that it is made for; empty where it serves all."""
         return self.models[0].serves
 
     @property
@@ -39,12 +39,12 @@ class Network:
 
     @property
     def scale(self) -> int:
-        """By how much it wants images reduced."""
+        """The factor by which its images are reduced."""
         return self.models[0].scale
 
     @property
     def channels(self) -> int:
-        """Of the images that it takes."""
+        """Channels of the images that it takes."""
         return self.models[0].channels
 
 
@@ -56,8 +56,8 @@ def find_detector(config: Config, manifest: Manifest) -> Model:
 
 
 def find_restorers(config: Config, manifest: Manifest) -> list[Network]:
-    """The restorers to choose from; each is verified as it is loaded. ManifestError or EngineError where the one that
-    is named cannot be used, or there is none at all."""
+    """The restorers to choose from; each is verified when it is loaded. ManifestError or EngineError where the named
+    one cannot be used, or where none serves every anomaly."""
     if config.restorer != "auto":
         model = _of_task(config.restorer, "restore", manifest)
         manifest.verify(model)
@@ -72,8 +72,8 @@ def find_restorers(config: Config, manifest: Manifest) -> list[Network]:
 
 
 def find_temporal(config: Config, manifest: Manifest) -> Network | None:
-    """The temporal filter that the settings name; None where none is wanted. ManifestError or EngineError where there
-    is no such model."""
+    """The temporal filter that the settings name; None where it is switched off. ManifestError or EngineError where
+    there is no such model."""
     if not config.temporal:
         return None
     model = _of_task(config.temporal_model, "temporal", manifest)
@@ -86,11 +86,12 @@ def find_fuser(manifest: Manifest) -> Network | None:
 
 
 def load_detector(model: Model, config: Config) -> Engine:
-    """The detector by the engine that is asked for, or else by ONNX Runtime on the processor; EngineError.
+    """The detector on the engine that the settings name, or else on ONNX Runtime on the processor. EngineError where
+    that fails too.
 
-    It is needed before there is time to measure engines: auto takes OpenVINO where that is installed, which runs this
-    small network in two thirds of the time. There each eye has a stream of its own: threads that share one image, and
-    have slept since the last, take a third longer to find each other.
+    The detector is needed before there is time to measure engines. So `auto` takes OpenVINO where that is installed: it
+    runs this small network in two thirds of the time. With OpenVINO each eye has a stream of its own. Threads that
+    share one image take a third longer: they sleep between images and must synchronise again.
     """
     auto = config.engine == "auto"
     name = "openvino" if auto else config.engine
@@ -106,7 +107,7 @@ def load_detector(model: Model, config: Config) -> Engine:
 
 
 def _for_purpose(networks: Sequence[Network], purpose: str) -> list[Network]:
-    """Those for any use and those for this purpose, which take the place of general ones on their rung."""
+    """Networks for any use and those for this purpose, which replace the general ones of their rung."""
     fit = [network for network in networks if network.purpose in ("", purpose)]
     taken = {(network.plan, network.channels) for network in fit if network.purpose}
     return [n for n in fit if n.purpose or n.serves or (n.plan, n.channels) not in taken]

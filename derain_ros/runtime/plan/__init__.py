@@ -1,1 +1,1 @@
-"""Which stages are run on a frame set, within the budget."""
+"""Chooses the stages that run on a frame set within the budget."""

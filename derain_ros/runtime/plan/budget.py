@@ -1,4 +1,4 @@
-"""What stages take, and how often frame sets come: medians, so that an outlier stays one."""
+"""How long stages take and how often frame sets come. Both are medians, so that an outlier changes nothing."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Hashable, Sequence
 from statistics import median
 
 RUNS = 5
-"""The last runs of a stage that are judged by: three slow ones in a row are load, one is an outlier."""
+"""How many of a stage's last runs are judged: three slow ones in a row are load, one is an outlier."""
 GAPS = 20
-"""Gaps between frame sets that the camera's period is the median of."""
+"""How many gaps between frame sets the camera's period is the median of."""
 ENOUGH_GAPS = 3
-"""From how many gaps on the period is known."""
+"""The fewest gaps from which the period is known."""
 
 
 class Times:
-    """The milliseconds of the last runs of each kind, by a key that says all that they depend on."""
+    """The milliseconds of the last runs of each kind, by a key that has all that they depend on."""
 
     def __init__(self) -> None:
         self._runs: defaultdict[Hashable, deque[float]] = defaultdict(lambda: deque(maxlen=RUNS))
 
     def learn(self, key: Hashable, ms: float) -> None:
-        """Take in a run."""
+        """Add a run."""
         self._runs[key].append(ms)
 
     def forget(self, key: Hashable) -> None:
@@ -34,17 +34,17 @@ class Times:
 
 
 class Cadence:
-    """How often frame sets come, judged by the last ones."""
+    """How often frame sets come, by the last ones."""
 
     def __init__(self) -> None:
         self._arrivals: deque[int] = deque(maxlen=GAPS + 1)
         self._stamps: deque[int] = deque(maxlen=GAPS + 1)
 
     def period_ms(self, now_ns: int, stamp_ns: int) -> float:
-        """The median time between frame sets, this one included; 0 until there are enough to judge by.
+        """The median time between frame sets, this one included; 0 until there are enough gaps.
 
-        It is the longer one of what the stamps say and of what the arrivals say: a bag may be played slowly, and a
-        sender that waits for results sends as fast as it gets them.
+        It is measured by stamps and by arrivals, and the longer one counts. A bag may be played slowly, and a sender
+        that waits for results sends as fast as it gets them.
         """
         self._arrivals.append(now_ns)
         self._stamps.append(stamp_ns)

@@ -1,4 +1,4 @@
-"""Which plan is run: the best one that keeps up, and the last one of the ladder where none does."""
+"""Chooses which plan runs: the best one that keeps up, or the last one of the ladder where none does."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from derain_ros.runtime.plan.ladder import Plan
 from derain_ros.runtime.stages import Batch
 
 MARGIN = 0.9
-"""Share of the time at hand that a plan may take to be taken up; it is kept as long as it takes no more than all."""
+"""Share of the available time within which a plan is taken up. A plan in use may take all of it."""
 RETRY_NS, LONGEST_RETRY_NS = 1_000_000_000, 16_000_000_000
-"""How long after a plan was given up it is tried again; twice as long whenever it does not last that long."""
+"""How long after a plan was given up it is tried again; twice as long, up to the longest, whenever it does not last
+that long."""
 HOPELESS = 3.0
-"""Times the time at hand from which on a plan is not tried: a trial would cost more than a frame."""
+"""Multiple of the available time above which a plan is not tried: a trial would cost more than a frame."""
 
 
 @dataclass(frozen=True)
 class _Wait:
-    """Until when a plan that was given up is not tried again, and how long that is; since when it has fitted after its
-    last trial, None where it has not."""
+    """A plan that was given up is not tried before `until_ns`, a wait of `ns`. Since `fits_since_ns` it has fitted
+    after its last trial; None where it has not."""
 
     until_ns: int
     ns: int
@@ -27,7 +28,7 @@ class _Wait:
 
 
 class Choice:
-    """Chooses among the plans of a ladder, frame set after frame set, by what their stages take."""
+    """Chooses among the plans of a ladder for successive frame sets, by the time that their stages take."""
 
     def __init__(self) -> None:
         self._waits: dict[Hashable, _Wait] = {}
@@ -37,10 +38,10 @@ class Choice:
     def choose(
         self, plans: Sequence[Plan], batches: Collection[Batch], limit_ms: float, stall_ms: float, now_ns: int
     ) -> Plan | None:
-        """One of `plans`, the best first, for such images, where `limit_ms` are at hand; `now_ns` is monotonic.
+        """One of `plans`, the best first, for such images, where `limit_ms` are available; `now_ns` is monotonic.
 
-        The last one is run however long it takes, so long as that is less than `stall_ms`: None says that nothing is
-        to be run now, for the stream would stall; after RETRY_NS that is tried again.
+        Where none keeps up the last one runs, as long as it takes no more than `stall_ms`. None means that nothing
+        should run now, or the stream would stall. After RETRY_NS the last plan is tried again.
         """
         *better, last = plans
         chosen = next((plan for plan in better if self._fits(plan, batches, limit_ms, now_ns)), None)
@@ -60,7 +61,7 @@ class Choice:
         return chosen
 
     def _fits(self, plan: Plan, batches: Collection[Batch], limit_ms: float, now_ns: int) -> bool:
-        """Whether a plan is to be run; where it is not, it waits to be tried again."""
+        """Whether a plan should run. One that should not waits before it is tried again."""
         key = plan.key(batches)
         wait = self._waits.get(key)
         if self._is_at_work(plan):
@@ -72,23 +73,23 @@ class Choice:
         elif now_ns < wait.until_ns:
             return False
         else:
-            # What it took before speaks of another load of the machine.
+            # Its earlier times were measured under another load of the machine.
             self._forget(plan, batches)
             fits = plan.cost_ms(batches) <= HOPELESS * limit_ms
             self._waits[key] = wait = replace(wait, fits_since_ns=None)
         if not fits:
-            # How long the trial itself took is no time that it lasted.
+            # The time of the trial itself does not count as time that it lasted.
             lasted = wait is None or wait.fits_since_ns is not None and now_ns - wait.fits_since_ns >= wait.ns
             ns = RETRY_NS if wait is None or lasted else min(2 * wait.ns, LONGEST_RETRY_NS)
             self._waits[key] = _Wait(now_ns + ns, ns)
         return fits
 
     def _is_at_work(self, plan: Plan) -> bool:
-        """Whether a plan is what was run last, or that without a stage that came after it."""
+        """Whether a plan ran last, or is the plan that ran last without its later stages."""
         return self._current is not None and self._current.steps[: len(plan.steps)] == plan.steps
 
     def _forget(self, plan: Plan, batches: Collection[Batch]) -> None:
-        """Forget what a plan took, but for the stages that it shares with the one at work."""
+        """Forget the times of a plan's stages, except those that it shares with the plan in use."""
         at_work = self._current.steps if self._current is not None and self._current != plan else ()
         for step in plan.steps:
             if step not in at_work:

@@ -13,7 +13,7 @@ from derain_ros.runtime.stages.restore import Restore
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages that are run one after another."""
+    """Stages that run one after another."""
 
     steps: tuple[Stage, ...]
 
@@ -23,28 +23,28 @@ class Plan:
         return " + ".join(step.name for step in self.steps)
 
     def key(self, batches: Collection[Batch]) -> Hashable:
-        """What it is known by, on such images."""
+        """What identifies the plan on such images."""
         return self.name, tuple(batches)
 
     def cost_ms(self, batches: Collection[Batch]) -> float:
-        """What it takes: the sum over its stages, where one of which nothing is known counts as nothing."""
+        """Milliseconds that it takes: the sum over its stages, where a stage whose time is not known counts as 0."""
         return sum(step.cost_ms(batches) for step in self.steps)
 
     def ready(self, batches: Collection[Batch]) -> bool:
-        """Whether all of its stages can run just now."""
+        """Whether all its stages can run now."""
         return all(step.ready(batches) for step in self.steps)
 
 
 def followed(plans: Sequence[Plan], stage: Stage | None) -> list[Plan]:
-    """Each of `plans` with a stage more, where there is one, and then without: it goes first where time is short."""
+    """Each of `plans` with `stage`, if there is one, and then without it: it is dropped first where time is short."""
     return [each for plan in plans for each in ((Plan((*plan.steps, stage)), plan) if stage else (plan,))]
 
 
 class Ladder:
-    """The plans that can be made of `restorers` and of the stages that may come `after` them.
+    """The plans made of `restorers` and of the stages that may come `after` them.
 
-    Restorers made for some kinds of anomaly go before a general one, on their rung of PLANS and those above. Of two
-    general ones on a rung the first is taken that can be.
+    Restorers made for some kinds of anomaly run before a general one, on their rung of PLANS and on better ones. Of two
+    general ones on a rung the first is used that takes the images.
     """
 
     def __init__(self, restorers: Sequence[Restore], after: Sequence[Stage] = ()) -> None:
@@ -59,9 +59,8 @@ class Ladder:
         return list(dict.fromkeys(wanted for stage in stages for wanted in stage.load(batches)))
 
     def plans(self, batches: Collection[Batch], kinds: Collection[str], best: str = "auto") -> list[Plan]:
-        """All plans for such images of which these kinds of anomaly are to be taken away, the best first, loaded or
-        not; where there are others, none better than the rung `best`. Empty where no restorer takes such images.
-        """
+        """All plans that remove these kinds of anomaly from such images, the best first, loaded or not. None is better
+        than the rung `best`, unless there are no others. Empty where no restorer takes such images."""
         found: dict[str, Plan] = {}
         rungs = {stage.rung: stage for stage in reversed(self._general) if stage.can(batches)}
         allowed = PLANS[PLANS.index(best) :] if best in PLANS else PLANS

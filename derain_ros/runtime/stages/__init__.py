@@ -1,6 +1,7 @@
 """The steps that run networks on a frame set: restore, temporal, fuse.
 
-A stage knows its networks, says what must be loaded for some images, whether that is ready and what it takes, and runs.
+A stage knows its networks and runs them. It says what must be loaded for given images, whether that is ready, and how
+long a run takes.
 """
 
 from __future__ import annotations
@@ -19,25 +20,25 @@ from derain_ros.runtime.loading.models import Network
 from derain_ros.runtime.plan.budget import Times
 
 RECONSTRUCTED = 76
-"""Probability in 255th above which a pixel counts as occluded or reconstructed. On photographs trained on, IoU is
-highest there behind drops over a third of the view."""
+"""Probability in 255ths above which a pixel counts as occluded or reconstructed. On training photographs IoU is highest
+there, where drops cover more than a third of the view."""
 
 Batch = tuple[int, int, int, int]
-"""Images that go through a network at once: how many, height, width, channels."""
+"""Images that go through a network together: number, height, width, channels."""
 
 
 @dataclass
 class Images:
     """What the stages of one frame set work on.
 
-    `frames` are those of the cameras, in their order, at a time that only rises; `seen` are what they show as networks
-    take it, (H, W, C) uint8. A stage replaces `restored`, images of the same form, and `masks`, (H, W) uint8 with the
-    probability in 255th that a pixel is occluded or was reconstructed; both are None until a restorer has run. `models`
-    are the names of those that ran.
+    `frames` are those of `cameras`, in that order; `now_ns` is a time that only rises. `seen` are the frames' images as
+    networks take them, (H, W, C) uint8. A stage replaces `restored`, images of the same form, and `masks`, (H, W)
+    uint8: the probability in 255ths that a pixel is occluded or was reconstructed. Both are None until a restorer has
+    run. `models` names the models that ran.
 
-    For the fuser, `infrared` is what the thermal camera shows of the first camera's view, (H, W) uint8, and how far it
-    does, 255 where it does and 0 where not; `hidden`, (H, W) uint8, 255 where the detector finds that view hidden.
-    `fused` is what it makes of all that, of the form of `seen`.
+    The others are for the fuser. `infrared` has two (H, W) uint8 images: what the thermal camera shows of the first
+    camera's view, and where it shows it: 255, less towards its border, 0 beyond it. `hidden` (H, W) uint8 is 255 where
+    the detector finds that view hidden. `fused` is the result, of the form of `seen`.
     """
 
     cameras: Sequence[str]
@@ -45,7 +46,7 @@ class Images:
     now_ns: int = 0
     seen: list[np.ndarray] = field(init=False)
     batches: dict[Batch, list[int]] = field(init=False)
-    """Indices of the images that go through a network together, those of one size and colour."""
+    """Indices of the images that go through a network together: those of one size with one number of channels."""
     restored: list[np.ndarray] | None = None
     masks: list[np.ndarray] | None = None
     models: list[str] = field(default_factory=list)
@@ -54,7 +55,7 @@ class Images:
     fused: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """FrameError for a frame that is malformed."""
+        """FrameError for a malformed frame."""
         sizes: dict[tuple[int, int, int], list[int]] = {}
         for index, frame in enumerate(self.frames):
             check(frame)
@@ -67,7 +68,7 @@ class Stage(Protocol):
     """One step of a plan. Not thread-safe."""
 
     name: str
-    """As plans are named by."""
+    """Its part of a plan's name."""
 
     def load(self, batches: Collection[Batch]) -> list[Wanted]:
         """What must be loaded for such images."""
@@ -76,29 +77,29 @@ class Stage(Protocol):
         """Whether there are networks for such images, loaded or not."""
 
     def ready(self, batches: Collection[Batch]) -> bool:
-        """Whether it can run on such images just now."""
+        """Whether it can run on such images now."""
 
     def cost_ms(self, batches: Collection[Batch]) -> float:
-        """What it takes, going by the last runs, or else by what was measured as it was loaded; 0: not known."""
+        """Milliseconds of a run, by the last runs or else as measured when it was loaded; 0 where not known."""
 
     def learn(self, batches: Collection[Batch], ms: float) -> None:
-        """Take in what a run took."""
+        """Add the milliseconds of a run."""
 
     def forget(self, batches: Collection[Batch]) -> None:
-        """Forget what runs took: it speaks of another load of the machine."""
+        """Forget the times of runs: they were measured under another load of the machine."""
 
     def run(self, images: Images) -> None:
-        """Change `images`; EngineError where that fails, and nothing is changed then."""
+        """Change `images`. EngineError where that fails; nothing is changed then."""
 
     def fail(self, error: EngineError) -> None:
-        """The engines that ran last fail, or hang: take others."""
+        """Replace the engines that ran last: they fail or hang."""
 
     def close(self) -> None:
-        """Forget all that was seen."""
+        """Forget all earlier frames."""
 
 
 class NetworkStage:
-    """What stages with one network for each number of channels have in common."""
+    """What is common to stages with one network for each number of channels."""
 
     def __init__(self, name: str, networks: Mapping[int, Network], loader: Loader) -> None:
         self.name = name
@@ -112,7 +113,7 @@ class NetworkStage:
         return Wanted(self.networks[batch[3]], batch[:3])
 
     def of(self, batches: Collection[Batch]) -> Collection[Batch]:
-        """What of such images goes through the networks."""
+        """The batches that go through the networks, for such images."""
         return batches
 
     def can(self, batches: Collection[Batch]) -> bool:
@@ -151,7 +152,7 @@ class NetworkStage:
         """See `Stage.close`."""
 
     def engine_for(self, batch: Batch) -> Engine:
-        """The engine for a batch, which is to run now; EngineError where there is none any more."""
+        """The engine that is to run a batch now; EngineError where it is no longer loaded."""
         wanted = self.wanted(batch)
         engine = self._loader.engine(wanted)
         if engine is None:

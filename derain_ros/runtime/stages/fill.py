@@ -1,4 +1,4 @@
-"""What is shown under the mask to trackers that take none: nothing that stands still while the scene moves."""
+"""Smooths what is under the mask, for trackers that take no mask: nothing there may stand still as the scene moves."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ WIDENED = 0.012
 BLUR = 0.02
 """Standard deviation of the blur, as a share of the height."""
 SHRUNK = 4
-"""The blur is made at this fraction of the size."""
+"""The blur is made on an image reduced by this factor."""
 
 
 def smooth(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`image` (H, W, C) uint8 without detail under the widened `mask` (H, W) uint8, 0 or 255; itself where that is
-    empty."""
+    """`image` (H, W, C) uint8 without detail under the widened `mask` (H, W) uint8, 0 or 255; the same object where the
+    mask is empty."""
     if not mask.any():
         return image
     height, width = mask.shape

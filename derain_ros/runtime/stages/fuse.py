@@ -1,4 +1,4 @@
-"""Fuses the left camera's image with the thermal one: what is warm or cold is seen in it, day and night."""
+"""Fuses the left camera's image with the thermal one, so that warm and cold things show in it, day and night."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from derain_ros.runtime.stages import RECONSTRUCTED, Batch, Images, NetworkStage
 
 
 class Fuse(NetworkStage):
-    """The fuser, on the first camera's image; masks and images of the cameras stay as they are."""
+    """The fuser, on the first camera's image. The masks and images of the cameras stay as they are."""
 
     def __init__(self, network: Network, loader: Loader) -> None:
         super().__init__("fuse", {1: network}, loader)
@@ -25,7 +25,7 @@ class Fuse(NetworkStage):
         return [(1, height, width, 1)]
 
     def run(self, images: Images) -> None:
-        """Make `images.fused` of what was restored, or else seen, and `images.infrared`."""
+        """Make `images.fused` from `images.infrared` and what was restored, or else seen."""
         assert images.infrared is not None
         infrared, inside = images.infrared
         seen = (images.restored or images.seen)[0]
@@ -33,7 +33,7 @@ class Fuse(NetworkStage):
         hidden = images.hidden
         if images.masks is not None:
             hidden = (images.masks[0] > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
-        # Where the thermal camera does not look it cannot help.
+        # Outside its view the thermal camera cannot help.
         mask = np.zeros_like(grey) if hidden is None else np.where(inside > 127, hidden, np.uint8(0))
         (batch,) = self.of(images.batches)
         engine = self.engine_for(batch)
@@ -50,7 +50,7 @@ class Fuse(NetworkStage):
 
 
 def coloured(luminance: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """An image (H, W, 1 or 3) like `seen`, in its colours, of another luminance (H, W); all uint8."""
+    """An image (H, W, 1 or 3) with the colours of `seen` and another luminance (H, W); all uint8."""
     if seen.shape[2] == 1:
         return luminance[..., None]
     parts = cv2.cvtColor(seen, cv2.COLOR_RGB2YCrCb)

@@ -1,4 +1,4 @@
-"""Returns the images as if the lens were clean."""
+"""Restores images as if the lens were clean."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from derain_ros.runtime.stages.scale import compose, fitting_scale, reduce, smal
 
 
 class Restore(NetworkStage):
-    """One restorer: the network for grey images, and the one for colour."""
+    """One restorer: its network for grey images and its network for colour."""
 
     def __init__(self, networks: Mapping[int, Network], loader: Loader, serves: frozenset[str] | None = None) -> None:
         network = next(iter(networks.values()))
         self.rung = network.plan
         self.serves = frozenset(network.serves) if serves is None else serves
-        """The kinds of anomaly that it is made for; empty for one that serves all."""
+        """The kinds of anomaly that it is made for; empty where it serves all."""
         super().__init__(network.name if self.serves else self.rung, networks, loader)
 
     def wanted(self, batch: Batch) -> Wanted:
@@ -31,7 +31,7 @@ class Restore(NetworkStage):
         return Wanted(network, (batch[0], *small_size(*batch[1:3], fitting_scale(network.scale, *batch[1:3]))))
 
     def run(self, images: Images) -> None:
-        """Restore what was restored before, or else what was seen; masks are joined."""
+        """Restore what an earlier restorer gave, or else what was seen; masks are joined."""
         before = images.restored or images.seen
         restored, masks = list(before), list(images.masks or before)
         names = []
@@ -47,10 +47,11 @@ class Restore(NetworkStage):
 
 
 def restore(engine: Engine, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A batch (N, H, W, C) uint8 through a restorer: the restored images of that form, and masks (N, H, W) uint8.
+    """Run a batch (N, H, W, C) uint8 through a restorer. Returns the restored images, of that form, and masks (N, H, W)
+    uint8: probabilities in 255ths.
 
-    Masks are probabilities in 255th. A network that works at a fraction of the size gets the reduced images, and what
-    it changed is brought back. EngineError where it fails; `batch` is never altered.
+    A network that works at a fraction of the size gets reduced images, and its changes are brought to the full size.
+    EngineError where it fails; `batch` is never changed.
     """
     model: Model = engine.model
     scale = fitting_scale(model.scale, *batch.shape[1:3])
@@ -65,10 +66,10 @@ def restore(engine: Engine, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def restore_image(engine: Engine, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One image (H, W) grey or (H, W, 3) RGB through a restorer: restored, of the same shape, and the mask (H, W) of 0
-    and 255; all uint8.
+    """Run one image (H, W) grey or (H, W, 3) RGB through a restorer. Returns the restored image, of the same shape, and
+    the mask (H, W) of 0 and 255; all uint8.
 
-    A grey image goes through a colour model as three equal channels, and their luminance comes back.
+    A colour model gets a grey image as three equal channels; the luminance of its result is returned.
     """
     as_colour = image.ndim == 2 and engine.model.channels == 3
     given = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if as_colour else image.reshape(*image.shape[:2], -1)
@@ -79,8 +80,8 @@ def restore_image(engine: Engine, image: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def restorers(networks: Sequence[Network], loader: Loader) -> list[Restore]:
-    """The stages that can be made of `networks`: those of one name for grey and for colour are one stage. A single
-    network serves whatever comes."""
+    """The stages made of `networks`: grey and colour networks of one name are one stage. A single network serves all
+    kinds of anomaly."""
     alone = len(networks) == 1
     groups: dict[str, dict[int, Network]] = {}
     for network in networks:

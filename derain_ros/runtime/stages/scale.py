@@ -1,5 +1,5 @@
-"""Networks that work on reduced images: what they changed is brought to the full image, and what they filled in
-replaces it there."""
+"""Reduces images for networks, and brings their results to the full image: changes are added, and what they filled in
+replaces the image there."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 MOST_PIXELS = 2_500_000
-"""Pixels that a network gets at the most: larger images are reduced further. Drops on them are no smaller for it than
-those that networks learnt on."""
+"""The most pixels that a network gets: larger images are reduced further. The drops on them are then no smaller than
+those in training."""
 _pool = ThreadPoolExecutor(2, "derain compose")
 
 
 def fitting_scale(scale: int, height: int, width: int) -> int:
-    """By how much images of this size are reduced for a network that wants them reduced by `scale`."""
+    """The factor by which images of this size are reduced for a network that wants them reduced by `scale`."""
     return max(scale, math.ceil(math.sqrt(height * width / MOST_PIXELS)))
 
 
@@ -26,7 +26,7 @@ def small_size(height: int, width: int, scale: int) -> tuple[int, int]:
 
 
 def reduce(batch: np.ndarray, scale: int) -> np.ndarray:
-    """Images (N, H, W, C) uint8 reduced by `scale`, each pixel the mean of `scale` x `scale`; `batch` itself for 1."""
+    """Images (N, H, W, C) uint8 reduced by `scale`: each pixel is a mean of `scale` x `scale`; `batch` itself for 1."""
     if scale == 1:
         return batch
     height, width = small_size(batch.shape[1], batch.shape[2], scale)
@@ -39,14 +39,15 @@ def reduce(batch: np.ndarray, scale: int) -> np.ndarray:
 def compose(
     batch: np.ndarray, small: np.ndarray, restored: np.ndarray, masks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring `restored` (N, h, w, C), made of `small`, and its `masks` (N, h, w) back to `batch` (N, H, W, C); uint8.
+    """Bring `restored` (N, h, w, C), made from `small`, and its `masks` (N, h, w) to the size of `batch` (N, H, W, C);
+    uint8.
 
-    Outside the mask the change is added, so that the image keeps its detail; under it the restored image replaces the
+    Outside the mask the change is added, so that the image keeps its detail. Under it the restored image replaces the
     detail, which is the drop's. `nets.fast.compose` does the same in training. Returns images and masks.
     """
     done = np.empty_like(batch)
     full_masks = np.empty(batch.shape[:3], np.uint8)
-    # Both eyes side by side: OpenCV lets go of Python's lock.
+    # Both eyes in parallel: OpenCV releases the GIL.
     list(_pool.map(_compose, batch, small, restored, masks, done, full_masks))
     return done, full_masks
 
@@ -72,6 +73,6 @@ def _compose(
 
 
 def _added(image: np.ndarray, change: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """`image` (H, W, C) uint8 and the enlarged `change` (h, w, C) int16."""
+    """`image` (H, W, C) uint8 plus the enlarged `change` (h, w, C) int16."""
     enlarged = cv2.resize(change, size, interpolation=cv2.INTER_LINEAR)
     return cv2.add(image, enlarged.reshape(image.shape), dtype=cv2.CV_8U)

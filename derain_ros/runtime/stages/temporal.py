@@ -1,4 +1,4 @@
-"""Joins restored frames with what the frames before them showed of the same scene."""
+"""Joins restored frames with what earlier frames showed of the same scene."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from derain_ros.runtime.stages.motion import Motion
 from derain_ros.tasks import TEMPORAL_PLANES
 
 MASK, SEEN, MEMORY = 3, 4, 5
-"""Where these begin among the planes of the network's input, all (H / 2, W / 2): the frame, its restoration, the moved
-last output, the restorer's mask, what was seen of the last output, and those of memory."""
+"""Where these begin among the planes of the network's input, all (H / 2, W / 2). The planes are: the frame, its
+restoration, the moved last output, the restorer's mask, what was seen of the last output, and the memory."""
 COARSE = 4
-"""Pixels, along each side, of the cells that a smoothed image is averaged over."""
+"""Side in pixels of the cells that a smoothed image is averaged over."""
 SPREAD = (0.06, 0.24, 0.4, 0.24, 0.06)
-"""Weights of neighbouring cells in it, along each side."""
+"""Weights of neighbouring cells in a smoothed image, along each side."""
 GAP_NS = 500_000_000
-"""Time after which a last frame says nothing of this one."""
+"""Time after which the last frame says nothing about this one."""
 THUMBNAIL = (48, 36)
-"""Columns and rows of what two frames are compared by, to see whether they show one scene."""
+"""Columns and rows of the images by which two frames are compared, to see whether they show one scene."""
 SAME_SCENE = 0.5
-"""Correlation of their structure from which on they do: at 10 Hz on KITTI it is 0.69 at the least, of unrelated
-photographs 0.51 at the most."""
+"""Correlation of their structure above which they show one scene. At 10 Hz on KITTI it is at least 0.69; of unrelated
+photographs it is at most 0.51."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class _Past:
     image: np.ndarray
     """The last output, (H, W, C) uint8."""
     seen: np.ndarray
-    """Share of it that a camera saw, (h, w) uint8 of 255."""
+    """Share of it that a camera saw, (h, w) uint8 in 255ths."""
     memory: np.ndarray
     """The network's memory of the glass, (h, w, 4) uint8."""
     hidden: np.ndarray
@@ -51,12 +51,12 @@ class _Past:
 
 
 def half_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width of what the network gets for such frames: half, and even."""
+    """Height and width of what the network gets for frames of this size: half, and even."""
     return 2 * -(-height // 4), 2 * -(-width // 4)
 
 
 class Temporal(NetworkStage):
-    """The temporal filter as a stage: it judges by luminance, so that one network serves grey and colour."""
+    """The temporal filter as a stage. It works on luminance, so that one network serves grey and colour."""
 
     def __init__(self, network: Network, loader: Loader) -> None:
         super().__init__("temporal", {1: network, 3: network}, loader)
@@ -67,14 +67,14 @@ class Temporal(NetworkStage):
         return Wanted(self.networks[batch[3]], (batch[0], *half_size(*batch[1:3])))
 
     def run(self, images: Images) -> None:
-        """Join what was restored with what the frames before showed."""
+        """Join what was restored with what earlier frames showed."""
         assert images.restored is not None and images.masks is not None
         restored, masks = list(images.restored), list(images.masks)
         names = []
         for batch, indices in images.batches.items():
             engine = self.engine_for(batch)
             names.append(engine.model.name)
-            # What is seen at other levels is another image of the same scene.
+            # At other levels the same scene gives another image.
             keys = [(images.cameras[n], images.frames[n].encoding, images.frames[n].levels) for n in indices]
             found = (np.stack([masks[n] for n in indices]) > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
             joined = self._filter.apply(
@@ -91,17 +91,17 @@ class Temporal(NetworkStage):
         images.models += dict.fromkeys(names)
 
     def fail(self, error: EngineError) -> None:
-        """Forget what was seen as well: what was remembered last may be half of it."""
+        """Replace the engines. Forget earlier frames, too: the last of them may be incomplete."""
         super().fail(error)
         self.close()
 
     def close(self) -> None:
-        """Forget what was seen."""
+        """Forget earlier frames."""
         self._filter = TemporalFilter()
 
 
 class TemporalFilter:
-    """Remembers of every camera the last output, moved along with the scene, and what is on the glass, which stays."""
+    """Remembers for each camera the last output, moved along with the scene, and what is on the glass, which stays."""
 
     def __init__(self) -> None:
         self.had_past = False
@@ -121,15 +121,16 @@ class TemporalFilter:
         """The filtered image of each camera's frame and its mask: 255 where the glass is covered, or where less than
         half of the frame itself was kept.
 
-        `frames` and `restored` are (N, H, W, C) uint8, a frame of each camera; `masks` (N, H, W) uint8, 0 or 255.
-        Where a camera paused, went back in time, changed its size or sees another scene, the past of all is forgotten,
-        and there is nothing to recall. What the restorer found is never taken back: a drop that lands is new to the
-        memory. `engine` has the temporal model. EngineError where it fails; nothing given is altered.
+        `frames` and `restored` are (N, H, W, C) uint8, one frame of each camera; `masks` are (N, H, W) uint8, 0 or 255.
+        Where one camera paused, went back in time, changed its size or sees another scene, the past of all is
+        forgotten, and there is nothing to recall. What the restorer masked always stays masked: a drop that lands is
+        new to the memory. `engine` has the temporal model. EngineError where it fails; the given arrays are never
+        changed.
         """
         height, width = frames.shape[1:3]
         batch = np.empty((len(frames), *half_size(height, width), TEMPORAL_PLANES), np.uint8)
         known = [self._past(*of) for of in zip(cameras, stamps_ns, frames, strict=True)]
-        # Both eyes alike.
+        # Both eyes are treated alike.
         self.had_past = None not in known
         pasts = known if self.had_past else [None] * len(known)
         previous = list(self._pool.map(_prepare, pasts, stamps_ns, frames, restored, masks, batch))
@@ -166,7 +167,7 @@ class TemporalFilter:
 def _prepare(
     past: _Past | None, stamp_ns: int, frame: np.ndarray, restored: np.ndarray, mask: np.ndarray, planes: np.ndarray
 ) -> np.ndarray:
-    """Write the network's input for one frame into `planes` (h, w, TEMPORAL_PLANES); returns the moved last output."""
+    """Write the network's input for one frame into `planes` (h, w, TEMPORAL_PLANES). Returns the moved last output."""
     size = planes.shape[1::-1]
     grey, made_up = _grey(frame), _grey(restored)
     if past is None:
@@ -176,10 +177,10 @@ def _prepare(
     else:
         maps = past.motion.maps(made_up, _grey(past.image), past.hidden, stamp_ns - past.stamp_ns)
         previous = _look_up(past.image, maps)
-        # Centres of pixels, not their corners, fall on each other.
+        # Coordinates are those of pixel centres, and the edges of both images coincide.
         scale = np.array([size[0] / grey.shape[1], size[1] / grey.shape[0]], np.float32)
         half = (cv2.resize(maps, size, interpolation=cv2.INTER_LINEAR) + 0.5) * scale - 0.5
-        # What comes into view was not there before: the restoration stays in its place, with nothing seen.
+        # What enters the view has no past: the restoration takes its place, and nothing of it counts as seen.
         inside = _look_up(np.full(past.seen.shape, 255, np.uint8), half, cv2.BORDER_CONSTANT)
         outside = cv2.resize(cv2.bitwise_not(inside), grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
         cv2.copyTo(restored, outside, previous)
@@ -191,7 +192,7 @@ def _prepare(
 
 
 def _look_up(image: np.ndarray, maps: np.ndarray, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
-    """`image` (H, W) or (H, W, C) at columns and rows `maps` (h, w, 2); its form is kept."""
+    """`image` (H, W) or (H, W, C) at the columns and rows `maps` (h, w, 2), with the same channels."""
     found: np.ndarray = cv2.remap(
         image,
         maps,
@@ -203,13 +204,13 @@ def _look_up(image: np.ndarray, maps: np.ndarray, border: int = cv2.BORDER_REPLI
 
 
 def _structure(frame: np.ndarray) -> np.ndarray:
-    """A small picture of a frame's contours: float32 (rows, columns) of THUMBNAIL."""
+    """A small image of a frame's contours: float32 (rows, columns) of THUMBNAIL."""
     small = cv2.resize(_grey(frame), THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32)
     return small - cv2.GaussianBlur(small, (0, 0), THUMBNAIL[0] / 8)
 
 
 def _alike(before: np.ndarray, now: np.ndarray) -> float:
-    """The correlation of the middle of one small picture with where it fits the other best: cameras turn."""
+    """Correlation of the middle of one small image with the place that fits it best in the other: cameras turn."""
     rows, columns = before.shape
     middle = before[rows // 6 : rows - rows // 6, columns // 4 : columns - columns // 4]
     return float(cv2.matchTemplate(now, np.ascontiguousarray(middle), cv2.TM_CCOEFF_NORMED).max())
@@ -218,9 +219,9 @@ def _alike(before: np.ndarray, now: np.ndarray) -> float:
 def _finish(
     weights: np.ndarray, covered: np.ndarray, found: np.ndarray, was_seen: np.ndarray, *images: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """What comes of one frame: image, mask of what was reconstructed, what was seen, what is hidden; see `_Past`.
+    """The results for one frame: image, mask of what was reconstructed, what was seen, what is hidden; see `_Past`.
 
-    `images` are the frame, its restoration and the moved last output, the others at half of their size.
+    `images` are the frame, its restoration and the moved last output. The other arrays have half of their size.
     """
     size = images[0].shape[1::-1]
     weights = weights.copy()
@@ -233,11 +234,12 @@ def _finish(
 
 
 def _blend(weights: np.ndarray, frame: np.ndarray, restored: np.ndarray, previous: np.ndarray) -> np.ndarray:
-    """The frame where it is kept; elsewhere the last output where it is recalled, or else the restoration, smoothed.
+    """The frame where it is kept. Elsewhere the last output where it is recalled, or else the restoration; smoothed as
+    the weights say.
 
-    `weights` (h, w, 3) uint8 are those of keeping, recalling and smoothing, in 255th; images (H, W, C) uint8.
+    `weights` (h, w, 3) uint8 are those of keeping, recalling and smoothing, in 255ths. Images are (H, W, C) uint8.
     """
-    # In 128th, so that products fit into 16 bits.
+    # In 128ths, so that products fit into 16 bits.
     halved = (weights >> 1) + (weights & 1)
     keep, recall, smooth = (
         cv2.resize(share, frame.shape[1::-1], interpolation=cv2.INTER_LINEAR).astype(np.int16)[..., None]
@@ -251,7 +253,7 @@ def _blend(weights: np.ndarray, frame: np.ndarray, restored: np.ndarray, previou
 
 
 def _mix(image: np.ndarray, other: np.ndarray, share: np.ndarray) -> None:
-    """Put `share`, (H, W, 1) int16 in 128th, of `other` in the place of `image` (H, W, C) int16."""
+    """Replace `share`, (H, W, 1) int16 in 128ths, of `image` (H, W, C) int16 by `other`."""
     change = other - image
     change *= share
     change += 64

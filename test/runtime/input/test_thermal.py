@@ -123,7 +123,7 @@ def info(focal: float) -> Any:
 def test_transforms_that_stay_are_followed_through_the_robot() -> None:
     geometry = Geometry(Config(thermal=True))
     assert geometry.needs_info and geometry.needs_transform and "must be on /tf_static" in geometry.fault
-    with pytest.raises(RegistrationError, match="/tf_static does not say where 'warm' is from 'left'; give thermal_ho"):
+    with pytest.raises(RegistrationError, match="/tf_static does not link 'warm' to 'left'; give thermal_homography"):
         geometry.registration("left", "/warm")
     # The body looks along x; optical frames are turned: z ahead, x right.
     optical = (-0.5, 0.5, -0.5, 0.5)
