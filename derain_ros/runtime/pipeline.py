@@ -1,4 +1,4 @@
-"""The way of a frame set: judge, choose a plan that keeps up, run its stages."""
+"""Processes a frame set: judge it, choose a plan that keeps up, run its stages."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from derain_ros.runtime.input.instants import Instants
 from derain_ros.runtime.input.levels import LevelsOfCamera
 from derain_ros.runtime.judge.decision import Decision
 from derain_ros.runtime.judge.judge import Judge
+from derain_ros.runtime.loading.failures import Hang
 from derain_ros.runtime.loading.lane import Lane, Late
 from derain_ros.runtime.loading.loader import Loader
 from derain_ros.runtime.loading.models import find_detector, find_restorers, find_temporal
@@ -32,15 +33,15 @@ from derain_ros.runtime.stages.restore import restorers
 from derain_ros.runtime.stages.temporal import Temporal
 
 LIKELY_SIZE = (540, 720)
-"""Height and width of the images for which networks are tried before any has come."""
+"""Height and width of images, assumed until the first one has come."""
 STALL = 4.0
-"""Periods of the camera after which a frame goes on untouched, if its budget is over as well."""
+"""Periods of the camera after which a frame is passed on, if its budget is over as well."""
 HANG_MS = 20_000.0
-"""After how long a network counts as one that will not return: longer than the largest budget."""
+"""Time after which a network counts as hung: longer than the largest budget."""
 HANGS = 3
 """How often that may happen: each time leaves a thread behind."""
 MESSAGES_LOGGED = 100
-"""Distinct errors that are logged; more of them would only be variations."""
+"""The most distinct errors that are logged: more would only be variations."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +49,9 @@ logger = logging.getLogger(__name__)
 class Pipeline:
     """Detects and restores frame sets of the configured cameras.
 
-    `manifest`, or the directory that holds it, gives the models, the shipped ones by default; `clock` gives monotonic
-    nanoseconds. The constructor is light, and until `load` has ended every frame is passed on. In the `background` of a
-    stream the best plan that is ready and keeps up is run; otherwise `process` waits for the best plan, and gives the
+    `manifest`, or the directory that holds it, gives the models; the shipped ones by default. `clock` gives monotonic
+    nanoseconds. The constructor is quick, and every frame is passed on until `load` has ended. In the `background` of a
+    stream the best plan runs that is ready and keeps up. Otherwise `process` waits for the best plan, and gives the
     same for the same image. `load` and `apply` may be called from another thread than `process`; `process` itself from
     one thread at a time.
     """
@@ -72,7 +73,7 @@ class Pipeline:
         self._ladder = Ladder([])
         self.fusion = Fusion(self.config)
         self._choice, self._choice_of_passed = Choice(), Choice()
-        self._overhead = Times()  # What is around the stages of a plan, from the mailbox to publication.
+        self._overhead = Times()  # Time around the stages of a plan, from the mailbox to publication.
         self._started_ns = 0
         self._stages_ms = 0.0
         self._instants = Instants()
@@ -84,8 +85,8 @@ class Pipeline:
         self._logged: set[str] = set()
 
     def load(self) -> None:
-        """Load the detector; ManifestError or EngineError where that fails: frames are passed on. Restorers are loaded
-        when the first frames say for which size."""
+        """Load the detector. ManifestError or EngineError where that fails; frames are then passed on. Restorers are
+        loaded when the first frames show the size."""
         config = self.config
         try:
             manifest = self._manifest if isinstance(self._manifest, Manifest) else Manifest.load(self._manifest)
@@ -94,14 +95,14 @@ class Pipeline:
         except Exception as error:
             self.state = f"failed: {error}"
             raise
-        loader = Loader(manifest.verify, config, self._background)
+        loader = Loader(manifest.verify, config, self._background, self._clock)
         self._ladder = Ladder(restorers(networks, loader), [Temporal(temporal, loader)] if temporal else [])
         self.fusion.load(manifest, loader)
         self._loader, self._judge, self.state = loader, judge, "ready"
 
     def prepare(self) -> None:
-        """Begin to load the cheapest restorers for grey and for colour images, so that the first frames are restored;
-        after `load`."""
+        """Begin to load the cheapest restorers for grey and for colour images, so that the first frames are restored.
+        Call it after `load`."""
         loader, cameras = self._loader, len(self.config.cameras)
         if loader is None:
             return
@@ -124,11 +125,11 @@ class Pipeline:
 
     @property
     def loading(self) -> str:
-        """Which networks are being loaded or could not be, in words; empty where there is nothing to tell."""
+        """Which networks are being loaded or could not be, as text; empty where there is nothing to report."""
         return "" if self._loader is None else self._loader.state
 
     def apply(self, config: Config) -> None:
-        """Take over changed settings from the next frame set on; ConfigError for one that needs a new pipeline."""
+        """Use changed settings from the next frame set on; ConfigError for one that needs a new pipeline."""
         for f in fields(Config):
             if f.metadata["read_only"] and getattr(config, f.name) != getattr(self.config, f.name):
                 raise ConfigError(f"{f.name}: cannot be changed while the pipeline runs; make a new one")
@@ -137,8 +138,8 @@ class Pipeline:
     def process(self, frames: FrameSet) -> Result:
         """Restore or pass on one frame set, all its cameras alike.
 
-        Never raises: where a stage fails the frames are passed on, and so they are where restoring has not ended when
-        the budget and STALL periods of the camera are over. Beside a stream fusion is left to `fuse`.
+        Never raises. Frames are passed on where a stage fails. They are also passed on where restoring has not ended
+        when both the budget and STALL periods of the camera are over. Beside a stream, fusion is left to `fuse`.
         """
         run = Run(frames, self.decision, self._clock)
         self._started_ns, self._stages_ms = run.started_ns, 0.0
@@ -146,14 +147,14 @@ class Pipeline:
             self._watch()
             patience_ms = self._stall_ms(run) - run.age_ms if self._background else None
             result, images = self._lane.begin(partial(self._restore, run)).result(patience_ms)
-            # Of a run that was waited for, and of no other that ends beside it.
+            # Of the run that was waited for, not of a late one that ends beside it.
             self._stages_ms = run.plan_ms
             self._to_fuse = None if images is None else (result, run, images)
             return result if self._background else self.fuse(result)
         except Late as late:
             return run.passed(Action.PASSED_BUDGET, str(late) or f"restoring has not ended after {run.age_ms:.0f} ms")
         except Exception as error:
-            # The stream must not stall whatever went wrong, so nothing is let through.
+            # Whatever went wrong, the stream must not stall, so no exception leaves.
             detail = str(error) or type(error).__name__
             self._log(detail, None if isinstance(error, (EngineError, FrameError)) else error)
             return run.passed(Action.PASSED_ERROR, detail)
@@ -161,7 +162,7 @@ class Pipeline:
     def fuse(self, result: Result) -> Result:
         """The last result of `process`, with the fused image where there was time for one when its plan was chosen.
 
-        To be called as soon as the images of the result are published, which do not wait for it. Never raises.
+        Call it once the result's images are published: they do not wait for it. Never raises.
         """
         planned, self._to_fuse = self._to_fuse, None
         if planned is None or planned[0] is not result:
@@ -178,34 +179,34 @@ class Pipeline:
         return replace(result, fused=run.fused, fusion=run.fusion, models=models, stage_ms=dict(run.stage_ms))
 
     def is_late(self, frames: FrameSet) -> bool:
-        """Whether the budget of a frame set has ended before it was looked at."""
+        """Whether the budget of a frame set ended before its processing began."""
         return frames.received_ns > 0 and (self._clock() - frames.received_ns) / 1e6 >= self.config.budget_ms
 
     def pass_on(self, frames: FrameSet, action: Action, detail: str) -> Result:
-        """The result of frames that are not to be looked at, because of `detail`; their masks are empty."""
+        """The result of frames that are not processed, because of `detail`; their masks are empty."""
         return replace(Run(frames, self.decision, self._clock).passed(action, detail), stage_ms={})
 
     def published(self) -> None:
-        """Say that the last result is out: what that took is set aside for the next."""
+        """Report that the last result is published: the time around its stages is reserved for the next one."""
         if self._stages_ms:
             self._overhead.learn(None, (self._clock() - self._started_ns) / 1e6 - self._stages_ms)
 
     def close(self, timeout_s: float) -> bool:
-        """Wait for networks that still run or are loaded; false where some are not done after `timeout_s`, and the
-        program should not be ended in an orderly way: libraries abort a process whose threads they are in."""
+        """Wait for networks that still run or are being loaded. False where some have not ended after `timeout_s`: the
+        program should then not exit normally, as libraries abort a process whose threads still run in them."""
         until = time.monotonic() + timeout_s
         done = self._loader is None or self._loader.close(timeout_s)
         lanes = [self._lane, *self._hung]
         while (busy := any(lane.busy_ms for lane in lanes)) and time.monotonic() < until:
             time.sleep(0.01)
-        # All that refers to networks: they are to go with this, not when Python next looks for cycles.
+        # Drop all references to networks, so that they are freed now and not at the next garbage collection.
         self._judge = self._loader = self._at_work = None
         self._ladder, self._choice, self._choice_of_passed = Ladder([]), Choice(), Choice()
         self.fusion.stage = self._to_fuse = None
         return done and not busy
 
     def _restore(self, run: Run) -> tuple[Result, Images | None]:
-        """The way of a frame set, in the thread of the networks; the images, too, where they are to be fused."""
+        """Process a frame set, in the thread of the networks. Returns the images, too, where they are to be fused."""
         config, judge, loader, ladder = self.config, self._judge, self._loader, self._ladder
         if judge is None or loader is None:
             return run.passed(Action.PASSED_DISABLED, f"models: {self.state}"), None
@@ -214,7 +215,7 @@ class Pipeline:
             raise FrameError("there are no frames")
         first = next(iter(run.frames.values()))
         now_ns = self._instants.at(first.stamp_ns, first.received_ns)
-        # Images without a time have nothing to do with each other.
+        # Images without a time are unrelated.
         levels = self._levels if first.stamp_ns or first.received_ns else defaultdict(LevelsOfCamera)
         images = Images(
             list(run.frames), [leveled(frame, levels[name], now_ns) for name, frame in run.frames.items()], now_ns
@@ -266,7 +267,7 @@ class Pipeline:
             self.fusion.take(run, images)
 
     def _why_passed(self, found: Sequence[Anomaly]) -> tuple[Action, str] | None:
-        """What is done with frames that are not to be restored, and why; None where they are."""
+        """Action and reason where frames are not to be restored; None where they are."""
         if not self.config.enabled:
             return Action.PASSED_DISABLED, "restoration is switched off"
         clean = not self.decision.affected and not any(anomaly.affected for anomaly in found)
@@ -280,7 +281,7 @@ class Pipeline:
         return choice.choose(ready, images.batches, limit_ms, self._stall_ms(run) - run.age_ms, self._clock())
 
     def _run(self, steps: Sequence[Stage], images: Images, run: Run, loader: Loader) -> str:
-        """Run stages one after another; in words, where one failed and what was restored before it is taken."""
+        """Run stages one after another. Returns a text where one failed and what was restored before it is used."""
         for stage in steps:
             self._at_work, undisturbed = stage, not loader.busy
             try:
@@ -293,32 +294,34 @@ class Pipeline:
                 return f"without {stage.name}: {error}"
             ms = run.stage_ms[stage.name]
             run.plan_ms += ms
-            # What loading slows down says nothing, but for the first time; what can be done without waits for its end.
+            # A time measured beside loading says little, so only a first one is learned. Fusion, which is optional,
+            # learns all of them, and so pauses until loading has ended.
             known = stage is not self.fusion.stage and stage.cost_ms(images.batches)
             if undisturbed and not loader.busy or not known:
                 stage.learn(images.batches, ms)
         return ""
 
     def _stall_ms(self, run: Run) -> float:
-        """For how long at the most a frame set is worked on."""
+        """The longest time that a frame set is worked on."""
         return max(self.config.budget_ms, STALL * run.period_ms)
 
     def _watch(self) -> None:
-        """Give up networks that hang: their threads cannot be ended, but nothing needs to wait for them."""
+        """Leave a hung network behind in its lane: its thread cannot be ended, but nothing needs to wait for it."""
         if self._lane.busy_ms < HANG_MS:
             return
-        self._hung.append(self._lane)
+        # Those that have come back after all are not left behind.
+        self._hung = [lane for lane in self._hung if lane.busy_ms] + [self._lane]
         self._lane = Lane("networks")
         what = f"a network has not returned for {HANG_MS / 1e3:g} s"
         self._log(what)
         if len(self._hung) > HANGS:
-            self._judge, self.state = None, f"failed: {what}, nor did it {HANGS} times before"
+            self._judge, self.state = None, f"failed: {what}, nor have {HANGS} before it"
         elif self._at_work is not None:
-            # Not here: what takes over may hang as well.
-            self._lane.begin(partial(self._at_work.fail, EngineError(what)))
+            # In the lane, not here: the replacement may hang as well.
+            self._lane.begin(partial(self._at_work.fail, Hang(what)))
 
     def _log(self, what: str, error: BaseException | None = None) -> None:
-        """Log why frames are passed on, each reason once, with where an unexpected `error` came from."""
+        """Log why frames are passed on, each reason once, with the traceback of an unexpected `error`."""
         if what not in self._logged and len(self._logged) < MESSAGES_LOGGED:
             self._logged.add(what)
             logger.error("frames are passed on: %s", what, exc_info=error)

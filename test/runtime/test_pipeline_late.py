@@ -14,6 +14,7 @@ from fake_networks import (
     MS,
     TEMPORAL,
     FakeEngine,
+    PlayedLane,
     World,
     actions,
     pair,
@@ -23,6 +24,7 @@ from fake_networks import (
 from waiting import PATIENCE_S, wait_for
 
 from derain_ros import Action, Config, Pipeline, Result
+from derain_ros.engine import EngineError
 from derain_ros.runtime import pipeline as pipeline_module
 from derain_ros.runtime.loading.lane import Lane
 from derain_ros.runtime.loading.loader import Loader
@@ -240,6 +242,32 @@ def test_a_restorer_that_goes_on_hanging_is_out_and_the_others_go_on(make: Make,
     results = Stream(pipeline, world).run(100)
     assert pipeline.state == "ready" and "balanced is not used" in pipeline.loading
     assert plans(results[-200:]).keys() == {"light"}
+
+
+def test_networks_that_return_after_all_are_not_given_up(make: Make, world: World) -> None:
+    pipeline = make(LIGHT)
+    stream = Stream(pipeline, world)
+    for _ in range(pipeline_module.HANGS + 2):
+        world.hangs = {"light", "detect"}
+        stream.run(21)
+        world.hangs.clear()
+        for lane in (pipeline._lane, *pipeline._hung):
+            assert isinstance(lane, PlayedLane)
+            lane.ends_ns = 0  # it returns
+        after = stream.run(70)
+        assert all(map(restored, after[3:])) and pipeline.state == "ready"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 30.0, 300.0])
+def test_restoring_goes_on_soon_after_that_for_which_networks_failed(make: Make, world: World, seconds: float) -> None:
+    stream = Stream(make(), world)
+    stream.run(1)
+    world.failure = {name: EngineError("no memory") for name in ("quality", "balanced", "light")}
+    assert not any(map(restored, stream.run(seconds)))
+    world.failure.clear()
+    after = stream.run(2 + seconds / 4)
+    first = next(k for k, result in enumerate(after) if restored(result))
+    assert first <= 11 + 10 * seconds / 4 and all(map(restored, after[first:]))
 
 
 def test_a_real_thread_that_hangs_is_left_behind(make: Make, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Engines of networks, loaded one at a time in a thread beside the stream."""
+"""Loads the engines of networks one at a time, in a thread beside the stream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,15 +18,16 @@ from derain_ros.engine.auto import Choice, choose, forget, label
 from derain_ros.engine.images import blank
 from derain_ros.engine.machine import physical_cores
 from derain_ros.manifest import ManifestError, Model
+from derain_ros.runtime.loading.failures import Failures, Hang
 from derain_ros.runtime.loading.models import Network
 
 FAILURES = 3
-"""How often a network may fail, or hang, until it is out."""
+"""After this many failures or hangs in a row a network is out."""
 MEMORY_PER_BYTE, MEMORY_PER_PIXEL = 8, 100
-"""What an engine is taken to hold for each byte of its file, and for each pixel that its network gets; ONNX Runtime
-holds the former only. Measured: 2 to 6 and 25 to 99 for networks of some size."""
+"""Assumed memory of an engine for each byte of its file, and for each pixel that its network gets. ONNX Runtime holds
+only the former. Measured: 2 to 6 and 25 to 99, for networks that are not tiny."""
 ENDS_S = 20.0
-"""How long the end of the program waits for what is being loaded."""
+"""How long the end of the program waits for loading to end."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,23 +36,26 @@ Verify = Callable[[Model], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """A network for batches (images, height, width) of what it gets."""
+    """A network, and the shape (images, height, width) of the batches that it gets."""
 
     network: Network
     shape: Shape
 
 
 class Loader:
-    """Loads what is wanted, the most urgent first, and holds it within the setting `memory_mb`.
+    """Loads what is wanted, the most urgent first, and holds it within the setting `memory_mb`. Thread-safe.
 
-    Every network is loaded by ONNX Runtime first, in its last precision, which takes a moment and serves images of any
-    size; then the fastest engine for the wanted shape is chosen, or built, one network at a time, while the former
-    serves. `verify` raises ManifestError for a damaged model: that is left out. In the `background` of a stream
-    measuring rests as long as it works: the stream goes first. Elsewhere nothing is measured: a network is run by ONNX
-    Runtime unless the settings name another engine. Thread-safe.
+    ONNX Runtime loads every network first, in its last precision. This takes a moment, and serves images of any size.
+    Then the fastest engine for the wanted shape is chosen, or built, for one network at a time, while ONNX Runtime
+    serves. `verify` raises ManifestError for a damaged model, which is left out.
+
+    In the `background` of a stream, measuring pauses after each run for as long as that took: the stream goes first.
+    Elsewhere nothing is measured: ONNX Runtime runs a network unless the settings name another engine.
     """
 
-    def __init__(self, verify: Verify, config: Config, background: bool) -> None:
+    def __init__(
+        self, verify: Verify, config: Config, background: bool, clock: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         self._verify, self._engine, self._threads = verify, config.engine, config.threads
         self._streams = max(1, min(len(config.cameras), config.threads or len(physical_cores())))
         self._memory_mb, self._background = config.memory_mb, background
@@ -60,52 +63,52 @@ class Loader:
         self._changed = threading.Condition()
         self._wanted: list[Wanted] = []
         self._expected: list[Wanted] = []
-        self._first: dict[Network, Engine | None] = {}  # By ONNX Runtime; None where it cannot be.
-        self._pace: dict[Network, float] = {}  # Milliseconds a pixel by that one.
-        self._models: dict[Network, tuple[Model, ...]] = {}  # Those that are whole.
-        self._chosen: dict[Wanted, Choice | None] = {}  # The longest unused first; None where there is none.
-        self._failures: Counter[Network] = Counter()
-        self._out: dict[Network, str] = {}  # Why it is not used.
+        self._first: dict[Network, Engine | None] = {}  # By ONNX Runtime; None where that fails.
+        self._pace: dict[Network, float] = {}  # Milliseconds per pixel by ONNX Runtime.
+        self._models: dict[Network, tuple[Model, ...]] = {}  # Those that passed `verify`.
+        self._chosen: dict[Wanted, Choice | None] = {}  # Least recently wanted first; None: ONNX Runtime stays.
+        self._worn: set[Network] = set()  # Whose first engine fails: it serves until it is loaded anew.
+        self._failures = Failures(clock)
         self._doing = ""
         self._closing = False
         self._thread: threading.Thread | None = None
 
     def want(self, wanted: Sequence[Wanted]) -> None:
-        """Load these, in this order, and nothing else; what is loaded stays while there is room."""
+        """Load these, in this order, and nothing else. Engines already loaded stay while there is room."""
         with self._changed:
-            if self._wanted == list(wanted):
-                return
-            self._wanted = list(wanted)
-            for each in wanted:
-                if each in self._chosen:
-                    self._chosen[each] = self._chosen.pop(each)
+            if self._wanted != list(wanted):
+                self._wanted = list(wanted)
+                for each in wanted:
+                    if each in self._chosen:
+                        self._chosen[each] = self._chosen.pop(each)
             self._begin()
 
     def expect(self, expected: Sequence[Wanted]) -> None:
-        """Load these in the quick way only, which serves images of any size: before it is known what will be wanted."""
+        """Load these by ONNX Runtime only, which serves images of any size. For use before it is known what will be
+        wanted."""
         with self._changed:
             self._expected = list(expected)
             self._begin()
 
     def engine(self, wanted: Wanted) -> Engine | None:
-        """What the network can be run on just now for such a batch; None where it is not loaded, or out."""
+        """The engine that can run the network on such a batch now; None where it is not loaded, or out."""
         choice = self._chosen.get(wanted)
         return choice.engine if choice is not None else self._first.get(wanted.network)
 
     def measured_ms(self, wanted: Wanted) -> float:
-        """What a run took as the engine was loaded; 0 where that is not known."""
+        """Milliseconds of a run as the engine was loaded; 0 where that is not known."""
         choice = self._chosen.get(wanted)
         if choice is None:
             return self._pace.get(wanted.network, 0.0) * math.prod(wanted.shape)
         return next((ms for text, ms in choice.times if text == label(choice.engine)), 0.0)
 
     def is_out(self, network: Network) -> bool:
-        """Whether a network is damaged, or has failed too often."""
-        return network in self._out
+        """Whether a network is out for now: it is damaged, or has failed too often."""
+        return self._failures.is_out(network)
 
     @property
     def engines(self) -> list[Engine]:
-        """Those that frames may be run on."""
+        """The engines that frames may run on."""
         with self._changed:
             engines = [choice.engine for choice in self._chosen.values() if choice is not None]
             served = {wanted.network for wanted, choice in self._chosen.items() if choice is not None}
@@ -118,35 +121,37 @@ class Loader:
 
     @property
     def state(self) -> str:
-        """What is being loaded, and what could not be, in words; empty where there is nothing to tell."""
+        """What is being loaded, and what could not be, as text; empty where there is nothing to report."""
         with self._changed:
-            out = [f"{network.name} is not used: {why}" for network, why in self._out.items()]
-            return "; ".join(([self._doing] if self._doing else []) + out)
+            return "; ".join(([self._doing] if self._doing else []) + self._failures.reasons())
 
     def wait(self, wanted: Sequence[Wanted]) -> None:
-        """Wait until these are loaded as well as they can be."""
+        """Load these, and wait until each is loaded as well as it can be."""
         self.want(wanted)
         with self._changed:
             self._changed.wait_for(lambda: self._next() is None or self._closing or self._wanted != list(wanted))
 
     def retire(self, wanted: Wanted, engine: Engine, error: EngineError) -> None:
-        """Run a network by ONNX Runtime from now on, for `engine` fails; where it is that, load it anew."""
+        """Replace `engine`, which fails, by ONNX Runtime. ONNX Runtime itself is loaded again, and serves until then
+        unless it hangs."""
         network = wanted.network
         logger.error("%s fails: %s", label(engine), error)
         with self._changed:
-            self._failures[network] += 1
+            times = self._failures.add(network)
             choice = self._chosen.get(wanted)
             if choice is not None and choice.engine is engine:
                 forget(network.models, wanted.shape, self._engine, self._threads)
                 self._chosen[wanted] = None
             if self._first.get(network) is engine:
-                del self._first[network]
-            if self._failures[network] >= FAILURES:
-                self._out[network] = str(error)
+                self._worn.add(network)
+                if isinstance(error, Hang):
+                    del self._first[network]
+            if times >= FAILURES:
+                self._failures.leave_out(network, str(error), isinstance(error, Hang))
             self._begin()
 
     def close(self, timeout_s: float) -> bool:
-        """Load nothing more and wait for what is being loaded; whether that has ended in time."""
+        """Stop loading and wait for what is being loaded. Returns whether that ended within `timeout_s`."""
         with self._changed:
             self._closing = True
             self._changed.wait_for(lambda: self._thread is None, timeout_s)
@@ -156,7 +161,7 @@ class Loader:
         return ended
 
     def _begin(self) -> None:
-        """Have a thread load what lacks, where there is such; called with the lock held."""
+        """Start a thread that loads what is missing, if anything is; call it with the lock held."""
         if self._thread is None and self._next() is not None and not self._closing:
             # A daemon: a build of minutes must not keep a program from ending.
             self._thread = threading.Thread(target=self._work, name="derain loader", daemon=True)
@@ -165,7 +170,7 @@ class Loader:
             self._thread.start()
 
     def _work(self) -> None:
-        """Load until nothing lacks: a thread that waited on would keep this object, and all engines, alive."""
+        """Load until nothing is missing. A thread that waited for more would keep this object and its engines alive."""
         while True:
             with self._changed:
                 job = self._next()
@@ -175,25 +180,29 @@ class Loader:
                     return
                 self._doing = f"loading {job.network.name}"
             try:
-                if job.network not in self._first:
+                if self._lacks(job.network):
                     self._load_first(job)
                 else:
                     self._choose(job)
             except Exception as error:
-                # Libraries of devices fail in ways nobody lists; the other networks go on.
+                # Device libraries fail in undocumented ways; the other networks continue.
                 if not self._closing:
                     logger.error("%s cannot be loaded", job.network.name, exc_info=not isinstance(error, EngineError))
                 with self._changed:
-                    self._out[job.network] = str(error) or type(error).__name__
+                    self._leave_out(job.network, str(error) or type(error).__name__)
 
     def _next(self) -> Wanted | None:
-        """What is to be loaded next: all that is wanted in the quick way, then in the best."""
+        """What to load next: first all that is wanted by ONNX Runtime, then each by its best engine."""
         usable = [wanted for wanted in self._wanted if not self.is_out(wanted.network)]
         expected = [wanted for wanted in self._expected if not self.is_out(wanted.network)]
-        quick = next((wanted for wanted in usable + expected if wanted.network not in self._first), None)
+        quick = next((wanted for wanted in usable + expected if self._lacks(wanted.network)), None)
         if quick is not None or not self._chooses:
             return quick
         return next((wanted for wanted in usable if wanted not in self._chosen), None)
+
+    def _lacks(self, network: Network) -> bool:
+        """Whether a network is to be loaded by ONNX Runtime."""
+        return network not in self._first or network in self._worn
 
     def _load_first(self, job: Wanted) -> None:
         network, whole, reasons = job.network, [], []
@@ -215,21 +224,31 @@ class Loader:
         for reason in reasons:
             logger.error("left out: %s", reason)
         with self._changed:
-            self._models[network], self._first[network] = tuple(whole), engine
-            if not whole or engine is None and not self._chooses:
-                self._out[network] = reasons[-1]
+            self._worn.discard(network)
+            self._models[network] = tuple(whole)
+            self._first[network] = self._first.get(network) if engine is None else engine
+            if not whole or self._first[network] is None and not self._chooses:
+                self._leave_out(network, reasons[-1], not whole)
+
+    def _leave_out(self, network: Network, why: str, for_good: bool = False) -> None:
+        """Stop using a network that cannot be loaded: for good, or until a later try. Call it with the lock held."""
+        self._failures.add(network)
+        self._failures.leave_out(network, why, for_good)
+        if self._first.get(network) is None:
+            self._first.pop(network, None)
 
     def _choose(self, job: Wanted) -> None:
         choice = None
         if self._make_room(job):
-            engine = "onnxruntime" if self._failures[job.network] else self._engine
+            first = self._first[job.network]
+            engine = "onnxruntime" if job.network in self._failures and first is not None else self._engine
             try:
                 choice = choose(
                     self._models[job.network], job.shape, engine, self._threads, self._tell, rests=self._background
                 )
                 _warm_up(choice.engine, job.shape)
-            except Exception as error:  # libraries of devices fail in ways nobody lists
-                if self._first[job.network] is None or self._closing:
+            except Exception as error:  # device libraries fail in undocumented ways
+                if first is None or self._closing:
                     raise
                 logger.error("%s: %s; ONNX Runtime runs it", job.network.name, error)
                 forget(self._models[job.network], job.shape, engine, self._threads)
@@ -242,8 +261,8 @@ class Loader:
                 logger.debug("not used: %s", failure)
 
     def _make_room(self, job: Wanted) -> bool:
-        """Let go of what is wanted no more, the longest unused first, so that all fits into the memory; whether there
-        is room."""
+        """Release what is no longer wanted, least recently wanted first, until all fits into the memory. Returns
+        whether there is room."""
         needs_mb = _needs_mb(job)
         with self._changed:
             wanted = {*self._wanted, *self._expected, job}
@@ -265,7 +284,7 @@ class Loader:
         return False
 
     def _holds_mb(self) -> float:
-        """What all engines are taken to hold."""
+        """The assumed memory of all engines."""
         first = [_holds_mb(engine) for engine in self._first.values() if engine is not None]
         return sum(first) + sum(
             _holds_mb(choice.engine, wanted.shape) for wanted, choice in self._chosen.items() if choice is not None
@@ -278,19 +297,19 @@ class Loader:
 
 
 def _warm_up(engine: Engine, shape: Shape) -> float:
-    """Run an engine once, so that no real frame meets it cold; how many milliseconds that took."""
+    """Run an engine once, so that the first real frame is not slow. Returns the milliseconds that it took."""
     started = time.perf_counter()
     engine.run(**blank(engine.model, shape))
     return (time.perf_counter() - started) * 1e3
 
 
 def _needs_mb(wanted: Wanted) -> float:
-    """What an engine for a network will hold at the most."""
+    """The most memory that an engine for a network will hold."""
     return max(_weights_mb(model) for model in wanted.network.models) + _images_mb(wanted.shape)
 
 
 def _holds_mb(engine: Engine, shape: Shape = (0, 0, 0)) -> float:
-    """What an engine is taken to hold that is run on such batches."""
+    """The assumed memory of an engine that runs such batches."""
     return _weights_mb(engine.model) + (0.0 if engine.name == "onnxruntime" else _images_mb(shape))
 
 
@@ -308,7 +327,7 @@ _at_work: WeakSet[Loader] = WeakSet()
 
 
 def _end() -> None:
-    """Wait for the step that each loader is at: libraries abort a program that ends while they compile."""
+    """Wait for the current step of each loader: libraries abort a program that ends while they compile."""
     until = time.monotonic() + ENDS_S
     for loader in list(_at_work):
         loader.close(max(0.0, until - time.monotonic()))

@@ -18,6 +18,7 @@ from derain_ros.engine import EngineError
 from derain_ros.engine.auto import Choice, label
 from derain_ros.manifest import ManifestError, Model
 from derain_ros.runtime.loading import loader as loader_module
+from derain_ros.runtime.loading.failures import AGAIN_NS, Hang
 from derain_ros.runtime.loading.loader import Loader, Wanted
 from derain_ros.runtime.loading.models import Network
 
@@ -37,6 +38,7 @@ class Bench:
         self.broken: dict[tuple[str, str], Exception] = {}
         self.forgotten: list[tuple[Any, ...]] = []
         self.rests: set[bool] = set()
+        self.now_ns = 0
         self._at_work = threading.Lock()
         monkeypatch.setattr(loader_module, "load", self.load)
         monkeypatch.setattr(loader_module, "choose", self.choose)
@@ -83,7 +85,7 @@ class Bench:
             raise self.broken[model.name, engine]
 
     def loader(self, background: bool = True, **settings: Any) -> Loader:
-        return Loader(self.verify, Config(**settings), background)
+        return Loader(self.verify, Config(**settings), background, lambda: self.now_ns)
 
 
 @pytest.fixture
@@ -315,7 +317,9 @@ def test_an_engine_that_fails_is_replaced_by_onnx_runtime_for_good(bench: Bench)
     assert bench.asked == [f"choose light for {other.shape} by onnxruntime"]
 
 
-def test_onnx_runtime_itself_is_loaded_anew_and_after_three_failures_the_network_is_out(bench: Bench) -> None:
+def test_onnx_runtime_itself_is_loaded_anew_and_after_three_failures_out_for_a_while(
+    bench: Bench,
+) -> None:
     loader, light, balanced = bench.loader(), wanted(LIGHT), wanted(BALANCED)
     loader.wait([light, balanced])
     seen = set()
@@ -328,6 +332,55 @@ def test_onnx_runtime_itself_is_loaded_anew_and_after_three_failures_the_network
         loader.wait([light, balanced])
     assert loader.is_out(light.network) and loader.state == "light is not used: device lost"
     assert name(loader, balanced) == "balanced by tensorrt"
+    bench.now_ns += AGAIN_NS
+    loader.wait([light, balanced])
+    assert not loader.is_out(light.network) and loader.state == ""
+    engine = loader.engine(light)
+    assert engine is not None and engine not in seen
+    loader.retire(light, engine, EngineError("device lost"))
+    assert loader.is_out(light.network), "one failure more is enough"
+
+
+def test_onnx_runtime_serves_until_it_is_loaded_anew_but_not_where_it_hangs(bench: Bench) -> None:
+    for error, serves in ((EngineError("no memory"), True), (Hang("does not return"), False)):
+        loader, light = bench.loader(engine="onnxruntime", background=False), wanted(LIGHT)
+        loader.wait([light])
+        engine = loader.engine(light)
+        assert engine is not None
+        bench.broken = {("light", "onnxruntime"): EngineError("no memory")}
+        loader.retire(light, engine, error)
+        loader.wait([light])
+        assert (loader.engine(light) is engine) == serves
+        assert loader.is_out(light.network) is not serves
+        bench.broken.clear()
+        bench.now_ns += AGAIN_NS
+        loader.wait([light])
+        assert loader.engine(light) is not None and not loader.is_out(light.network)
+
+
+def test_a_network_that_hangs_three_times_is_out_for_good(bench: Bench) -> None:
+    loader, light = bench.loader(), wanted(LIGHT)
+    for _ in range(3):
+        loader.wait([light])
+        engine = loader.engine(light)
+        assert engine is not None
+        loader.retire(light, engine, Hang("does not return"))
+    bench.now_ns += 10**20
+    assert loader.is_out(light.network)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_what_cannot_be_loaded_is_tried_again_later(bench: Bench, background: bool) -> None:
+    bench.broken = {("light", at): MemoryError("no room") for at in ("onnxruntime", "chosen")}
+    loader, light = bench.loader(background), wanted(LIGHT)
+    loader.wait([light])
+    assert loader.is_out(light.network) and name(loader, light) is None
+    bench.broken.clear()
+    loader.wait([light])
+    assert loader.is_out(light.network)
+    bench.now_ns += AGAIN_NS
+    loader.wait([light])
+    assert name(loader, light) == "light by onnxruntime" and not loader.is_out(light.network)
 
 
 @pytest.fixture
