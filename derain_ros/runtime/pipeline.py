@@ -309,7 +309,7 @@ class Pipeline:
         """Leave a hung network behind in its lane: its thread cannot be ended, but nothing needs to wait for it."""
         if self._lane.busy_ms < HANG_MS:
             return
-        # Those that have come back after all are not left behind.
+        # Lanes whose networks have returned after all no longer count.
         self._hung = [lane for lane in self._hung if lane.busy_ms] + [self._lane]
         self._lane = Lane("networks")
         what = f"a network has not returned for {HANG_MS / 1e3:g} s"

@@ -1,4 +1,4 @@
-"""Which networks fail, and for how long they are not used for that."""
+"""Counts the failures of networks, and keeps which networks are out and for how long."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from derain_ros.engine import EngineError
 from derain_ros.runtime.loading.models import Network
 
 ROW_NS = 60_000_000_000
-"""A failure so long after the one before begins a new row."""
+"""A failure this long after the one before starts a new row."""
 AGAIN_NS, LONGEST_AGAIN_NS, AGAIN_SHARE = 1_000_000_000, 600_000_000_000, 0.25
-"""For how long a network is out that fails: this share of the time since the row began, within these limits. What it
-failed for may be over soon: memory that another process took, a device that was reset."""
+"""How long a failing network is out: this share of the time since its row began, within these limits. The cause may
+pass soon: memory that another process took, a device that was reset."""
 
 
 class Hang(EngineError):
@@ -34,7 +34,7 @@ class _Out:
 
 
 class Failures:
-    """The failures of networks, in rows, and those networks that are out; `clock` gives monotonic nanoseconds."""
+    """The failures of networks, in rows, and the networks that are out; `clock` gives monotonic nanoseconds."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -46,7 +46,7 @@ class Failures:
         return network in self._rows
 
     def add(self, network: Network) -> int:
-        """Count a failure; how many of its row there are."""
+        """Count a failure. Returns how many its row has."""
         now, row = self._clock(), self._rows.get(network)
         if row is None or now - row.last_ns > ROW_NS:
             row = _Row(0, now, now)
@@ -54,17 +54,17 @@ class Failures:
         return row.times + 1
 
     def leave_out(self, network: Network, why: str, for_good: bool = False) -> None:
-        """Have a network that has failed be out: for a while, or for good."""
+        """Stop using a network that has failed, for a while or for good."""
         now = self._clock()
         pause_ns = min(LONGEST_AGAIN_NS, max(AGAIN_NS, AGAIN_SHARE * (now - self._rows[network].since_ns)))
         self._out[network] = _Out(why, math.inf if for_good else now + pause_ns)
 
     def is_out(self, network: Network) -> bool:
-        """Whether a network is not to be used just now."""
+        """Whether a network is out now."""
         out = self._out.get(network)
         return out is not None and self._clock() < out.until_ns
 
     def reasons(self) -> list[str]:
-        """In words, why networks are out."""
+        """Why networks are out, as text."""
         out = list(self._out.items())
         return [f"{network.name} is not used: {it.why}" for network, it in out if self.is_out(network)]

@@ -67,7 +67,7 @@ class Loader:
         self._pace: dict[Network, float] = {}  # Milliseconds per pixel by ONNX Runtime.
         self._models: dict[Network, tuple[Model, ...]] = {}  # Those that passed `verify`.
         self._chosen: dict[Wanted, Choice | None] = {}  # Least recently wanted first; None: ONNX Runtime stays.
-        self._worn: set[Network] = set()  # Whose first engine fails: it serves until it is loaded anew.
+        self._worn: set[Network] = set()  # Their first engine fails: it serves until it is loaded again.
         self._failures = Failures(clock)
         self._doing = ""
         self._closing = False
