@@ -41,7 +41,7 @@ clean:
 	rm -rf .venv derain_demo build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 .venv/demo/.installed: EXTRAS = $(ROS),cpu,replay
-.venv/test/.installed: EXTRAS = $(ROS),cpu,replay,train,test,lint
+.venv/test/.installed: EXTRAS = $(ROS),cpu,replay,train,slam,test,lint
 
 .venv/%/.installed: setup.py pyproject.toml constraints.txt
 	@echo "Installing derain_ros[$(EXTRAS)] into $(@D); this happens once"

@@ -74,6 +74,10 @@ EXTRAS = {
         "tensorboard>=2.16",  # curves and samples of a training
         "torch>=2.5",  # the networks while they learn
     ],
+    # `derain evaluate slam`. ORB-SLAM3 is no requirement: it is under the GPL, and has an environment of its own.
+    "slam": [
+        "evo>=1.28",  # ATE and RPE of trajectories, and their files
+    ],
     "test": [
         "catkin_pkg",  # reads package.xml as colcon does
         "cuda-bindings",  # the names and arguments of CUDA's calls, which need no card

@@ -5,13 +5,15 @@ from typing import Annotated, Optional
 
 import typer
 
-from derain_ros.cli import segmentation
+from derain_ros.cli import matrix, segmentation, slam
 from derain_ros.config import Config
 
 MODELS = Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")]
 
 app = typer.Typer(no_args_is_help=True, help="Measure models; needs the extra `train`.")
 app.command("segmentation")(segmentation.command)
+app.command("slam")(slam.command)
+app.command("matrix")(matrix.command)
 
 
 @app.command()

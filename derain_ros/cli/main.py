@@ -61,6 +61,7 @@ EXTRA_OF_MODULE = {
     "tensorboard": "train",
     "pywt": "train",
     "scipy": "train",
+    "evo": "slam",
     "tensorrt": "gpu",
     "cuda": "gpu",
     "pynvml": "gpu",

@@ -127,13 +127,15 @@ def _numbers(path: Path, columns: int) -> np.ndarray:
         raise EvaluationError(f"{path}: should hold lines of {columns} numbers: {error}") from error
 
 
-def drive(count: int, rate: float = 10.0, seed: int = 7, width: int = 720, height: int = 540) -> StereoSequence:
-    """`count` frames of the procedural drive, at `rate` a second."""
+def drive(
+    count: int, rate: float = 10.0, seed: int = 7, width: int = 720, height: int = 540, begin: float = 0.0
+) -> StereoSequence:
+    """`count` frames of the procedural drive from second `begin` on, at `rate` a second."""
     cameras, scene = rig(width, height), Scene(seed)
-    eyes = tuple([scene.render(cameras[eye], n / rate)[0] for n in range(count)] for eye in ("left", "right"))
+    eyes = tuple([scene.render(cameras[eye], begin + n / rate)[0] for n in range(count)] for eye in ("left", "right"))
     poses = np.tile(np.eye(4), (count, 1, 1))
     for n in range(count):
-        poses[n, :3, 3], turn = camera_pose(cameras["left"], n / rate)
+        poses[n, :3, 3], turn = camera_pose(cameras["left"], begin + n / rate)
         poses[n, :3, :3] = turn.T
     left, right = cameras["left"], cameras["right"]
     return StereoSequence(
@@ -191,7 +193,17 @@ def evaluate(
 
 def measure(sequence: StereoSequence, eyes: Views, masks: Views | None = None) -> Figures:
     """Figures of the odometry on images of `sequence`, without the corners where `masks` are above 0."""
-    errors, points = [], []
+    errors, points = errors_and_points(sequence, eyes, masks)
+    return Figures(float(np.sqrt(np.mean(np.square(errors)))), float(np.median(points)), points.count(0), len(points))
+
+
+def errors_and_points(
+    sequence: StereoSequence, eyes: Views, masks: Views | None = None
+) -> tuple[list[float], list[int]]:
+    """Of each step of `measure` its error in metres, and how many points agreed on the motion: 0 where none was
+    found."""
+    errors: list[float] = []
+    points: list[int] = []
     for n in range(len(eyes[0]) - 1):
         step = motion(
             sequence,
@@ -199,9 +211,9 @@ def measure(sequence: StereoSequence, eyes: Views, masks: Views | None = None) -
             None if masks is None else (masks[0][n], masks[1][n], masks[0][n + 1]),
         )
         true = np.linalg.inv(sequence.poses[n + 1]) @ sequence.poses[n]
-        errors.append(np.linalg.norm((true @ np.linalg.inv(step[0] if step else np.eye(4)))[:3, 3]))
+        errors.append(float(np.linalg.norm((true @ np.linalg.inv(step[0] if step else np.eye(4)))[:3, 3])))
         points.append(step[1] if step else 0)
-    return Figures(float(np.sqrt(np.mean(np.square(errors)))), float(np.median(points)), points.count(0), len(points))
+    return errors, points
 
 
 def motion(

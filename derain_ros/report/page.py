@@ -39,7 +39,7 @@ def write(path: Path, record: Record) -> None:
     ]
     parts += [f"<p class=note>{html.escape(note)}</p>" for note in (*account.notes, account.damage) if note]
     parts += ["<h2>Before and after</h2>", *map(_figure, record.pictures)] if record.pictures else []
-    parts += [_html(table) for table in (*tables_of(record), origin_table(record))]
+    parts += [html_of(table) for table in (*tables_of(record), origin_table(record))]
     parts.append(f"<h2>Over time</h2><img alt='latency, scores and plans over time' src='{over_time(record)}'>")
     parts.append(f"<h2>Latency</h2><img alt='distribution of the latency' src='{distribution(record)}'>")
     parts += [f"<script>{SCRIPT}</script>"] if record.pictures else []
@@ -50,7 +50,8 @@ def write(path: Path, record: Record) -> None:
         raise ReplayError(f"{path}: cannot be written ({error.strerror})") from error
 
 
-def _html(table: Table) -> str:
+def html_of(table: Table) -> str:
+    """A table as HTML."""
     head = "".join(f"<th>{html.escape(cell)}" for cell in table.header)
     rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in row) for row in table.rows)
     return f"<div class=table><table><caption>{html.escape(table.title)}</caption><tr>{head}{rows}</table></div>"

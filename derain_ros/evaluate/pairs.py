@@ -1,0 +1,62 @@
+"""Grey stereo frames through the whole pipeline, as the node runs it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from derain_ros.config import Config
+from derain_ros.frame import Frame, FrameSet, Result
+from derain_ros.manifest import Manifest
+from derain_ros.runtime.pipeline import Pipeline
+
+CAMERAS = ("left", "right")
+"""Names of the eyes."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a pipeline made of stereo frames: of each eye the images and the masks (H, W) uint8; by which plan and
+    networks how many pairs were restored, or that they were passed on."""
+
+    images: tuple[list[np.ndarray], list[np.ndarray]] = field(default_factory=lambda: ([], []))
+    masks: tuple[list[np.ndarray], list[np.ndarray]] = field(default_factory=lambda: ([], []))
+    plans: Counter[str] = field(default_factory=Counter)
+
+
+def pipelines(plans: Sequence[str], models: Path | None, all_frames: bool) -> dict[str, Pipeline]:
+    """A loaded pipeline for each of `plans`, by name, which restores what it finds affected, or `all_frames`."""
+    found = {}
+    for plan in plans:
+        config = Config(
+            cameras=list(CAMERAS),
+            plan=plan,
+            gating=not all_frames,
+            engine="openvino" if find_spec("openvino") else "onnxruntime",
+        )
+        found[plan] = Pipeline(config, Manifest.load(models))
+        found[plan].load()
+    return found
+
+
+def restored(pipeline: Pipeline, eyes: Sequence[Sequence[np.ndarray]], stamps_ns: Sequence[int]) -> Restored:
+    """What a loaded pipeline makes of grey stereo frames (H, W) uint8 of both `eyes`."""
+    made = Restored()
+    for result in results(pipeline, eyes, stamps_ns):
+        made.plans[f"{result.plan} ({result.models})" if result.models else "passed on"] += 1
+        for eye, name in enumerate(CAMERAS):
+            made.images[eye].append(result.cameras[name].frame.image)
+            made.masks[eye].append(result.cameras[name].mask)
+    return made
+
+
+def results(pipeline: Pipeline, eyes: Sequence[Sequence[np.ndarray]], stamps_ns: Sequence[int]) -> Iterator[Result]:
+    """What a loaded pipeline does with grey stereo frames, pair after pair."""
+    for *pair, stamp_ns in zip(*eyes, stamps_ns, strict=True):
+        frames = {name: Frame(image, "mono8", stamp_ns, name) for name, image in zip(CAMERAS, pair, strict=True)}
+        yield pipeline.process(FrameSet(frames))

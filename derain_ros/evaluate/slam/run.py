@@ -1,0 +1,180 @@
+"""One run of ORB-SLAM3 in its own process: frames on the disk in, a trajectory out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from derain_ros.evaluate.restoration import EvaluationError
+from derain_ros.evaluate.slam.trajectory import Trajectory
+
+STARTS_S, FRAME_S = 120.0, 5.0
+"""How long the program may take at the most: to start, and for each pair."""
+SETTINGS = """%YAML:1.0
+Camera.type: "PinHole"
+Camera.fx: {focal}
+Camera.fy: {focal}
+Camera.cx: {column}
+Camera.cy: {row}
+Camera.k1: 0.0
+Camera.k2: 0.0
+Camera.p1: 0.0
+Camera.p2: 0.0
+Camera.bf: {bf}
+Camera.width: {width}
+Camera.height: {height}
+Camera.fps: {rate}
+Camera.RGB: 1
+ThDepth: 40.0
+ORBextractor.nFeatures: 2000
+ORBextractor.scaleFactor: 1.2
+ORBextractor.nLevels: 8
+ORBextractor.iniThFAST: 12
+ORBextractor.minThFAST: 7
+Viewer.KeyFrameSize: 0.6
+Viewer.KeyFrameLineWidth: 2.0
+Viewer.GraphLineWidth: 1.0
+Viewer.PointSize: 2.0
+Viewer.CameraSize: 0.7
+Viewer.CameraLineWidth: 3.0
+Viewer.ViewpointX: 0.0
+Viewer.ViewpointY: -100.0
+Viewer.ViewpointZ: -0.1
+Viewer.ViewpointF: 2000.0
+"""
+"""Of the old form: the new one's "Rectified" fails in the wheel. Rectified stereo; numbers as for KITTI."""
+
+
+@dataclass(frozen=True)
+class Stereo:
+    """A rectified stereo camera: focal length and `centre` (column, row) in pixels, `baseline` in metres."""
+
+    focal: float
+    centre: tuple[float, float]
+    baseline: float
+
+
+class Tape:
+    """The grey images of one eye, one after another in a file, with their stamps in nanoseconds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stamps_ns: list[int] = []
+        self.size: tuple[int, int] | None = None
+        path.write_bytes(b"")
+
+    def add(self, image: np.ndarray, stamp_ns: int) -> None:
+        """Append an image (H, W) uint8; EvaluationError for one of another size than the first."""
+        if image.shape != (self.size or image.shape):
+            raise EvaluationError(f"an image of {image.shape} follows those of {self.size}: a camera has one size")
+        self.size = (image.shape[0], image.shape[1])
+        self.stamps_ns.append(stamp_ns)
+        with self.path.open("ab") as file:
+            file.write(np.ascontiguousarray(image).tobytes())
+
+    def images(self) -> np.ndarray:
+        """All of them, (N, H, W) uint8, read from the disk as they are looked at; EvaluationError where there are
+        none."""
+        if self.size is None:
+            raise EvaluationError(f"{self.path.name}: there are no images of that eye")
+        return np.memmap(self.path, np.uint8, "r", shape=(len(self.stamps_ns), *self.size))
+
+
+@dataclass(frozen=True)
+class Tapes:
+    """What both eyes saw, in a folder of its own."""
+
+    left: Tape
+    right: Tape
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Tapes:
+        """Two empty tapes in a new folder."""
+        folder.mkdir(parents=True)
+        return cls(Tape(folder / "left.raw"), Tape(folder / "right.raw"))
+
+    def pairs(self, tolerance_ns: int) -> list[tuple[int, int, int]]:
+        """Stamp of the left image, its index and that of the right one, of images no further apart, in their order."""
+        found, j = [], 0
+        left, right = self.left.stamps_ns, self.right.stamps_ns
+        for i, stamp_ns in enumerate(left):
+            while j < len(right) and right[j] < stamp_ns - tolerance_ns:
+                j += 1
+            if j < len(right) and right[j] <= stamp_ns + tolerance_ns:
+                found.append((stamp_ns, i, j))
+                j += 1
+        return found
+
+
+def track(
+    python: Path, vocabulary: Path, camera: Stereo, tapes: Tapes, stamps_ns: Sequence[int], tolerance_ns: int = 0
+) -> tuple[Trajectory, str]:
+    """The trajectory that ORB-SLAM3, run by the interpreter `python`, finds on the pairs of `tapes`, at the instants
+    `stamps_ns`, which rise; unknown where a pair is missing or was not tracked. And what it said last where it crashed,
+    empty where it did not. EvaluationError where there is no pair."""
+    pairs = tapes.pairs(tolerance_ns)
+    if not pairs:
+        raise EvaluationError("there is no stereo pair to track: the stamps of the two cameras are never the same")
+    period_s = float(np.median(np.diff(stamps_ns))) / 1e9 if len(stamps_ns) > 1 else 0.1
+    with tempfile.TemporaryDirectory(prefix="derain") as name:
+        place = Path(name)
+        (place / "settings.yaml").write_text(settings(camera, tapes.left, period_s), encoding="ascii")
+        job = {
+            "vocabulary": str(vocabulary.resolve()),
+            "settings": str(place / "settings.yaml"),
+            "eyes": [
+                {"file": str(tape.path.resolve()), "shape": tape.images().shape} for tape in (tapes.left, tapes.right)
+            ],
+            "pairs": [((stamp_ns - stamps_ns[0]) / 1e9, i, j) for stamp_ns, i, j in pairs],
+            "period_s": period_s,
+            "output": str(place / "found.jsonl"),
+        }
+        (place / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        trouble = _run([str(python), "-I", _program(), str(place / "job.json")], STARTS_S + FRAME_S * len(pairs), place)
+        told = (place / "found.jsonl").read_text(encoding="utf-8") if (place / "found.jsonl").exists() else ""
+    lines = [json.loads(line) for line in told.splitlines() if line.endswith("}")]
+    poses, points = np.full((len(stamps_ns), 4, 4), np.nan), np.zeros(len(stamps_ns))
+    index = {stamp_ns: k for k, stamp_ns in enumerate(stamps_ns)}
+    for (stamp_ns, _, _), line in zip(pairs, lines, strict=False):
+        if line["pose"] is not None and stamp_ns in index:
+            poses[index[stamp_ns]], points[index[stamp_ns]] = line["pose"], line["points"]
+    return Trajectory(np.array(stamps_ns) / 1e9, poses, points), trouble
+
+
+def settings(camera: Stereo, tape: Tape, period_s: float) -> str:
+    """The settings file of ORB-SLAM3 for images like those of `tape`."""
+    height, width = tape.images().shape[1:]
+    return SETTINGS.format(
+        focal=camera.focal,
+        column=camera.centre[0],
+        row=camera.centre[1],
+        bf=camera.focal * camera.baseline,
+        width=width,
+        height=height,
+        rate=max(1, round(1 / period_s)),
+    )
+
+
+def _program() -> str:
+    """The file that is run there."""
+    return str(Path(__file__).with_name("program.py"))
+
+
+def _run(command: Sequence[str], limit_s: float, place: Path) -> str:
+    """Run a program; what it said last where it did not end well, empty where it did."""
+    log = place / "log.txt"
+    with log.open("wb") as file:
+        try:
+            done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=limit_s, cwd=place)
+        except subprocess.TimeoutExpired:
+            return f"it had not ended after {limit_s:.0f} s"
+    if done.returncode == 0:
+        return ""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return f"exit code {done.returncode}, the last it said: {lines[-1] if lines else 'nothing'}"

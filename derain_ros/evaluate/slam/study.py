@@ -1,0 +1,187 @@
+"""What ORB-SLAM3 finds on dry, wet, restored and masked views of one drive, side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from derain_ros.evaluate.odometry import StereoSequence
+from derain_ros.evaluate.pairs import restored
+from derain_ros.evaluate.restoration import EvaluationError
+from derain_ros.evaluate.slam import trajectory
+from derain_ros.evaluate.slam.run import Stereo, Tapes, track
+from derain_ros.evaluate.slam.trajectory import Figures, Trajectory, compare
+from derain_ros.rain.weather import Weather
+from derain_ros.runtime.pipeline import Pipeline
+from derain_ros.runtime.stages.fill import smooth
+
+EPOCH_NS = 1_000_000_000
+"""Stamp of the first frame of a folder: 0 means none."""
+DRY, WET, MASKED = "dry", "wet", ", masked"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of each run on one kind of views: `anomaly`, one of weather.ANOMALIES or empty, as hard as `amount`,
+    which hides the share `hidden` of the views; `views` is `dry`, `wet`, or by what they were restored. `plans` says by
+    which plans and networks how many pairs were restored."""
+
+    anomaly: str
+    amount: float
+    hidden: float
+    views: str
+    runs: Sequence[Figures]
+    plans: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """All rows of one drive. `places` are the aligned places (x, y, z) of the first run of each row, by the row's
+    number, and the true ones under -1 where they are known: for the plot. `notes` are to be told beside the table."""
+
+    title: str
+    frames: int
+    repeats: int
+    rows: list[Row] = field(default_factory=list)
+    places: dict[int, list[list[float]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write all of it as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Study:
+        """What `save` wrote; EvaluationError where that cannot be read."""
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            rows = [Row(**{**row, "runs": [Figures(**run) for run in row["runs"]]}) for row in told["rows"]]
+            places = {int(number): of for number, of in told["places"].items()}
+            return cls(told["title"], told["frames"], told["repeats"], rows, places, told["notes"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EvaluationError(f"{path}: is no record of `derain evaluate slam`: {error}") from error
+
+
+class Judge:
+    """Runs ORB-SLAM3 on the views of one drive and keeps the `study`.
+
+    `python` is its interpreter, `stamps_ns` are the instants of the drive, `truth` (N, 3) the true places, NaN where
+    not known, or None. Each view is tracked `repeats` times; below `output`, where there is one, each trajectory is
+    written, and the record after each row.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        python: Path,
+        vocabulary: Path,
+        camera: Stereo,
+        stamps_ns: Sequence[int],
+        truth: np.ndarray | None,
+        output: Path | None = None,
+        tolerance_ns: int = 0,
+    ) -> None:
+        self.study, self.truth = study, truth
+        self._python, self._vocabulary, self._camera = python, vocabulary, camera
+        self._stamps_ns, self._output, self._tolerance_ns = stamps_ns, output, tolerance_ns
+        if truth is not None:
+            study.places[-1] = truth[np.isfinite(truth[:, 0])].tolist()
+
+    def take_truth(self, found: Trajectory) -> None:
+        """Take a trajectory for the true one from now on."""
+        self.truth = found.poses[:, :3, 3]
+        self.study.places[-1] = self.truth[found.known].tolist()
+
+    def row(self, anomaly: str, amount: float, hidden: float, views: str, tapes: Tapes, plans: str = "") -> Trajectory:
+        """Add a row; the trajectory of its first run."""
+        runs, first = [], None
+        for run in range(self.study.repeats):
+            found, trouble = track(
+                self._python, self._vocabulary, self._camera, tapes, self._stamps_ns, self._tolerance_ns
+            )
+            if trouble:
+                self.study.notes.append(f"{' '.join([anomaly, views]).strip()}, run {run + 1}: {trouble}")
+            if self._output is not None:
+                name = f"{anomaly}_{amount:g}_{views}" if anomaly else views
+                stem = "".join(c if c.isalnum() or c in "._" else "-" for c in name.replace(MASKED, "_masked"))
+                trajectory.write(found, self._output / f"{stem}_{run + 1}")
+            runs.append(compare(found, self.truth, bool(trouble)))
+            first = first or found
+        assert first is not None
+        places = first.poses[:, :3, 3] if self.truth is None else trajectory.aligned(first, self.truth)
+        self.study.places[len(self.study.rows)] = places[np.isfinite(places[:, 0])].tolist()
+        self.study.rows.append(Row(anomaly, amount, hidden, views, runs, plans))
+        if self._output is not None:
+            self.study.save(self._output / "slam.json")
+        return first
+
+
+def recorded(folder: Path, name: str, eyes: Iterable[Iterable[np.ndarray]], stamps_ns: Sequence[int]) -> Tapes:
+    """The views of both eyes, (H, W) uint8 each, on tapes."""
+    tapes = Tapes.in_folder(folder / name)
+    for tape, images in zip((tapes.left, tapes.right), eyes, strict=True):
+        for image, stamp_ns in zip(images, stamps_ns, strict=True):
+            tape.add(image, stamp_ns)
+    return tapes
+
+
+def without_detail(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A grey image (H, W) uint8 without anything to track under its widened mask, as `fill: smooth` and
+    examples/smooth_masked.py give it."""
+    return smooth(image[..., None], mask)[..., 0]
+
+
+def stamps_of(sequence: StereoSequence) -> list[int]:
+    """Stamps of its frames, in nanoseconds."""
+    return [EPOCH_NS + round(n * 1e9 / sequence.rate) for n in range(len(sequence.eyes[0]))]
+
+
+def of_sequence(
+    judge: Judge,
+    sequence: StereoSequence,
+    cases: Iterable[tuple[str, float]],
+    pipelines: Mapping[str, Pipeline],
+    masked: bool,
+    seed: int,
+    told: Callable[[str], None] = lambda what: None,
+) -> Study:
+    """The study of a sequence behind the anomalies and amounts of `cases`: dry views first, then of each case the wet
+    ones and what each of the loaded `pipelines`, by name, makes of them, with `masked` also without detail under the
+    widened mask. Each eye has an anomaly of its own."""
+    stamps_ns = stamps_of(sequence)
+    with TemporaryDirectory(prefix="derain") as name:
+        folder = Path(name)
+        told(DRY)
+        judge.row("", 0.0, 0.0, DRY, recorded(folder, DRY, sequence.eyes, stamps_ns))
+        height, width = sequence.eyes[0][0].shape
+        for anomaly, amount in cases:
+            weathers = [Weather(anomaly, amount, height, width, np.random.default_rng([seed, eye])) for eye in range(2)]
+            seen = [
+                [weather.wet(image) for image in images]
+                for weather, images in zip(weathers, sequence.eyes, strict=True)
+            ]
+            hidden = float(np.mean([(mask > 0).mean() for eye in seen for _, mask in eye]))
+            wet = [[image for image, _ in eye] for eye in seen]
+            del seen
+            case = f"{anomaly} {amount:g}"
+            told(f"{case}: {WET}")
+            judge.row(anomaly, amount, hidden, WET, recorded(folder, f"{case} {WET}", wet, stamps_ns))
+            for plan, pipeline in pipelines.items():
+                told(f"{case}: {plan}")
+                made = restored(pipeline, wet, stamps_ns)
+                views: dict[str, Iterable[Iterable[np.ndarray]]] = {plan: made.images}
+                if masked:
+                    views[plan + MASKED] = [
+                        map(without_detail, images, masks)
+                        for images, masks in zip(made.images, made.masks, strict=True)
+                    ]
+                plans = ", ".join(f"{by}: {count}" for by, count in made.plans.items())
+                for what, eyes in views.items():
+                    tapes = recorded(folder, f"{case} {what}", eyes, stamps_ns)
+                    judge.row(anomaly, amount, hidden, what, tapes, plans)
+    return judge.study
