@@ -96,7 +96,7 @@ def measure(
     from derain_ros.replay.link import Link
 
     results = []
-    with NodeProcess(config, models) as node, Link(list(CAMERAS), {}) as link, _busy(load):
+    with NodeProcess(config, models) as node, Link(list(CAMERAS), {}) as link, busy(load):
         receiver = _Receiver(link)
         _warm_up(node, link, receiver, min(rates), height, width, tell)
         for done, rate in enumerate(rates):
@@ -214,7 +214,7 @@ def _warm_up(
 
 
 @contextmanager
-def _busy(number: int) -> Iterator[None]:
+def busy(number: int) -> Iterator[None]:
     """So many processes that do nothing but compute, ended with the context, or with this process if it is killed."""
     code = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
     others = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(number)]

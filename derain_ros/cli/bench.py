@@ -6,13 +6,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from derain_ros.cli import bench_replay
+from derain_ros.cli import bench_replay, bench_soak
 
 app = typer.Typer(
     invoke_without_command=True,
     help="Time engines, models, sizes and batches; compare two results; time the node over DDS, on a bag, too.",
 )
 app.command("replay")(bench_replay.command)
+app.command("soak")(bench_soak.command)
 
 OUTPUT = Annotated[
     Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md, and OUTPUT.svg where matplotlib is installed.")
@@ -63,6 +64,8 @@ def bench(
       derain bench node --rate 10 --rate 20
 
       derain bench replay drive --highest
+
+      derain bench soak --hours 1
     """
     if context.invoked_subcommand is not None:
         return

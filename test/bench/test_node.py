@@ -120,8 +120,8 @@ def test_the_camera_sends_at_its_rate_until_it_is_ended() -> None:
 
 def test_what_makes_the_machine_busy_ends_with_the_benchmark_however_that_ends() -> None:
     code = (
-        "import os, time; from pathlib import Path; from derain_ros.bench.node import _busy\n"
-        "with _busy(2):\n    own = Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text()\n"
+        "import os, time; from pathlib import Path; from derain_ros.bench.node import busy\n"
+        "with busy(2):\n    own = Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text()\n"
         "    print(own, flush=True)\n    time.sleep(1000)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:

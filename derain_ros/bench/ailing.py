@@ -1,0 +1,79 @@
+"""The node with engines that fail or hang while a file says so: what `derain bench soak` runs in its child process.
+
+Nothing of this is in the shipped node: the functions that load engines are wrapped before it is made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from derain_ros.engine import Engine, EngineError, Shape
+
+FAIL, HANG = "fail", "hang"
+LOOKS_S = 0.05
+"""Pause between two looks of an engine that hangs at whether it still has to."""
+
+
+class Ailing:
+    """An engine that does what the file `ailment` says of its model's task, and else works; see
+    `derain_ros.engine.Engine`."""
+
+    def __init__(self, engine: Engine, ailment: Path) -> None:
+        self._engine, self._ailment = engine, ailment
+        self.name, self.model, self.device = engine.name, engine.model, engine.device
+        self.precision, self.streams = engine.precision, engine.streams
+
+    def prepare(self, shape: Shape) -> None:
+        """See `derain_ros.engine.Engine.prepare`."""
+        self._engine.prepare(shape)
+
+    def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
+        """See `derain_ros.engine.Engine.run`; EngineError, or no return for a while, as the file says."""
+        while (what := ailment_of(self._ailment, self.model.task)) == HANG:
+            time.sleep(LOOKS_S)
+        if what == FAIL:
+            raise EngineError(f"{self.model.name}: fails, as the long run wants it")
+        return self._engine.run(**images)
+
+
+def ail(ailment: Path, what: str, task: str, seconds: float) -> None:
+    """Have the engines of a task FAIL or HANG from now on for so many seconds."""
+    new = ailment.with_suffix(".new")
+    new.write_text(json.dumps({"what": what, "task": task, "until_ns": time.monotonic_ns() + round(seconds * 1e9)}))
+    os.replace(new, ailment)
+
+
+def ailment_of(ailment: Path, task: str) -> str:
+    """What the engines of a task are to do just now: FAIL, HANG, or nothing out of the way, which is empty."""
+    try:
+        told = json.loads(ailment.read_bytes())
+    except FileNotFoundError:
+        return ""
+    return str(told["what"]) if told["task"] == task and time.monotonic_ns() < told["until_ns"] else ""
+
+
+def main(ailment: str) -> int:
+    """Run the node as `derain_ros.ros.node.main` does, with engines that obey the file; returns its exit code."""
+    from derain_ros.ros import node
+    from derain_ros.runtime.judge import judge
+    from derain_ros.runtime.loading import loader
+
+    path = Path(ailment)
+    load_detector, load, choose = judge.load_detector, loader.load, loader.choose
+
+    def chosen(*given: Any, **named: Any) -> Any:
+        choice = choose(*given, **named)
+        return replace(choice, engine=Ailing(choice.engine, path))
+
+    judge.load_detector = lambda *given: Ailing(load_detector(*given), path)
+    loader.load = lambda *given: Ailing(load(*given), path)
+    loader.choose = chosen
+    return node.main(sys.argv)

@@ -1,0 +1,221 @@
+"""The node in its process and all that is around it in the long run: cameras, receiver, services, other subscribers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rosbags.typesys import Stores, get_typestore
+
+from derain_ros.bench import BenchError
+from derain_ros.bench.ailing import ail
+from derain_ros.bench.camera import CAMERAS
+from derain_ros.bench.senders import Senders, identity, identity_of
+from derain_ros.config import Config
+from derain_ros.frame import Action
+from derain_ros.replay.account import Output, output_of
+from derain_ros.replay.child import BOOTSTRAP, NodeProcess
+from derain_ros.replay.link import Link
+
+READY_S = 300.0
+"""Engines may have to be built and measured first."""
+WARM_PAIRS = 20
+ANSWERS_S = 60.0
+"""How long the node may take to answer a request, or to find a camera."""
+LOOKS_S = 0.01
+MAIN = (
+    "import rclpy, sys; from derain_ros.bench.ailing import main; from derain_ros.replay.child import end_with_parent; "
+    "end_with_parent(); sys.exit(main({path!r}))"
+)
+SUBSCRIBER = (
+    "import sys; from derain_ros.replay.link import Link\n"
+    f"with Link({list(CAMERAS)}, {{}}):\n    print('ready', flush=True); sys.stdin.read()"
+)
+STATUS = "diagnostic_msgs/msg/DiagnosticArray"
+
+
+class Receiver:
+    """Takes what the node publishes: `came` are camera, number (0 where it has none) and time of each image in order;
+    `told` by camera and number what ~/status says of it, `plans` how often each plan ran."""
+
+    def __init__(self, link: Link) -> None:
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        self.came: list[tuple[str, int, int]] = []
+        self.told: dict[tuple[str, int], Output] = {}
+        self.plans: Counter[tuple[str, str]] = Counter()
+        self.restored: dict[str, tuple[int, int]] = {}
+        """By camera: the number of the last restored frame, and when that was told."""
+        link.on_output = self._take
+
+    def _take(self, topic: str, data: bytes) -> None:
+        now = time.monotonic_ns()
+        if topic == "/derain/status":
+            self._take_status(data, now)
+        elif topic.endswith("/image_raw"):
+            camera, known = topic.split("/")[2], identity(data)
+            self.came.append((camera, known[1] if known else 0, now))
+
+    def _take_status(self, data: bytes, now: int) -> None:
+        array: Any = self._types.deserialize_cdr(data, STATUS)
+        stamp_ns, values = array.header.stamp.sec * 1_000_000_000 + array.header.stamp.nanosec, {}
+        for status in array.status:
+            known, values = identity_of(status.hardware_id), {v.key: v.value for v in status.values}
+            if known is None:
+                continue
+            self.told[known] = output_of(status.name, stamp_ns, values, float("nan"), float("nan"))
+            if values["action"] == Action.RESTORED.value:
+                self.restored[status.name] = (known[1], now)
+        if values.get("action") == Action.RESTORED.value:
+            self.plans[values.get("plan", ""), values.get("models", "")] += 1
+
+
+class Control:
+    """Calls the node's services."""
+
+    def __init__(self) -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        self._node = Node("derain_soak", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._clients: dict[str, Any] = {}
+
+    def call(self, kind: Any, name: str, **fields: Any) -> Any:
+        """The node's answer to a request; BenchError where none comes within ANSWERS_S."""
+        if name not in self._clients:
+            self._clients[name] = self._node.create_client(kind, f"/derain/{name}")
+        client = self._clients[name]
+        if not client.wait_for_service(ANSWERS_S):
+            raise BenchError(f"the node's service {name} was not there within {ANSWERS_S:g} s")
+        future = client.call_async(kind.Request(**fields))
+        self._executor.spin_until_future_complete(future, ANSWERS_S)
+        if not future.done():
+            raise BenchError(f"the node did not answer {name} within {ANSWERS_S:g} s")
+        return future.result()
+
+    def subscribers(self, topic: str) -> int:
+        """How many there are of a topic."""
+        return int(self._node.count_subscribers(topic))
+
+    def close(self) -> None:
+        """Take it down."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+
+class Rig:
+    """The node with these settings, cameras at `rate` and a receiver, in a DDS domain of their own, while the context
+    is open. ReplayError or BenchError where the node does not get ready or ends badly."""
+
+    def __init__(self, config: Config, models: Path | None, rate: float) -> None:
+        self.config = config
+        self._open = ExitStack()
+        with ExitStack() as opening:
+            directory = Path(opening.enter_context(tempfile.TemporaryDirectory(prefix="derain")))
+            self._ailment = directory / "ailment"
+            self.node = opening.enter_context(NodeProcess(config, models, MAIN.format(path=str(self._ailment))))
+            self.link = opening.enter_context(Link(list(CAMERAS), {}))
+            self.receiver = Receiver(self.link)
+            self.control = Control()
+            opening.callback(self.control.close)
+            self.senders = opening.enter_context(Senders(rate))
+            self._await_ready()
+            self._open = opening.pop_all()
+
+    def wait(self, seconds: float) -> None:
+        """Wait, and see that the node still runs."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.node.check()
+            time.sleep(min(left, 0.1))
+        self.node.check()
+
+    def await_true(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until it holds; whether it does within the time."""
+        until = time.monotonic() + seconds
+        while not condition():
+            self.node.check()
+            if time.monotonic() > until:
+                return False
+            time.sleep(LOOKS_S)
+        return True
+
+    def await_matched(self) -> None:
+        """Wait until the node listens to all cameras, and is heard."""
+        if not self.await_true(lambda: self.link.matched() and self.senders.matched(), ANSWERS_S):
+            raise BenchError(f"node and cameras did not find each other within {ANSWERS_S:g} s")
+
+    def await_loaded(self) -> None:
+        """Wait until the node's models are there."""
+        reports = self.link.reports
+        if not self.await_true(lambda: self.link.reports > reports and self.link.engine != "loading", ANSWERS_S):
+            raise BenchError(f"the node's models were not loaded within {ANSWERS_S:g} s: {self.link.engine}")
+        if self.link.engine.startswith("failed"):
+            raise BenchError(f"the node's engine {self.link.engine}")
+
+    def ail(self, what: str, task: str, seconds: float) -> None:
+        """Have the node's engines of a task fail or hang; see `ailing.ail`."""
+        ail(self._ailment, what, task, seconds)
+
+    @staticmethod
+    def now_ns() -> int:
+        """The time that stamps are of."""
+        return time.time_ns()
+
+    @contextmanager
+    def subscriber(self) -> Iterator[subprocess.Popen[bytes]]:
+        """A process that subscribes to all that the node publishes, and has found it."""
+        environment = {key: value for key, value in os.environ.items() if key != BOOTSTRAP}
+        topic = f"/derained/{CAMERAS[0]}/image_raw"
+        before = self.control.subscribers(topic)
+        process = subprocess.Popen(
+            [sys.executable, "-c", SUBSCRIBER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            self.await_true(lambda: self.control.subscribers(topic) > before, ANSWERS_S)
+            yield process
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=ANSWERS_S)
+        finally:
+            process.kill()
+            process.wait()
+
+    def _await_ready(self) -> None:
+        """Wait until the node restores what it gets, by engines that are chosen."""
+        self.await_matched()
+        wanted = f"{WARM_PAIRS} pairs"
+
+        def ready() -> bool:
+            if self.link.engine.startswith("failed"):
+                raise BenchError(f"the node's engine {self.link.engine}")
+            return sum(self.receiver.plans.values()) >= WARM_PAIRS and self.link.engine == "ready"
+
+        if not self.await_true(ready, READY_S):
+            raise BenchError(
+                f"the node did not restore {wanted} within {READY_S:.0f} s, its engine is {self.link.engine}; try a "
+                "lower rate, and `derain node` by itself"
+            )
+
+    def __enter__(self) -> Rig:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()

@@ -1,0 +1,198 @@
+"""What a long run leaves: its faults with what became of the frames, and whether all held that must hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from derain_ros.files import FileError, read_file
+from derain_ros.replay.record import MOST_BYTES, Record, known, number, write_json
+from derain_ros.replay.records import ReplayError
+from derain_ros.report.tables import Table
+
+FORMAT = 1
+OWN = ("seed", "rate", "warm", "crash", "twice", "kept")
+"""Fields of a long run that are written as they are."""
+FRAMES = ("in", "restored", "passed", "dropped")
+UNKNOWN = "not known"
+"""The cause of what no count explains."""
+JUDGED_FROM = 12
+"""Faults after the warm-up from which on it can be told whether memory, threads and files stay flat."""
+
+
+@dataclass(frozen=True)
+class FaultResult:
+    """One fault and what came after it, until the next one. Times count from the begin of the run, in seconds.
+
+    `restored_after_s` from its end until a frame sent since then was restored in both eyes, inf where none was.
+    `gap_ms` is the longest time until then from sending a frame of a camera to the next output of it. `stall_ms` is the
+    same from then on, less what the machine held up the cameras by; `late_ms` is that at the most. `frames` are in,
+    restored, passed and dropped, `causes` those dropped by cause; `unreceived` of those restored and passed were lost
+    on the way back. `memory_mb`, `threads` and `files` are the node's in the end.
+    """
+
+    kind: str
+    what: str
+    begun_s: float
+    ended_s: float
+    restored_after_s: float
+    gap_ms: float
+    stall_ms: float
+    late_ms: float
+    frames: dict[str, int]
+    causes: dict[str, int]
+    unreceived: int
+    memory_mb: float
+    threads: int
+    files: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What must hold: restoring again within `restored_s` after a fault; outside of faults no stall beyond `periods` of
+    the cameras; growth after the warm-up within the share `growth`, or these MB, threads and files where that is more.
+    """
+
+    restored_s: float = 2.0
+    periods: float = 2.0
+    growth: float = 0.02
+    floor: Mapping[str, float] = field(default_factory=lambda: {"memory_mb": 8.0, "threads": 1.0, "files": 1.0})
+
+
+@dataclass(frozen=True)
+class Soak:
+    """A long run at `rate` frames a second of each camera: its books and use of the machine as of a replay, and its
+    faults. After the first `warm` of these all kinds have come once. `crash` says how the run ended, empty where that
+    was in order; `twice` counts frames that came back more often than they were sent, `kept` those that a node which is
+    taken down has neither published nor dropped."""
+
+    record: Record
+    seed: int
+    rate: float
+    warm: int
+    faults: list[FaultResult]
+    crash: str = ""
+    twice: int = 0
+    kept: int = 0
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON; ReplayError where that cannot be done."""
+        own = {key: getattr(self, key) for key in OWN}
+        faults = [{key: known(value) for key, value in asdict(fault).items()} for fault in self.faults]
+        content = {"format": FORMAT, "kind": "soak", **own, "faults": faults, "replay": self.record.content()}
+        write_json(path, content)
+
+    @classmethod
+    def read(cls, path: Path) -> Soak:
+        """Read what `save` wrote; ReplayError where it is none."""
+        try:
+            content = json.loads(read_file(path, MOST_BYTES))
+            if content["kind"] != "soak" or content["format"] != FORMAT:
+                raise ReplayError(f"{path}: is no long run in format {FORMAT}: run `derain bench soak` again")
+            faults = [FaultResult(**{k: number(v) for k, v in row.items()}) for row in content["faults"]]
+            return cls(Record.of(content["replay"]), faults=faults, **{key: content[key] for key in OWN})
+        except OSError as error:
+            raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
+        except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ReplayError(f"{path}: is no record of `derain bench soak` ({error})") from error
+
+    def frames(self) -> Counter[str]:
+        """The frames in all: in, restored, passed and dropped."""
+        return total(fault.frames for fault in self.faults)
+
+    def causes(self) -> Counter[str]:
+        """The dropped frames by cause; one that waited in the node at the end of a fault is taken off in the next."""
+        return total(fault.causes for fault in self.faults)
+
+    def growth(self) -> dict[str, tuple[float, float]]:
+        """Medians of memory, threads and files after the faults of the first third after the warm-up and of the last;
+        empty where the run is too short for that."""
+        judged = self.faults[self.warm :]
+        if len(judged) < JUDGED_FROM:
+            return {}
+        third = len(judged) // 3
+        return {
+            what: (
+                _middle([getattr(fault, what) for fault in judged[:third]]),
+                _middle([getattr(fault, what) for fault in judged[-third:]]),
+            )
+            for what in ("memory_mb", "threads", "files")
+        }
+
+
+def broken(soak: Soak, limits: Limits) -> list[str]:
+    """In words, each thing that must hold and does not; empty where all is well."""
+    period_ms = 1e3 / soak.rate
+    told = [f"the run ended early: {soak.crash}"] if soak.crash else []
+    if not soak.faults:
+        told.append("there was no fault")
+    for fault in soak.faults:
+        name = f"{fault.kind} at {fault.begun_s:.0f} s ({fault.what})"
+        if not fault.restored_after_s <= limits.restored_s:
+            after = fault.restored_after_s
+            when = f"after {after:.2f} s" if math.isfinite(after) else "not at all"
+            told.append(f"{name}: restoring again {when}, not within {limits.restored_s:g} s")
+        if fault.stall_ms > limits.periods * period_ms:
+            told.append(f"{name}: then a stall of {fault.stall_ms:.0f} ms, beyond {limits.periods:g} periods")
+        told += [f"{name}: {text}" for text in _amiss(fault)]
+    if soak.twice:
+        told.append(f"{soak.twice} frames came back more often than they were sent")
+    if soak.kept:
+        told.append(f"{soak.kept} frames were neither published nor dropped by the node")
+    if soak.causes()[UNKNOWN]:
+        told.append(f"{soak.causes()[UNKNOWN]} frames were dropped and it is not known why")
+    for what, (before, after) in soak.growth().items():
+        if after - before > max(limits.growth * before, limits.floor[what]):
+            told.append(f"{what.replace('_mb', '')} grew after the warm-up from {before:.0f} to {after:.0f}")
+    return told
+
+
+def _amiss(fault: FaultResult) -> list[str]:
+    """What cannot be in the books of one fault."""
+    frames, told = fault.frames, []
+    if frames["in"] != frames["restored"] + frames["passed"] + frames["dropped"]:
+        told.append(f"frames do not add up: {frames}")
+    if sum(fault.causes.values()) != frames["dropped"]:
+        told.append(f"{frames['dropped']} frames were dropped, {sum(fault.causes.values())} by their causes")
+    if fault.unreceived < 0:
+        told.append(f"{-fault.unreceived} frames more came back than the node says it has published")
+    return told
+
+
+def total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """The sum of counts by name."""
+    found: Counter[str] = Counter()
+    for each in counts:
+        found.update(each)  # a sum of Counters would leave out what is below 0
+    return found
+
+
+def tables_of(soak: Soak) -> list[Table]:
+    """What came of each kind of fault, of the frames, and of memory, threads and files."""
+    kinds = []
+    for kind in dict.fromkeys(fault.kind for fault in soak.faults):
+        of = [fault for fault in soak.faults if fault.kind == kind]
+        frames = total(fault.frames for fault in of)
+        after = [fault.restored_after_s for fault in of]
+        longest = [f"{max(getattr(fault, what) for fault in of):.0f}" for what in ("gap_ms", "stall_ms")]
+        kinds.append([kind, str(len(of)), f"{_middle(after):.2f}", f"{max(after):.2f}", *longest, *_counts(frames)])
+    titles = ["fault", "times", "restoring after s", "at the most", "longest gap ms", "afterwards", *FRAMES]
+    causes = [[cause, str(n)] for cause, n in soak.causes().most_common()]
+    grown = [[what, f"{before:.0f}", f"{after:.0f}"] for what, (before, after) in soak.growth().items()]
+    tables = [Table("Faults", titles, [*kinds, ["all", str(len(soak.faults)), *[""] * 4, *_counts(soak.frames())]])]
+    tables += [Table("Dropped", ["", "frames"], causes)]
+    return tables + ([Table("After the warm-up", ["", "begin", "end"], grown)] if grown else [])
+
+
+def _counts(frames: Mapping[str, int]) -> list[str]:
+    return [str(frames[what]) for what in FRAMES]
+
+
+def _middle(values: Sequence[float]) -> float:
+    return float(np.median(values))

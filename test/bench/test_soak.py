@@ -1,0 +1,270 @@
+"""The long run: its order of faults, its books, its verdict, and a short run of the node itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import write_models
+from waiting import PATIENCE_S
+
+pytest.importorskip("rclpy")
+pytest.importorskip("rosbags")
+
+from derain_ros.bench.ailing import FAIL, HANG, Ailing, ail, ailment_of  # noqa: E402
+from derain_ros.bench.counts import LOST, NEWER, UNHEARD, UNREADABLE, WAITING, Counts, stall_ms, told_of  # noqa: E402
+from derain_ros.bench.faults import FAULTS, schedule  # noqa: E402
+from derain_ros.bench.senders import ID_AT, Sent, _messages, frame_id, identity, identity_of  # noqa: E402
+from derain_ros.bench.soaked import UNKNOWN, FaultResult, Limits, Soak, broken, tables_of  # noqa: E402
+from derain_ros.engine import EngineError, load  # noqa: E402
+from derain_ros.manifest import Manifest  # noqa: E402
+from derain_ros.replay.account import Account  # noqa: E402
+from derain_ros.replay.record import Record  # noqa: E402
+from derain_ros.replay.records import ReplayError  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+MS = 1_000_000
+ROUNDS = 2 * len(FAULTS)
+
+FAULT = FaultResult(
+    kind="node stopped",
+    what="SIGSTOP",
+    begun_s=10.0,
+    ended_s=11.0,
+    restored_after_s=0.4,
+    gap_ms=1100.0,
+    stall_ms=150.0,
+    late_ms=2.0,
+    frames={"in": 80, "restored": 60, "passed": 8, "dropped": 12},
+    causes={LOST: 9, NEWER: 3},
+    unreceived=0,
+    memory_mb=400.0,
+    threads=50,
+    files=26,
+)
+
+
+def run(*faults: FaultResult, **more: Any) -> Soak:
+    account = Account(Counter(left=40, right=40), recorded_s=60.0, played_s=60.0)
+    record = Record("the long run", "Latency", account, [])
+    return Soak(record, 7, 10.0, ROUNDS, list(faults or (FAULT,)), **more)
+
+
+def test_the_same_seed_gives_the_same_faults_and_each_round_has_every_kind() -> None:
+    faults = list(islice(schedule(3), 5 * len(FAULTS)))
+    assert faults == list(islice(schedule(3), 5 * len(FAULTS)))
+    assert faults != list(islice(schedule(4), 5 * len(FAULTS)))
+    for begin in range(0, len(faults), len(FAULTS)):
+        assert {fault.kind for fault in faults[begin : begin + len(FAULTS)]} == FAULTS.keys()
+    for fault in faults:
+        _, shortest, longest = FAULTS[fault.kind]
+        assert shortest <= fault.seconds <= longest
+    assert len({fault.seed for fault in faults}) == len(faults)
+
+
+def test_a_run_in_which_all_held() -> None:
+    assert broken(run(), Limits()) == []
+    again = replace(FAULT, causes={LOST: 10, NEWER: 3, WAITING: -1})
+    assert broken(run(FAULT, again), Limits()) == []
+
+
+@pytest.mark.parametrize(
+    ("soak", "said"),
+    [
+        (run(crash="the node ended by itself with exit code -11"), "the run ended early: the node ended by itself"),
+        (run(twice=1), "1 frames came back more often than they were sent"),
+        (run(kept=2), "2 frames were neither published nor dropped"),
+        (run(replace(FAULT, restored_after_s=2.01)), "restoring again after 2.01 s, not within 2 s"),
+        (run(replace(FAULT, restored_after_s=float("inf"))), "restoring again not at all, not within 2 s"),
+        (run(replace(FAULT, restored_after_s=float("nan"))), "restoring again not at all"),
+        (run(replace(FAULT, stall_ms=201.0)), "then a stall of 201 ms, beyond 2 periods"),
+        (run(replace(FAULT, frames=FAULT.frames | {"passed": 7})), "frames do not add up"),
+        (run(replace(FAULT, causes={LOST: 9})), "12 frames were dropped, 9 by their causes"),
+        (run(replace(FAULT, causes={LOST: 9, UNKNOWN: 3})), "3 frames were dropped and it is not known why"),
+        (run(replace(FAULT, causes={LOST: 13, UNKNOWN: -1})), "-1 frames were dropped and it is not known why"),
+        (run(replace(FAULT, unreceived=-2)), "2 frames more came back than the node says"),
+    ],
+)
+def test_what_does_not_hold_is_told(soak: Soak, said: str) -> None:
+    told = broken(soak, Limits())
+    assert len(told) == 1 and said in told[0], told
+
+
+def test_a_run_without_faults_shows_nothing() -> None:
+    assert broken(replace(run(), faults=[]), Limits()) == ["there was no fault"]
+
+
+@pytest.mark.parametrize(
+    ("what", "from_", "to", "flat"),
+    [
+        ("memory_mb", 400.0, 407.9, True),
+        ("memory_mb", 400.0, 408.1, False),
+        ("memory_mb", 1000.0, 1019.0, True),
+        ("memory_mb", 1000.0, 1021.0, False),
+        ("threads", 50, 51, True),
+        ("threads", 50, 52, False),
+        ("files", 26, 28, False),
+        ("files", 28, 20, True),
+    ],
+)
+def test_growth_after_the_warm_up_is_told(what: str, from_: float, to: float, flat: bool) -> None:
+    before = [replace(FAULT, **{what: from_ / 2})] * ROUNDS
+    after = [replace(FAULT, **{what: from_ + (to - from_) * (k >= 20)}) for k in range(30)]
+    told = broken(run(*before, *after), Limits())
+    assert (told == []) == flat and all("grew after the warm-up" in text for text in told)
+    assert run(*before, *after[:5]).growth() == {}, "too short to be judged"
+
+
+def test_a_run_is_saved_and_read_again(tmp_path: Path) -> None:
+    soak = run(FAULT, replace(FAULT, restored_after_s=float("inf")), crash="killed", twice=1, kept=2)
+    soak.save(tmp_path / "soak.json")
+    assert Soak.read(tmp_path / "soak.json") == soak
+    soak.record.save(tmp_path / "replay.json")
+    for other in ("replay.json", "none.json"):
+        with pytest.raises(ReplayError, match=other):
+            Soak.read(tmp_path / other)
+    (tmp_path / "broken.json").write_text('{"kind": "soak", "format": 1, "faults": [{}]}')
+    with pytest.raises(ReplayError, match="no record of `derain bench soak`"):
+        Soak.read(tmp_path / "broken.json")
+
+
+def test_the_tables_have_every_kind_of_fault_and_every_cause() -> None:
+    faults, dropped = tables_of(run(FAULT, replace(FAULT, restored_after_s=1.0), replace(FAULT, kind="garbage")))
+    assert [row[0] for row in faults.rows] == ["node stopped", "garbage", "all"]
+    assert list(faults.rows[0][1:4]) == ["2", "0.70", "1.00"] and list(faults.rows[-1][-4:]) == [
+        "240",
+        "180",
+        "24",
+        "36",
+    ]
+    assert [list(row) for row in dropped.rows] == [[LOST, "27"], [NEWER, "9"]]
+
+
+TOLD = {
+    "received": "70",
+    "lost": "6",
+    "unusable": "2",
+    "dropped": "5",
+    "waiting": "1",
+    "published": "62",
+    "restored": "50",
+    "rate_in_hz": "10.0",
+    "kind": "raindrop",
+}
+
+
+def test_frames_are_accounted_for_by_cause() -> None:
+    counts = Counts(80, 61, told_of(TOLD))
+    assert counts.frames() == {"in": 80, "restored": 50, "passed": 12, "dropped": 18} and counts.unreceived == 1
+    named = {LOST: 6, UNREADABLE: 2, NEWER: 5, WAITING: 1}
+    assert counts.causes(deaf=False) == named | {UNKNOWN: 4}
+    assert counts.causes(deaf=True) == named | {UNHEARD: 4}
+    assert Counts(75, 62, told_of(TOLD)).causes(deaf=True)[UNKNOWN] == -1, "more was counted than was sent"
+    later = Counts(90, 72, told_of(TOLD | {"received": "80", "published": "73", "waiting": "0"})).since(counts)
+    assert later.causes(deaf=False) == {WAITING: -1} and later.frames()["dropped"] == -1
+
+
+def sent(camera: str, ms: float, late_ms: float = 0.0, good: bool = True) -> Sent:
+    return Sent(camera, 1, round(ms * MS), 0, round(late_ms * MS), good)
+
+
+def test_a_stall_is_the_longest_time_until_the_next_output() -> None:
+    frames = [sent("left", 100.0 * k) for k in range(10)]
+    came = [("left", k, round((100 * k + 30) * MS)) for k in range(10) if k not in (4, 5)]
+    assert stall_ms(frames, came, 0, 1000 * MS) == pytest.approx(230)
+    assert stall_ms(frames, came, 500 * MS, 1000 * MS) == pytest.approx(130)
+    assert stall_ms(frames, came, 600 * MS, 1000 * MS) == pytest.approx(30)
+    assert stall_ms([sent("right", 0.0)], came, 0, 1000 * MS) == pytest.approx(1000), "nothing came of it at all"
+    assert stall_ms([sent("right", 0.0, good=False)], came, 0, 1000 * MS) == 0
+    held_up = [*frames[:5], sent("left", 500.0, 150.0), *frames[6:]]
+    assert stall_ms(held_up, came, 0, 1000 * MS) == pytest.approx(80), "so long the machine did nothing for the cameras"
+
+
+def test_frames_carry_their_number() -> None:
+    assert identity_of(frame_id("left", 12)) == ("left", 12) and identity_of("camera_optical_frame") is None
+    for (_, encoding), messages in _messages().items():
+        for message in messages:
+            message[ID_AT : ID_AT + 15] = frame_id("right", 345).encode()
+            assert identity(bytes(message)) == ("right", 345), encoding
+    assert identity(b"\x00\x01") is None
+
+
+def test_an_engine_ails_as_long_as_the_file_says(tmp_path: Path) -> None:
+    from derain_ros.engine.images import blank
+
+    model = Manifest.load(write_models(tmp_path / "models")).get("restore_mono")
+    ailment = tmp_path / "ailment"
+    engine = Ailing(load(model), ailment)
+    images = blank(model, (1, 16, 16))
+    assert engine.run(**images)["restored"].shape == (1, 16, 16, 1)
+    ail(ailment, FAIL, "restore", 100)
+    assert ailment_of(ailment, "detect") == ""
+    with pytest.raises(EngineError, match="fails, as the long run wants it"):
+        engine.run(**images)
+    ail(ailment, FAIL, "restore", 0)
+    engine.run(**images)
+    begun = time.monotonic()
+    ail(ailment, HANG, "restore", 0.3)
+    engine.run(**images)
+    assert time.monotonic() - begun >= 0.3
+
+
+SHORT = """
+import rclpy, sys
+from pathlib import Path
+from derain_ros.bench.faults import Fault
+from derain_ros.bench.soak import soak
+from derain_ros.config import Config
+kinds = (
+    ("garbage", 1.0), ("engine fails", 1.0), ("camera restarts", 1.0), ("node stopped", 1.0), ("time jumps", 0.5),
+    ("life cycle", 0.5), ("duplicates", 1.0),
+)
+faults = [Fault(kind, seconds, 5) for kind, seconds in kinds]
+config = Config(gating=False, engine="onnxruntime", threads=1, budget_ms=5000.0)
+result = soak(faults, 1000.0, 5, 5.0, config, Path(sys.argv[1]), lambda text: print(text, flush=True))
+result.save(Path(sys.argv[2]))
+"""
+
+
+def test_a_short_run_of_the_node(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    environment |= {
+        "DERAIN_CACHE": str(tmp_path / "cache"),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+    }
+    environment.pop("ROS_AUTOMATIC_DISCOVERY_RANGE", None)
+    models, saved = write_models(tmp_path / "models"), tmp_path / "soak.json"
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT, str(models), str(saved)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=5 * PATIENCE_S,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    soak = Soak.read(saved)
+    # How fast this machine is says nothing; that no frame is lost, and that the node goes on, does.
+    assert broken(soak, Limits(restored_s=60.0, periods=1000.0)) == [], done.stdout
+    assert [fault.kind for fault in soak.faults] == [
+        "garbage",
+        "engine fails",
+        "camera restarts",
+        "node stopped",
+        "time jumps",
+        "life cycle",
+        "duplicates",
+    ]
+    total, account = soak.frames(), soak.record.account
+    assert total["restored"] > 0 and total["in"] == sum(account.frames_in.values())
+    assert all(fault.frames["restored"] > 0 and fault.memory_mb > 0 for fault in soak.faults)
+    assert all(usage.memory_mb > 0 for usage in soak.record.usage)
+    stopped = next(fault for fault in soak.faults if fault.kind == "node stopped")
+    assert stopped.gap_ms > 900, "the fault was played"
