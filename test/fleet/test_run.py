@@ -17,13 +17,13 @@ from derain_ros.fleet import page
 from derain_ros.fleet.run import Restored, run
 from derain_ros.fleet.workers import Workers, cluster
 
-BAGS = {"bad": range(10, 50), "fair": range(20, 30), "fine": range(0)}
+BAGS = {"bad": range(10, 30), "fine": range(0)}
 
 
 @pytest.fixture(scope="module")
 def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("bags")
-    found = [write_bag(folder / name, wet=wet) for name, wet in BAGS.items()]
+    found = [write_bag(folder / name, 30, wet) for name, wet in BAGS.items()]
     (folder / "empty").mkdir()
     (folder / "empty" / "empty_0.mcap").touch()
     return [*found, folder / "empty"]
@@ -32,7 +32,7 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def restored(
     bags: list[Path], output: Path, models: Path, executor: Executor, workers: int, tell: Callable[[str], None] = print
 ) -> Restored:
-    tasks = [task_of(bag, output, models, 3.0) for bag in bags]
+    tasks = [task_of(bag, output, models) for bag in bags]
     done = run(tasks, executor, workers, lambda done, total: None, tell)
     page.save(output / "fleet.json", done.bags)
     page.write(output / "fleet.html", done.bags)
@@ -48,7 +48,7 @@ def by_one(bags: list[Path], models: Path, tmp_path_factory: pytest.TempPathFact
     output = tmp_path_factory.mktemp("by one")
     with Workers(1) as workers:
         done = restored(bags, output, models, workers, 1)
-    assert done.worked_s > 0 and done.recorded_s == pytest.approx(3 * 4.903)
+    assert done.worked_s > 0 and done.recorded_s == pytest.approx(2 * 2.903)
     return output
 
 
@@ -76,11 +76,11 @@ def test_killed_workers_lose_nothing_and_two_give_what_one_gives(
 def test_the_page_has_the_worst_lens_first_and_the_bags_that_are_bad(by_one: Path) -> None:
     fleet = json.loads((by_one / "fleet.json").read_text())
     assert (fleet["format"], fleet["kind"]) == (1, "fleet")
-    assert [lens["robot"] for lens in fleet["lenses"]] == ["bad", "bad", "fair", "fair", "fine", "fine"]
+    assert [lens["robot"] for lens in fleet["lenses"]] == ["bad", "bad", "fine", "fine"]
     worst, *_, best = fleet["lenses"]
     assert (worst["camera"], worst["topic"], worst["bags"]) == ("left", "/left/image_raw", ["bad"])
     assert worst["since_ns"] == START_NS + 12 * 10**8 and worst["until_ns"] is None, "after the hold time"
-    assert worst["affected"] == pytest.approx(38 / 50) and best["affected"] == 0 and best["since_ns"] is None
+    assert worst["affected"] == pytest.approx(18 / 30) and best["affected"] == 0 and best["since_ns"] is None
     shown = (by_one / "fleet.html").read_text()
     places = [shown.index(f"<td>{name}<td>left") for name in BAGS]
     assert places == sorted(places)
@@ -91,11 +91,12 @@ def test_the_page_has_the_worst_lens_first_and_the_bags_that_are_bad(by_one: Pat
 def test_a_cluster_gives_the_same(bags: list[Path], models: Path, by_one: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
     with (
+        # Two workers in one process, which is light; what they are given goes over TCP, as to any other.
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path / "dask")
+            n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
         ) as local,
         cluster(local.scheduler_address) as (executor, count),
     ):
         assert count == 2
-        restored(bags, tmp_path / "out", models, executor, count)
-    assert contents(tmp_path / "out") == contents(by_one)
+        restored(bags[:1], tmp_path / "out", models, executor, count)
+    assert contents(tmp_path / "out" / "bad") == contents(by_one / "bad")

@@ -569,3 +569,14 @@ def test_topics_that_are_not_in_cdr_are_left_out(tmp_path: Path) -> None:
     )
     with pytest.raises(ReplayError, match="not in CDR but in ros1; convert it"):
         BagReader(file)
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_stretches_of_time_have_each_message_once(write_bag: Callable[..., Path], storage: str) -> None:
+    with BagReader(write_bag(storage=storage)) as reader:
+        every = list(reader.messages())
+        first = every[0].stamp_ns
+        parts = [list(reader.messages(first + k * 130_000_000, first + (k + 1) * 130_000_000)) for k in range(4)]
+        assert [message for part in parts for message in part] == every and all(parts)
+        assert list(reader.messages(first + 130_000_000)) == [message for part in parts[1:] for message in part]
+        assert not reader.damage
