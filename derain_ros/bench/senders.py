@@ -181,7 +181,7 @@ def identity_of(text: str) -> tuple[str, int] | None:
 
 
 def _link(camera: str) -> Link:
-    return Link([], {camera: (f"/{camera}/image_raw", IMAGE)})
+    return Link([], {camera: (f"/{camera}/image_raw", IMAGE)}, name=f"derain_camera_{camera}")
 
 
 def _messages() -> dict[tuple[int, str], list[bytearray]]:

@@ -37,11 +37,18 @@ class Link:
     """The player's end of DDS while the context is open.
 
     `inputs` maps topics of the bag to a topic of the node and its type. `on_output` is called with topic and serialized
-    message by the link's thread; fused images are among the outputs where these are `fused`. `engine`, `models` and, by
-    camera, `counts` are what the node last said of these in /diagnostics, empty before; it did so `reports` times.
+    message by the link's thread; fused images are among the outputs where these are `fused`. `name` is that of its ROS
+    node, each of which in a process should have its own. `engine`, `models` and, by camera, `counts` are what the node
+    last said of these in /diagnostics, empty before; it did so `reports` times.
     """
 
-    def __init__(self, cameras: list[str], inputs: Mapping[str, tuple[str, str]], fused: bool = False) -> None:
+    def __init__(
+        self,
+        cameras: list[str],
+        inputs: Mapping[str, tuple[str, str]],
+        fused: bool = False,
+        name: str = "derain_player",
+    ) -> None:
         tune_malloc()
         self.inputs = inputs
         self.on_output: Callable[[str, bytes], None] | None = None
@@ -68,7 +75,7 @@ class Link:
         self._context = rclpy.Context()
         # Ctrl-C is the player's to handle: the node is ended in order then.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = Node("derain_player", context=self._context)
+        self._node = Node(name, context=self._context)
         self._publishers = {
             name: self._node.create_publisher(TYPES[msgtype], topic, SENT) for name, (topic, msgtype) in inputs.items()
         }
