@@ -23,6 +23,7 @@ from derain_ros.bench.camera import CAMERAS
 from derain_ros.bench.node import busy
 from derain_ros.bench.rig import Rig
 from derain_ros.bench.senders import ENCODINGS, ODD, SIZES
+from derain_ros.bench.soaked import ANEW
 
 SECOND_NS = 1_000_000_000
 JUMPS_S = (-86400.0, -60.0, -2.0, -0.15, 0.15, 2.0, 60.0, 86400.0)
@@ -174,21 +175,26 @@ def parameters_change(rig: Rig, seconds: float, chance: Random) -> str:
     return ", ".join(f"{name} {value}" for name, value, _ in chosen)
 
 
-def life_cycle(rig: Rig, seconds: float, chance: Random) -> str:
-    """The node is deactivated, or taken down altogether, and activated again."""
-    down, up = [Transition.TRANSITION_DEACTIVATE], [Transition.TRANSITION_ACTIVATE]
-    if whole := chance.random() < 0.5:
-        down.append(Transition.TRANSITION_CLEANUP)
-        up.insert(0, Transition.TRANSITION_CONFIGURE)
-    for transition in down:
-        change_state(rig, transition, True)
+def deactivated(rig: Rig, seconds: float, chance: Random) -> str:
+    """The node is deactivated, asked for what is not possible then, and activated again."""
+    change_state(rig, Transition.TRANSITION_DEACTIVATE, True)
     change_state(rig, Transition.TRANSITION_DEACTIVATE, False)
     rig.wait(seconds)
-    for transition in up:
+    change_state(rig, Transition.TRANSITION_ACTIVATE, True)
+    rig.await_matched()
+    return "and activated again"
+
+
+def configured_anew(rig: Rig, seconds: float, chance: Random) -> str:
+    """The node gives up its topics and models, and gets them again."""
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        change_state(rig, transition, True)
+    rig.wait(seconds)
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
         change_state(rig, transition, True)
     rig.await_matched()
     rig.await_loaded()
-    return "taken down and configured anew" if whole else "deactivated and activated"
+    return "topics and models given up before"
 
 
 def engine_fails(rig: Rig, seconds: float, chance: Random) -> str:
@@ -239,14 +245,15 @@ FAULTS: dict[str, tuple[Callable[[Rig, float, Random], str], float, float]] = {
     "slow subscriber": (slow_subscriber, 2.0, 5.0),
     "dead subscriber": (dead_subscriber, 1.0, 4.0),
     "parameters change": (parameters_change, 1.0, 3.0),
-    "life cycle": (life_cycle, 0.0, 2.0),
+    "deactivated": (deactivated, 0.0, 2.0),
+    ANEW: (configured_anew, 0.0, 2.0),
     "engine fails": (engine_fails, 0.3, 4.0),
     "engine hangs": (engine_hangs, 0.3, 4.0),
     "busy machine": (busy_machine, 1.0, 5.0),
     "node stopped": (node_stopped, 0.3, 5.0),
 }
 """By name: what is done, and how long at the least and at the most, in seconds."""
-DEAF = ("camera restarts", "life cycle")
+DEAF = ("camera restarts", "deactivated", ANEW)
 """Faults while which the node hears some frames not at all: it cannot count what it lost."""
 
 

@@ -171,6 +171,7 @@ class _Run:
             memory_mb=resident_mb(folder / "statm"),
             threads=len(list((folder / "task").iterdir())),
             files=len(list((folder / "fd").iterdir())),
+            engines=len(rig.link.models.split(", ")),
         )
 
     def _spent(self, before: Mapping[str, Counts], deaf: bool) -> list[Counts]:
@@ -237,5 +238,5 @@ def line(result: FaultResult) -> str:
     return (
         f"{result.begun_s:7.1f} s  {result.kind}: {result.what}; restoring after {result.restored_after_s:.2f} s, then "
         f"longest wait {result.stall_ms:.0f} ms; {frames}; "
-        f"{result.memory_mb:.0f} MB, {result.threads} threads, {result.files} files"
+        f"{result.memory_mb:.0f} MB, {result.threads} threads, {result.files} files, {result.engines} engines"
     )

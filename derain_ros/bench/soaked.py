@@ -22,8 +22,10 @@ OWN = ("seed", "rate", "warm", "crash", "twice", "kept")
 FRAMES = ("in", "restored", "passed", "dropped")
 UNKNOWN = "not known"
 """The cause of what no count explains."""
-JUDGED_FROM = 12
-"""Faults after the warm-up from which on it can be told whether memory, threads and files stay flat."""
+ANEW = "configured anew"
+"""The fault after which memory, threads and files are compared: whatever engines were loaded before are gone then."""
+JUDGED_FROM = 3
+"""How often that must have been after the warm-up."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class FaultResult:
     `gap_ms` is the longest time until then from sending a frame of a camera to the next output of it. `stall_ms` is the
     same from then on, less what the machine held up the cameras by; `late_ms` is that at the most. `frames` are in,
     restored, passed and dropped, `causes` those dropped by cause; `unreceived` of those restored and passed were lost
-    on the way back. `memory_mb`, `threads` and `files` are the node's in the end.
+    on the way back. `memory_mb`, `threads`, `files` and loaded `engines` are the node's in the end.
     """
 
     kind: str
@@ -51,6 +53,7 @@ class FaultResult:
     memory_mb: float
     threads: int
     files: int
+    engines: int
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,9 @@ class Soak:
         return total(fault.causes for fault in self.faults)
 
     def growth(self) -> dict[str, tuple[float, float]]:
-        """Medians of memory, threads and files after the faults of the first third after the warm-up and of the last;
-        empty where the run is too short for that."""
-        judged = self.faults[self.warm :]
+        """Memory, threads and files of the node after it was configured anew: medians of the first third of times after
+        the warm-up, and of the last; empty where the run is too short for that."""
+        judged = [fault for fault in self.faults[self.warm :] if fault.kind == ANEW]
         if len(judged) < JUDGED_FROM:
             return {}
         third = len(judged) // 3
@@ -187,7 +190,9 @@ def tables_of(soak: Soak) -> list[Table]:
     grown = [[what, f"{before:.0f}", f"{after:.0f}"] for what, (before, after) in soak.growth().items()]
     tables = [Table("Faults", titles, [*kinds, ["all", str(len(soak.faults)), *[""] * 4, *_counts(soak.frames())]])]
     tables += [Table("Dropped", ["", "frames"], causes)]
-    return tables + ([Table("After the warm-up", ["", "begin", "end"], grown)] if grown else [])
+    return tables + (
+        [Table("The node configured anew, after the warm-up", ["", "begin", "end"], grown)] if grown else []
+    )
 
 
 def _counts(frames: Mapping[str, int]) -> list[str]:

@@ -23,7 +23,7 @@ from derain_ros.bench.ailing import FAIL, HANG, Ailing, ail, ailment_of  # noqa:
 from derain_ros.bench.counts import LOST, NEWER, UNHEARD, UNREADABLE, WAITING, Counts, stall_ms, told_of  # noqa: E402
 from derain_ros.bench.faults import FAULTS, schedule  # noqa: E402
 from derain_ros.bench.senders import ID_AT, Sent, _messages, frame_id, identity, identity_of  # noqa: E402
-from derain_ros.bench.soaked import UNKNOWN, FaultResult, Limits, Soak, broken, tables_of  # noqa: E402
+from derain_ros.bench.soaked import ANEW, UNKNOWN, FaultResult, Limits, Soak, broken, tables_of  # noqa: E402
 from derain_ros.engine import EngineError, load  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.replay.account import Account  # noqa: E402
@@ -49,6 +49,7 @@ FAULT = FaultResult(
     memory_mb=400.0,
     threads=50,
     files=26,
+    engines=3,
 )
 
 
@@ -116,11 +117,13 @@ def test_a_run_without_faults_shows_nothing() -> None:
     ],
 )
 def test_growth_after_the_warm_up_is_told(what: str, from_: float, to: float, flat: bool) -> None:
-    before = [replace(FAULT, **{what: from_ / 2})] * ROUNDS
-    after = [replace(FAULT, **{what: from_ + (to - from_) * (k >= 20)}) for k in range(30)]
-    told = broken(run(*before, *after), Limits())
+    anew = replace(FAULT, kind=ANEW)
+    before = [replace(anew, **{what: from_ / 2})] * ROUNDS
+    after = [replace(anew, **{what: from_ + (to - from_) * (k >= 6)}) for k in range(9)]
+    others = [replace(FAULT, **{what: 10 * to})] * 50
+    told = broken(run(*before, *after, *others), Limits())
     assert (told == []) == flat and all("grew after the warm-up" in text for text in told)
-    assert run(*before, *after[:5]).growth() == {}, "too short to be judged"
+    assert run(*before, *after[:2]).growth() == {}, "too short to be judged"
 
 
 def test_a_run_is_saved_and_read_again(tmp_path: Path) -> None:
@@ -225,7 +228,7 @@ from derain_ros.bench.soak import soak
 from derain_ros.config import Config
 kinds = (
     ("garbage", 1.0), ("engine fails", 1.0), ("camera restarts", 1.0), ("node stopped", 1.0), ("time jumps", 0.5),
-    ("life cycle", 0.5), ("duplicates", 1.0),
+    ("deactivated", 0.5), ("configured anew", 0.5), ("duplicates", 1.0),
 )
 faults = [Fault(kind, seconds, 5) for kind, seconds in kinds]
 config = Config(gating=False, engine="onnxruntime", threads=1, budget_ms=5000.0)
@@ -259,7 +262,8 @@ def test_a_short_run_of_the_node(tmp_path: Path) -> None:
         "camera restarts",
         "node stopped",
         "time jumps",
-        "life cycle",
+        "deactivated",
+        "configured anew",
         "duplicates",
     ]
     total, account = soak.frames(), soak.record.account
