@@ -199,7 +199,6 @@ class Rig:
     def _await_ready(self) -> None:
         """Wait until the node restores what it gets, by engines that are chosen."""
         self.await_matched()
-        wanted = f"{WARM_PAIRS} pairs"
 
         def ready() -> bool:
             if self.link.engine.startswith("failed"):
@@ -208,8 +207,8 @@ class Rig:
 
         if not self.await_true(ready, READY_S):
             raise BenchError(
-                f"the node did not restore {wanted} within {READY_S:.0f} s, its engine is {self.link.engine}; try a "
-                "lower rate, and `derain node` by itself"
+                f"the node did not restore {WARM_PAIRS} pairs within {READY_S:g} s, its engine is {self.link.engine}; "
+                "try a lower rate, and `derain node` by itself"
             )
 
     def __enter__(self) -> Rig:
