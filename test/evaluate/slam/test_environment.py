@@ -33,14 +33,11 @@ def test_the_own_environment_lies_in_the_cache(monkeypatch: pytest.MonkeyPatch, 
     assert own_environment() == tmp_path / "slam/bin/python"
 
 
-def test_what_cannot_be_installed_is_told_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_cannot_be_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    # pip finds no package there, so nothing is downloaded.
-    monkeypatch.setenv("DERAIN_CACHE", str(tmp_path))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DERAIN_CACHE", str(tmp_path / "file"))
     told: list[str] = []
     with pytest.raises(EvaluationError, match="could not be installed .*--slam-python"):
         interpreter(None, told.append)
-    assert len(told) == 1 and "GPL" in told[0] and not (tmp_path / "slam").exists()
+    assert len(told) == 1 and "GPL" in told[0]

@@ -1,0 +1,52 @@
+"""A study of ORB-SLAM3 as a table, in Markdown and as a page; and its record, read again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from derain_ros.evaluate.restoration import EvaluationError
+from derain_ros.evaluate.slam.study import Row, Study
+from derain_ros.evaluate.slam.trajectory import Figures
+from derain_ros.report.slam import markdown, notes, table, write
+
+NAN = float("nan")
+RUNS = [Figures(1.0, 0.9, 0.1, 0.02, 200.0), Figures(1.0, 0.7, 0.3, 0.04, 210.0)]
+LOST = [Figures(0.0, 0.0, NAN, NAN, 0.0, True)] * 2
+
+
+@pytest.fixture
+def study() -> Study:
+    rows = [
+        Row("", 0.0, 0.0, "dry", [RUNS[0]] * 2),
+        Row("raindrop heavy", 0.2, 0.31, "wet", LOST),
+        Row("raindrop heavy", 0.2, 0.31, "light, masked", RUNS),
+    ]
+    way = [[0.0, 0.0, float(n)] for n in range(5)]
+    return Study("drive", 50, 2, rows, {-1: way, 0: way, 1: [], 2: way})
+
+
+def test_means_with_the_range_of_the_runs(study: Study) -> None:
+    rows = table(study).rows
+    assert rows[0] == ["", "", "dry", "100", "90", "0.10", "2.0", "200"]
+    assert rows[1] == ["raindrop heavy 0.2", "31%", "wet", "0", "0", "-", "-", "0"]
+    assert rows[2][3:] == ["100", "80 (70 to 90)", "0.20 (0.10 to 0.30)", "3.0 (2.0 to 4.0)", "205 (200 to 210)"]
+    assert "2 runs ended before their time" in " ".join(notes(study))
+    assert "| raindrop heavy 0.2 | 31% | light, masked | 100 | 80 (70 to 90) |" in markdown(study)
+    assert "truth is not known" in " ".join(notes(Study("bag", 3, 1, study.rows)))
+
+
+def test_the_page_stands_alone(study: Study, tmp_path: Path) -> None:
+    write(tmp_path / "slam.html", study)
+    page = (tmp_path / "slam.html").read_text()
+    assert "<td>80 (70 to 90)" in page and "data:image/png;base64," in page and "http" not in page
+    write(tmp_path / "none.html", Study("bag", 3, 1, [Row("", 0.0, 0.0, "wet", LOST)], {0: []}))
+
+
+def test_a_record_is_read_as_it_was_written(study: Study, tmp_path: Path) -> None:
+    study.save(tmp_path / "slam.json")
+    assert repr(Study.read(tmp_path / "slam.json")) == repr(study)
+    (tmp_path / "odd.json").write_text('{"rows": 3}')
+    with pytest.raises(EvaluationError, match=r"odd.json: is no record of `derain evaluate slam`"):
+        Study.read(tmp_path / "odd.json")
