@@ -76,6 +76,9 @@ def stall_ms(sent: Sequence[Sent], came: Sequence[tuple[str, int, int]], begun_n
             until_ns = times[at] if at < len(times) else ended_ns
             if s.sent_ns >= ended_ns or not s.good:
                 continue
-            late_ns = max((other.late_ns for other in own[k:] if other.sent_ns <= until_ns), default=0)
-            longest = max(longest, (until_ns - s.sent_ns - late_ns) / 1e6)
+            held_ns = sum(
+                max(0, min(until_ns, other.sent_ns) - max(s.sent_ns, other.sent_ns - other.late_ns))
+                for other in own[k + 1 :]
+            )
+            longest = max(longest, (until_ns - s.sent_ns - held_ns) / 1e6)
     return longest

@@ -188,7 +188,11 @@ def test_a_stall_is_the_longest_time_until_the_next_output() -> None:
     assert stall_ms([sent("right", 0.0)], came, 0, 1000 * MS) == pytest.approx(1000), "nothing came of it at all"
     assert stall_ms([sent("right", 0.0, good=False)], came, 0, 1000 * MS) == 0
     held_up = [*frames[:5], sent("left", 500.0, 150.0), *frames[6:]]
-    assert stall_ms(held_up, came, 0, 1000 * MS) == pytest.approx(80), "so long the machine did nothing for the cameras"
+    # From 350 to 500 ms the machine did nothing for the cameras, and so nothing for the receiver either.
+    assert stall_ms(held_up, came, 0, 1000 * MS) == pytest.approx(130)
+    assert stall_ms(held_up, came, 300 * MS, 310 * MS) == pytest.approx(30)
+    late = [sent("left", 0.0), sent("left", 1500.0, 1400.0)]
+    assert stall_ms(late, [("left", 1, 1450 * MS)], 0, 1400 * MS) == pytest.approx(100), "told by a frame sent later"
 
 
 def test_frames_carry_their_number() -> None:
