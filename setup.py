@@ -82,6 +82,7 @@ EXTRAS = {
         "catkin_pkg",  # reads package.xml as colcon does
         "cuda-bindings",  # the names and arguments of CUDA's calls, which need no card
         "distributed",  # the tests start a cluster of two workers
+        "hypothesis",  # hostile input: it finds what is wrong and makes it small
         "onnx>=1.17",  # the tiny models of the tests
         "pytest",
         "pytest-cov",  # which lines no test runs

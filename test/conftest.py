@@ -54,6 +54,8 @@ NEEDS = {
     "engine": ("onnx", "onnxruntime"),
     "evaluate": ("lightning_fabric", "onnx", "onnxruntime", "pywt", "skimage", "tensorboard"),
     "examples": ("onnx", "onnxruntime", "rclpy"),
+    "fleet": ("onnx", "onnxruntime", "rosbags"),
+    "fuzz": ("hypothesis", "onnx", "onnxruntime", "rclpy", "rosbags"),
     "nets": ("torch",),
     "replay": ("onnx", "onnxruntime", "rclpy", "rosbags"),
     "ros": ("onnx", "onnxruntime", "rclpy"),

@@ -8,16 +8,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from derain_ros.engine.machine import this_machine
 from derain_ros.files import FileError, read_file
-from derain_ros.replay.account import Account, Output
+from derain_ros.replay.account import Account
 from derain_ros.replay.measured import AtRate, Usage
 from derain_ros.replay.origin import Origin
 from derain_ros.replay.quality import Quality
 from derain_ros.replay.records import ReplayError
 from derain_ros.replay.shown import Picture
+from derain_ros.replay.typed import UNKNOWN, read_as
 
 FORMAT = 3
 MOST_BYTES = 1 << 30
@@ -96,35 +97,14 @@ class Record:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Record:
         """The record with this `content`; ValueError, KeyError, TypeError or AttributeError where that is none."""
-        account = Account(
-            Counter(content["frames_in"]),
-            [Output(*map(number, row)) for row in content["outputs"]],
-            Counter(content["broken"]),
-            content["damage"],
-            content["notes"],
-            Counter({(plan, models): count for plan, models, count in content["plans"]}),
-            content["engines"],
-            Counter(content["fusion"]),
-            Counter(content["causes"]),
-            number(content["recorded_s"]),
-            number(content["played_s"]),
-        )
-        quality = content["quality"]
-        if quality is not None:
-            pairs = [(number(before), number(after)) for before, after in quality["psnr"]]
-            quality = Quality(pairs, quality["clean"], quality["untouched"])
-        return cls(
-            content["title"],
-            content["timed"],
-            account,
-            [Picture(**picture) for picture in content["pictures"]],
-            {camera: dict(rows) for camera, rows in content["wet"].items()},
-            quality,
-            {key: number(value) for key, value in content["machine"].items()},
-            Origin(**content["origin"]),
-            [Usage(*map(number, row)) for row in content["usage"]],
-            [AtRate(*map(number, row)) for row in content["rates"]],
-        )
+        hints = get_type_hints(Account) | {"plans": list[tuple[str, str, int]]}
+        books = {name: read_as(kind, content[name], name) for name, kind in hints.items()}
+        books["plans"] = Counter({(plan, models): count for plan, models, count in books["plans"]})
+        hints = get_type_hints(cls) | {"account": Any, "wet": dict[str, list[tuple[int, bool]]]}
+        found = {name: read_as(kind, content.get(name), name) for name, kind in hints.items()}
+        found["wet"] = {camera: dict(rows) for camera, rows in found["wet"].items()}
+        found["machine"] = {name: number(value) for name, value in found["machine"].items()}
+        return cls(**found | {"account": Account(**books)})
 
 
 def write_json(path: Path, content: object) -> None:
@@ -144,4 +124,4 @@ def known(value: object) -> object:
 
 def number(value: Any) -> Any:
     """What `known` made a text of, again."""
-    return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value
+    return float(value) if isinstance(value, str) and value in UNKNOWN else value

@@ -24,6 +24,10 @@ NOWHERE = -1e6
 """Place in the thermal image of what that camera does not see: it is behind it, or far outside its view."""
 FISHEYE = ("equidistant", "fisheye")
 """Distortion models of camera_info that OpenCV calls fisheye."""
+LENGTHS, FISHEYE_LENGTHS = (0, 4, 5, 8, 12, 14), (4, 5, 8, 12, 14)
+"""Numbers of distortion coefficients that OpenCV takes; of a fisheye the first four count."""
+MOST = 1e6
+"""No value of a calibration in pixels, metres or coefficients is as large."""
 
 Size = tuple[int, int]
 """Height and width."""
@@ -94,15 +98,24 @@ class Lens:
                 f"camera_info of {camera} holds no calibration ({'P' if rectified else 'K'} is "
                 "zero); calibrate that camera, or give thermal_homography"
             )
-        return cls(
-            (int(info.height), int(info.width)),
-            matrix,
-            np.array(info.d, float),
-            info.distortion_model in FISHEYE,
-            rotation if rotation.any() else np.eye(3),
-            projection,
-            rectified,
-        )
+        rotation = rotation if rotation.any() else np.eye(3)
+        distortion, fisheye = np.array(info.d, float), info.distortion_model in FISHEYE
+        wrong = [
+            name
+            for name, fits in (
+                ("P" if rectified else "K", _is_projective(used)),
+                ("R", not rectified or _is_rotation(rotation)),
+                ("D", rectified or len(distortion) in (FISHEYE_LENGTHS if fisheye else LENGTHS)),
+                ("D", rectified or bool((np.abs(distortion) < MOST).all())),
+            )
+            if not fits
+        ]
+        if wrong:
+            raise RegistrationError(
+                f"camera_info of {camera} is wrong in {wrong[0]}: no lens has such values; calibrate that camera, or "
+                "give thermal_homography"
+            )
+        return cls((int(info.height), int(info.width)), matrix, distortion, fisheye, rotation, projection, rectified)
 
     def rays(self, pixels: np.ndarray, size: Size) -> np.ndarray:
         """Directions (N, 3), of any length, in the camera's optical frame of pixels (N, 1, 2) of images of `size`."""
@@ -174,7 +187,9 @@ def places_of(registration: Registration, left: Size, thermal: Size) -> np.ndarr
     """
     rows, columns = (np.arange(0.0, side + GRID, GRID) for side in left)
     pixels = np.stack(np.meshgrid(columns, rows), axis=-1)
-    found = registration.find(pixels.reshape(-1, 1, 2), left, thermal).reshape(pixels.shape).astype(np.float32)
+    found = registration.find(pixels.reshape(-1, 1, 2), left, thermal).reshape(pixels.shape)
+    # Neither infinite nor not a number: these would spread to what is interpolated.
+    found = np.nan_to_num(np.clip(found, NOWHERE, -NOWHERE), nan=NOWHERE).astype(np.float32)
     row, column = np.mgrid[: left[0], : left[1]].astype(np.float32) / GRID
     return cv2.remap(found, column, row, cv2.INTER_LINEAR)
 
@@ -225,6 +240,15 @@ class Warp:
     def unmoved(self, image: np.ndarray) -> np.ndarray:
         """The same by the registration alone, without `move`."""
         return cv2.remap(image, *self._unmoved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _is_projective(matrix: np.ndarray) -> bool:
+    """Whether a (3, 3) camera matrix is finite, small enough and ends in 0, 0, 1."""
+    return bool((np.abs(matrix) < MOST).all() and (matrix[2] == (0, 0, 1)).all() and matrix[1, 0] == 0)
+
+
+def _is_rotation(matrix: np.ndarray) -> bool:
+    return bool((np.abs(matrix) < MOST).all() and np.abs(matrix @ matrix.T - np.eye(3)).max() < 0.01)
 
 
 def _in_fractions(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -153,6 +153,25 @@ def test_a_camera_without_a_calibration_is_told() -> None:
         Lens.of(info(THERMAL, 0.0), "thermal")
 
 
+@pytest.mark.parametrize(
+    ("wrong", "where"),
+    [
+        ({"distortion": [0.1, 0.2], "model": "equidistant"}, "D"),
+        ({"distortion": [0.1] * 7}, "D"),
+        ({"distortion": [float("nan")] * 5}, "D"),
+        ({"k": [100, 0, 80, 0, 100, 60, 0, 0, 0]}, "K"),
+        ({"k": [float("inf"), 0, 80, 0, 100, 60, 0, 0, 1]}, "K"),
+    ],
+)
+def test_values_that_no_lens_has_are_told(wrong: dict[str, Any], where: str) -> None:
+    with pytest.raises(RegistrationError, match=f"camera_info of left is wrong in {where}: no lens"):
+        Lens.of(info(LEFT, 100, **wrong), "left")
+    turned = info(LEFT, 100, r=np.full(9, 0.5))
+    assert not Lens.of(turned, "left").rectified
+    with pytest.raises(RegistrationError, match="wrong in R"):
+        Lens.of(turned, "left", rectified=True)
+
+
 def test_what_looks_elsewhere_is_told() -> None:
     aside = lenses(info(LEFT, 100), info(THERMAL, 40), (0, 0, 0, 0, 2.5, 0))
     with pytest.raises(RegistrationError, match="the thermal image shows 0% of the left view"):
