@@ -26,7 +26,7 @@ class FoundBag:
 
 
 def find_bags(patterns: Iterable[str], output: Path) -> list[FoundBag]:
-    """The bags that the patterns match, by name, each once; what lies below `output` is none.
+    """The bags that the patterns match, by name, each once, without what lies in an `output` among them.
 
     A folder with metadata.yaml, or with files that are named for it as rosbag2 names them, is one bag; any other
     recording is a bag by itself. FleetError where there is none, or where two would have the same name.
@@ -34,9 +34,10 @@ def find_bags(patterns: Iterable[str], output: Path) -> list[FoundBag]:
     patterns, names = list(patterns), dict[Path, str]()
     for pattern in patterns:
         root = _fixed(pattern)
+        own = None if root.resolve().is_relative_to(output.resolve()) else output.resolve()
         for match in sorted(map(Path, glob.glob(pattern, recursive=True))):
             for bag in _bags_at(match):
-                if not bag.resolve().is_relative_to(output.resolve()):
+                if own is None or not bag.resolve().is_relative_to(own):
                     place = bag.relative_to(root) if bag.is_relative_to(root) and bag != root else Path(bag.name)
                     place = place if bag.is_dir() else place.with_name(_stem(bag.name))
                     names.setdefault(bag.resolve(), place.as_posix())

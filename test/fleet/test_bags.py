@@ -38,6 +38,7 @@ def test_folders_and_files_are_found_each_once(tmp_path: Path) -> None:
         ("r2/packed", "packed.mcap.zstd"),
     ]
     assert [bag.name for bag in find_bags([str(bags / "r1" / "drive")], tmp_path / "out")] == ["drive"]
+    assert [bag.name for bag in find_bags([f"{bags}/r1/**"], tmp_path)] == ["cut", "drive"]
     assert [bag.name for bag in find_bags([f"{bags}/r1/*"], tmp_path / "out")] == ["cut", "drive"]
 
 
