@@ -84,7 +84,7 @@ def _cells(lens: Lens) -> list[str]:
         lens.robot,
         f"{lens.camera} ({lens.topic})",
         _time(lens.since_ns),
-        "now" if lens.since_ns is not None and lens.until_ns is None else _time(lens.until_ns),
+        "still" if lens.since_ns is not None and lens.until_ns is None else _time(lens.until_ns),
         f"{lens.severity:.3f}" if lens.frames else "-",
         f"{100 * lens.affected:.1f} %" if lens.frames else "-",
         f"{100 * lens.severe:.1f} %" if lens.frames else "-",

@@ -45,8 +45,8 @@ class _Work:
 
 @dataclass
 class Restored:
-    """What became of every bag, by name; `worked_s` is what the workers took for segments, in all, and `recorded_s`
-    how much was restored now and not before."""
+    """What became of every bag, by name; `worked_s` is the processor time of the workers for segments, in all, and
+    `recorded_s` how much was restored now and not before."""
 
     bags: list[BagDone] = field(default_factory=list)
     worked_s: float = 0.0

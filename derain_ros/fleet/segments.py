@@ -134,20 +134,20 @@ def plan(task: Task) -> Plan:
 
 
 def restore(plan: Plan, number: int) -> float:
-    """Restore one segment, unless that was done before; returns the seconds it took.
+    """Restore one segment, unless that was done before; returns the seconds of processor time that it took.
 
     What is made has another name until it is whole, so that a worker may be killed at any time.
     """
     if plan.mark(number).exists():
         return 0.0
-    began, work = time.monotonic(), plan.task.work
+    began, work = time.process_time(), plan.task.work
     with TemporaryDirectory(prefix=f"{number}.", dir=work) as temporary:
         made = Path(temporary) / "bag"
         record = _restored(plan, plan.segments[number], made)
         record.save(made / "record.json")
         os.replace(made / f"{made.name}.mcap", work / plan.file(number))
         os.replace(made / "record.json", plan.mark(number))
-    return time.monotonic() - began
+    return time.process_time() - began
 
 
 def _restored(plan: Plan, segment: Segment, made: Path) -> Record:
