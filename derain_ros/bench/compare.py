@@ -1,11 +1,11 @@
-"""Two records of replays compared: what differs by more than chance, and what they were measured with."""
+"""Records of replays compared: what differs by more than chance, and what they were measured with."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ UNKNOWN = "cannot be told"
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Of each row of an array one figure."""
+Runs = Sequence[np.ndarray]
+"""One figure of each frame, (N,), for each run."""
 
 
 @dataclass(frozen=True)
@@ -58,40 +60,56 @@ def is_replay(path: Path) -> bool:
     return isinstance(content, dict) and content.get("kind") == "replay"
 
 
-def difference(before: np.ndarray, after: np.ndarray, statistic: Statistic, paired: bool) -> Difference:
-    """The difference of a statistic of frames in order of time, (N,) and (M,), with a bootstrap interval.
+def difference(before: Runs, after: Runs, statistic: Statistic, paired: bool) -> Difference:
+    """The difference of a statistic of frames, its mean over runs, with a bootstrap interval.
 
-    Blocks of neighbouring frames are drawn, as what else a machine does hits neighbours alike; `paired` frames, as many
-    in both, are drawn together, so that what is common to both cancels out.
+    Each run has its frames in order of time, (N,). Blocks of neighbouring frames are drawn, as what else a machine does
+    hits neighbours alike; `paired` frames, as many in all runs, are drawn together, so that what is common to them
+    cancels out. Of several runs one fewer is drawn than there are, so that the interval knows how runs differ.
     """
-    if not (len(before) and len(after)):
+    if not all(map(len, (*before, *after))):
         return Difference(_one(statistic, before), _one(statistic, after))
     rng = np.random.default_rng(SEED)
     drawn = []
     for _ in range(RESAMPLED // AT_ONCE):
-        old = _resampled(len(before), rng)
-        new = old if paired else _resampled(len(after), rng)
-        drawn.append(statistic(after[new]) - statistic(before[old]))
+        frames = _resampled(len(before[0]), rng) if paired else None
+        old, new = (_drawn(runs, statistic, frames, rng) for runs in (before, after))
+        drawn.append(new - old)
     low, high = np.percentile(np.concatenate(drawn), (2.5, 97.5))
     return Difference(_one(statistic, before), _one(statistic, after), float(low), float(high))
 
 
-def compare(before: Record, after: Record) -> str:
-    """Tables in Markdown: latency, stages, restored and dropped frames with a verdict each, and what the two were
-    measured with. Frames are paired by stamp where both are of one bag."""
-    same_bag = bool(before.origin.bag) and sorted(before.origin.bag.values()) == sorted(after.origin.bag.values())
-    old, new = _by_key(before.account.outputs), _by_key(after.account.outputs)
-    both = sorted(old.keys() & new.keys(), key=lambda key: (key[1], key))
+def _drawn(runs: Runs, statistic: Statistic, frames: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """The statistic's mean over runs that are drawn, of frames that are, or of `frames` (AT_ONCE, N); (AT_ONCE,)."""
+    each = np.stack([statistic(run[_resampled(len(run), rng) if frames is None else frames]) for run in runs])
+    chosen = rng.integers(0, len(runs), (max(len(runs) - 1, 1), AT_ONCE))
+    return np.asarray(np.take_along_axis(each, chosen, axis=0).mean(axis=0))
+
+
+def compare(before: Sequence[Record], after: Sequence[Record]) -> str:
+    """Tables in Markdown: latency, stages, restored and dropped frames with a verdict each, and what was measured with.
+
+    Each side has the records of one or more runs. Frames are paired by stamp where all are of one bag.
+    """
+    records = [*before, *after]
+    bags = {tuple(sorted(record.origin.bag.values())) for record in records}
+    same_bag = len(bags) == 1 and () not in bags
+    every = [_by_key(record.account.outputs) for record in records]
+    both = sorted(set.intersection(*(set(outputs) for outputs in every)), key=lambda key: (key[1], key))
     paired = same_bag and bool(both)
+
+    def sides(of_runs: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+        return of_runs[: len(before)], of_runs[len(before) :]
+
     rows = []
     for name, of in (
         ("latency", lambda o: o.latency_ms),
         ("detect", lambda o: o.detect_ms or math.nan),
         ("restore", lambda o: o.restore_ms if o.action == Action.RESTORED.value else math.nan),
     ):
-        times = _times(old, new, both, of) if paired else (_times_alone(old, of), _times_alone(new, of))
+        times = _times(every, both, of) if paired else [_times_alone(outputs, of) for outputs in every]
         for quantile in (50, 99):
-            found = difference(*times, _quantile(quantile), paired)
+            found = difference(*sides(times), _quantile(quantile), paired)
             few = quantile == 99 and min(map(len, times)) < LEAST_FOR_P99
             verdict = f"{UNKNOWN}: too few frames" if few else found.verdict("faster", "slower")
             rows.append(_row(f"{name} p{quantile} ms", found, 2, verdict))
@@ -99,33 +117,36 @@ def compare(before: Record, after: Record) -> str:
         ("restored share", lambda o: o.action == Action.RESTORED.value, "less restored", "more restored"),
         ("dropped share", None, "fewer dropped", "more dropped"),
     ):
-        marks = _marks(before, after, old, new, count, paired)
-        found = difference(*marks, lambda drawn: drawn.mean(axis=-1), paired and len(marks[0]) == len(marks[1]))
+        marks = _marks(records, every, count, paired)
+        alike = paired and len({len(run) for run in marks}) == 1
+        found = difference(*sides(marks), lambda drawn: drawn.mean(axis=-1), alike)
         rows.append(_row(name, found, 4, found.verdict(less, more)))
-    figures = figures_of(before), figures_of(after)
+    figures = [figures_of(record) for record in records]
     for name in ("dropped", "alarm_share", "jitter_p99_ms", "cpu_cores", "memory_mb", "gpu_mb", "highest_rate"):
-        found = Difference(*(of[name] for of in figures))
+        found = Difference(*(float(np.mean([of[name] for of in side])) for side in sides(figures)))
         if not math.isnan(found.before + found.after):
             rows.append(_row(name.replace("_", " "), found, 3, ""))
     said = (
         f"One bag, by its digests; {len(both)} frames paired by stamp."
         if paired
-        else "One bag, by its digests, but no frame came out of both."
+        else "One bag, by its digests, but no frame came out of all."
         if same_bag
         else "The bags differ or are not known, so frames are not paired."
     )
     lines = [table(["", "before", "after", "difference", "95 % interval", ""], rows), "", said]
     busy = [
         f"{name} {record.machine['load_average']:g} on {record.machine['cores']} cores"
-        for name, record in (("before", before), ("after", after))
+        for name, side in (("before", before), ("after", after))
+        for record in side
         if record.machine.get("load_average", math.nan) > BUSY * record.machine.get("cores", math.inf)
     ]
     if busy:
-        lines.append(
-            f"The machine had other work, load {', '.join(busy)}: what that changes from run to run, the intervals do "
-            "not know."
-        )
-    lines += [f"- {text}" for text in differing(before, after)] or ["Machine, models and settings are the same."]
+        lines.append(f"The machine had other work: load {', '.join(busy)}.")
+    if min(len(before), len(after)) == 1:
+        lines.append("The intervals do not know what differs from run to run: give several runs of each to find out.")
+    else:
+        lines.append(f"{len(before)} runs before and {len(after)} after; the intervals know how these differ.")
+    lines += [f"- {text}" for text in differing(before[0], after[0])] or ["Machine, models and settings are the same."]
     return "\n".join(lines)
 
 
@@ -167,13 +188,10 @@ def _by_key(outputs: list[Output]) -> dict[tuple[str, int, int], Output]:
     return found
 
 
-def _times(
-    old: Mapping[Any, Output], new: Mapping[Any, Output], both: list[Any], of: Callable[[Output], float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Of the frames in both, in order of time, what is known of both."""
-    times = np.array([[of(old[key]), of(new[key])] for key in both]).reshape(-1, 2)
-    times = times[~np.isnan(times).any(axis=1)]
-    return times[:, 0], times[:, 1]
+def _times(every: Sequence[Mapping[Any, Output]], both: list[Any], of: Callable[[Output], float]) -> list[np.ndarray]:
+    """Of the frames in every run, in order of time, what is known of all."""
+    times = np.array([[of(outputs[key]) for outputs in every] for key in both]).reshape(-1, len(every))
+    return list(times[~np.isnan(times).any(axis=1)].T)
 
 
 def _times_alone(outputs: Mapping[Any, Output], of: Callable[[Output], float]) -> np.ndarray:
@@ -182,33 +200,31 @@ def _times_alone(outputs: Mapping[Any, Output], of: Callable[[Output], float]) -
 
 
 def _marks(
-    before: Record,
-    after: Record,
-    old: Mapping[Any, Output],
-    new: Mapping[Any, Output],
+    records: Sequence[Record],
+    every: Sequence[Mapping[Any, Output]],
     count: Callable[[Output], bool] | None,
     paired: bool,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> list[np.ndarray]:
     """For each frame that was sent, 1 where it counts, by default where it did not come back, and 0 elsewhere.
 
-    Of frames that came in neither the stamps are not known; they are put last.
+    Of frames that came in no run the stamps are not known; they are put last.
     """
     made = []
-    every = sorted(old.keys() | new.keys(), key=lambda key: (key[1], key))
-    for record, outputs in ((before, old), (after, new)):
-        keys = every if paired else sorted(outputs, key=lambda key: (key[1], key))
+    known = {key for outputs in every for key in outputs}
+    for record, outputs in zip(records, every, strict=True):
+        keys = sorted(known if paired else outputs, key=lambda key: (key[1], key))
         marks = [(k not in outputs) if count is None else (k in outputs and count(outputs[k])) for k in keys]
         sent = record.account.total()["in"]
         made.append(np.array(marks + [count is None] * (sent - len(marks)), float))
-    return made[0], made[1]
+    return made
 
 
 def _quantile(percent: float) -> Statistic:
     return lambda drawn: np.percentile(drawn, percent, axis=-1)
 
 
-def _one(statistic: Statistic, values: np.ndarray) -> float:
-    return float(statistic(values[None])[0]) if len(values) else math.nan
+def _one(statistic: Statistic, runs: Runs) -> float:
+    return float(np.mean([statistic(run[None])[0] if len(run) else math.nan for run in runs]))
 
 
 def _resampled(number: int, rng: np.random.Generator) -> np.ndarray:

@@ -109,28 +109,38 @@ def bench(
 
 @app.command()
 def compare(
-    before: Annotated[Path, typer.Argument(help="JSON file of `derain bench --output`, or the record of a replay.")],
-    after: Annotated[Path, typer.Argument(help="Another one of the same kind.")],
+    before: Annotated[str, typer.Argument(help="JSON file of `derain bench --output`, or the record of a replay.")],
+    after: Annotated[str, typer.Argument(help="Another one of the same kind.")],
 ) -> None:
     """Compare two results of `derain bench`, or two records of `derain bench replay` or `derain replay`.
 
     Of cases of engines a difference counts where their spreads lie apart. Of replays it is said with an interval of
-    95 % (bootstrap), of frames paired by stamp where both are of one bag.
+    95 % (bootstrap), of frames paired by stamp where both are of one bag. Give a pattern for the records of several
+    runs each, three or more: then the interval knows how much runs differ by themselves.
 
-    Example: derain bench compare yesterday.json today.json
+    Examples:
+
+      derain bench compare yesterday.json today.json
+
+      derain bench compare 'main*.json' 'branch*.json'
     """
+    from glob import glob
+
     from derain_ros.bench import BenchError, record
     from derain_ros.bench.compare import compare as compare_replays
     from derain_ros.bench.compare import is_replay
     from derain_ros.replay.record import Record as Replay
 
-    kinds = {path: is_replay(path) for path in (before, after)}
-    if len(set(kinds.values())) > 1:
+    sides = [[Path(name) for name in sorted(glob(given))] or [Path(given)] for given in (before, after)]
+    kinds = {is_replay(path) for paths in sides for path in paths}
+    if len(kinds) > 1:
         raise BenchError(f"{before} and {after}: one is the record of a replay and one is not; compare like with like")
-    if kinds[before]:
-        typer.echo(compare_replays(Replay.read(before), Replay.read(after)))
+    if kinds == {True}:
+        typer.echo(compare_replays(*([Replay.read(path) for path in paths] for paths in sides)))
+    elif max(map(len, sides)) > 1:
+        raise BenchError(f"{before} and {after}: several results are compared of replays only; name one file each")
     else:
-        typer.echo(record.compare(record.Record.read(before), record.Record.read(after)))
+        typer.echo(record.compare(*(record.Record.read(path) for [path] in sides)))
 
 
 @app.command()
