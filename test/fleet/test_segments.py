@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fleet_bags import SETTINGS, START_NS, task_of, write_bag
+from thermal_bag import write_thermal_bag
+from tiny_models import write_models
 
 from derain_ros.config import Config
 from derain_ros.fleet import FleetError
@@ -95,3 +97,14 @@ def test_what_was_made_of_something_else_is_made_again(tmp_path: Path, models: P
     (output / "drive" / ".fleet").unlink()
     with pytest.raises(FleetError, match="no bag of a fleet"):
         plan(changed)
+
+
+def test_what_was_told_once_holds_for_every_segment(tmp_path: Path) -> None:
+    # Where the thermal camera is was said long before the segment with the images.
+    bag = write_thermal_bag(tmp_path / "warm", start_ns=100 * 10**9)
+    models = write_models(tmp_path / "models", with_fuser=True)
+    restored(bag, tmp_path / "fleet", models, 10.0)
+    record = Record.read(tmp_path / "fleet" / "warm" / "record.json")
+    assert record.account.fusion["fused"] == 11 and sum(record.account.fusion.values()) == 12
+    assert len(list((tmp_path / "fleet" / "warm").glob("*.mcap"))) == 3
+    assert "fused" in record.pictures[-1].images
