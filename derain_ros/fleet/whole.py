@@ -73,7 +73,7 @@ def _record(plan: Plan) -> Record:
     metadata = metadata_of(topics, list(map(_written, files)))
     (plan.task.work / METADATA).write_text(metadata, encoding="utf-8")
     # Pictures of one segment, as looking for them in all would take as long as reading the bag again.
-    shown = max(numbers, key=lambda number: accounts[number].total()["restored"])
+    shown = max(numbers, key=lambda n: (accounts[n].total()["restored"], accounts[n].fusion["fused"]))
     inputs = {name: topic.name for name, topic in plan.cameras.images.items()}
     pictures = restored_pictures(files[shown], inputs, accounts[shown])
     pictures += fused_pictures(files[shown], plan.cameras) if account.fusion["fused"] else []
