@@ -46,12 +46,14 @@ def command(
     from derain_ros.evaluate.segmentation_bag import evaluate, markdown, notes, rows
     from derain_ros.evaluate.sheet import segmentations
     from derain_ros.manifest import Manifest
+    from derain_ros.replay import files
     from derain_ros.report.tables import Table
     from derain_ros.runtime.pipeline import Pipeline
 
     progress.check_output(output)
     if sheet is not None and (sheet.suffix.lower() not in (".png", ".jpg", ".jpeg") or not sheet.parent.is_dir()):
         raise typer.BadParameter(f"{sheet}: name a .png or .jpg file in a folder that exists", param_hint="--sheet")
+    files.find(bag)
     engine = segmenter_named(segmenter, models)
     config = Config.from_mapping(
         {
