@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from fleet_bags import START_NS, task_of, write_bag
 from waiting import wait_for
 
 from derain_ros.fleet import page
-from derain_ros.fleet.run import Restored, run
+from derain_ros.fleet.run import TRIES, Restored, run
 from derain_ros.fleet.workers import Workers, cluster
 
 BAGS = {"bad": range(10, 30), "fine": range(0)}
@@ -86,6 +86,15 @@ def test_the_page_has_the_worst_lens_first_and_the_bags_that_are_bad(by_one: Pat
     assert places == sorted(places)
     assert "2027-01-15 08:00:01" in shown and "<a href='bad/report.html'>bad</a>" in shown
     assert "empty_0.mcap is empty" in shown and (by_one / "bad" / "report.html").exists()
+
+
+def test_what_fails_again_and_again_is_given_up(bags: list[Path], models: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").touch()  # no folder can be made there
+    told: list[str] = []
+    with ThreadPoolExecutor(1) as executor:
+        done = run([task_of(bags[0], tmp_path / "out", models)], executor, 1, lambda done, total: None, told.append)
+    assert len(told) == TRIES - 1 and [bag.name for bag in done.bags] == ["bad"]
+    assert done.bags[0].fault.startswith(f"given up after {TRIES} tries") and str(tmp_path) in done.bags[0].fault
 
 
 def test_a_cluster_gives_the_same(bags: list[Path], models: Path, by_one: Path, tmp_path: Path) -> None:
