@@ -20,7 +20,7 @@ from derain_ros.replay.records import ReplayError
 from derain_ros.replay.shown import Picture
 from derain_ros.replay.typed import UNKNOWN, read_as
 
-FORMAT = 3
+FORMAT = 4
 MOST_BYTES = 1 << 30
 
 

@@ -105,7 +105,7 @@ def test_a_record_of_another_version_is_refused_and_how_to_mend_it_is_told(tmp_p
     for arguments in (["report", str(old), "--fail-if", "p99_ms > 50"], ["bench", "compare", str(old), str(old)]):
         result = CliRunner().invoke(app, arguments)
         assert (
-            result.exit_code == 1 and "in format 2, not of a replay in format 3: replay the bag again" in result.output
+            result.exit_code == 1 and "in format 2, not of a replay in format 4: replay the bag again" in result.output
         )
     result = CliRunner().invoke(app, ["bench", "compare", str(old), str(bench)])
     assert result.exit_code == 1 and "compare like with like" in result.output
