@@ -46,7 +46,7 @@ def command(
     from derain_ros.config import PLANS
     from derain_ros.evaluate import matrix
     from derain_ros.evaluate.odometry import from_kitti
-    from derain_ros.evaluate.pairs import pipelines
+    from derain_ros.evaluate.pairs import engine_of, pipelines
     from derain_ros.evaluate.segmentation import segmented_by
     from derain_ros.evaluate.slam.study import Study
     from derain_ros.rain.weather import ANOMALIES
@@ -62,7 +62,10 @@ def command(
             raise typer.BadParameter(f"{unknown[0]!r}: one of {', '.join(known)} is expected", param_hint=option)
     study = None if slam is None else Study.read(slam)
     segment = None if segmenter == "none" else segmented_by(segmenter_named(segmenter, models))
-    made = pipelines(plan or PLANS, models, all_frames=True)
+    made = {
+        name: (engine_of(name, models), pipeline)
+        for name, pipeline in pipelines(plan or PLANS, models, all_frames=False).items()
+    }
     cut = matrix.clips_of_drives(clips, seed) if kitti is None else matrix.clips_of(from_kitti(kitti, 1_000_000), clips)
     output.mkdir(parents=True, exist_ok=True)
     found = matrix.Matrix("Procedural drives" if kitti is None else kitti.name, clips, seed)

@@ -126,8 +126,6 @@ def command(
     for option, given, known in (("--plan", plan, PLANS), ("--anomaly", anomaly, ANOMALIES)):
         if unknown := [name for name in given or () if name not in known]:
             raise typer.BadParameter(f"{unknown[0]!r}: one of {', '.join(known)} is expected", param_hint=option)
-    import evo  # noqa: F401  that it is missing is to be told before the work
-
     console = progress.output_console()
 
     def tell(text: str) -> None:

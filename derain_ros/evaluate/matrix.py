@@ -12,13 +12,15 @@ import cv2
 import numpy as np
 
 from derain_ros.data.segmentation import confusion, mean_overlap
+from derain_ros.engine import Engine
 from derain_ros.evaluate.odometry import StereoSequence, drive, errors_and_points
-from derain_ros.evaluate.pairs import results
+from derain_ros.evaluate.pairs import PASSED, restored
 from derain_ros.evaluate.restoration import EvaluationError, mean_and_interval
 from derain_ros.evaluate.segmentation import Segment
 from derain_ros.rain.weather import FALLING, Weather
 from derain_ros.runtime.judge.decision import Decision
 from derain_ros.runtime.pipeline import Pipeline
+from derain_ros.runtime.stages.restore import restore_image
 
 SEVERITIES = {"light": (0.06, 0.2), "moderate": (0.2, 0.5), "heavy": (0.4, 1.0)}
 """By name the share of the glass that is covered, and the intensity of what falls."""
@@ -111,23 +113,22 @@ def evaluate(
     clips: Sequence[StereoSequence],
     anomalies: Sequence[str],
     severities: Sequence[str],
-    pipelines: Mapping[str, Pipeline],
+    rungs: Mapping[str, tuple[Engine, Pipeline]],
     segment: Segment | None = None,
     seed: int = 7,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Cell]:
     """The cells of `anomalies` (of weather.ANOMALIES) and `severities`, one after another.
 
-    `pipelines` are loaded, by the rung that they run, and restore every pair (`gating` is off): what the node would do
-    by default follows from what they found. `segment` takes RGB; without it there is no mIoU. Each clip has a glass of
+    `rungs` has, by name, the rung's general network, which restores every pair, and a loaded pipeline with that rung as
+    its best, which decides as the node does. `segment` takes RGB; without it there is no mIoU. Each clip has a glass of
     its own on each eye, the same for all rungs.
     """
     jobs = [(anomaly, severity) for anomaly in anomalies for severity in severities]
     for done, (anomaly, severity) in enumerate(jobs):
         amount = SEVERITIES[severity][anomaly in FALLING]
         found = [
-            _Clip(clip, anomaly, amount, [seed, number], segment).measure(pipelines)
-            for number, clip in enumerate(clips)
+            _Clip(clip, anomaly, amount, [seed, number], segment).measure(rungs) for number, clip in enumerate(clips)
         ]
         views = {view: {figure: [of[0][view][figure] for of in found] for figure in BETTER} for view in found[0][0]}
         yield Cell(anomaly, severity, views, float(np.mean([used for _, used in found])))
@@ -151,39 +152,22 @@ class _Clip:
         self.hidden = [[mask for _, mask in eye] for eye in seen]
         self.labels = None if segment is None else segment(_rgb(self.clear[0][0]))
 
-    def measure(self, pipelines: Mapping[str, Pipeline]) -> tuple[dict[str, dict[str, float]], float]:
-        """The figures of each view, and the share of the pairs that the node restores by default."""
+    def measure(self, rungs: Mapping[str, tuple[Engine, Pipeline]]) -> tuple[dict[str, dict[str, float]], float]:
+        """The figures of each view, and the share of the pairs that the node restores by default, of all rungs."""
         views = {WET: self._figures(self.wet, None)}
-        used: list[bool] = []
-        for rung, pipeline in pipelines.items():
-            images, masks, used = self._restored(pipeline)
+        stamps_ns = [1_000_000_000 + round(n * 1e9 / self.clip.rate) for n in range(len(self.wet[0]))]
+        used = []
+        for rung, (engine, pipeline) in rungs.items():
+            every = [[restore_image(engine, image) for image in eye] for eye in self.wet]
+            images, masks = ([[of[part] for of in eye] for eye in every] for part in (0, 1))
             views[rung] = self._figures(images, masks)
-            mixed = [
-                [image if acts else wet for image, wet, acts in zip(*eye, used, strict=True)]
-                for eye in zip(images, self.wet, strict=True)
-            ]
-            same = rung if all(used) else WET if not any(used) else ""
-            views[rung + DEFAULT] = views[same] if same else self._figures(mixed, masks)
+            pipeline.decision = Decision()
+            made = restored(pipeline, self.wet, stamps_ns)
+            used.append(1 - made.plans[PASSED] / len(stamps_ns))
+            views[rung + DEFAULT] = self._figures(made.images, made.masks) if used[-1] else views[WET]
         return views, float(np.mean(used))
 
-    def _restored(self, pipeline: Pipeline) -> tuple[list[list[np.ndarray]], list[list[np.ndarray]], list[bool]]:
-        """Images and masks of each eye, and for which pairs the node would have restored them by default."""
-        pipeline.decision = Decision()
-        images: list[list[np.ndarray]] = [[], []]
-        masks: list[list[np.ndarray]] = [[], []]
-        used = []
-        stamps_ns = [1_000_000_000 + round(n * 1e9 / self.clip.rate) for n in range(len(self.wet[0]))]
-        for result in results(pipeline, self.wet, stamps_ns):
-            if not result.models:
-                raise EvaluationError(f"{pipeline.config.plan}: nothing was restored: {result.detail}")
-            for eye, camera in enumerate(result.cameras.values()):
-                images[eye].append(camera.frame.image)
-                masks[eye].append(camera.mask)
-            found = [camera.anomaly for camera in result.cameras.values()]
-            used.append(result.affected or any(anomaly is not None and anomaly.affected for anomaly in found))
-        return images, masks, used
-
-    def _figures(self, eyes: list[list[np.ndarray]], masks: list[list[np.ndarray]] | None) -> dict[str, float]:
+    def _figures(self, eyes: Sequence[list[np.ndarray]], masks: Sequence[list[np.ndarray]] | None) -> dict[str, float]:
         """All figures of one kind of views of the clip."""
         errors, points = errors_and_points(self.clip, (eyes[0], eyes[1]))
         ways = np.linalg.norm(np.diff(self.clip.poses[:, :3, 3], axis=0), axis=1)
@@ -207,7 +191,7 @@ def _rgb(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
 
 
-def _overlap(masks: list[list[np.ndarray]], hidden: list[list[np.ndarray]]) -> float:
+def _overlap(masks: Sequence[list[np.ndarray]], hidden: Sequence[list[np.ndarray]]) -> float:
     """Intersection over union of all masks of both eyes together; 1 where neither hides anything."""
     ours, true = (np.concatenate([mask.ravel() > 0 for eye in of for mask in eye]) for of in (masks, hidden))
     joined = np.count_nonzero(ours | true)

@@ -11,12 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from derain_ros.config import Config
+from derain_ros.engine import Engine, load
+from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.frame import Frame, FrameSet, Result
 from derain_ros.manifest import Manifest
+from derain_ros.runtime.loading.models import find_restorers
 from derain_ros.runtime.pipeline import Pipeline
 
 CAMERAS = ("left", "right")
 """Names of the eyes."""
+PASSED = "passed on"
+"""What is counted of pairs that were not restored."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,23 @@ def pipelines(plans: Sequence[str], models: Path | None, all_frames: bool) -> di
     return found
 
 
+def engine_of(plan: str, models: Path | None) -> Engine:
+    """The general network of a rung for grey images, in its coarsest precision, as the node runs it on a processor;
+    EvaluationError where there is none."""
+    manifest = Manifest.load(models)
+    for network in find_restorers(Config(), manifest):
+        if network.plan == plan and network.channels == 1 and not network.serves:
+            model = network.models[-1]
+            manifest.verify(model)
+            return load(model, "openvino" if find_spec("openvino") else "onnxruntime")
+    raise EvaluationError(f"{manifest.directory}: there is no general restorer for grey images on the rung {plan}")
+
+
 def restored(pipeline: Pipeline, eyes: Sequence[Sequence[np.ndarray]], stamps_ns: Sequence[int]) -> Restored:
     """What a loaded pipeline makes of grey stereo frames (H, W) uint8 of both `eyes`."""
     made = Restored()
     for result in results(pipeline, eyes, stamps_ns):
-        made.plans[f"{result.plan} ({result.models})" if result.models else "passed on"] += 1
+        made.plans[f"{result.plan} ({result.models})" if result.models else PASSED] += 1
         for eye, name in enumerate(CAMERAS):
             made.images[eye].append(result.cameras[name].frame.image)
             made.masks[eye].append(result.cameras[name].mask)

@@ -252,6 +252,12 @@ class Pipeline:
             told = f"{ready[-1].name} takes {ready[-1].cost_ms(images.batches):.0f} ms, more than {STALL:g} periods"
             return run.passed(Action.PASSED_BUDGET, f"{told} of the camera"), None
         to_fuse = images if plan is not None and fuse in plan.steps else None
+        if passed is None and plan is not None and all(stage is fuse for stage in plan.steps):
+            if len(ready) < len(plans):
+                passed = Action.PASSED_DISABLED, f"models: {loader.state or 'loading'}"
+            else:
+                kinds = ", ".join(sorted(self.decision.kinds))
+                passed = Action.PASSED_BUDGET, f"no plan that is allowed and keeps up helps against {kinds}"
         if passed is not None:
             return run.passed(*passed), to_fuse
         assert plan is not None

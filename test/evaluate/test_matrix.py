@@ -12,9 +12,9 @@ from tiny_models import write_models
 from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
-from derain_ros.evaluate.matrix import BETTER, Cell, Matrix, clips_of, evaluate
+from derain_ros.evaluate.matrix import BETTER, Cell, Matrix, clips_of, clips_of_drives, evaluate
 from derain_ros.evaluate.odometry import StereoSequence, drive
-from derain_ros.evaluate.pairs import pipelines
+from derain_ros.evaluate.pairs import engine_of, pipelines
 from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.evaluate.slam.study import Row, Study
 from derain_ros.evaluate.slam.trajectory import Figures
@@ -72,10 +72,11 @@ def test_a_cell_holds_wet_and_restored_views_and_what_the_node_does(sequence: St
         for lift in (0, 150)
     )
     for clips, acts in ((dark, 0.0), (bright, 1.0)):  # the tiny detector takes what is bright for wet
-        made = pipelines(["balanced"], models, all_frames=True)
+        made = {"balanced": (engine_of("balanced", models), pipelines(["balanced"], models, False)["balanced"])}
         (found,) = evaluate(clips, ["raindrop few"], ["light"], made, lambda image: image[..., 0] // 64)
         assert list(found.views) == ["wet", "balanced", "balanced, by default"] and found.used == acts
-        assert found.views["balanced, by default"] == found.views["balanced" if acts else "wet"]
+        same, other = ("balanced", "wet") if acts else ("wet", "balanced")
+        assert found.views["balanced, by default"]["psnr"] == found.views[same]["psnr"] != found.views[other]["psnr"]
         # The tiny restorer brightens all there is.
         assert found.views["balanced"]["psnr"][0] < found.views["wet"]["psnr"][0]
         assert found.views["wet"]["matches"][0] > 20 and 0 <= found.views["wet"]["drift"][0] <= 1
@@ -125,3 +126,15 @@ def run(*arguments: object) -> tuple[int, str]:
     """Exit code and output of `derain evaluate matrix` with these arguments."""
     result = CliRunner().invoke(app, ["evaluate", "matrix", *map(str, arguments)])
     return result.exit_code, result.output
+
+
+def test_in_falling_rain_the_node_takes_what_helps_and_nothing_that_hurts() -> None:
+    # Scenes and streaks that no model was chosen on. `light`, made for drops, takes nothing away but scene.
+    made = {
+        name: (engine_of(name, None), pipeline)
+        for name, pipeline in pipelines(["balanced", "light"], None, all_frames=False).items()
+    }
+    (found,) = evaluate(clips_of_drives(3, 1001), ["streak"], ["moderate"], made, seed=1001)
+    psnr = {view: np.mean(values["psnr"]) for view, values in found.views.items()}
+    assert psnr["light"] < psnr["wet"] < psnr["balanced, by default"] - 1.0
+    assert found.hurts("balanced, by default") == [] and found.views["light, by default"] == found.views["wet"]

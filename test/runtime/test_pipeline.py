@@ -175,6 +175,23 @@ def test_rain_is_taken_away_by_what_is_made_for_it_and_the_rest_by_another(
     assert set(results[-1].cameras["left"].frame.image.flat) == {WET + 1 + models.count(",")}
 
 
+@pytest.mark.parametrize(("ms", "settings"), [(190.0, {}), (30.0, {"plan": "light"})])
+def test_falling_rain_is_passed_on_where_what_is_made_for_it_does_not_keep_up_or_is_not_allowed(
+    make: Make, world: World, ms: float, settings: dict[str, str]
+) -> None:
+    pipeline = make(QUALITY, BALANCED, LIGHT, RAIN, on_hold_s=0.1, **settings)
+    world.seen, world.ms["rain"] = {"streak": 0.9}, ms
+    results = [pipeline.process(pair(at_s=0.1 * n, period_ms=100.0)) for n in range(4)]
+    # `light`, which is made for drops, hurts trackers there (derain evaluate matrix).
+    assert {run[0] for run in world.runs} <= {"detect", "rain"}
+    last = results[-1]
+    assert {camera.action for camera in last.cameras.values()} == {Action.PASSED_BUDGET}
+    assert last.detail == "no plan that is allowed and keeps up helps against streak"
+    assert set(last.cameras["left"].frame.image.flat) == {WET} and last.affected
+    world.seen = {"raindrop": 0.9}
+    assert restored([pipeline.process(pair(at_s=0.4 + 0.1 * n, period_ms=100.0)) for n in range(4)][-1])
+
+
 def test_rain_that_comes_over_drops_is_taken_away_after_its_hold_time(make: Make, world: World) -> None:
     pipeline = make(BALANCED, RAIN, on_hold_s=0.2)
     for n in range(4):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import evo  # noqa: F401  that it is missing is to be told before the work
 import numpy as np
 
 from derain_ros.config import Config

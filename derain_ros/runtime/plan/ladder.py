@@ -43,8 +43,10 @@ def followed(plans: Sequence[Plan], stage: Stage | None) -> list[Plan]:
 class Ladder:
     """The plans made of `restorers` and of the stages that may come `after` them.
 
-    Restorers made for some kinds of anomaly run before a general one, on their rung of PLANS and on better ones. Of two
-    general ones on a rung the first is used that takes the images.
+    Restorers made for some kinds of anomaly run before a general one, on their rung of PLANS and on better ones. Where
+    they serve all that is there, a general one is no plan: in falling rain without drops, trackers find less in its
+    images than in the camera's (`derain evaluate matrix`). The last plan then restores nothing. Of two general ones on
+    a rung the first is used that takes the images.
     """
 
     def __init__(self, restorers: Sequence[Restore], after: Sequence[Stage] = ()) -> None:
@@ -55,6 +57,8 @@ class Ladder:
     def wanted(self, plans: Sequence[Plan], batches: Collection[Batch]) -> list[Wanted]:
         """What must be loaded for these plans, the cheapest first, and then for anomalies that may come."""
         stages = [step for plan in reversed(plans) for step in plan.steps]
+        general = [stage for stage in self._general if stage.can(batches)]
+        stages += sorted(general, key=lambda stage: PLANS.index(stage.rung))[-1:]
         stages += [stage for stage in self._special if stage.can(batches)]
         return list(dict.fromkeys(wanted for stage in stages for wanted in stage.load(batches)))
 
@@ -62,6 +66,8 @@ class Ladder:
         """All plans that remove these kinds of anomaly from such images, the best first, loaded or not. None is better
         than the rung `best`, unless there are no others. Empty where no restorer takes such images."""
         found: dict[str, Plan] = {}
+        served = {kind for stage in self._special if stage.can(batches) for kind in stage.serves}
+        all_served = bool(kinds) and set(kinds) <= served
         rungs = {stage.rung: stage for stage in reversed(self._general) if stage.can(batches)}
         allowed = PLANS[PLANS.index(best) :] if best in PLANS else PLANS
         for rung in [rung for rung in allowed if rung in rungs] or [rung for rung in PLANS if rung in rungs][-1:]:
@@ -70,9 +76,8 @@ class Ladder:
                 for stage in self._special
                 if stage.serves & set(kinds) and stage.can(batches) and PLANS.index(rung) <= PLANS.index(stage.rung)
             ]
-            served = {kind for stage in special for kind in stage.serves}
-            general = () if special and set(kinds) <= served else (rungs[rung],)
-            joined = () if special else tuple(stage for stage in self._after if stage.can(batches))
+            general = () if all_served else (rungs[rung],)
+            joined = () if special or all_served else tuple(stage for stage in self._after if stage.can(batches))
             for steps in ((*special, *general, *joined), (*special, *general)):
                 found.setdefault(Plan(steps).name, Plan(steps))
         return list(found.values())
