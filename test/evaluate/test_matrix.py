@@ -12,7 +12,7 @@ from tiny_models import write_models
 from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
-from derain_ros.evaluate.matrix import BETTER, Cell, Matrix, clips_of, clips_of_drives, evaluate
+from derain_ros.evaluate.matrix import BETTER, Cell, Matrix, clips_of, evaluate
 from derain_ros.evaluate.odometry import StereoSequence, drive
 from derain_ros.evaluate.pairs import engine_of, pipelines
 from derain_ros.evaluate.restoration import EvaluationError
@@ -134,7 +134,9 @@ def test_in_falling_rain_the_node_takes_what_helps_and_nothing_that_hurts() -> N
         name: (engine_of(name, None), pipeline)
         for name, pipeline in pipelines(["balanced", "light"], None, all_frames=False).items()
     }
-    (found,) = evaluate(clips_of_drives(3, 1001), ["streak"], ["moderate"], made, seed=1001)
+    (found,) = evaluate(
+        clips_of(drive(6, seed=1001, width=480, height=360), 3), ["streak"], ["moderate"], made, seed=1001
+    )
     psnr = {view: np.mean(values["psnr"]) for view, values in found.views.items()}
     assert psnr["light"] < psnr["wet"] < psnr["balanced, by default"] - 1.0
     assert found.hurts("balanced, by default") == [] and found.views["light, by default"] == found.views["wet"]
