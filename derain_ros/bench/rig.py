@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +24,7 @@ from rosbags.typesys import Stores, get_typestore
 from derain_ros.bench import BenchError
 from derain_ros.bench.ailing import ail
 from derain_ros.bench.camera import CAMERAS
-from derain_ros.bench.senders import Senders, identity, identity_of
+from derain_ros.bench.senders import ENCODINGS, SIZES, Senders, identity, identity_of
 from derain_ros.config import Config
 from derain_ros.frame import Action
 from derain_ros.replay.account import Output, output_of
@@ -32,7 +33,8 @@ from derain_ros.replay.link import Link
 
 READY_S = 300.0
 """Engines may have to be built and measured first."""
-WARM_PAIRS = 20
+WARM_PAIRS = 5
+"""Pairs that must come back restored of each kind that the cameras send."""
 ANSWERS_S = 60.0
 """How long the node may take to answer a request, or to find a camera."""
 LOOKS_S = 0.01
@@ -197,13 +199,28 @@ class Rig:
             process.wait()
 
     def _await_ready(self) -> None:
-        """Wait until the node restores what it gets, by engines that are chosen."""
+        """Have the node load every engine that it will need, and end with what the cameras send at first.
+
+        Libraries keep threads and memory of as many engines as were ever loaded at once: what is measured later is to
+        have no more.
+        """
         self.await_matched()
+        kinds = [(size, encoding) for size in range(len(SIZES)) for encoding in ENCODINGS]
+        # Of two alike a pair goes through a network at once, of two that differ each image by itself.
+        for left, right in (*pairwise(kinds), *zip(kinds, kinds, strict=True), (kinds[0], kinds[0])):
+            for camera, (size, encoding) in zip(CAMERAS, (left, right), strict=True):
+                self.senders.sending[camera].size, self.senders.sending[camera].encoding = size, encoding
+            self._await_chosen()
+
+    def _await_chosen(self) -> None:
+        """Wait until the node restores what it gets now, by engines that are chosen."""
+        wanted, reports = sum(self.receiver.plans.values()) + WARM_PAIRS, self.link.reports + 2
 
         def ready() -> bool:
             if self.link.engine.startswith("failed"):
                 raise BenchError(f"the node's engine {self.link.engine}")
-            return sum(self.receiver.plans.values()) >= WARM_PAIRS and self.link.engine == "ready"
+            enough = sum(self.receiver.plans.values()) >= wanted and self.link.reports >= reports
+            return enough and self.link.engine == "ready"
 
         if not self.await_true(ready, READY_S):
             raise BenchError(
