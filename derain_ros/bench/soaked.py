@@ -8,12 +8,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 
 from derain_ros.files import FileError, read_file
-from derain_ros.replay.record import MOST_BYTES, Record, known, number, write_json
+from derain_ros.replay.record import MOST_BYTES, Record, known, write_json
 from derain_ros.replay.records import ReplayError
+from derain_ros.replay.typed import read_as
 from derain_ros.report.tables import Table
 
 FORMAT = 1
@@ -98,8 +100,9 @@ class Soak:
             content = json.loads(read_file(path, MOST_BYTES))
             if content["kind"] != "soak" or content["format"] != FORMAT:
                 raise ReplayError(f"{path}: is no long run in format {FORMAT}: run `derain bench soak` again")
-            faults = [FaultResult(**{k: number(v) for k, v in row.items()}) for row in content["faults"]]
-            return cls(Record.of(content["replay"]), faults=faults, **{key: content[key] for key in OWN})
+            kinds = get_type_hints(cls)
+            own = {key: read_as(kinds[key], content[key], key) for key in (*OWN, "faults")}
+            return cls(record=Record.of(content["replay"]), **own)
         except OSError as error:
             raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
         except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
