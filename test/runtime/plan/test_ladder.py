@@ -87,10 +87,21 @@ def test_what_is_made_for_drops_is_no_plan_in_falling_rain_alone(shelf: Shelf) -
     assert names(made, "streak", "raindrop", best="light") == ["light + temporal", "light"]
 
 
+def test_light_is_no_plan_behind_dirt_alone_unless_it_is_asked_for(shelf: Shelf) -> None:
+    # It hurts trackers there (derain evaluate matrix).
+    made = ladder(shelf, *GENERAL, RAIN)
+    assert names(made, "dirt") == ["quality", "balanced", ""]
+    assert names(made, "dirt", best="balanced") == ["balanced", ""]
+    assert names(made, "dirt", "streak") == ["rain + quality", "rain + balanced", ""]
+    assert names(made, "dirt", best="light") == ["light"]
+    assert names(made, "dirt", "raindrop") == ["quality", "balanced", "light"]
+    assert names(ladder(shelf, LIGHT), "dirt") == ["light"]
+
+
 def test_a_light_one_that_is_made_for_rain_serves_all_rungs(shelf: Shelf) -> None:
     made = ladder(shelf, *GENERAL, model("rain", plan="light", serves=("streak",)))
     assert names(made, "streak") == ["rain"]
-    assert names(made, "streak", "dirt") == ["rain + quality", "rain + balanced", "rain + light"]
+    assert names(made, "streak", "dirt") == ["rain + quality", "rain + balanced", "rain"]
 
 
 @pytest.mark.parametrize(
