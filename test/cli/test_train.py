@@ -26,6 +26,7 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.usefixtures("of_one_size")
 def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None:
     recipe, models = tmp_path / "recipe.yaml", tmp_path / "models"
     recipe.write_text(
@@ -55,6 +56,7 @@ def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None
         assert f"{told} --models {models}" in " ".join(output.split())
 
 
+@pytest.mark.usefixtures("of_one_size")
 def test_a_trained_network_is_tuned_to_images_of_ones_own(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,29 +8,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from torch import nn  # noqa: E402
 
 from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.nets.detector import SIZE, Detector  # noqa: E402
 from derain_ros.nets.fast import FastRestorer  # noqa: E402
 from derain_ros.nets.printed import PrintedRestorer  # noqa: E402
-from derain_ros.publish import export_restorer as export_restorers  # noqa: E402
-from derain_ros.publish.export import export_onnx  # noqa: E402
 from derain_ros.publish.export_detector import export_detector  # noqa: E402
 from derain_ros.publish.export_restorer import export_restorer, to_grey  # noqa: E402
 from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train import checkpoint, exported  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
-
-
-@pytest.fixture
-def of_one_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports for images of one size, which take a fifth of the time; weights are the same."""
-
-    def export(graph: nn.Module, inputs: dict, outputs: list[str], dynamic: dict, path: Path) -> None:
-        export_onnx(graph, inputs, outputs, {}, path)
-
-    monkeypatch.setattr(export_restorers, "export_onnx", export)
 
 
 def trained(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedRestorer:
