@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from mcap.reader import make_reader
 
 from derain_ros.engine.machine import this_machine
 from derain_ros.fleet.lens import Seen, seen_of
-from derain_ros.fleet.segments import KEY, TIMED, Plan, key_in
+from derain_ros.fleet.segments import TIMED, Plan, key_in
 from derain_ros.frame import Action
 from derain_ros.replay import mcap_file
 from derain_ros.replay.account import Account
@@ -54,12 +55,11 @@ def finish(plan: Plan) -> BagDone:
         if output.exists():
             shutil.rmtree(output)  # it was made of something else
         os.replace(work, output)
-    kept = {KEY, RECORD, PAGE, METADATA}
     for path in output.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)  # of workers that were killed
-        elif path.name not in kept and path.suffix != ".mcap":
-            path.unlink()
+        if path.is_dir() and re.fullmatch(r"\d+\.\w{8}", path.name):
+            shutil.rmtree(path)  # of a worker that was killed
+        elif re.fullmatch(rf"{re.escape(output.name)}_\d+\.json", path.name):
+            path.unlink()  # of a segment
     return _done(plan, Record.read(output / RECORD).account)
 
 

@@ -91,6 +91,9 @@ def test_what_was_made_of_something_else_is_made_again(tmp_path: Path, models: P
     bag, output = write_bag(tmp_path / "drive", frames=5), tmp_path / "fleet"
     restored(bag, output, models, 2.0)
     task = task_of(bag, output, models)
+    (output / "drive" / "notes.txt").touch()
+    finish(plan(task))
+    assert (output / "drive" / "notes.txt").exists(), "what somebody laid there is left alone"
     assert plan(task).segments == ()
     changed = replace(task, settings={**SETTINGS, "enabled": False})
     assert len(plan(changed).segments) == 1
