@@ -73,7 +73,7 @@ class Limits:
 @dataclass(frozen=True)
 class Soak:
     """A long run at `rate` frames a second of each camera: its books and use of the machine as of a replay, and its
-    faults. After the first `warm` of these all kinds have come once. `crash` says how the run ended, empty where that
+    faults. In the first `warm` of these every kind has come twice. `crash` says how the run ended, empty where that
     was in order; `twice` counts frames that came back more often than they were sent, `kept` those that a node which is
     taken down has neither published nor dropped."""
 

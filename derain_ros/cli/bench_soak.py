@@ -24,8 +24,8 @@ def command(
 
     Exit code 1 says that something did not hold, and the last lines what: no crash; restoring again within 2 s after
     each fault; no stall beyond two periods of the cameras outside of faults; memory, threads and files flat after the
-    first round of faults (2 %, or 8 MB, one thread, one file); every frame restored, passed on, or dropped by a named
-    cause.
+    first two rounds of faults (2 %, or 8 MB, one thread, one file), where there are five rounds or more, which take
+    0.2 hours; every frame restored, passed on, or dropped by a named cause.
 
     Examples:
 
