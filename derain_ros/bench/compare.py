@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,12 @@ RESAMPLED, AT_ONCE = 2000, 50
 SEED = 7
 LEAST_FOR_P99 = 300
 """Frames without which a 99th percentile is the slowest frame or two, and says nothing."""
+T_95 = (1, 2, 3, 4, 5, 6, 8, 10, 15, 30, 1000), (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.31, 2.23, 2.13, 2.04, 1.96)
+"""Degrees of freedom, and the 97.5th percentile of Student's t with so many."""
 BUSY = 0.5
 """Load for each core from which on the machine had other work."""
 UNKNOWN = "cannot be told"
+WORSE = ("slower", "less restored", "more dropped")
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Of each row of an array one figure."""
@@ -61,33 +64,44 @@ def is_replay(path: Path) -> bool:
 
 
 def difference(before: Runs, after: Runs, statistic: Statistic, paired: bool) -> Difference:
-    """The difference of a statistic of frames, its mean over runs, with a bootstrap interval.
+    """The difference of a statistic of frames, its mean over runs, with an interval of 95 %.
 
-    Each run has its frames in order of time, (N,). Blocks of neighbouring frames are drawn, as what else a machine does
-    hits neighbours alike; `paired` frames, as many in all runs, are drawn together, so that what is common to them
-    cancels out. Of several runs one fewer is drawn than there are, so that the interval knows how runs differ.
+    Each run has its frames in order of time, (N,). With several runs on each side the interval is Welch's, of one
+    figure for each run. Of single runs it is a bootstrap: blocks of neighbouring frames are drawn, as what else a
+    machine does hits neighbours alike; `paired` frames, as many in all runs, are drawn together, so that what is common
+    to them cancels out.
     """
+    found = Difference(_one(statistic, before), _one(statistic, after))
     if not all(map(len, (*before, *after))):
-        return Difference(_one(statistic, before), _one(statistic, after))
+        return found
+    if min(len(before), len(after)) > 1:
+        change, reach = found.after - found.before, _welch(_each(statistic, before), _each(statistic, after))
+        return replace(found, low=change - reach, high=change + reach)
     rng = np.random.default_rng(SEED)
     drawn = []
     for _ in range(RESAMPLED // AT_ONCE):
         frames = _resampled(len(before[0]), rng) if paired else None
-        old, new = (_drawn(runs, statistic, frames, rng) for runs in (before, after))
+        old, new = (
+            np.mean([statistic(run[_resampled(len(run), rng) if frames is None else frames]) for run in runs], axis=0)
+            for runs in (before, after)
+        )
         drawn.append(new - old)
     low, high = np.percentile(np.concatenate(drawn), (2.5, 97.5))
-    return Difference(_one(statistic, before), _one(statistic, after), float(low), float(high))
+    return replace(found, low=float(low), high=float(high))
 
 
-def _drawn(runs: Runs, statistic: Statistic, frames: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
-    """The statistic's mean over runs that are drawn, of frames that are, or of `frames` (AT_ONCE, N); (AT_ONCE,)."""
-    each = np.stack([statistic(run[_resampled(len(run), rng) if frames is None else frames]) for run in runs])
-    chosen = rng.integers(0, len(runs), (max(len(runs) - 1, 1), AT_ONCE))
-    return np.asarray(np.take_along_axis(each, chosen, axis=0).mean(axis=0))
+def _welch(before: np.ndarray, after: np.ndarray) -> float:
+    """How far the difference of two means may be off, at 95 %, by Welch's t-test; figures of runs, (R,) each."""
+    parts = np.array([side.var(ddof=1) / len(side) for side in (before, after)])
+    if not parts.any():
+        return 0.0
+    freedom = parts.sum() ** 2 / (parts**2 / (len(before) - 1, len(after) - 1)).sum()
+    return float(np.interp(freedom, *T_95) * np.sqrt(parts.sum()))
 
 
-def compare(before: Sequence[Record], after: Sequence[Record]) -> str:
-    """Tables in Markdown: latency, stages, restored and dropped frames with a verdict each, and what was measured with.
+def compare(before: Sequence[Record], after: Sequence[Record]) -> tuple[str, list[str]]:
+    """Tables in Markdown: latency, stages, restored and dropped frames with a verdict each, and what was measured with;
+    and what got worse, one line each.
 
     Each side has the records of one or more runs. Frames are paired by stamp where all are of one bag.
     """
@@ -145,9 +159,9 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> str:
     if min(len(before), len(after)) == 1:
         lines.append("The intervals do not know what differs from run to run: give several runs of each to find out.")
     else:
-        lines.append(f"{len(before)} runs before and {len(after)} after; the intervals know how these differ.")
+        lines.append(f"{len(before)} runs before and {len(after)} after; the intervals are of how these differ.")
     lines += [f"- {text}" for text in differing(before[0], after[0])] or ["Machine, models and settings are the same."]
-    return "\n".join(lines)
+    return "\n".join(lines), [f"{name}: {verdict}" for name, *_, verdict in rows if verdict in WORSE]
 
 
 def differing(before: Record, after: Record) -> list[str]:
@@ -224,7 +238,11 @@ def _quantile(percent: float) -> Statistic:
 
 
 def _one(statistic: Statistic, runs: Runs) -> float:
-    return float(np.mean([statistic(run[None])[0] if len(run) else math.nan for run in runs]))
+    return float(_each(statistic, runs).mean())
+
+
+def _each(statistic: Statistic, runs: Runs) -> np.ndarray:
+    return np.array([statistic(run[None])[0] if len(run) else math.nan for run in runs])
 
 
 def _resampled(number: int, rng: np.random.Generator) -> np.ndarray:

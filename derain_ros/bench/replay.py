@@ -9,7 +9,7 @@ from pathlib import Path
 from derain_ros.bench.meters import watched
 from derain_ros.bench.node import KEEPS_RATE
 from derain_ros.config import Config
-from derain_ros.engine import Tell
+from derain_ros.engine import EngineError, Tell
 from derain_ros.engine.machine import this_machine
 from derain_ros.frame import Action
 from derain_ros.manifest import Manifest
@@ -55,7 +55,11 @@ def measure(
 
     if highest:
         search(fares, rates[0].no_loss)
-    pictures = restored_again(reader, cameras, account, Manifest.load(models), step("Drawing"))
+    try:
+        pictures = restored_again(reader, cameras, account, Manifest.load(models), step("Drawing"))
+    except EngineError as error:
+        pictures = []
+        account.notes.append(f"there are no pictures: {error}")
     return Record(
         f"derain: {reader.path.name}",
         LIVE,

@@ -111,12 +111,15 @@ def bench(
 def compare(
     before: Annotated[str, typer.Argument(help="JSON file of `derain bench --output`, or the record of a replay.")],
     after: Annotated[str, typer.Argument(help="Another one of the same kind.")],
+    fail_if_worse: Annotated[
+        bool, typer.Option("--fail-if-worse", help="Of replays: exit code 1 where something got worse beyond chance.")
+    ] = False,
 ) -> None:
     """Compare two results of `derain bench`, or two records of `derain bench replay` or `derain replay`.
 
     Of cases of engines a difference counts where their spreads lie apart. Of replays it is said with an interval of
     95 % (bootstrap), of frames paired by stamp where both are of one bag. Give a pattern for the records of several
-    runs each, three or more: then the interval knows how much runs differ by themselves.
+    runs each, three or more: then the interval (Welch) is of how much runs differ by themselves.
 
     Examples:
 
@@ -136,7 +139,10 @@ def compare(
     if len(kinds) > 1:
         raise BenchError(f"{before} and {after}: one is the record of a replay and one is not; compare like with like")
     if kinds == {True}:
-        typer.echo(compare_replays(*([Replay.read(path) for path in paths] for paths in sides)))
+        text, worse = compare_replays(*([Replay.read(path) for path in paths] for paths in sides))
+        typer.echo(text)
+        if fail_if_worse and worse:
+            raise BenchError(f"worse: {'; '.join(worse)}")
     elif max(map(len, sides)) > 1:
         raise BenchError(f"{before} and {after}: several results are compared of replays only; name one file each")
     else:

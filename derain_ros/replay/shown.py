@@ -29,6 +29,8 @@ KEPT = 16
 """Images of a topic that are kept for those that come of them."""
 SEEN, RESTORED, MASK, DRY = "seen", "published", "reconstructed", "without drops"
 THERMAL, FUSED = "thermal", "fused"
+AGAIN = "restored again"
+"""Not what was published, but made by the same models of the same frame."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def restored_again(
                     engines[name] = load(model)
                 image, more = restore_image(engines[name], image)
                 mask |= more
-        found[key] = picture(*key, {SEEN: _bgr(seen), RESTORED: _bgr(image)}, mask)
+        found[key] = picture(*key, {SEEN: _bgr(seen), AGAIN: _bgr(image)}, mask)
     return [found[key] for key in sorted(found)]
 
 

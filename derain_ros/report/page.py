@@ -7,7 +7,7 @@ from pathlib import Path
 
 from derain_ros.replay.record import Record
 from derain_ros.replay.records import ReplayError
-from derain_ros.replay.shown import FUSED, RESTORED, SEEN, Picture
+from derain_ros.replay.shown import AGAIN, FUSED, RESTORED, SEEN, Picture
 from derain_ros.report.plots import distribution, over_time
 from derain_ros.report.tables import Table, origin_table, tables_of
 
@@ -60,7 +60,7 @@ def html_of(table: Table) -> str:
 def _figure(picture: Picture) -> str:
     """What was seen, with what came of it behind a border that can be moved, and the other images beside."""
     images = dict(picture.images)
-    after = FUSED if FUSED in images else RESTORED
+    after = next((name for name in (FUSED, RESTORED, AGAIN) if name in images), "")
     shown = ""
     if SEEN in images and after in images:
         pair = _image(SEEN, images.pop(SEEN)) + _image(after, images.pop(after), "after")

@@ -22,7 +22,7 @@ from derain_ros.frame import Frame  # noqa: E402
 from derain_ros.replay.bag import BagWriter  # noqa: E402
 from derain_ros.replay.images import image_of  # noqa: E402
 from derain_ros.replay.record import Record  # noqa: E402
-from derain_ros.replay.shown import MASK, RESTORED, SEEN  # noqa: E402
+from derain_ros.replay.shown import AGAIN, MASK, SEEN  # noqa: E402
 
 FRAMES = 20
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -66,10 +66,10 @@ def test_every_frame_is_accounted_for_and_limits_are_held(tmp_path: Path) -> Non
     assert "Measured with" in page and "rainy.mcap" in page
     shown = {(picture.camera, picture.stamp_ns) for picture in record.pictures}
     assert shown and shown <= {(o.camera, o.stamp_ns) for o in restored}
-    assert all(list(picture.images) == [SEEN, RESTORED, MASK] for picture in record.pictures)
+    assert all(list(picture.images) == [SEEN, AGAIN, MASK] for picture in record.pictures)
     code, out, err = derain("report", f"{output}.json", "--fail-if", "frames_in > 39", "--fail-if", "p50_ms <= 0")
     assert code == 1 and err.strip() == "derain: broken limit frames_in > 39: it is 40", err
-    compared = derain("bench", "compare", f"{output}.json", f"{output}.json")
+    compared = derain("bench", "compare", f"{output}.json", f"{output}.json", "--fail-if-worse")
     assert compared[0] == 0 and f"{len(account.outputs)} frames paired by stamp" in compared[1], compared
     assert "faster" not in compared[1] and "slower" not in compared[1]
 
@@ -109,3 +109,18 @@ def test_a_record_of_another_version_is_refused_and_how_to_mend_it_is_told(tmp_p
         )
     result = CliRunner().invoke(app, ["bench", "compare", str(old), str(bench)])
     assert result.exit_code == 1 and "compare like with like" in result.output
+
+
+def test_a_comparison_gates_what_got_worse(tmp_path: Path) -> None:
+    from collections import Counter
+
+    from derain_ros.replay.account import Account, Output
+
+    for name, ms in (("before", 20.0), ("after", 30.0)):
+        outputs = [Output("left", k, "restored", True, 0.9, ms + k % 3) for k in range(400)]
+        Record("a", "Latency", Account(Counter(left=400), outputs), []).save(tmp_path / f"{name}.json")
+    before, after = (str(tmp_path / f"{name}.json") for name in ("before", "after"))
+    result = CliRunner().invoke(app, ["bench", "compare", before, after, "--fail-if-worse"])
+    assert result.exit_code == 1 and "worse: latency p50 ms: slower" in result.output
+    assert CliRunner().invoke(app, ["bench", "compare", before, after]).exit_code == 0
+    assert CliRunner().invoke(app, ["bench", "compare", after, before, "--fail-if-worse"]).exit_code == 0
