@@ -14,6 +14,9 @@ ROS ?= ros
 # Tests that start no node, no training and no process; those of the networks, which export, take too long.
 QUICK = test/runtime test/engine test/report test/rain test/test_layers.py test/test_manifest.py test/test_tasks.py
 
+# More at once than there are cores: many tests wait, for nodes, timeouts and processes.
+AT_ONCE = $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 2)')
+
 # The environments hold a ROS 2 of their own, from wheels: one that is sourced must not mix with it.
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
@@ -27,10 +30,10 @@ demo: .venv/demo/.installed
 	.venv/demo/bin/derain demo
 
 test: .venv/test/.installed
-	.venv/test/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	.venv/test/bin/python -m pytest -n $(AT_ONCE) --dist loadfile
 
 check: lint
-	.venv/test/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(QUICK)
+	.venv/test/bin/python -m pytest -q -n auto --dist loadfile $(QUICK)
 
 lint: .venv/test/.installed
 	.venv/test/bin/python -m ruff check
