@@ -109,7 +109,10 @@ def command(
             tell(f"{bag.name}: {bag.fault}")
     if done.recorded_s:
         cost = done.worked_s / done.recorded_s
-        tell(f"restored {done.recorded_s / 60:.1f} min of recording; an hour takes {cost:.2f} hours of a core")
+        tell(
+            f"restored {done.recorded_s / 60:.1f} min of recording; an hour takes {cost:.2f} hours of a core; "
+            f"planning and finishing took {done.beside_s / 60:.1f} min of a core beside"
+        )
     tell(f"page: {output / 'fleet.html'}")
     if any(bag.fault for bag in done.bags):
         raise typer.Exit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from html import escape
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from derain_ros.fleet import FleetError
 from derain_ros.fleet.lens import Lens, lenses_of
 from derain_ros.fleet.whole import BagDone
-from derain_ros.report.page import STYLE
+from derain_ros.report.page import STYLE, html_table
 from derain_ros.report.tables import Table
 
 FORMAT = 1
@@ -54,24 +54,26 @@ def write(path: Path, bags: Sequence[BagDone]) -> None:
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
         f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p class=note>{_link(bag)}: {escape(bag.fault)}</p>" for bag in bags if bag.fault),
-        _table(
+        html_table(
             lens_table(found).title,
             [*HEADER, "bags, the worst first"],
-            [[*map(escape, _cells(lens)), ", ".join(_link(bags[n]) for n in lens.bags)] for lens in found],
+            [_row([*map(escape, _cells(lens)), ", ".join(_link(bags[n]) for n in lens.bags)]) for lens in found],
         ),
         f"<p>{MEANS}</p>",
-        _table(
+        html_table(
             "Bags",
             ["bag", "robot", "minutes", "frames", "restored", "trouble"],
             [
-                [
-                    _link(bag),
-                    escape(bag.robot),
-                    f"{bag.recorded_s / 60:.1f}",
-                    str(bag.frames),
-                    str(bag.restored),
-                    "yes, see above" if bag.fault else "",
-                ]
+                _row(
+                    [
+                        _link(bag),
+                        escape(bag.robot),
+                        f"{bag.recorded_s / 60:.1f}",
+                        str(bag.frames),
+                        str(bag.restored),
+                        "yes, see above" if bag.fault else "",
+                    ]
+                )
                 for bag in bags
             ],
         ),
@@ -98,11 +100,8 @@ def _time(stamp_ns: int | None) -> str:
     return datetime.fromtimestamp(stamp_ns // 1_000_000_000, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells in HTML."""
-    head = "".join(f"<th>{escape(cell)}" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{cell}" for cell in row) for row in rows)
-    return f"<table><caption>{escape(title)}</caption><tr>{head}{body}</table>"
+def _row(cells: Iterable[str]) -> str:
+    return "".join(f"<td>{cell}" for cell in cells)
 
 
 def _link(bag: BagDone) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future
@@ -45,11 +46,13 @@ class _Work:
 
 @dataclass
 class Restored:
-    """What became of every bag, by name; `worked_s` is the processor time of the workers for segments, in all, and
-    `recorded_s` how much was restored now and not before."""
+    """What became of every bag, by name. `worked_s` is the processor time of the workers for segments, all together,
+    `recorded_s` how much recording these had, both without segments that were restored before; `beside_s` is the
+    processor time for the planning and finishing of all bags. Work that was lost with a worker is in none."""
 
     bags: list[BagDone] = field(default_factory=list)
     worked_s: float = 0.0
+    beside_s: float = 0.0
     recorded_s: float = 0.0
 
 
@@ -70,7 +73,7 @@ def run(
     open_bags = done = 0
 
     def begin(work: _Work) -> None:
-        future = executor.submit(work.function, *work.arguments)
+        future = executor.submit(_timed, work.function, *work.arguments)
         pending[future] = work
         future.add_done_callback(ended.put)
 
@@ -97,21 +100,32 @@ def run(
             restored.bags.append(BagDone(bag.task.found.name, robot, fault))
             open_bags -= 1
         elif work.function is plan:
-            bag.plan = future.result()
+            bag.plan, taken_s = future.result()
+            restored.beside_s += taken_s
             bag.left = len(bag.plan.segments)
             for number in range(bag.left):
                 begin(_Work(bag, restore, (bag.plan, number)))
             if not bag.left:
                 begin(_Work(bag, finish, (bag.plan,)))
         elif work.function is restore:
-            restored.worked_s += future.result()
+            recorded_s, taken_s = future.result()
+            restored.recorded_s += recorded_s
+            restored.worked_s += taken_s
             bag.left -= 1
             if not bag.left:
                 begin(_Work(bag, finish, (bag.plan,)))
         else:
-            restored.bags.append(future.result())
-            restored.recorded_s += restored.bags[-1].recorded_s if bag.plan and bag.plan.segments else 0.0
+            whole, taken_s = future.result()
+            restored.bags.append(whole)
+            restored.beside_s += taken_s
             open_bags -= 1
         progress(done, done + len(pending) + len(waiting))
     restored.bags.sort(key=lambda each: each.name)
     return restored
+
+
+def _timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """In a worker: what a function returns, and the seconds of processor time that it took."""
+    began = time.process_time()
+    answer = function(*arguments)
+    return answer, time.process_time() - began

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +18,7 @@ from derain_ros import __version__
 from derain_ros.config import Config
 from derain_ros.fleet import FleetError
 from derain_ros.fleet.bags import FoundBag, robot_of
+from derain_ros.fleet.folders import KEY, check_ours, clear, is_whole, key_in
 from derain_ros.manifest import Manifest
 from derain_ros.replay import topics
 from derain_ros.replay.bag import BagReader, BagWriter
@@ -33,8 +32,6 @@ SEGMENT_S = 60.0
 """Length of a segment: little is lost with a worker, and loading networks takes a small share of it."""
 WARM_UP_S = 10.0
 """What is looked at before a segment, beside the longest hold time of the alarms, so that they stand as they would."""
-KEY = ".fleet"
-"""A file beside a bag that was made here: the digest of all that it was made of."""
 TIMED = "Time of the pipeline: not kept, as a fleet's results do not depend on it"
 
 
@@ -60,10 +57,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Segment:
-    """The messages recorded from `start_ns` on and before `end_ns`, None for the end of the bag."""
+    """The messages recorded from `start_ns` on and before `end_ns`, None for the end of the bag: `seconds` of it."""
 
     start_ns: int
     end_ns: int | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -107,18 +105,19 @@ def plan(task: Task) -> Plan:
         key = hashlib.sha256(json.dumps([asdict(origin), asdict(cameras)], default=str).encode()).hexdigest()
         robot = robot_of(task.found.name, [(t.name, t.msgtype) for t in reader.topics.values()])
         planned = Plan(task, key, robot, cameras, config, origin)
-        if key_in(output) == key:
+        if is_whole(output, key):
             return planned
-        if output.exists() and not key_in(output):
-            raise FleetError(f"{output} exists already, and is no bag of a fleet; name another output or remove it")
+        check_ours(output)
+        check_ours(task.work)
+        task.work.mkdir(parents=True, exist_ok=True)
         if key_in(task.work) != key:
-            shutil.rmtree(task.work, ignore_errors=True)
-            task.work.mkdir(parents=True)
+            clear(task.work, output.name)
             (task.work / KEY).write_text(key, encoding="utf-8")
-        counts, first_ns, lead = Counter[int](), None, dict[object, Message]()
+        counts, first_ns, last_ns, lead = Counter[int](), None, 0, dict[object, Message]()
         length_ns = round(task.segment_s * 1e9)
         for message in reader.messages():
             first_ns = message.stamp_ns if first_ns is None else first_ns
+            last_ns = max(last_ns, message.stamp_ns)
             counts[(message.stamp_ns - first_ns) // length_ns] += 1
             if cameras.thermal and (message.topic == STATIC or message.topic in cameras.info.values()):
                 # Every transform; of each camera's camera_info the first.
@@ -126,28 +125,31 @@ def plan(task: Task) -> Plan:
         if first_ns is None:
             raise FleetError(f"{bag}: {reader.damage or 'no message is in it'}")
         if reader.damage or reader.packed:
-            segments = [Segment(0, None)]
+            segments = [Segment(0, None, (last_ns - first_ns) / 1e9)]
         else:
             starts = [first_ns + number * length_ns for number in sorted(counts)]
-            segments = [Segment(max(0, start), start + length_ns) for start in starts]
+            segments = [
+                Segment(max(0, start), start + length_ns, (min(start + length_ns, last_ns) - start) / 1e9)
+                for start in starts
+            ]
     return replace(planned, segments=tuple(segments), lead=tuple(lead.values()), damage=reader.damage)
 
 
 def restore(plan: Plan, number: int) -> float:
-    """Restore one segment, unless that was done before; returns the seconds of processor time that it took.
+    """Restore one segment; returns its seconds of recording, 0 where that was done before.
 
     What is made has another name until it is whole, so that a worker may be killed at any time.
     """
-    if plan.mark(number).exists():
+    work = plan.task.work
+    if plan.mark(number).exists() and (work / plan.file(number)).exists():
         return 0.0
-    began, work = time.process_time(), plan.task.work
     with TemporaryDirectory(prefix=f"{number}.", dir=work) as temporary:
         made = Path(temporary) / "bag"
         record = _restored(plan, plan.segments[number], made)
         record.save(made / "record.json")
         os.replace(made / f"{made.name}.mcap", work / plan.file(number))
         os.replace(made / "record.json", plan.mark(number))
-    return time.process_time() - began
+    return plan.segments[number].seconds
 
 
 def _restored(plan: Plan, segment: Segment, made: Path) -> Record:
@@ -178,11 +180,3 @@ def _restored(plan: Plan, segment: Segment, made: Path) -> Record:
         run.end()
     pipeline.close(0.0)
     return Record(plan.task.found.name, TIMED, run.account, [])
-
-
-def key_in(folder: Path) -> str:
-    """The key of what was made in a folder; empty where there is none."""
-    try:
-        return (folder / KEY).read_text(encoding="utf-8")
-    except OSError:
-        return ""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +9,11 @@ from pathlib import Path
 from mcap.reader import make_reader
 
 from derain_ros.engine.machine import this_machine
+from derain_ros.fleet import folders
+from derain_ros.fleet.bags import METADATA
+from derain_ros.fleet.folders import PAGE, RECORD
 from derain_ros.fleet.lens import Seen, seen_of
-from derain_ros.fleet.segments import TIMED, Plan, key_in
+from derain_ros.fleet.segments import TIMED, Plan
 from derain_ros.frame import Action
 from derain_ros.replay import mcap_file
 from derain_ros.replay.account import Account
@@ -22,8 +22,6 @@ from derain_ros.replay.record import Record
 from derain_ros.replay.records import Topic
 from derain_ros.replay.shown import fused_pictures, restored_pictures
 from derain_ros.report import page
-
-RECORD, PAGE, METADATA = "record.json", "report.html", "metadata.yaml"
 
 
 @dataclass(frozen=True)
@@ -48,18 +46,13 @@ class BagDone:
 def finish(plan: Plan) -> BagDone:
     """Make the whole bag, unless that was done before. It bears its name once nothing of it is missing."""
     output, work = plan.task.output, plan.task.work
-    if key_in(output) != plan.key:
+    if not folders.is_whole(output, plan.key):
         record = _record(plan)
         record.save(work / RECORD)
         page.write(work / PAGE, record)
-        if output.exists():
-            shutil.rmtree(output)  # it was made of something else
-        os.replace(work, output)
-    for path in output.iterdir():
-        if path.is_dir() and re.fullmatch(r"\d+\.\w{8}", path.name):
-            shutil.rmtree(path)  # of a worker that was killed
-        elif re.fullmatch(rf"{re.escape(output.name)}_\d+\.json", path.name):
-            path.unlink()  # of a segment
+        folders.check_ours(output)
+        folders.replace(work, output)
+    folders.tidy(output, output.name)
     return _done(plan, Record.read(output / RECORD).account)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from derain_ros.evaluate.matrix import BETTER, DEFAULT, FOR_SLAM, WET, Cell, Matrix
 from derain_ros.evaluate.slam.study import DRY, Study
 from derain_ros.evaluate.slam.study import WET as SLAM_WET
-from derain_ros.report.page import STYLE
+from derain_ros.report.page import STYLE, html_table
 from derain_ros.report.tables import Table
 
 FIGURES = {
@@ -94,7 +94,6 @@ def _heat_map(matrix: Matrix, figure: str) -> str:
     views = [*([] if figure == "iou" else [WET]), *(view for rung in rungs for view in (rung, rung + DEFAULT))]
     if all(np.isnan(cell.views[views[-1]][figure]).all() for cell in matrix.cells):
         return ""
-    head = "".join(f"<th>{html.escape(view)}" for view in views)
     rows = []
     for cell in matrix.cells:
         cells = []
@@ -104,10 +103,8 @@ def _heat_map(matrix: Matrix, figure: str) -> str:
             if figure in FOR_SLAM and view != WET and figure in cell.hurts(view):
                 text += " <b>hurts</b>"
             cells.append(f"<td style='{_colour(_shift(cell, view, figure))}'>{text}")
-        rows.append(
-            f"<tr><td>{html.escape(cell.anomaly)} {cell.severity} <small>({cell.used:.0%})</small>{''.join(cells)}"
-        )
-    return f"<table><caption>{html.escape(name)}</caption><tr><th>{head}{''.join(rows)}</table>"
+        rows.append(f"<td>{html.escape(cell.anomaly)} {cell.severity} <small>({cell.used:.0%})</small>{''.join(cells)}")
+    return html_table(name, ["", *views], rows)
 
 
 def _slam_map(study: Study) -> str:
@@ -124,10 +121,9 @@ def _slam_map(study: Study) -> str:
             value = right.get((anomaly, amount, view), np.nan)
             text = "-" if np.isnan(value) else f"{100 * value:.0f}"
             cells.append(f"<td style='{_colour((value - wet) / 0.3)}'>{text}")
-        rows.append(f"<tr><td>{html.escape(f'{anomaly} {amount:g}'.strip())}{''.join(cells)}")
-    head = "".join(f"<th>{html.escape(view)}" for view in views)
-    caption = html.escape(f"ORB-SLAM3 on {study.title}: right steps, %, means of {study.repeats} runs")
-    return f"<table><caption>{caption}</caption><tr><th>{head}{''.join(rows)}</table>"
+        rows.append(f"<td>{html.escape(f'{anomaly} {amount:g}'.strip())}{''.join(cells)}")
+    title = f"ORB-SLAM3 on {study.title}: right steps, %, means of {study.repeats} runs"
+    return html_table(title, ["", *views], rows)
 
 
 def _shift(cell: Cell, view: str, figure: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from pathlib import Path
 
 from derain_ros.replay.record import Record
@@ -52,9 +53,15 @@ def write(path: Path, record: Record) -> None:
 
 def html_of(table: Table) -> str:
     """A table as HTML."""
-    head = "".join(f"<th>{html.escape(cell)}" for cell in table.header)
-    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}" for cell in row) for row in table.rows)
-    return f"<div class=table><table><caption>{html.escape(table.title)}</caption><tr>{head}{rows}</table></div>"
+    return html_table(table.title, table.header, ("".join(f"<td>{html.escape(c)}" for c in row) for row in table.rows))
+
+
+def html_table(title: str, header: Iterable[str], rows: Iterable[str]) -> str:
+    """A table as HTML that on a narrow screen is moved by itself: `title` and `header` are text, each of the `rows` is
+    HTML, from its first <td> on."""
+    head = "".join(f"<th>{html.escape(cell)}" for cell in header)
+    body = "".join(f"<tr>{row}" for row in rows)
+    return f"<div class=table><table><caption>{html.escape(title)}</caption><tr>{head}{body}</table></div>"
 
 
 def _figure(picture: Picture) -> str:

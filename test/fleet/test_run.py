@@ -15,6 +15,7 @@ from waiting import wait_for
 
 from derain_ros.fleet import page
 from derain_ros.fleet.run import TRIES, Restored, run
+from derain_ros.fleet.segments import plan, restore
 from derain_ros.fleet.workers import Workers, cluster
 
 BAGS = {"bad": range(10, 30), "fine": range(0)}
@@ -48,7 +49,7 @@ def by_one(bags: list[Path], models: Path, tmp_path_factory: pytest.TempPathFact
     output = tmp_path_factory.mktemp("by one")
     with Workers(1) as workers:
         done = restored(bags, output, models, workers, 1)
-    assert done.worked_s > 0 and done.recorded_s == pytest.approx(2 * 2.903)
+    assert done.worked_s > 0 and done.beside_s > 0 and done.recorded_s == pytest.approx(2 * 2.903)
     return output
 
 
@@ -73,6 +74,16 @@ def test_killed_workers_lose_nothing_and_two_give_what_one_gives(
     assert contents(tmp_path) == contents(by_one)
 
 
+def test_what_was_restored_before_is_in_no_cost(bags: list[Path], models: Path, tmp_path: Path) -> None:
+    restore(plan(task_of(bags[0], tmp_path, models)), 0)
+    with ThreadPoolExecutor(1) as executor:
+        done = restored(bags[:1], tmp_path, models, executor, 1)
+        assert done.recorded_s == pytest.approx(0.903) and done.worked_s > 0
+        again = restored(bags[:1], tmp_path, models, executor, 1)
+    assert (again.recorded_s, again.worked_s) == (0, 0) and again.beside_s > 0
+    assert [bag.recorded_s for bag in again.bags] == pytest.approx([2.903])
+
+
 def test_the_page_has_the_worst_lens_first_and_the_bags_that_are_bad(by_one: Path) -> None:
     fleet = json.loads((by_one / "fleet.json").read_text())
     assert (fleet["format"], fleet["kind"]) == (1, "fleet")
@@ -84,6 +95,7 @@ def test_the_page_has_the_worst_lens_first_and_the_bags_that_are_bad(by_one: Pat
     shown = (by_one / "fleet.html").read_text()
     places = [shown.index(f"<td>{name}<td>left") for name in BAGS]
     assert places == sorted(places)
+    assert shown.count("<div class=table><table>") == 2, "on a phone each table is moved by itself"
     assert "2027-01-15 08:00:01" in shown and "<a href='bad/report.html'>bad</a>" in shown
     assert "empty_0.mcap is empty" in shown and (by_one / "bad" / "report.html").exists()
 

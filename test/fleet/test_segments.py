@@ -111,3 +111,45 @@ def test_what_was_told_once_holds_for_every_segment(tmp_path: Path) -> None:
     assert record.account.fusion["fused"] == 11 and sum(record.account.fusion.values()) == 12
     assert len(list((tmp_path / "fleet" / "warm").glob("*.mcap"))) == 3
     assert "fused" in record.pictures[-1].images
+
+
+def test_a_folder_of_the_same_name_as_ours_is_refused_and_left_alone(tmp_path: Path, models: Path) -> None:
+    bag, output = write_bag(tmp_path / "drive", frames=5), tmp_path / "fleet"
+    precious = output / "drive.part" / "precious.txt"
+    precious.parent.mkdir(parents=True)
+    precious.touch()
+    with pytest.raises(FleetError, match="drive.part exists already"):
+        plan(task_of(bag, output, models))
+    assert precious.exists()
+    precious.unlink()
+    planned = plan(task_of(bag, output, models))  # an empty folder is what is left where making one was cut off
+    (planned.task.work / "0.abcdefgh" / "bag").mkdir(parents=True)
+    precious.touch()
+    changed = plan(replace(planned.task, settings={**SETTINGS, "enabled": False}))
+    assert sorted(path.name for path in changed.task.work.iterdir()) == [".fleet", "precious.txt"]
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "no page"])
+def test_a_bag_that_is_not_whole_any_more_is_restored_again(tmp_path: Path, models: Path, damage: str) -> None:
+    bag, output = write_bag(tmp_path / "drive", frames=30), tmp_path / "fleet" / "drive"
+    restored(bag, tmp_path / "fleet", models, 1.0)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    last = output / "drive_2.mcap"
+    if damage == "gone":
+        last.unlink()
+    elif damage == "cut":
+        last.write_bytes(before[last.name][:-100])
+    else:
+        (output / "report.html").unlink()
+    (output / "notes.txt").write_bytes(b"mine")
+    restored(bag, tmp_path / "fleet", models, 1.0)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before | {"notes.txt": b"mine"}
+
+
+def test_the_seconds_of_segments_are_those_of_the_bag_and_none_where_they_were_there(
+    tmp_path: Path, models: Path
+) -> None:
+    planned = plan(task_of(write_bag(tmp_path / "drive", frames=25), tmp_path / "fleet", models, 1.0))
+    assert [segment.seconds for segment in planned.segments] == pytest.approx([1.0, 1.0, 0.403])
+    assert restore(planned, 2) == pytest.approx(0.403)
+    assert restore(planned, 2) == 0
