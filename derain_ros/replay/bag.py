@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any
 
 import yaml
-import zstandard
 from mcap.writer import CompressionType, Writer
 from rosbags.rosbag2.metadata import dump_qos_v9
 from rosbags.typesys import Stores, get_typestore
@@ -22,6 +21,7 @@ from derain_ros import __version__
 from derain_ros.replay import files, mcap_file, sqlite_file
 from derain_ros.replay.definitions import types_of
 from derain_ros.replay.metadata import Written, metadata_of
+from derain_ros.replay.packed import content_of, unpack
 from derain_ros.replay.records import Message, ReplayError, Topic
 
 
@@ -75,7 +75,7 @@ class BagReader:
                     if topic is None or message.msgtype not in ("", topic.msgtype):
                         continue
                     first, last, count = first or message.stamp_ns, message.stamp_ns, count + 1
-                    yield replace(message, data=_decompressed(message.data))
+                    yield replace(message, data=content_of(message))
             except ReplayError as error:
                 trouble.append(str(error))
         read = (
@@ -114,7 +114,9 @@ class BagReader:
         """Take a file in, unpacked where it is compressed, and return its topics."""
         if files.is_packed(file):
             self.packed = True
-            file = files.unpack(file, Path(unpacked.enter_context(TemporaryDirectory(prefix="derain"))))
+            made = Path(unpacked.enter_context(TemporaryDirectory(prefix="derain"))) / files.plain(file.name)
+            unpack(file, made)
+            file = made
         topics = _storage(file).topics(file)
         self._files.append(file)
         return topics
@@ -243,13 +245,3 @@ class BagWriter:
 def _storage(file: Path) -> Any:
     """The module that reads this file."""
     return mcap_file if files.is_mcap(file) else sqlite_file
-
-
-def _decompressed(data: bytes) -> bytes:
-    """A message without the compression that rosbag2 may give each one; CDR never begins as Zstandard does."""
-    if not data.startswith(files.ZSTD_MAGIC):
-        return data
-    try:
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
-    except zstandard.ZstdError:
-        return data  # whoever decodes it finds it broken

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import zstandard
 from rosbags.rosbag2.metadata import parse_qos
 
 from derain_ros.files import FileError, read_yaml
@@ -63,13 +61,13 @@ def find(path: Path) -> BagFiles:
     qos = _qos_by_topic(information)
     # Where a file lies there packed and unpacked, the unpacked one is taken.
     there = {
-        _plain(f.name): f
+        plain(f.name): f
         for f in sorted(folder.iterdir(), key=lambda f: not f.name.lower().endswith(PACKED))
-        if _plain(f.name).lower().endswith(SUFFIXES) and not f.name.startswith(".") and f.is_file()
+        if plain(f.name).lower().endswith(SUFFIXES) and not f.name.startswith(".") and f.is_file()
     }
     named = {str(name): _named(folder, str(name), there) for name in (listed if isinstance(listed, list) else [])}
     if path.is_file():
-        known = any(file is not None and _plain(file.name) == _plain(path.name) for file in named.values())
+        known = any(file is not None and plain(file.name) == plain(path.name) for file in named.values())
         return BagFiles([path], [], [], qos if known else {})
     found = list(dict.fromkeys(file for file in named.values() if file is not None))
     in_order = [there[name] for name in sorted(there, key=_natural)]
@@ -85,8 +83,8 @@ def find(path: Path) -> BagFiles:
         some = [file for file in found if file not in in_order]
         return BagFiles([*in_order, *some], lacking if len(there) + len(some) < len(named) else [], [], qos)
     # A recording that was cut off has begun files that metadata.yaml does not know yet.
-    forms = {_alike(_plain(file.name)) for file in found}
-    begun = [file for file in rest if _alike(_plain(file.name)) in forms]
+    forms = {_alike(plain(file.name)) for file in found}
+    begun = [file for file in rest if _alike(plain(file.name)) in forms]
     return BagFiles([*found, *begun], [], [file.name for file in rest if file not in begun], qos)
 
 
@@ -95,12 +93,12 @@ def _named(folder: Path, name: str, there: Mapping[str, Path]) -> Path | None:
     the case of its letters: in a folder below `folder`, or among those `there`; None where there is none."""
     *folders, last = re.split(r"[\\/]", name)
     below = folder.joinpath(*filter(None, folders)) if ".." not in folders else folder
-    for plain in (_plain(last) + ending for ending in ("", *SUFFIXES)):
-        for file in (below / (plain + packed) for packed in ("", *PACKED)):
+    for wanted in (plain(last) + ending for ending in ("", *SUFFIXES)):
+        for file in (below / (wanted + packed) for packed in ("", *PACKED)):
             if _is_file(file):
                 return file
         for known, file in there.items():
-            if known.lower() == plain.lower():
+            if known.lower() == wanted.lower():
                 return file
     return None
 
@@ -115,26 +113,6 @@ def _is_file(file: Path) -> bool:
 def is_packed(file: Path) -> bool:
     """Whether a file is compressed with Zstandard, whatever its name is."""
     return _head(file).startswith(ZSTD_MAGIC)
-
-
-def unpack(file: Path, folder: Path) -> Path:
-    """Unpack a file that is compressed with Zstandard into `folder`, as far as it goes, and return what was made.
-
-    ReplayError where there is no room for it.
-    """
-    made = folder / _plain(file.name)
-    try:
-        with file.open("rb") as source, made.open("wb") as target:
-            try:
-                shutil.copyfileobj(zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True), target)
-            except zstandard.ZstdError as error:  # what is missing is told when the rest is read
-                logger.debug("%s: %s", file, error)
-    except OSError as error:
-        raise ReplayError(
-            f"{file} cannot be unpacked into {folder} ({error.strerror}); unpack it with `zstd -d` where "
-            "there is room, or set TMPDIR to such a place"
-        ) from error
-    return made
 
 
 def is_mcap(file: Path) -> bool:
@@ -189,7 +167,7 @@ def _head(file: Path) -> bytes:
         raise ReplayError(f"{file.name} cannot be read: {error.strerror}") from error
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """The name without that of a compression."""
     packed = next((ending for ending in PACKED if name.lower().endswith(ending)), "")
     return name[: len(name) - len(packed)]

@@ -7,25 +7,22 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from heapq import heappop, heappush
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import zstandard
-from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
-from mcap.data_stream import ReadDataStream
-from mcap.opcode import Opcode
-from mcap.reader import SeekingReader
-from mcap.records import Channel, Chunk, McapRecord, Schema
+from mcap.records import Channel, Schema
 from mcap.records import Message as Record
-from mcap.stream_reader import StreamReader, breakup_chunk
 from mcap.summary import Summary
 
-from derain_ros.replay.files import MCAP_MAGIC, qos_of
+from derain_ros.replay.files import qos_of
+from derain_ros.replay.mcap_records import chunk_at, records_in, records_of, summary_of
+from derain_ros.replay.packed import MOST_BYTES
 from derain_ros.replay.records import Message, ReplayError, Topic
 
 NEARBY_BYTES = 1 << 26
 """Messages that are kept to be sorted, in a file that was written without an index."""
+MESSAGE_BYTES = 256
+"""What one of them takes beside its content."""
 
 
 def topics(file: Path) -> list[Topic]:
@@ -39,7 +36,7 @@ def topics(file: Path) -> list[Topic]:
     channels: dict[int, Channel] = {}
     counted: Counter[int] = Counter()
     with suppress(ReplayError):  # `messages` tells of it
-        for record in _records(file):
+        for record in records_of(file):
             if isinstance(record, Schema):
                 schemas[record.id] = record
             elif isinstance(record, Channel):
@@ -50,7 +47,8 @@ def topics(file: Path) -> list[Topic]:
 
 
 def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterator[Message]:
-    """The messages in the order of their time; without an index that holds for those that lie within NEARBY_BYTES.
+    """The messages in the order of their time; without an index that holds for those that lie within NEARBY_BYTES,
+    and with one for those within MOST_BYTES.
 
     By the index only those from `start_ns` on and before `end_ns` are read; otherwise all come.
 
@@ -59,27 +57,45 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
     with file.open("rb") as stream:
         summary = _summary(stream)
         if summary is None or not summary.chunk_indexes:
-            yield from _sorted_nearby(_messages_as_written(file, Summary()))
+            yield from _sorted_nearby(((0, m) for m in _messages_as_written(file, Summary())), NEARBY_BYTES)
             return
         count, last_ns = 0, -1
         try:
-            reader = SeekingReader(stream, validate_crcs=True)
-            for schema, channel, record in reader.iter_messages(starting_at=start_ns, ending_before=end_ns):
-                count, last_ns = count + 1, record.log_time
-                yield Message(channel.topic, record.log_time, record.data, _type_of(schema))
+            for message in _sorted_nearby(_messages_by_index(stream, summary, start_ns, end_ns), MOST_BYTES):
+                count, last_ns = count + 1, message.stamp_ns
+                yield message
         except Exception:  # the reader raises whatever a wrong byte makes it raise; what follows may be sound
-            rest = (m for m in _messages_as_written(file, summary) if m.stamp_ns > last_ns)
-            yield from _sorted_nearby(rest)
+            rest = ((0, m) for m in _messages_as_written(file, summary) if m.stamp_ns > last_ns)
+            yield from _sorted_nearby(rest, NEARBY_BYTES)
             raise ReplayError(f"{file.name} is damaged: its index is wrong; copy it again") from None
     expected = summary.statistics.message_count if summary.statistics else count
     if count < expected and not start_ns and end_ns is None:
         raise ReplayError(f"{file.name} is damaged: of {expected} messages {expected - count} cannot be found")
 
 
+def _messages_by_index(
+    stream: BinaryIO, summary: Summary, start_ns: int, end_ns: int | None
+) -> Iterator[tuple[int, Message]]:
+    """Each message of that time, chunk by chunk, with the time before which none follows; any error where the index or
+    a chunk is wrong."""
+    chunks = {c.chunk_start_offset: c for c in summary.chunk_indexes}  # one that is named twice is read once
+    for chunk in sorted(chunks.values(), key=lambda c: (c.message_start_time, c.chunk_start_offset)):
+        if chunk.message_end_time < start_ns or end_ns is not None and chunk.message_start_time >= end_ns:
+            continue
+        for record in records_in(chunk_at(stream, chunk.chunk_start_offset)):
+            if not isinstance(record, Record) or record.log_time < start_ns:
+                continue
+            if end_ns is None or record.log_time < end_ns:
+                channel = summary.channels[record.channel_id]
+                schema = summary.schemas[channel.schema_id] if channel.schema_id else None
+                message = Message(channel.topic, record.log_time, record.data, _type_of(schema))
+                yield chunk.message_start_time, message
+
+
 def _messages_as_written(file: Path, known: Summary) -> Iterator[Message]:
     """The messages as they follow each other; `known` are the channels and schemas known before."""
     channels, schemas = dict(known.channels), dict(known.schemas)
-    for record in _records(file):
+    for record in records_of(file):
         if isinstance(record, Schema):
             schemas[record.id] = record
         elif isinstance(record, Channel):
@@ -88,18 +104,19 @@ def _messages_as_written(file: Path, known: Summary) -> Iterator[Message]:
             yield Message(channel.topic, record.log_time, record.data, _type_of(schemas.get(channel.schema_id)))
 
 
-def _sorted_nearby(messages: Iterator[Message]) -> Iterator[Message]:
-    """The messages by their time, as far as NEARBY_BYTES of them show it; ReplayError comes after the last one."""
+def _sorted_nearby(messages: Iterator[tuple[int, Message]], most_bytes: int) -> Iterator[Message]:
+    """The messages by their time, as far as `most_bytes` of them show it; each comes with the time before which none
+    follows. ReplayError comes after the last one."""
     waiting: list[tuple[int, int, Message]] = []
     size = 0
     damage: ReplayError | None = None
     try:
-        for number, message in enumerate(messages):
+        for number, (from_ns, message) in enumerate(messages):
             heappush(waiting, (message.stamp_ns, number, message))
-            size += len(message.data)
-            while size > NEARBY_BYTES:
+            size += len(message.data) + MESSAGE_BYTES
+            while waiting and (size > most_bytes or waiting[0][0] < from_ns):
                 earliest = heappop(waiting)[2]
-                size -= len(earliest.data)
+                size -= len(earliest.data) + MESSAGE_BYTES
                 yield earliest
     except ReplayError as error:
         damage = error
@@ -112,8 +129,8 @@ def _sorted_nearby(messages: Iterator[Message]) -> Iterator[Message]:
 def _summary(stream: BinaryIO) -> Summary | None:
     """What the file says of itself at its end, None where that is missing, broken or not all that is needed."""
     try:
-        summary = SeekingReader(stream).get_summary()
-    except Exception:  # as above; whether the file is damaged, reading it shows
+        summary = summary_of(stream)
+    except Exception:  # it raises anything; whether the file is damaged, reading it shows
         return None
     if summary is None or not summary.channels:
         return None
@@ -123,47 +140,6 @@ def _summary(stream: BinaryIO) -> Summary | None:
         *summary.schemas,
     }
     return summary if known else None
-
-
-def _records(file: Path) -> Iterator[McapRecord]:
-    """What was written, one after the other, without the index at the end; at last ReplayError where it is broken."""
-    at = len(MCAP_MAGIC)
-    broken: list[int] = []
-    with file.open("rb") as stream:
-        try:
-            for record in StreamReader(stream, emit_chunks=True, validate_crcs=True).records:
-                if isinstance(record, Chunk):
-                    try:
-                        yield from breakup_chunk(record, validate_crc=True)
-                    except Exception:  # as above
-                        broken.append(at)
-                        yield from _records_before_the_break(record)
-                else:
-                    yield record
-                at = stream.tell()
-        except Exception:
-            broken.append(at)
-            stream.seek(at)
-            if stream.read(9)[:1] == bytes([Opcode.CHUNK]):
-                with suppress(Exception):
-                    yield from _records_before_the_break(Chunk.read(ReadDataStream(stream)))
-    if broken:
-        raise ReplayError(
-            f"{file.name} is damaged: it is cut off or broken at byte {', '.join(map(str, broken[:5]))} "
-            f"of {file.stat().st_size}; copy it again from where it is complete"
-        )
-
-
-def _records_before_the_break(chunk: Chunk) -> Iterator[McapRecord]:
-    with suppress(Exception):  # there is always an end that fails
-        data = chunk.data
-        if chunk.compression == "zstd":
-            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
-        elif chunk.compression == "lz4":
-            data = LZ4FrameDecompressor().decompress(data)
-        # Where all of it is there, its checksum is wrong, and any message in it may be.
-        if len(data) < chunk.uncompressed_size or not chunk.uncompressed_crc:
-            yield from StreamReader(BytesIO(data), skip_magic=True).records
 
 
 def _type_of(schema: Schema | None) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import typer
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import write_models
 
@@ -169,6 +169,43 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_bags_of_sqlite(sqlite: Path, data: st.DataObject) -> None:
     [file] = sqlite.glob("*.db3")
     spoil_and_read(sqlite, data.draw(st.sampled_from([file, sqlite / "metadata.yaml"])), data)
+
+
+@given(data=st.data())
+@settings(max_examples=settings.default.max_examples // 5)
+def test_bags_that_are_compressed(mcap: Path, sqlite: Path, folder: Path, data: st.DataObject) -> None:
+    zstandard = pytest.importorskip("zstandard")
+    for source in (mcap, sqlite):
+        [file] = (f for f in source.iterdir() if f.suffix != ".yaml")
+        packed = folder / f"{file.name}.zstd"
+        packed.write_bytes(zstandard.compress(file.read_bytes()))
+        packed.write_bytes(data.draw(damaged(packed.read_bytes())))
+        read(packed)
+
+
+@given(data=st.data())
+@settings(max_examples=settings.default.max_examples // 5)
+def test_bags_of_compressed_chunks(mcap: Path, folder: Path, data: st.DataObject) -> None:
+    from mcap.writer import CompressionType, Writer
+
+    from derain_ros.replay.bag import BagReader
+
+    path = folder / "chunks.mcap"
+    with path.open("wb") as file, BagReader(mcap) as source:
+        form = data.draw(st.sampled_from((CompressionType.ZSTD, CompressionType.LZ4)))
+        writer = Writer(file, chunk_size=100, compression=form)
+        writer.start("ros2", "")
+        channels = {
+            topic.name: writer.register_channel(
+                topic.name, "cdr", writer.register_schema(topic.msgtype, topic.encoding, topic.definition.encode())
+            )
+            for topic in source.topics.values()
+        }
+        for message in source.messages():
+            writer.add_message(channels[message.topic], message.stamp_ns, message.data, message.stamp_ns)
+        writer.finish()
+    path.write_bytes(data.draw(damaged(path.read_bytes())))
+    read(path)
 
 
 def spoil_and_read(path: Path, file: Path, data: st.DataObject) -> None:

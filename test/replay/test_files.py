@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-import zstandard
 from odd_bags import LATCHED, text, write_mcap, write_sqlite
 from rosbags.rosbag2.metadata import dump_qos_v8, dump_qos_v9
 
@@ -224,28 +222,6 @@ def test_what_is_no_recording_is_told_with_what_to_do(tmp_path: Path, content: b
 def test_the_content_says_what_a_file_is(tmp_path: Path) -> None:
     assert files.is_mcap(write_mcap(tmp_path / "a.db3", [text(1)]))
     assert not files.is_mcap(write_sqlite(tmp_path / "a.mcap", [text(1)]))
-
-
-def test_a_packed_file_is_unpacked_as_far_as_it_goes(tmp_path: Path) -> None:
-    data = bytes(range(256)) * 4000
-    packed = zstandard.compress(data[:500_000]) + zstandard.compress(data[500_000:])  # of several frames
-    (tmp_path / "a.mcap.zstd").write_bytes(packed)
-    (tmp_path / "made").mkdir()
-    made = files.unpack(tmp_path / "a.mcap.zstd", tmp_path / "made")
-    assert (made.name, made.read_bytes()) == ("a.mcap", data)
-    (tmp_path / "a.mcap.zstd").write_bytes(packed[:-20])
-    part = files.unpack(tmp_path / "a.mcap.zstd", tmp_path / "made").read_bytes()
-    assert 500_000 <= len(part) < len(data) and data.startswith(part)
-
-
-def test_without_room_to_unpack_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    (tmp_path / "a.db3.zstd").write_bytes(zstandard.compress(b"x"))
-    monkeypatch.setattr("shutil.copyfileobj", full)
-    with pytest.raises(ReplayError, match="a.db3.zstd cannot be unpacked.*No space left.*`zstd -d`.*TMPDIR"):
-        files.unpack(tmp_path / "a.db3.zstd", tmp_path)
 
 
 @pytest.mark.parametrize(
