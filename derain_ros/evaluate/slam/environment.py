@@ -29,10 +29,17 @@ def interpreter(named: Path | None, tell: Tell) -> Path:
     which is made where it is not there; `tell` is told of that. EvaluationError where it does not work."""
     given = named or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     python = given or own_environment()
-    if given is None and not python.exists():
+    if given is None and not _whole(python).exists():
         _install(python, tell)
     _check(python)
     return python
+
+
+def _whole(python: Path) -> Path:
+    """The file that is written when all of the own environment is there: one that was killed on the way has none.
+
+    It cannot be made elsewhere and moved: its programs name the place that they were made in."""
+    return python.parents[1] / "whole"
 
 
 def _install(python: Path, tell: Tell) -> None:
@@ -40,11 +47,13 @@ def _install(python: Path, tell: Tell) -> None:
     place = python.parents[1]
     tell(f"installing {PACKAGE} from PyPI (ORB-SLAM3, GPL-3.0) into an environment of its own, once: {place}")
     try:
-        venv.create(place, with_pip=True)
+        venv.create(place, clear=True, with_pip=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE]
         done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S)
         trouble = "" if done.returncode == 0 else _last(done.stdout + done.stderr)
-    except (OSError, subprocess.SubprocessError) as error:
+        if not trouble:
+            _whole(python).touch()
+    except (OSError, ValueError, subprocess.SubprocessError) as error:  # ValueError: a place that no PATH can hold
         trouble = str(error)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)

@@ -100,13 +100,18 @@ class Tapes:
         return cls(Tape(folder / "left.raw"), Tape(folder / "right.raw"))
 
     def pairs(self, tolerance_ns: int) -> list[tuple[int, int, int]]:
-        """Stamp of the left image, its index and that of the right one, of images no further apart, in their order."""
+        """Stamp of the left image, its index and that of the right one, in their order: images no further apart, each
+        the nearest to the other."""
         found, j = [], 0
         left, right = self.left.stamps_ns, self.right.stamps_ns
         for i, stamp_ns in enumerate(left):
-            while j < len(right) and right[j] < stamp_ns - tolerance_ns:
+            while j + 1 < len(right) and abs(right[j + 1] - stamp_ns) < abs(right[j] - stamp_ns):
                 j += 1
-            if j < len(right) and right[j] <= stamp_ns + tolerance_ns:
+            if j == len(right):
+                break
+            apart_ns = abs(right[j] - stamp_ns)
+            next_is_nearer = i + 1 < len(left) and abs(left[i + 1] - right[j]) < apart_ns
+            if apart_ns <= tolerance_ns and not next_is_nearer:
                 found.append((stamp_ns, i, j))
                 j += 1
         return found

@@ -41,3 +41,23 @@ def test_what_cannot_be_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_p
     with pytest.raises(EvaluationError, match="could not be installed .*--slam-python"):
         interpreter(None, told.append)
     assert len(told) == 1 and "GPL" in told[0]
+
+
+def test_one_that_was_killed_on_the_way_is_made_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("DERAIN_CACHE", str(tmp_path / "a:b"))
+    own = own_environment()
+    own.parent.mkdir(parents=True)
+    own.symlink_to(sys.executable)  # and then pip was not run
+    told: list[str] = []
+    # It is tried; in that place it cannot be made, as no PATH can hold it.
+    with pytest.raises(EvaluationError, match="could not be installed .*PATH separator"):
+        interpreter(None, told.append)
+    assert len(told) == 1 and not own.exists()
+    # One that is whole is taken as it is.
+    own.parent.mkdir(parents=True)
+    own.symlink_to(sys.executable)
+    (own.parents[1] / "whole").touch()
+    with pytest.raises(EvaluationError, match="No module named 'pyorbslam3'"):
+        interpreter(None, told.append)
+    assert len(told) == 1

@@ -44,6 +44,11 @@ def test_pairs_are_of_near_stamps_in_order(tmp_path: Path) -> None:
     tapes = taped(tmp_path / "a", [10, 20, 30, 40], [11, 29, 41, 50])
     assert tapes.pairs(2) == [(10, 0, 0), (30, 2, 1), (40, 3, 2)]
     assert tapes.pairs(0) == []
+    # The nearest, not the first.
+    assert taped(tmp_path / "b", [100], [92, 100]).pairs(10) == [(100, 0, 1)]
+    assert taped(tmp_path / "c", [100, 108], [108]).pairs(10) == [(108, 1, 0)]
+    assert taped(tmp_path / "d", [100, 133], [101, 110, 130, 134]).pairs(10) == [(100, 0, 0), (133, 1, 3)]
+    assert taped(tmp_path / "e", [5], []).pairs(10) == []
 
 
 def test_settings_say_what_the_camera_is(tmp_path: Path) -> None:
