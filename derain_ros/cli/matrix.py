@@ -47,6 +47,7 @@ def command(
     from derain_ros.evaluate import matrix
     from derain_ros.evaluate.odometry import from_kitti
     from derain_ros.evaluate.pairs import engine_of, pipelines
+    from derain_ros.evaluate.saved import made_of
     from derain_ros.evaluate.segmentation import segmented_by
     from derain_ros.evaluate.slam.study import Study
     from derain_ros.rain.weather import ANOMALIES
@@ -68,7 +69,8 @@ def command(
     }
     cut = matrix.clips_of_drives(clips, seed) if kitti is None else matrix.clips_of(from_kitti(kitti, 1_000_000), clips)
     output.mkdir(parents=True, exist_ok=True)
-    found = matrix.Matrix("Procedural drives" if kitti is None else kitti.name, clips, seed)
+    scenes = "Procedural drives" if kitti is None else kitti.name
+    found = matrix.Matrix(scenes, clips, seed, origin=made_of(models))
     console = progress.output_console()
     with progress.steps(console) as step:
         cells = matrix.evaluate(

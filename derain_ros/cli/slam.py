@@ -142,7 +142,7 @@ def command(
         else:
             assert source is not None
             makers = _restorers(plan or (["auto"] if live else PLANS), models, all_frames, live, rate)
-            study = of_bag(source, named_cameras(camera), dry, truth, makers, way)
+            study = of_bag(source, named_cameras(camera), dry, truth, makers, models, way)
     progress.show(console, [report.table(study)])
     for note in report.notes(study):
         tell(note)

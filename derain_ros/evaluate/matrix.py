@@ -3,21 +3,24 @@ hurts."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from derain_ros.data.segmentation import confusion, mean_overlap
 from derain_ros.engine import Engine
+from derain_ros.engine.machine import this_machine
 from derain_ros.evaluate.odometry import StereoSequence, drive, errors_and_points
 from derain_ros.evaluate.pairs import PASSED, restored
 from derain_ros.evaluate.restoration import EvaluationError, mean_and_interval
+from derain_ros.evaluate.saved import save
 from derain_ros.evaluate.segmentation import Segment
 from derain_ros.rain.weather import FALLING, Weather
+from derain_ros.replay.origin import Origin
 from derain_ros.runtime.judge.decision import Decision
 from derain_ros.runtime.pipeline import Pipeline
 from derain_ros.runtime.stages.restore import restore_image
@@ -66,25 +69,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All cells, and how they were made."""
+    """All cells, and how they were made: `origin` has the digests of the models."""
 
     scenes: str
     clips: int
     seed: int
     cells: list[Cell] = field(default_factory=list)
+    origin: Origin = field(default_factory=Origin)
+    machine: Mapping[str, Any] = field(default_factory=this_machine)
 
     def save(self, path: Path) -> None:
-        """Write all of it as JSON."""
-        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> Matrix:
-        """What `save` wrote; EvaluationError where that cannot be read."""
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**told, "cells": [Cell(**cell) for cell in told["cells"]]})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EvaluationError(f"{path}: is no record of `derain evaluate matrix`: {error}") from error
+        """Write all of it as JSON; ReplayError where that cannot be done."""
+        save(path, "matrix", self)
 
 
 def clips_of_drives(count: int, seed: int) -> list[StereoSequence]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.evaluate.slam.study import Row, Study
 from derain_ros.evaluate.slam.trajectory import Figures
+from derain_ros.replay.origin import Origin
 from derain_ros.report.slam import markdown, notes, table, write
 
 NAN = float("nan")
@@ -24,7 +26,7 @@ def study() -> Study:
         Row("raindrop heavy", 0.2, 0.31, "light, masked", RUNS),
     ]
     way = [[0.0, 0.0, float(n)] for n in range(5)]
-    return Study("drive", 50, 2, rows, {-1: way, 0: way, 1: [], 2: way})
+    return Study("drive", 50, 2, rows, {-1: way, 0: way, 1: [], 2: way}, origin=Origin(models={"a": "0"}))
 
 
 def test_means_with_the_range_of_the_runs(study: Study) -> None:
@@ -47,6 +49,18 @@ def test_the_page_stands_alone(study: Study, tmp_path: Path) -> None:
 def test_a_record_is_read_as_it_was_written(study: Study, tmp_path: Path) -> None:
     study.save(tmp_path / "slam.json")
     assert repr(Study.read(tmp_path / "slam.json")) == repr(study)
-    (tmp_path / "odd.json").write_text('{"rows": 3}')
-    with pytest.raises(EvaluationError, match=r"odd.json: is no record of `derain evaluate slam`"):
-        Study.read(tmp_path / "odd.json")
+    told = json.loads((tmp_path / "slam.json").read_text(), parse_constant=pytest.fail)
+    assert (told["format"], told["kind"]) == (1, "slam") and "processor" in told["machine"]
+    odd = tmp_path / "odd.json"
+    for content, why in (
+        ({"rows": 3}, r"odd.json: is no record of `derain evaluate slam`"),
+        ({**told, "kind": "replay"}, "odd.json: is a record of 'replay' in format 1, not of `derain evaluate slam`"),
+        ({**told, "format": 2}, "in format 2, not of `derain evaluate slam` in format 1: run that again"),
+        ({**told, "frames": "many"}, "frames: 'many' is no int"),
+    ):
+        odd.write_text(json.dumps(content))
+        with pytest.raises(EvaluationError, match=why) as error:
+            Study.read(odd)
+        assert str(error.value).count("odd.json") == 1
+    with pytest.raises(EvaluationError, match="none.json: cannot be read"):
+        Study.read(tmp_path / "none.json")

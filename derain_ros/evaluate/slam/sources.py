@@ -12,6 +12,7 @@ import numpy as np
 from derain_ros.config import Config
 from derain_ros.evaluate.odometry import drive, from_kitti
 from derain_ros.evaluate.pairs import pipelines
+from derain_ros.evaluate.saved import made_of
 from derain_ros.evaluate.slam import bag, vocabulary
 from derain_ros.evaluate.slam.run import Stereo
 from derain_ros.evaluate.slam.study import DRY, MASKED, WET, Judge, Study, of_sequence, stamps_of
@@ -60,7 +61,7 @@ def of_folder(
     anomalies and amounts of `cases`, restored by `plans`."""
     sequence = drive(frames, seed=seed) if folder is None else from_kitti(folder, frames)
     judge = Judge(
-        Study(sequence.name, len(sequence.poses), way.repeats),
+        Study(sequence.name, len(sequence.poses), way.repeats, origin=made_of(models)),
         way.python,
         way.words(sequence.eyes[0]),
         Stereo(sequence.focal, sequence.centre, sequence.baseline),
@@ -78,6 +79,7 @@ def of_bag(
     dry: Path | None,
     truth: str,
     restorers: Mapping[str, Callable[[BagReader, Path, Cameras], Account]],
+    models: Path | None,
     way: Way,
 ) -> Study:
     """The study of a bag as it is, and of what each of `restorers`, by name, writes as another bag.
@@ -92,7 +94,7 @@ def of_bag(
         wet = bag.views(path, way.place / WET, topics, maps)
         stamps_ns = sorted({stamp_ns for stamp_ns, _, _ in wet.pairs(TOLERANCE_NS)})
         where, places = bag.truth(reader, truth, stamps_ns)
-        study = Study(path.name, len(stamps_ns), way.repeats)
+        study = Study(path.name, len(stamps_ns), way.repeats, origin=made_of(models, path))
         words = way.words(list(wet.left.images()))
         judge = Judge(study, way.python, words, camera, stamps_ns, places, way.output, TOLERANCE_NS)
         study.notes.extend([f"truth: {where}"] if where else [])

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, get_type_hints
 
 import numpy as np
 
+from derain_ros.engine.machine import this_machine
 from derain_ros.evaluate.odometry import StereoSequence
 from derain_ros.evaluate.pairs import restored
 from derain_ros.evaluate.restoration import EvaluationError
+from derain_ros.evaluate.saved import FORMAT, save
 from derain_ros.evaluate.slam import trajectory
 from derain_ros.evaluate.slam.run import Stereo, Tapes, track
 from derain_ros.evaluate.slam.trajectory import Figures, Trajectory, compare
+from derain_ros.files import FileError, read_file
 from derain_ros.rain.weather import Weather
+from derain_ros.replay.origin import Origin
+from derain_ros.replay.record import MOST_BYTES, number
+from derain_ros.replay.typed import read_as
 from derain_ros.runtime.pipeline import Pipeline
 from derain_ros.runtime.stages.fill import smooth
 
@@ -35,14 +42,15 @@ class Row:
     amount: float
     hidden: float
     views: str
-    runs: Sequence[Figures]
+    runs: list[Figures]
     plans: str = ""
 
 
 @dataclass(frozen=True)
 class Study:
     """All rows of one drive. `places` are the aligned places (x, y, z) of the first run of each row, by the row's
-    number, and the true ones under -1 where they are known: for the plot. `notes` are to be told beside the table."""
+    number, and the true ones under -1 where they are known: for the plot. `notes` are to be told beside the table.
+    `origin` has the digests of the models, and of the files of a bag."""
 
     title: str
     frames: int
@@ -50,21 +58,33 @@ class Study:
     rows: list[Row] = field(default_factory=list)
     places: dict[int, list[list[float]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    origin: Origin = field(default_factory=Origin)
+    machine: Mapping[str, Any] = field(default_factory=this_machine)
 
     def save(self, path: Path) -> None:
-        """Write all of it as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        """Write all of it as JSON; ReplayError where that cannot be done."""
+        save(path, "slam", self)
 
     @classmethod
     def read(cls, path: Path) -> Study:
         """What `save` wrote; EvaluationError where that cannot be read."""
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            rows = [Row(**{**row, "runs": [Figures(**run) for run in row["runs"]]}) for row in told["rows"]]
-            places = {int(number): of for number, of in told["places"].items()}
-            return cls(told["title"], told["frames"], told["repeats"], rows, places, told["notes"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise EvaluationError(f"{path}: is no record of `derain evaluate slam`: {error}") from error
+            told = json.loads(read_file(path, MOST_BYTES))
+            if told["kind"] != "slam" or told["format"] != FORMAT:
+                raise EvaluationError(
+                    f"{path}: is a record of {told['kind']!r} in format {told['format']!r}, not of `derain evaluate "
+                    f"slam` in format {FORMAT}: run that again with this version of the package"
+                )
+            found = {name: read_as(kind, told[name], name) for name, kind in get_type_hints(cls).items()}
+            found["places"] = {int(number): of for number, of in found["places"].items()}
+            found["machine"] = {name: number(value) for name, value in found["machine"].items()}
+            return cls(**found)
+        except EvaluationError:
+            raise
+        except OSError as error:
+            raise EvaluationError(f"{path}: cannot be read ({error.strerror})") from error
+        except (FileError, ValueError, KeyError, TypeError) as error:
+            raise EvaluationError(f"{path}: is no record of `derain evaluate slam` ({error})") from error
 
 
 class Judge:
