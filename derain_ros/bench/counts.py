@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from derain_ros.bench.camera import CAMERAS
 from derain_ros.bench.senders import Sent
-from derain_ros.bench.soaked import FRAMES, UNKNOWN
+from derain_ros.bench.soaked import DEAF, FRAMES, UNKNOWN
 from derain_ros.frame import Action
 
 LOST, UNREADABLE = "lost on the way to the node, as it counted", "in the node, could not be read"
@@ -41,14 +41,14 @@ class Counts:
         counts = (self.sent, restored, published - restored, self.sent - published)
         return dict(zip(FRAMES, counts, strict=True))
 
-    def causes(self, deaf: bool) -> dict[str, int]:
-        """Frames that were not published, by cause. Those that never reached the node and that it did not count are
-        explained where it may have been `deaf`."""
+    def causes(self, camera: str, deaf: bool) -> dict[str, int]:
+        """Frames of this camera that were not published, by cause. Those that never reached the node and that it did
+        not count are explained where it may have been `deaf` to the camera."""
         told = self.told
         unheard = self.sent - told["received"] - told["lost"]
         found = {
             LOST: told["lost"],
-            UNHEARD if deaf and unheard > 0 else UNKNOWN: unheard,
+            UNHEARD if deaf and unheard > 0 else f"{UNKNOWN}, {camera}": unheard,
             UNREADABLE: told["unusable"],
             NEWER: told["dropped"],
             WAITING: told["waiting"],
@@ -59,6 +59,18 @@ class Counts:
 def told_of(values: Mapping[str, str]) -> Counter[str]:
     """The counts among the `values` that /diagnostics tells of a camera."""
     return Counter({key: int(value) for key, value in values.items() if value.lstrip("-").isdecimal()})
+
+
+def deaf_to(kind: str, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    """The cameras of which the node may not hear some frames while a fault of this kind lasts, by how often each camera
+    was restarted before and after it."""
+    return [camera for camera in CAMERAS if kind in DEAF or after[camera] > before[camera]]
+
+
+def unreceived(counts: Iterable[Counts]) -> int:
+    """Frames of all cameras that were published and did not come back; below 0 where of any camera more came."""
+    of_each = [each.unreceived for each in counts]
+    return min(of_each) if min(of_each) < 0 else sum(of_each)
 
 
 def stall_ms(sent: Sequence[Sent], came: Sequence[tuple[str, int, int]], begun_ns: int, ended_ns: int) -> float:

@@ -253,8 +253,6 @@ FAULTS: dict[str, tuple[Callable[[Rig, float, Random], str], float, float]] = {
     "node stopped": (node_stopped, 0.3, 5.0),
 }
 """By name: what is done, and how long at the least and at the most, in seconds."""
-DEAF = ("camera restarts", "deactivated", ANEW)
-"""Faults while which the node hears some frames not at all: it cannot count what it lost."""
 
 
 def schedule(seed: int) -> Iterator[Fault]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
+from select import select
 from types import TracebackType
 from typing import Any
 
@@ -180,7 +181,8 @@ class Rig:
 
     @contextmanager
     def subscriber(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A process that subscribes to all that the node publishes, and has found it."""
+        """A process that subscribes to all that the node publishes, and has found it; BenchError where it has not
+        within ANSWERS_S."""
         environment = {key: value for key, value in os.environ.items() if key != BOOTSTRAP}
         topic = f"/derained/{CAMERAS[0]}/image_raw"
         before = self.control.subscribers(topic)
@@ -188,9 +190,14 @@ class Rig:
             [sys.executable, "-c", SUBSCRIBER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
         try:
-            assert process.stdout is not None
-            process.stdout.readline()
-            self.await_true(lambda: self.control.subscribers(topic) > before, ANSWERS_S)
+            stdout = process.stdout
+            assert stdout is not None
+            # Where it ends instead there is something to read, too: that nothing more comes.
+            told = self.await_true(lambda: bool(select([stdout], [], [], 0.0)[0]), ANSWERS_S)
+            if not told or stdout.readline() != b"ready\n":
+                raise BenchError(f"a subscriber {'ended' if told else f'was not ready within {ANSWERS_S:g} s'}")
+            if not self.await_true(lambda: self.control.subscribers(topic) > before, ANSWERS_S):
+                raise BenchError(f"a subscriber and the node did not find each other within {ANSWERS_S:g} s")
             yield process
             with suppress(subprocess.TimeoutExpired):
                 process.communicate(timeout=ANSWERS_S)

@@ -64,13 +64,15 @@ class Sending:
 class Senders:
     """The left and the right camera while the context is open, at `rate` frames a second each; both in one thread.
 
-    `sending` says by camera what it sends, and may be changed at any time; `sent` is what was sent, in order.
+    `sending` says by camera what it sends, and may be changed at any time; `sent` is what was sent, in order;
+    `restarts` how often each camera was ended and started anew.
     """
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self.sending = {camera: Sending() for camera in CAMERAS}
         self.sent: list[Sent] = []
+        self.restarts = dict.fromkeys(CAMERAS, 0)
         self._messages = _messages()
         self._numbers = dict.fromkeys(CAMERAS, 0)
         self._lock = threading.Lock()
@@ -89,6 +91,7 @@ class Senders:
 
     def restart(self, camera: str, seconds: float) -> None:
         """End a camera as its process would, and start it anew after so many seconds."""
+        self.restarts[camera] += 1
         with self._lock:
             link = self._links.pop(camera)
         link.__exit__(None, None, None)
@@ -111,8 +114,7 @@ class Senders:
                 if not self._paused.is_set():
                     self._send(turn, max(0, now - due))
             turn += 1
-            # As a camera that is held up: what it could not send is dropped.
-            due = max(due + period_ns, now)
+            due = next_due(due, now, period_ns)
 
     def _send(self, turn: int, late_ns: int) -> None:
         taken_ns = time.time_ns()
@@ -162,6 +164,12 @@ class Senders:
         self._thread.join()
         for link in self._links.values():
             link.__exit__(None, None, None)
+
+
+def next_due(due: int, now: int, period: int) -> int:
+    """When a camera sends again that was to send at `due` and did at `now`, as one that is held up: what it could not
+    send is dropped, and it keeps its beat. All times in the same unit."""
+    return due + period * (1 + max(0, now - due) // period)
 
 
 def frame_id(camera: str, number: int) -> str:

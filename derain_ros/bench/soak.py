@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from lifecycle_msgs.msg import Transition
 
 from derain_ros.bench import BenchError
 from derain_ros.bench.camera import CAMERAS
-from derain_ros.bench.counts import Counts, stall_ms, told_of
-from derain_ros.bench.faults import DEAF, FAULTS, Fault, change_state, do
+from derain_ros.bench.counts import Counts, deaf_to, stall_ms, told_of, unreceived
+from derain_ros.bench.faults import FAULTS, Fault, change_state, do
 from derain_ros.bench.meters import resident_mb, watched
 from derain_ros.bench.rig import Rig
-from derain_ros.bench.soaked import UNKNOWN, FaultResult, Soak, total
+from derain_ros.bench.soaked import INTERRUPTED, TERMINATED, UNKNOWN, FaultResult, Soak, total
 from derain_ros.config import Config
 from derain_ros.engine import Tell
 from derain_ros.engine.machine import this_machine
@@ -57,8 +58,8 @@ def soak(
 ) -> Soak:
     """Run a node for so long while cameras send at `rate`, and play these faults, one after the other.
 
-    `tell` gets a line for each. BenchError or ReplayError where the node does not get ready; that it ends later is in
-    the result. What `seed` the faults are of is only noted.
+    `tell` gets a line for each. BenchError or ReplayError where the node does not get ready; whatever ends the run
+    later, Ctrl-C and SIGTERM too, is in the result. What `seed` the faults are of is only noted.
     """
     os.environ.update(transport_environment())  # read when this process joins DDS
     if os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "OFF":
@@ -107,16 +108,16 @@ class _Run:
                 if done_s >= seconds:
                     break
             self._take_down()
-        except (ReplayError, BenchError) as error:
-            self.crash = str(error)
+        except BaseException as error:  # the result holds what there is
+            self.crash = self._why(error)
         self._ended_ns = time.monotonic_ns()
 
     def end(self) -> None:
         """End the node, unless it has."""
         try:
             self.rig.node.end()
-        except ReplayError as error:
-            self.crash = self.crash or str(error)
+        except BaseException as error:
+            self.crash = self.crash or self._why(error)
 
     def twice(self) -> int:
         """How many frames came back more often than they were sent."""
@@ -141,9 +142,21 @@ class _Run:
             account.outputs.append(replace(told, stamp_ns=begun_ns, latency_ms=(came_ns - begun_ns) / 1e6))
         return account
 
+    def _why(self, error: BaseException) -> str:
+        """In words, what ended the run: the end of the node, where that is why something was not found."""
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
+        if isinstance(error, (ReplayError, BenchError)):
+            return str(error)
+        try:
+            self.rig.node.check()
+        except ReplayError as ended:
+            return str(ended)
+        return "".join(traceback.format_exception(error)).strip()
+
     def _play(self, fault: Fault) -> FaultResult:
         """One fault: do it, see how soon the node restores again, leave it alone for a while, and count."""
-        rig, before = self.rig, self._counts()
+        rig, before, restarts = self.rig, self._counts(), dict(self.rig.senders.restarts)
         first_sent, first_came = len(rig.senders.sent), len(rig.receiver.came)
         rig.senders.resume()
         begun_ns = time.monotonic_ns()
@@ -153,7 +166,8 @@ class _Run:
         rig.wait(CALM_S)
         calm_ns = restored_ns or ended_ns, time.monotonic_ns() - round(2e9 / rig.senders.rate)
         self._settle()
-        spent = self._spent(before, fault.kind in DEAF)
+        deaf = deaf_to(fault.kind, restarts, rig.senders.restarts)
+        spent = self._spent(before, deaf)
         sent, came = rig.senders.sent[first_sent:], rig.receiver.came[first_came:]
         folder = Path(f"/proc/{rig.node.pid}")
         return FaultResult(
@@ -165,21 +179,22 @@ class _Run:
             gap_ms=stall_ms(sent, came, begun_ns, calm_ns[0]),
             stall_ms=stall_ms(sent, came, *calm_ns),
             late_ms=max((s.late_ns / 1e6 for s in sent if s.sent_ns >= calm_ns[0]), default=0.0),
-            frames=dict(total(each.frames() for each in spent)),
-            causes=dict(total(each.causes(fault.kind in DEAF) for each in spent)),
-            unreceived=sum(each.unreceived for each in spent),
+            frames=dict(total(each.frames() for each in spent.values())),
+            causes=dict(total(each.causes(camera, camera in deaf) for camera, each in spent.items())),
+            unreceived=unreceived(spent.values()),
             memory_mb=resident_mb(folder / "statm"),
             threads=len(list((folder / "task").iterdir())),
             files=len(list((folder / "fd").iterdir())),
             engines=len(rig.link.models.split(", ")),
         )
 
-    def _spent(self, before: Mapping[str, Counts], deaf: bool) -> list[Counts]:
+    def _spent(self, before: Mapping[str, Counts], deaf: Container[str]) -> dict[str, Counts]:
         """What was counted since then of each camera, asked for until it fits, if it does."""
         for _ in range(TURNS):
             now = self._counts()
-            spent = [now[camera].since(before[camera]) for camera in CAMERAS]
-            if not any(each.unreceived or each.causes(deaf).get(UNKNOWN) for each in spent):
+            spent = {camera: now[camera].since(before[camera]) for camera in CAMERAS}
+            causes = total(each.causes(camera, camera in deaf) for camera, each in spent.items())
+            if not any(each.unreceived for each in spent.values()) and not any(c.startswith(UNKNOWN) for c in causes):
                 break
             self._await_report()
         return spent

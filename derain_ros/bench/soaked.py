@@ -16,18 +16,23 @@ from derain_ros.files import FileError, read_file
 from derain_ros.replay.record import MOST_BYTES, Record, known, write_json
 from derain_ros.replay.records import ReplayError
 from derain_ros.replay.typed import read_as
-from derain_ros.report.tables import Table
 
 FORMAT = 1
 OWN = ("seed", "rate", "warm", "crash", "twice", "kept")
 """Fields of a long run that are written as they are."""
 FRAMES = ("in", "restored", "passed", "dropped")
 UNKNOWN = "not known"
-"""The cause of what no count explains."""
+"""The cause of what no count explains; the camera follows, so that too many of one hide no loss of the other."""
+INTERRUPTED, TERMINATED = "interrupted", "terminated"
+"""How a run ends that is given up, by Ctrl-C or by SIGTERM."""
 ANEW = "configured anew"
 """The fault after which memory, threads and files are compared: whatever engines were loaded before are gone then."""
 JUDGED_FROM = 3
 """How often that must have been after the warm-up."""
+DEAF = ("deactivated", ANEW)
+"""Faults while which the node is not there: it cannot count what it does not hear, and what it sends may be lost."""
+PAUSING = (*DEAF, "cameras stop", "camera restarts", "encoding unknown", "engine hangs", "node stopped")
+"""Faults that may keep a camera waiting as long as they last."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,10 @@ class FaultResult:
 
     `restored_after_s` from its end until a frame sent since then was restored in both eyes, inf where none was.
     `gap_ms` is the longest time until then from sending a frame of a camera to the next output of it. `stall_ms` is the
-    same from then on, less what the machine held up the cameras by; `late_ms` is that at the most. `frames` are in,
-    restored, passed and dropped, `causes` those dropped by cause; `unreceived` of those restored and passed were lost
-    on the way back. `memory_mb`, `threads`, `files` and loaded `engines` are the node's in the end.
+    same from then on. What the machine held up the cameras by is taken off both; `late_ms` is that at the most, after
+    the fault. `frames` are in, restored, passed and dropped, `causes` those dropped by cause; `unreceived` of those
+    restored and passed were lost on the way back, below 0 where more came of a camera. `memory_mb`, `threads`, `files`
+    and loaded `engines` are the node's in the end.
     """
 
     kind: str
@@ -61,11 +67,15 @@ class FaultResult:
 @dataclass(frozen=True)
 class Limits:
     """What must hold: restoring again within `restored_s` after a fault; outside of faults no stall beyond `periods` of
-    the cameras; growth after the warm-up within the share `growth`, or these MB, threads and files where that is more.
+    the cameras, and while one lasts none beyond `gap_s`, to which those PAUSING add their own time; on the way back no
+    more frames lost in a fault than `lost` of them all, or this number where that is more, but where the node is DEAF;
+    growth after the warm-up within the share `growth`, or these MB, threads and files where that is more.
     """
 
     restored_s: float = 2.0
     periods: float = 2.0
+    gap_s: float = 2.0
+    lost: tuple[float, int] = (0.02, 2)
     growth: float = 0.02
     floor: Mapping[str, float] = field(default_factory=lambda: {"memory_mb": 8.0, "threads": 1.0, "files": 1.0})
 
@@ -125,8 +135,8 @@ class Soak:
         third = len(judged) // 3
         return {
             what: (
-                _middle([getattr(fault, what) for fault in judged[:third]]),
-                _middle([getattr(fault, what) for fault in judged[-third:]]),
+                middle([getattr(fault, what) for fault in judged[:third]]),
+                middle([getattr(fault, what) for fault in judged[-third:]]),
             )
             for what in ("memory_mb", "threads", "files")
         }
@@ -146,17 +156,35 @@ def broken(soak: Soak, limits: Limits) -> list[str]:
             told.append(f"{name}: restoring again {when}, not within {limits.restored_s:g} s")
         if fault.stall_ms > limits.periods * period_ms:
             told.append(f"{name}: then a stall of {fault.stall_ms:.0f} ms, beyond {limits.periods:g} periods")
+        may_s = limits.gap_s + (fault.ended_s - fault.begun_s if fault.kind in PAUSING else 0.0)
+        if fault.gap_ms > 1e3 * may_s:
+            told.append(f"{name}: meanwhile no output for {fault.gap_ms / 1e3:.1f} s, beyond {may_s:.1f} s")
+        may = max(limits.lost[0] * (fault.frames["restored"] + fault.frames["passed"]), limits.lost[1])
+        if fault.unreceived > may and fault.kind not in DEAF:
+            told.append(f"{name}: {fault.unreceived} frames were lost on the way back, beyond {may:.0f}")
         told += [f"{name}: {text}" for text in _amiss(fault)]
     if soak.twice:
         told.append(f"{soak.twice} frames came back more often than they were sent")
     if soak.kept:
         told.append(f"{soak.kept} frames were neither published nor dropped by the node")
-    if soak.causes()[UNKNOWN]:
-        told.append(f"{soak.causes()[UNKNOWN]} frames were dropped and it is not known why")
+    unknown = sum(abs(n) for fault in soak.faults for cause, n in fault.causes.items() if cause.startswith(UNKNOWN))
+    if unknown:
+        told.append(f"{unknown} frames were dropped, or counted twice, and it is not known why")
     for what, (before, after) in soak.growth().items():
         if after - before > max(limits.growth * before, limits.floor[what]):
             told.append(f"{what.replace('_mb', '')} grew after the warm-up from {before:.0f} to {after:.0f}")
     return told
+
+
+def unjudged(soak: Soak) -> list[str]:
+    """In words, what the run was too short to judge; empty where it was long enough."""
+    if soak.growth():
+        return []
+    times = sum(fault.kind == ANEW for fault in soak.faults[soak.warm :])
+    return [
+        "the run was too short to judge the growth of memory, threads and files: after its first "
+        f"{soak.warm} faults the node was configured anew {times} times, and {JUDGED_FROM} are needed"
+    ]
 
 
 def _amiss(fault: FaultResult) -> list[str]:
@@ -179,28 +207,6 @@ def total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
     return found
 
 
-def tables_of(soak: Soak) -> list[Table]:
-    """What came of each kind of fault, of the frames, and of memory, threads and files."""
-    kinds = []
-    for kind in dict.fromkeys(fault.kind for fault in soak.faults):
-        of = [fault for fault in soak.faults if fault.kind == kind]
-        frames = total(fault.frames for fault in of)
-        after = [fault.restored_after_s for fault in of]
-        longest = [f"{max(getattr(fault, what) for fault in of):.0f}" for what in ("gap_ms", "stall_ms")]
-        kinds.append([kind, str(len(of)), f"{_middle(after):.2f}", f"{max(after):.2f}", *longest, *_counts(frames)])
-    titles = ["fault", "times", "restoring after s", "at the most", "longest gap ms", "afterwards", *FRAMES]
-    causes = [[cause, str(n)] for cause, n in soak.causes().most_common()]
-    grown = [[what, f"{before:.0f}", f"{after:.0f}"] for what, (before, after) in soak.growth().items()]
-    tables = [Table("Faults", titles, [*kinds, ["all", str(len(soak.faults)), *[""] * 4, *_counts(soak.frames())]])]
-    tables += [Table("Dropped", ["", "frames"], causes)]
-    return tables + (
-        [Table("The node configured anew, after the warm-up", ["", "begin", "end"], grown)] if grown else []
-    )
-
-
-def _counts(frames: Mapping[str, int]) -> list[str]:
-    return [str(frames[what]) for what in FRAMES]
-
-
-def _middle(values: Sequence[float]) -> float:
+def middle(values: Sequence[float]) -> float:
+    """The median."""
     return float(np.median(values))

@@ -10,7 +10,10 @@ from derain_ros.cli.limits import FailIf, hold, read_limits
 
 def command(
     record: Annotated[
-        Path, typer.Argument(help="A record.json, as derain replay, derain demo and derain bench replay write it.")
+        Path,
+        typer.Argument(
+            help="A record.json, as derain replay, derain demo, derain bench replay and derain bench soak write it."
+        ),
     ],
     output: Annotated[
         Optional[Path], typer.Option(help="The HTML file to write; report.html beside the record by default.")
@@ -27,16 +30,26 @@ def command(
 
       derain report cleaned/record.json --output /tmp/drive.html
 
+      derain report soak.json --output soak.html
+
       derain report today.json --fail-if 'p99_ms > 50' --fail-if 'restored_share < 0.95'
     """
     limits = read_limits(fail_if)
     from derain_ros.cli.progress import check_output, output_console
-    from derain_ros.replay.record import Record
+    from derain_ros.replay.record import Record, kind_of
     from derain_ros.report import page
 
     check_output(output)
     target = output or record.with_name("report.html")
-    saved = Record.read(record)
-    page.write(target, saved)
+    if kind_of(record) == "soak":
+        from derain_ros.bench import soak_page
+        from derain_ros.bench.soaked import Soak
+
+        soak = Soak.read(record)
+        saved = soak.record
+        soak_page.write(target, soak)
+    else:
+        saved = Record.read(record)
+        page.write(target, saved)
     output_console().print(f"report: {target.resolve()}", soft_wrap=True, highlight=False, markup=False)
     hold(saved, limits)

@@ -107,6 +107,15 @@ class Record:
         return cls(**found | {"account": Account(**books)})
 
 
+def kind_of(path: Path) -> str:
+    """Which kind of record a file is by its own word; empty where it is none, of which its reader tells."""
+    try:
+        content = json.loads(read_file(path, MOST_BYTES))
+    except (OSError, FileError, ValueError):
+        return ""
+    return str(content.get("kind", "")) if isinstance(content, dict) else ""
+
+
 def write_json(path: Path, content: object) -> None:
     """Write what JSON can hold; ReplayError where that cannot be done."""
     try:

@@ -30,8 +30,8 @@ SCRIPT = """for (const input of document.querySelectorAll('.slider input'))
 """Moves the border between before and after; the input takes the mouse, a finger and the arrow keys."""
 
 
-def write(path: Path, record: Record) -> None:
-    """Write the page of a replay; ReplayError where `path` cannot be written."""
+def write(path: Path, record: Record, first: Iterable[str] = ()) -> None:
+    """Write the page of a replay, with what comes `first` on it as HTML; ReplayError where `path` cannot be written."""
     account, title = record.account, html.escape(record.title)
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>"
@@ -39,6 +39,7 @@ def write(path: Path, record: Record) -> None:
         f"<style>{STYLE}</style><h1>{title}</h1>",
     ]
     parts += [f"<p class=note>{html.escape(note)}</p>" for note in (*account.notes, account.damage) if note]
+    parts += first
     parts += ["<h2>Before and after</h2>", *map(_figure, record.pictures)] if record.pictures else []
     parts += [html_of(table) for table in (*tables_of(record), origin_table(record))]
     parts.append(f"<h2>Over time</h2><img alt='latency, scores and plans over time' src='{over_time(record)}'>")

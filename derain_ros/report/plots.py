@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,19 @@ def distribution(record: Record) -> str:
     axes.set_xlabel("latency, ms")
     axes.set_ylabel("frames")
     axes.grid(alpha=0.3)
+    return _address(figure)
+
+
+def lines(panels: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """A PNG as the address of an image: below each other, by name, values over seconds; nan is a gap."""
+    figure = _figure(len(panels))
+    every = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for (name, points), axes in zip(panels.items(), every, strict=True):
+        axes.plot([seconds for seconds, _ in points], [value for _, value in points], ".-", markersize=4)
+        axes.set_ylabel(name)
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+    every[-1].set_xlabel("seconds")
     return _address(figure)
 
 

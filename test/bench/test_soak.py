@@ -8,23 +8,50 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tiny_models import write_models
+from typer.testing import CliRunner
 from waiting import PATIENCE_S
 
 pytest.importorskip("rclpy")
 pytest.importorskip("rosbags")
 
+from derain_ros.bench import BenchError, rig, soak_page  # noqa: E402
 from derain_ros.bench.ailing import FAIL, HANG, Ailing, ail, ailment_of  # noqa: E402
-from derain_ros.bench.counts import LOST, NEWER, UNHEARD, UNREADABLE, WAITING, Counts, stall_ms, told_of  # noqa: E402
-from derain_ros.bench.faults import FAULTS, schedule  # noqa: E402
-from derain_ros.bench.senders import ID_AT, Sent, _messages, frame_id, identity, identity_of  # noqa: E402
-from derain_ros.bench.soaked import ANEW, UNKNOWN, FaultResult, Limits, Soak, broken, tables_of  # noqa: E402
+from derain_ros.bench.counts import (  # noqa: E402
+    LOST,
+    NEWER,
+    UNHEARD,
+    UNREADABLE,
+    WAITING,
+    Counts,
+    deaf_to,
+    stall_ms,
+    told_of,
+    unreceived,
+)
+from derain_ros.bench.faults import FAULTS, Fault, schedule  # noqa: E402
+from derain_ros.bench.senders import ID_AT, Sent, _messages, frame_id, identity, identity_of, next_due  # noqa: E402
+from derain_ros.bench.soak import _Run  # noqa: E402
+from derain_ros.bench.soaked import (  # noqa: E402
+    ANEW,
+    DEAF,
+    PAUSING,
+    UNKNOWN,
+    FaultResult,
+    Limits,
+    Soak,
+    broken,
+    unjudged,
+)
+from derain_ros.cli.main import app  # noqa: E402
 from derain_ros.engine import EngineError, load  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 from derain_ros.replay.account import Account  # noqa: E402
@@ -34,6 +61,8 @@ from derain_ros.replay.records import ReplayError  # noqa: E402
 ROOT = Path(__file__).parents[2]
 MS = 1_000_000
 ROUNDS = 2 * len(FAULTS)
+
+LEFT, RIGHT = f"{UNKNOWN}, left", f"{UNKNOWN}, right"
 
 FAULT = FaultResult(
     kind="node stopped",
@@ -76,6 +105,9 @@ def test_a_run_in_which_all_held() -> None:
     assert broken(run(), Limits()) == []
     again = replace(FAULT, causes={LOST: 10, NEWER: 3, WAITING: -1})
     assert broken(run(FAULT, again), Limits()) == []
+    assert broken(run(replace(FAULT, gap_ms=2999.0, unreceived=2)), Limits()) == [], "it stood still for a second"
+    assert broken(run(replace(FAULT, kind=ANEW, unreceived=9)), Limits()) == [], "the node was taken down"
+    assert FAULTS.keys() > {*DEAF, *PAUSING}
 
 
 @pytest.mark.parametrize(
@@ -90,8 +122,16 @@ def test_a_run_in_which_all_held() -> None:
         (run(replace(FAULT, stall_ms=201.0)), "then a stall of 201 ms, beyond 2 periods"),
         (run(replace(FAULT, frames=FAULT.frames | {"passed": 7})), "frames do not add up"),
         (run(replace(FAULT, causes={LOST: 9})), "12 frames were dropped, 9 by their causes"),
-        (run(replace(FAULT, causes={LOST: 9, UNKNOWN: 3})), "3 frames were dropped and it is not known why"),
-        (run(replace(FAULT, causes={LOST: 13, UNKNOWN: -1})), "-1 frames were dropped and it is not known why"),
+        (
+            run(replace(FAULT, causes={LOST: 9, LEFT: 3})),
+            "3 frames were dropped, or counted twice, and it is not known",
+        ),
+        (run(replace(FAULT, causes={LOST: 13, LEFT: -1})), "1 frames were dropped, or counted twice, and it is not"),
+        (run(replace(FAULT, causes={LOST: 12, LEFT: 7, RIGHT: -7})), "14 frames were dropped, or counted twice, and"),
+        (run(replace(FAULT, causes={LOST: 11, LEFT: 1}), replace(FAULT, causes={LOST: 13, LEFT: -1})), "2 frames were"),
+        (run(replace(FAULT, unreceived=3)), "3 frames were lost on the way back, beyond 2"),
+        (run(replace(FAULT, gap_ms=3001.0)), "meanwhile no output for 3.0 s, beyond 3.0 s"),
+        (run(replace(FAULT, kind="garbage", gap_ms=2001.0)), "meanwhile no output for 2.0 s, beyond 2.0 s"),
         (run(replace(FAULT, unreceived=-2)), "2 frames more came back than the node says"),
     ],
 )
@@ -124,7 +164,9 @@ def test_growth_after_the_warm_up_is_told(what: str, from_: float, to: float, fl
     others = [replace(FAULT, **{what: 10 * to})] * 50
     told = broken(run(*before, *after, *others), Limits())
     assert (told == []) == flat and all("grew after the warm-up" in text for text in told)
-    assert run(*before, *after[:2]).growth() == {}, "too short to be judged"
+    assert unjudged(run(*before, *after)) == []
+    short = run(*before, *after[:2])
+    assert short.growth() == {} and "configured anew 2 times, and 3 are needed" in unjudged(short)[0]
 
 
 def test_a_run_is_saved_and_read_again(tmp_path: Path) -> None:
@@ -143,7 +185,9 @@ def test_a_run_is_saved_and_read_again(tmp_path: Path) -> None:
 
 
 def test_the_tables_have_every_kind_of_fault_and_every_cause() -> None:
-    faults, dropped = tables_of(run(FAULT, replace(FAULT, restored_after_s=1.0), replace(FAULT, kind="garbage")))
+    faults, dropped = soak_page.tables_of(
+        run(FAULT, replace(FAULT, restored_after_s=1.0), replace(FAULT, kind="garbage"))
+    )
     assert [row[0] for row in faults.rows] == ["node stopped", "garbage", "all"]
     assert list(faults.rows[0][1:4]) == ["2", "0.70", "1.00"] and list(faults.rows[-1][-4:]) == [
         "240",
@@ -171,11 +215,22 @@ def test_frames_are_accounted_for_by_cause() -> None:
     counts = Counts(80, 61, told_of(TOLD))
     assert counts.frames() == {"in": 80, "restored": 50, "passed": 12, "dropped": 18} and counts.unreceived == 1
     named = {LOST: 6, UNREADABLE: 2, NEWER: 5, WAITING: 1}
-    assert counts.causes(deaf=False) == named | {UNKNOWN: 4}
-    assert counts.causes(deaf=True) == named | {UNHEARD: 4}
-    assert Counts(75, 62, told_of(TOLD)).causes(deaf=True)[UNKNOWN] == -1, "more was counted than was sent"
+    assert counts.causes("left", deaf=False) == named | {LEFT: 4}
+    assert counts.causes("left", deaf=True) == named | {UNHEARD: 4}
+    assert Counts(75, 62, told_of(TOLD)).causes("right", deaf=True)[RIGHT] == -1, "more was counted than was sent"
     later = Counts(90, 72, told_of(TOLD | {"received": "80", "published": "73", "waiting": "0"})).since(counts)
-    assert later.causes(deaf=False) == {WAITING: -1} and later.frames()["dropped"] == -1
+    assert later.causes("left", deaf=False) == {WAITING: -1} and later.frames()["dropped"] == -1
+
+
+def test_only_a_camera_that_restarts_is_not_heard() -> None:
+    before = {"left": 1, "right": 2}
+    assert deaf_to("camera restarts", before, {"left": 1, "right": 3}) == ["right"]
+    assert deaf_to("garbage", before, before) == [] and deaf_to(ANEW, before, before) == ["left", "right"]
+
+
+def test_too_many_of_one_camera_hide_no_loss_of_the_other() -> None:
+    counts = [Counts(9, came, Counter(published=5)) for came in (3, 4, 5, 6)]
+    assert unreceived(counts[:3]) == 3 and unreceived(counts) == -1
 
 
 def sent(camera: str, ms: float, late_ms: float = 0.0, good: bool = True) -> Sent:
@@ -196,6 +251,62 @@ def test_a_stall_is_the_longest_time_until_the_next_output() -> None:
     assert stall_ms(held_up, came, 300 * MS, 310 * MS) == pytest.approx(30)
     late = [sent("left", 0.0), sent("left", 1500.0, 1400.0)]
     assert stall_ms(late, [("left", 1, 1450 * MS)], 0, 1400 * MS) == pytest.approx(100), "told by a frame sent later"
+
+
+def test_a_camera_that_was_held_up_keeps_its_beat() -> None:
+    assert next_due(100, 100, 10) == next_due(100, 109, 10) == 110
+    assert next_due(100, 110, 10) == 120 and next_due(100, 147, 10) == 150, "what it could not send is dropped"
+
+
+@pytest.mark.parametrize(
+    ("error", "ended", "said"),
+    [
+        (KeyboardInterrupt(), False, "interrupted"),
+        (SystemExit(143), False, "terminated"),
+        (FileNotFoundError("/proc/1/task"), False, "FileNotFoundError: /proc/1/task"),
+        (FileNotFoundError("/proc/1/task"), True, "the node ended by itself"),
+    ],
+)
+def test_whatever_ends_a_run_is_in_its_result(error: BaseException, ended: bool, said: str) -> None:
+    def check() -> None:
+        if ended:
+            raise ReplayError("the node ended by itself")
+
+    def faults() -> Iterator[Fault]:
+        yield from ()
+        raise error
+
+    ending = _Run.__new__(_Run)
+    ending.rig, ending.crash = SimpleNamespace(node=SimpleNamespace(check=check)), ""  # type: ignore[assignment]
+    ending.play(faults(), 1.0, print, None)
+    assert ending.crash.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import time; time.sleep(60)", "was not ready within"),
+        ("pass", "a subscriber ended"),
+        ("print('ready', flush=True); input()", "did not find each other"),
+    ],
+)
+def test_a_subscriber_that_hears_nothing_is_told_of(code: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig, "SUBSCRIBER", code)
+    monkeypatch.setattr(rig, "ANSWERS_S", PATIENCE_S if code == "pass" else 2.0)
+    alone = rig.Rig.__new__(rig.Rig)
+    alone.control = SimpleNamespace(subscribers=lambda topic: 0)  # type: ignore[assignment]
+    alone.node = SimpleNamespace(check=lambda: None)  # type: ignore[assignment]
+    with pytest.raises(BenchError, match=said), alone.subscriber():
+        pass
+
+
+def test_the_page_has_the_faults_and_what_the_node_held(tmp_path: Path) -> None:
+    soak = run(FAULT, replace(FAULT, kind="garbage", restored_after_s=float("inf")))
+    soak.save(tmp_path / "soak.json")
+    assert CliRunner().invoke(app, ["report", str(tmp_path / "soak.json")]).exit_code == 0
+    text = (tmp_path / "report.html").read_text()
+    assert "<caption>Faults</caption>" in text and "<td>garbage<td>1<td>inf" in text
+    assert "alt='memory, MB, threads, files" in text and text.count("src='data:image/png") == 3
 
 
 def test_frames_carry_their_number() -> None:
@@ -234,7 +345,7 @@ from derain_ros.bench.faults import Fault
 from derain_ros.bench.soak import soak
 from derain_ros.config import Config
 kinds = (
-    ("garbage", 1.0), ("engine fails", 1.0), ("camera restarts", 1.0), ("node stopped", 1.0), ("time jumps", 0.5),
+    ("garbage", 1.0), ("engine fails", 1.0), ("camera restarts", 1.0), ("node stopped", 2.0), ("time jumps", 0.5),
     ("deactivated", 0.5), ("configured anew", 0.5), ("duplicates", 1.0),
 )
 faults = [Fault(kind, seconds, 5) for kind, seconds in kinds]
@@ -262,7 +373,7 @@ def test_a_short_run_of_the_node(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     soak = Soak.read(saved)
     # How fast this machine is says nothing; that no frame is lost, and that the node goes on, does.
-    assert broken(soak, Limits(restored_s=60.0, periods=1000.0)) == [], done.stdout
+    assert broken(soak, Limits(restored_s=60.0, periods=1000.0, gap_s=60.0)) == [], done.stdout
     assert [fault.kind for fault in soak.faults] == [
         "garbage",
         "engine fails",
@@ -273,6 +384,16 @@ def test_a_short_run_of_the_node(tmp_path: Path) -> None:
         "configured anew",
         "duplicates",
     ]
+    of = {fault.kind: fault for fault in soak.faults}
+    came = {
+        "garbage": of["garbage"].causes.get(UNREADABLE, 0) > 0,
+        "engine fails": of["engine fails"].frames["passed"] > 0 and soak.record.account.reasons()["passed_error"] > 0,
+        "node stopped": of["node stopped"].gap_ms >= 1500,
+        "time jumps": of["time jumps"].frames["passed"] > 0,
+        "duplicates": of["duplicates"].frames["dropped"] > 0,
+        **{kind: of[kind].causes.get(UNHEARD, 0) > 0 for kind in ("camera restarts", "deactivated", "configured anew")},
+    }
+    assert came.keys() == of.keys() and [kind for kind, caused in came.items() if not caused] == [], done.stdout
     total, account = soak.frames(), soak.record.account
     assert total["restored"] > 0 and total["in"] == sum(account.frames_in.values())
     assert all(fault.frames["restored"] > 0 and fault.memory_mb > 0 for fault in soak.faults)
