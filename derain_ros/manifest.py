@@ -44,9 +44,10 @@ class Model:
 
     Models of one `network` are that network for grey and for colour images, in one `precision` of PRECISIONS or
     another; by itself each model is a network of its own. A restorer belongs to a `plan`, one of PLANS, wants images
-    reduced by `scale`, and `serves` the named kinds of anomaly; none are named by one that serves them all. One that is
-    made for a `purpose`, of PURPOSES, is taken where the settings name it, in place of the one of its rung. Detectors,
-    clean first, and segmenters have `classes`. Only a detector has `size`, the (height, width) of its input, and
+    reduced by `scale`, and `serves` the named kinds of anomaly; none are named by one that serves them all. It is
+    `not_for` those behind which a general one leaves trackers worse off than the camera's images. One that is made for
+    a `purpose`, of PURPOSES, is taken where the settings name it, in place of the one of its rung. Detectors, clean
+    first, and segmenters have `classes`. Only a detector has `size`, the (height, width) of its input, and
     `multi_label`, which says that its probabilities are each for itself and do not sum to 1.
     """
 
@@ -64,6 +65,7 @@ class Model:
     plan: str = "balanced"
     precision: str = "float32"
     serves: tuple[str, ...] = ()
+    not_for: tuple[str, ...] = ()
     network: str = ""
     scale: int = 1
     purpose: str = ""
@@ -161,6 +163,7 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
         "plan": str,
         "precision": str,
         "serves": list,
+        "not_for": list,
         "multi_label": bool,
         "network": str,
         "scale": int,
@@ -198,17 +201,13 @@ def _model(entry: Any, directory: Path, where: str) -> Model:
     _require(
         1 <= entry.get("scale", 1) <= MOST_SCALE, where, "scale", entry.get("scale"), f"between 1 and {MOST_SCALE}"
     )
-    served = tuple(entry.get("serves", ()))
     anomalies = ANOMALY_KINDS[1:]
-    _require(
-        set(map(str, served)) <= set(anomalies),
-        where,
-        "serves",
-        entry.get("serves"),
-        f"a list of {', '.join(anomalies)}, or left out by one that serves them all",
-    )
     values = {key: entry[key] for key in kinds if key in entry}
-    values["file"], values["serves"] = directory / entry["file"], served
+    for key in ("serves", "not_for"):
+        values[key] = tuple(entry.get(key, ()))
+        wanted = f"a list of {', '.join(anomalies)}, or left out"
+        _require(set(map(str, values[key])) <= set(anomalies), where, key, entry.get(key), wanted)
+    values["file"] = directory / entry["file"]
     values["network"] = entry.get("network") or entry["name"]
     if "classes" in required:
         classes, first = entry["classes"], ", clean first" if entry["task"] == "detect" else ""

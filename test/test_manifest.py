@@ -42,12 +42,13 @@ def test_figures_lie_beside_and_may_be_missing(tmp_path: Path) -> None:
 
 def test_what_a_restorer_is_made_for_is_read_and_has_defaults(tmp_path: Path) -> None:
     entries = _entries(tmp_path)
-    entries[1] |= {"plan": "light", "precision": "int8", "serves": ["streak", "night_rain"]}
+    entries[1] |= {"plan": "light", "precision": "int8", "serves": ["streak", "night_rain"], "not_for": ["dirt"]}
     entries[2] |= {"multi_label": True}
     write_manifest(tmp_path, entries)
     plain, made, detect = Manifest.load(tmp_path).models.values()
     assert (plain.plan, plain.precision, plain.serves, plain.multi_label) == ("balanced", "float32", (), False)
     assert (made.plan, made.precision, made.serves) == ("light", "int8", ("streak", "night_rain"))
+    assert (plain.not_for, made.not_for) == ((), ("dirt",))
     assert detect.multi_label
 
 
@@ -225,6 +226,7 @@ def test_a_model_with_weights_in_another_file_is_refused(tmp_path: Path) -> None
         ({"purpose": "art"}, "purpose is 'art'; it must be one of segmentation"),
         ({"precision": "float16"}, "precision is 'float16'; it must be one of float32, int8"),
         ({"serves": "dirt"}, "serves is 'dirt', which is not of type list"),
+        ({"not_for": ["mud"]}, r"not_for is \['mud'\]; it must be a list of raindrop, dirt, streak, night_rain"),
         ({"serves": ["clean"]}, r"serves is \['clean'\]; it must be a list of raindrop, dirt, streak, night_rain"),
     ],
 )

@@ -16,6 +16,12 @@ def command(
         Optional[list[str]],
         typer.Option(help="Anomaly that the model is made for; repeatable; a general one by default."),
     ] = None,
+    not_for: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="Anomaly behind which a general model leaves trackers worse off (derain evaluate matrix); repeatable."
+        ),
+    ] = None,
     purpose: Annotated[
         str, typer.Option(help="What the restored images are for, such as segmentation; any use by default.")
     ] = "",
@@ -79,7 +85,9 @@ def command(
     else:
         from derain_ros.publish.restorer import publish_restorer
 
-        figures = publish_restorer(checkpoint, name, models, grey, data, tuple(serves or ()), plan, purpose)
+        figures = publish_restorer(
+            checkpoint, name, models, grey, data, tuple(serves or ()), plan, purpose, tuple(not_for or ())
+        )
     for key, value in figures.items():
         typer.echo(f"{key}: {value:.4g}")
     typer.echo(f"written: {path}{instead}; measure it with --models {models}")

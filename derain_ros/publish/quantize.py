@@ -143,6 +143,7 @@ def _entry(model: Model, path: Path) -> dict[str, Any]:
     }
     entry |= {"scale": model.scale} if model.task == "restore" else {}
     entry |= {"purpose": model.purpose} if model.purpose else {}
+    entry |= {"not_for": list(model.not_for)} if model.not_for else {}
     return entry | ({"serves": list(model.serves)} if model.serves else {})
 
 

@@ -53,12 +53,13 @@ def publish_restorer(
     serves: tuple[str, ...] = (),
     plan: str = "",
     purpose: str = "",
+    not_for: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Export a restorer as `directory`/`name`.onnx, enter it and write its card; returns figures, none without `data`.
 
     `grey` folds the colour network into one that takes grey images. `serves` names the anomalies it is made for, none
-    a general one; `purpose` what its images are for, any use where it is empty. Its rung is `plan`, or else the one
-    that the name says: `_quality` or `_light` in it, else balanced.
+    a general one, `not_for` those that it hurts behind; `purpose` what its images are for, any use where it is empty.
+    Its rung is `plan`, or else the one that the name says: `_quality` or `_light` in it, else balanced.
     """
     net, state = load_restorer(checkpoint)
     if grey:
@@ -87,6 +88,8 @@ def publish_restorer(
     }
     if serves:
         entry["serves"] = list(serves)
+    if not_for:
+        entry["not_for"] = list(not_for)
     if purpose:
         entry["purpose"] = purpose
     enter(directory, entry)

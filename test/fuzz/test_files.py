@@ -81,7 +81,7 @@ def test_manifests(models: Path, data: st.DataObject) -> None:
         path.write_bytes(data.draw(damaged(valid)))
     else:
         entry = data.draw(st.sampled_from(content["models"]))
-        entry[data.draw(st.sampled_from([*entry, "size", "scale", "serves", "purpose"]))] = data.draw(VALUES)
+        entry[data.draw(st.sampled_from([*entry, "size", "scale", "serves", "not_for", "purpose"]))] = data.draw(VALUES)
         path.write_text(yaml.safe_dump(content))
     try:
         use(models)

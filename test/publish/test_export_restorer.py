@@ -146,10 +146,10 @@ def test_one_for_rain_is_measured_on_rain(checkpoint: Path, data_folder: Path, t
 
 @pytest.mark.parametrize(("name", "grey"), [("restore_rgb_quality", False), ("restore_mono_quality", True)])
 def test_the_printed_network_is_folded(printed: Path, tmp_path: Path, name: str, grey: bool) -> None:
-    publish_restorer(printed, name, tmp_path, grey, data=None, serves=("dirt",))
+    publish_restorer(printed, name, tmp_path, grey, data=None, serves=("dirt",), not_for=("raindrop",))
     model = Manifest.load(tmp_path).get(name)
     assert (model.channels, model.stride, model.plan, model.precision) == (1 if grey else 3, 32, "quality", "float32")
-    assert model.serves == ("dirt",)
+    assert (model.serves, model.not_for) == (("dirt",), ("raindrop",))
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(model.file).graph.node}
     net = load_restorer(printed)[0]
     image = np.random.default_rng(1).integers(0, 256, (64, 96) if grey else (64, 96, 3), dtype=np.uint8)

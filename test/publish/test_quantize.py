@@ -81,7 +81,7 @@ def test_data_of_one_s_own_calibrates_and_lacks_only_figures(
 def test_one_that_serves_rain_is_calibrated_on_rain(
     models: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish_restorer(models / "a.pt", "restore_mono_rain", tmp_path, True, None, ("streak",))
+    publish_restorer(models / "a.pt", "restore_mono_rain", tmp_path, True, None, ("streak",), not_for=("dirt",))
     taken = []
     monkeypatch.setattr(
         quantize,
@@ -89,7 +89,8 @@ def test_one_that_serves_rain_is_calibrated_on_rain(
         lambda source, target, images: (taken.extend(images), target.write_bytes(source.read_bytes())),
     )
     publish_quantized("restore_mono_rain", tmp_path, data_folder)
-    assert Manifest.load(tmp_path).get("restore_mono_rain_int8").serves == ("streak",)
+    made = Manifest.load(tmp_path).get("restore_mono_rain_int8")
+    assert (made.serves, made.not_for) == (("streak",), ("dirt",))
     rain = [luminance(path.read().wet) for path in pairs(data_folder, "train", "rain")]
     drops = [luminance(path.read().wet) for path in pairs(data_folder, "train")]
     assert np.array_equal(taken[0][..., 0], rain[0][:256, :256])

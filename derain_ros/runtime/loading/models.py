@@ -33,6 +33,11 @@ class Network:
         return self.models[0].serves
 
     @property
+    def not_for(self) -> tuple[str, ...]:
+        """The kinds of anomaly that it leaves trackers worse off behind."""
+        return self.models[0].not_for
+
+    @property
     def purpose(self) -> str:
         """What it is made for; empty where it is for any use."""
         return self.models[0].purpose

@@ -10,10 +10,6 @@ from derain_ros.runtime.loading.loader import Wanted
 from derain_ros.runtime.stages import Batch, Stage
 from derain_ros.runtime.stages.restore import Restore
 
-HURT_BY_LIGHT = {"dirt"}
-"""Kinds of anomaly whose views trackers find less in once the rung `light` has restored them: by 3 to 24 % fewer points
-in ten of eleven cases of mud, soil and dust over 20 to 40 % of the lens (`derain evaluate matrix`)."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -49,9 +45,9 @@ class Ladder:
 
     Restorers made for some kinds of anomaly run before a general one, on their rung of PLANS and on better ones. Where
     they serve all that is there, a general one is no plan: in falling rain without drops, trackers find less in its
-    images than in the camera's (`derain evaluate matrix`). So it is with `light` where all that is there is of
-    HURT_BY_LIGHT, but where that rung is asked for or the only one. The last plan then restores nothing. Of two general
-    ones on a rung the first is used that takes the images.
+    images than in the camera's (`derain evaluate matrix`). So it is with one that is not for what else is there, but
+    where its rung is asked for or the only one. The last plan then restores nothing. Of two general ones on a rung the
+    first is used that takes the images.
     """
 
     def __init__(self, restorers: Sequence[Restore], after: Sequence[Stage] = ()) -> None:
@@ -81,7 +77,8 @@ class Ladder:
                 for stage in self._special
                 if stage.serves & set(kinds) and stage.can(batches) and PLANS.index(rung) <= PLANS.index(stage.rung)
             ]
-            hurts = rung == "light" != best and len(rungs) > 1 and bool(kinds) and set(kinds) <= HURT_BY_LIGHT | served
+            asked_for = rung == best or len(rungs) == 1
+            hurts = not asked_for and bool(kinds) and set(kinds) <= rungs[rung].not_for | served
             general = () if all_served or hurts else (rungs[rung],)
             joined = () if special or not general else tuple(stage for stage in self._after if stage.can(batches))
             for steps in ((*special, *general, *joined), (*special, *general)):

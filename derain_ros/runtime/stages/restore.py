@@ -23,6 +23,8 @@ class Restore(NetworkStage):
         self.rung = network.plan
         self.serves = frozenset(network.serves) if serves is None else serves
         """The kinds of anomaly that it is made for; empty where it serves all."""
+        self.not_for = frozenset(network.not_for)
+        """The kinds of anomaly that it leaves trackers worse off behind."""
         super().__init__(network.name if self.serves else self.rung, networks, loader)
 
     def wanted(self, batch: Batch) -> Wanted:

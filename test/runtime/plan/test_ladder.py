@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from fake_networks import BALANCED, LIGHT, QUALITY, RAIN, TEMPORAL, model
 
-from derain_ros.manifest import Model
+from derain_ros.manifest import Manifest, Model
 from derain_ros.runtime.loading.models import Network
 from derain_ros.runtime.plan.ladder import Ladder
 from derain_ros.runtime.stages.restore import restorers
@@ -87,21 +88,31 @@ def test_what_is_made_for_drops_is_no_plan_in_falling_rain_alone(shelf: Shelf) -
     assert names(made, "streak", "raindrop", best="light") == ["light + temporal", "light"]
 
 
-def test_light_is_no_plan_behind_dirt_alone_unless_it_is_asked_for(shelf: Shelf) -> None:
+def test_one_is_no_plan_behind_what_it_is_not_for_unless_it_is_asked_for(shelf: Shelf) -> None:
     # It hurts trackers there (derain evaluate matrix).
-    made = ladder(shelf, *GENERAL, RAIN)
+    light = replace(LIGHT, not_for=("dirt",))
+    made = ladder(shelf, QUALITY, BALANCED, light, RAIN)
     assert names(made, "dirt") == ["quality", "balanced", ""]
     assert names(made, "dirt", best="balanced") == ["balanced", ""]
     assert names(made, "dirt", "streak") == ["rain + quality", "rain + balanced", ""]
     assert names(made, "dirt", best="light") == ["light"]
     assert names(made, "dirt", "raindrop") == ["quality", "balanced", "light"]
-    assert names(ladder(shelf, LIGHT), "dirt") == ["light"]
+    assert names(ladder(shelf, light), "dirt") == ["light"]
+    assert names(ladder(shelf, *GENERAL), "dirt") == ["quality", "balanced", "light"]
+    # Whatever its rung is.
+    best = replace(QUALITY, not_for=("raindrop",))
+    assert names(ladder(shelf, best, BALANCED), "raindrop") == ["", "balanced"]
+
+
+def test_the_shipped_light_ones_are_not_for_dirt() -> None:
+    shipped = [model for model in Manifest.load().models.values() if model.network == "light"]
+    assert len(shipped) == 4 and {model.not_for for model in shipped} == {("dirt",)}
 
 
 def test_a_light_one_that_is_made_for_rain_serves_all_rungs(shelf: Shelf) -> None:
     made = ladder(shelf, *GENERAL, model("rain", plan="light", serves=("streak",)))
     assert names(made, "streak") == ["rain"]
-    assert names(made, "streak", "dirt") == ["rain + quality", "rain + balanced", "rain"]
+    assert names(made, "streak", "dirt") == ["rain + quality", "rain + balanced", "rain + light"]
 
 
 @pytest.mark.parametrize(
