@@ -97,6 +97,7 @@ def test_the_page_and_the_record(tmp_path: Path) -> None:
     write(tmp_path / "matrix.html", matrix, study)
     page = (tmp_path / "matrix.html").read_text()
     assert page.count("hurts</b>") == 1 and "<td style='background:" in page and ">75<" in page and "http" not in page
+    assert page.count("<div class=table><table>") == page.count("<table>") > 1, "on a phone each is moved by itself"
     assert "streak light by light (matches 100 to 92)" in " ".join(notes(matrix))
     matrix.save(tmp_path / "matrix.json")
     told = json.loads((tmp_path / "matrix.json").read_text(), parse_constant=pytest.fail)
