@@ -17,6 +17,7 @@ from derain_ros.replay.records import Message, ReplayError, Topic
 COLUMNS = {"topics": ("id", "name", "type"), "messages": ("topic_id", "timestamp", "data")}
 """What every version of rosbag2 has; all else may be missing."""
 CONTENT = "topic_id, timestamp, CASE typeof(data) WHEN 'blob' THEN data WHEN 'text' THEN CAST(data AS BLOB) END"
+VIEWS = "SELECT name FROM sqlite_master WHERE type = 'view' AND lower(name) IN (?, ?, ?)"
 BY_TIME = "SELECT rowid FROM messages ORDER BY timestamp, rowid"
 BETWEEN = "SELECT rowid FROM messages WHERE timestamp >= ? AND timestamp < ? ORDER BY timestamp, rowid"
 ONE_ROW = f"SELECT {CONTENT} FROM messages WHERE rowid = ?"
@@ -79,7 +80,9 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
 
 
 def _check(database: sqlite3.Connection, file: Path) -> None:
-    """ReplayError where tables or columns are missing."""
+    """ReplayError where tables or columns are missing, or are views: these may have rows without end."""
+    for row in database.execute(VIEWS, (*COLUMNS, "message_definitions")):
+        raise ReplayError(f"{file.name} is no recording of rosbag2: its `{row['name']}` is a view, not a table")
     for table, columns in COLUMNS.items():
         there = {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}
         lacks = (

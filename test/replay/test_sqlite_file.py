@@ -85,6 +85,16 @@ def changed(tmp_path: Path, *statements: str, text: bytes = b"") -> Path:
     return file
 
 
+@pytest.mark.parametrize("name", ["topics", "messages", "message_definitions"])
+def test_a_view_is_not_read_as_it_may_have_rows_without_end(tmp_path: Path, name: str) -> None:
+    file = changed(
+        tmp_path, f"ALTER TABLE {name} RENAME TO former", f"CREATE VIEW {name} AS SELECT rowid, * FROM former"
+    )
+    for read in (sqlite_file.topics, sqlite_file.messages):
+        with pytest.raises(ReplayError, match=f"a.db3 is no recording of rosbag2: its `{name}` is a view, not a table"):
+            list(read(file))
+
+
 @pytest.mark.parametrize(
     ("statement", "lacks"),
     [
