@@ -251,14 +251,16 @@ def check(name: str, value: Any) -> None:
         isinstance(number, (int, float)) and not isinstance(number, bool) for number in value
     ):
         raise ConfigError(f"{name}: {value!r} must be a list of numbers")
+    if f.type == "list[str]" and not all(isinstance(text, str) for text in value):
+        raise ConfigError(f"{name}: {value!r} must be a list of text")
     if name == "cameras":
         _check_cameras(value)
 
 
-def _check_cameras(names: Sequence[Any]) -> None:
+def _check_cameras(names: Sequence[str]) -> None:
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"cameras: {names!r} must name at least one camera, each once")
     for name in names:
         # They become parts of topic names.
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII):
+        if not re.fullmatch(r"[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII):
             raise ConfigError(f"cameras: {name!r} must be letters, digits and underscores, and begin with no digit")

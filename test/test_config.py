@@ -35,6 +35,7 @@ def test_two_configs_share_no_list() -> None:
         ("cameras", ["left", "left"], "each once"),
         ("cameras", ["left", ""], "begin with no digit"),
         ("cameras", ["left eye"], "'left eye' must be letters"),
+        ("cameras", [["left"]], "must be a list of text"),
         ("cameras", "left", "is not of type list"),
     ],
 )
