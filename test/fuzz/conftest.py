@@ -22,7 +22,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(config.getoption("--hypothesis-profile") or "minute")
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def bounded_memory() -> Iterator[None]:
     """MemoryError where a test takes too much."""
     before = resource.getrlimit(resource.RLIMIT_AS)
