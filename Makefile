@@ -20,8 +20,9 @@ AT_ONCE = $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 
 # The environments hold a ROS 2 of their own, from wheels: one that is sourced must not mix with it.
 unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-# uv installs in a quarter of pip's time, but reads nothing of pip's settings: it is told of folders of wheels, and where
-# it fails, as behind an index of one's own, pip does it.
+# uv installs in a quarter of pip's time, but reads nothing of pip's settings: it is told of folders of wheels and to
+# trust the certificates that the system trusts; where it fails, as behind an index of one's own, pip does it.
+export UV_SYSTEM_CERTS ?= 1
 export UV_FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 
 .PHONY: demo check test lint clean
