@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from derain_ros.cli.main import app
 
+pytestmark = pytest.mark.usefixtures("quick_exports")
+
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 TINY = """{network: printed, batch: 2, synthetic: 2, steps: 3, validate_every: 1,

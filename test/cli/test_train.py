@@ -17,6 +17,8 @@ from derain_ros.train.night import NightRecipe
 from derain_ros.train.recipe import RECIPES, RestoreRecipe
 from derain_ros.train.task_driven import TaskDrivenRecipe
 
+pytestmark = pytest.mark.usefixtures("quick_exports")
+
 pytest.importorskip("torch", reason="training needs the extra `train`")
 
 
@@ -26,7 +28,6 @@ def run(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.usefixtures("of_one_size")
 def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None:
     recipe, models = tmp_path / "recipe.yaml", tmp_path / "models"
     recipe.write_text(
@@ -56,7 +57,6 @@ def test_trains_in_phases_and_exports(data_folder: Path, tmp_path: Path) -> None
         assert f"{told} --models {models}" in " ".join(output.split())
 
 
-@pytest.mark.usefixtures("of_one_size")
 def test_a_trained_network_is_tuned_to_images_of_ones_own(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

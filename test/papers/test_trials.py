@@ -18,6 +18,8 @@ from derain_ros.train.checkpoint import build, read  # noqa: E402
 from derain_ros.train.loop import Machine  # noqa: E402
 from derain_ros.train.recipe import RestoreRecipe  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_exports")
+
 TINY = RestoreRecipe(
     network="printed", adversarial=True, steps=1, validate_every=1, batch=2, crop=32, synthetic=2, real_share=0.0
 )

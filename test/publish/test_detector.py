@@ -16,6 +16,8 @@ from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train.detector import DetectRecipe, train  # noqa: E402
 from derain_ros.train.loop import Machine  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_exports")
+
 CPU = Machine("cpu", precision="32-true")
 TINY = DetectRecipe(
     views=16, renewed=4, calibration_views=8, steps=2, validate_every=2, batch=8, start_from="detect_float"

@@ -80,6 +80,7 @@ def test_the_model_of_the_manifest_does_what_the_network_does(checkpoint: Path, 
         assert set(np.unique(mask)) == {0, 255}
 
 
+@pytest.mark.usefixtures("quick_exports")
 @pytest.mark.parametrize(("grey", "size"), [(False, (128, 192)), (True, (192, 128))])
 def test_a_network_for_reduced_images_does_on_the_robot_what_it_did_in_training(
     tmp_path: Path, grey: bool, size: tuple[int, int]
@@ -120,6 +121,7 @@ def test_grey_is_folded_from_colour(checkpoint: Path) -> None:
     assert (folded.restored[:, 0] - colour.restored.mean(1)).abs().mean() < 0.1 * colour.restored.std()
 
 
+@pytest.mark.usefixtures("quick_exports")
 def test_figures_are_measured_on_held_out_images(checkpoint: Path, data_folder: Path, tmp_path: Path) -> None:
     figures = publish_restorer(checkpoint, "restore_mono", tmp_path, grey=True, data=data_folder)
     assert figures["real_images"] == 2 and "real_psnr_luma" not in figures, "grey images have one protocol"
@@ -134,6 +136,7 @@ def test_figures_are_measured_on_held_out_images(checkpoint: Path, data_folder: 
     assert manifest.figures(manifest.get("restore_mono")) == {}
 
 
+@pytest.mark.usefixtures("quick_exports")
 def test_one_for_rain_is_measured_on_rain(checkpoint: Path, data_folder: Path, tmp_path: Path) -> None:
     figures = publish_restorer(checkpoint, "restore_mono_rain", tmp_path, True, data_folder, ("night_rain",), "light")
     manifest = Manifest.load(tmp_path)
@@ -144,18 +147,17 @@ def test_one_for_rain_is_measured_on_rain(checkpoint: Path, data_folder: Path, t
     assert {"streak_psnr_gain", "night_rain_mask_iou", "clean_psnr"} <= figures.keys()
 
 
-@pytest.mark.parametrize(("name", "grey"), [("restore_rgb_quality", False), ("restore_mono_quality", True)])
-def test_the_printed_network_is_folded(printed: Path, tmp_path: Path, name: str, grey: bool) -> None:
-    publish_restorer(printed, name, tmp_path, grey, data=None, serves=("dirt",), not_for=("raindrop",))
-    model = Manifest.load(tmp_path).get(name)
-    assert (model.channels, model.stride, model.plan, model.precision) == (1 if grey else 3, 32, "quality", "float32")
+def test_the_printed_network_is_folded(printed: Path, tmp_path: Path) -> None:
+    publish_restorer(printed, "restore_mono_quality", tmp_path, True, None, serves=("dirt",), not_for=("raindrop",))
+    model = Manifest.load(tmp_path).get("restore_mono_quality")
+    assert (model.channels, model.stride, model.plan, model.precision) == (1, 32, "quality", "float32")
     assert (model.serves, model.not_for) == (("dirt",), ("raindrop",))
     assert "BatchNormalization" not in {node.op_type for node in onnx.load(model.file).graph.node}
     net = load_restorer(printed)[0]
-    image = np.random.default_rng(1).integers(0, 256, (64, 96) if grey else (64, 96, 3), dtype=np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (64, 96), dtype=np.uint8)
     with torch.no_grad():
         # Not folded: what training has seen.
-        out = (to_grey(net) if grey else net)(torch.from_numpy(image.reshape(1, 64, 96, -1)).permute(0, 3, 1, 2) / 255)
+        out = to_grey(net)(torch.from_numpy(image[None, None]) / 255)
     expected = (out.restored[0].clamp(0, 1) * 255 + 0.5).byte().permute(1, 2, 0).numpy().reshape(image.shape)
     restored, mask = restore_image(load(model), image)
     assert np.mean(np.abs(restored.astype(int) - expected) > 1) < 1e-3 and np.ptp(restored) > 5

@@ -24,6 +24,8 @@ from derain_ros.publish import fuse as publishing  # noqa: E402
 from derain_ros.publish.fuse import publish_fuser  # noqa: E402
 from derain_ros.train.fuse import FuseRecipe  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("quick_exports")
+
 
 def write_checkpoint(path: Path, **recipe: object) -> Path:
     """A small fuser with random weights, as training leaves one."""

@@ -46,6 +46,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.usefixtures("quick_exports")
 def test_is_close_and_entered_beside(models: Path, data_folder: Path) -> None:
     figures = publish_quantized("restore_mono", models, data_folder)
     manifest = Manifest.load(models)
@@ -78,6 +79,7 @@ def test_data_of_one_s_own_calibrates_and_lacks_only_figures(
     manifest.verify(manifest.get("restore_mono_int8"))
 
 
+@pytest.mark.usefixtures("quick_exports")
 def test_one_that_serves_rain_is_calibrated_on_rain(
     models: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
