@@ -121,11 +121,15 @@ def command(
     from derain_ros.evaluate.slam.environment import interpreter
     from derain_ros.evaluate.slam.sources import Way, of_bag, of_folder
     from derain_ros.rain.weather import ANOMALIES
+    from derain_ros.replay import files
     from derain_ros.report import slam as report
 
     for option, given, known in (("--plan", plan, PLANS), ("--anomaly", anomaly, ANOMALIES)):
         if unknown := [name for name in given or () if name not in known]:
             raise typer.BadParameter(f"{unknown[0]!r}: one of {', '.join(known)} is expected", param_hint=option)
+    for bag in (None if is_folder else source, dry):
+        if bag is not None:
+            files.find(bag)
     console = progress.output_console()
 
     def tell(text: str) -> None:

@@ -53,3 +53,8 @@ def test_a_bag_wet_and_restored(tmp_path: Path) -> None:
     assert "restore_mono" in study.rows[1].plans and study.frames == 6
     assert (output / "slam.md").read_text().splitlines()[2].startswith("|  |  | wet |")
     assert {path.name for path in output.iterdir()} >= {"slam.html", "wet_1.tum", "wet_1.kitti", "balanced_1.tum"}
+
+
+def test_a_bag_that_is_not_there_is_told_before_anything_is_installed(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["evaluate", "slam", str(tmp_path / "nowhere")])
+    assert result.exit_code == 1 and "nowhere does not exist" in result.output and "installing" not in result.output

@@ -14,7 +14,8 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2.metadata import dump_qos_v8, dump_qos_v9
 from rosbags.typesys import Stores, get_typestore
 
-from derain_ros.replay.records import Message
+from derain_ros.replay import mcap_file
+from derain_ros.replay.records import Message, ReplayError
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 TEXT = "std_msgs/msg/String"
@@ -58,6 +59,17 @@ def text(number: int, topic: str = "/notes", length: int = 2000) -> Message:
     """A message at this number of milliseconds."""
     value = TYPES.types[TEXT](data=f"note {number} ".ljust(length, "."))
     return Message(topic, 1_000_000_000 + number * 1_000_000, bytes(TYPES.serialize_cdr(value, TEXT)))
+
+
+def read_mcap(file: Path) -> tuple[list[Message], str]:
+    """The messages of a file, and the trouble with it."""
+    found: list[Message] = []
+    try:
+        for message in mcap_file.messages(file):
+            found.append(message)
+    except ReplayError as error:
+        return found, str(error)
+    return found, ""
 
 
 def write_mcap(

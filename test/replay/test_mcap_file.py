@@ -8,28 +8,18 @@ from typing import Any
 
 import pytest
 from mcap.writer import CompressionType, Writer
-from odd_bags import FORMS, LATCHED, TEXT, text, write_mcap
+from odd_bags import FORMS, LATCHED, TEXT, read_mcap, text, write_mcap
 
 from derain_ros.replay import mcap_file
-from derain_ros.replay.records import Message, ReplayError
+from derain_ros.replay.records import Message
 
 NOTES = [text(k) for k in range(40)]
-
-
-def read(file: Path) -> tuple[list[Message], str]:
-    found: list[Message] = []
-    try:
-        for message in mcap_file.messages(file):
-            found.append(message)
-    except ReplayError as error:
-        return found, str(error)
-    return found, ""
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_read_whole(tmp_path: Path, form: str) -> None:
     file = write_mcap(tmp_path / "a.mcap", NOTES, **{"chunk_size": 20_000, **FORMS[form]})
-    assert read(file) == (NOTES, "")
+    assert read_mcap(file) == (NOTES, "")
     (topic,) = mcap_file.topics(file)
     assert (topic.name, topic.msgtype, topic.count) == ("/notes", TEXT, 40)
     assert (topic.definition, topic.encoding, topic.serialization) == ("string data", "ros2msg", "cdr")
@@ -38,7 +28,7 @@ def test_every_form_is_read_whole(tmp_path: Path, form: str) -> None:
 
 def test_without_a_profile_or_a_schema(tmp_path: Path) -> None:
     file = write_mcap(tmp_path / "a.mcap", NOTES, profile="", schemas={"/notes": ("", "", "", "cdr")})
-    assert read(file) == (NOTES, "")
+    assert read_mcap(file) == (NOTES, "")
     assert mcap_file.topics(file)[0].msgtype == ""
 
 
@@ -49,14 +39,14 @@ def test_a_type_may_lack_its_middle_part(tmp_path: Path) -> None:
 
 def test_an_empty_one(tmp_path: Path) -> None:
     file = write_mcap(tmp_path / "a.mcap", [])
-    assert (read(file), mcap_file.topics(file)) == (([], ""), [])
+    assert (read_mcap(file), mcap_file.topics(file)) == (([], ""), [])
 
 
 @pytest.mark.parametrize("form", ["plain", "no message index", "no statistics", "no statistics, no message index"])
 def test_with_an_index_messages_come_by_their_time(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcap_file, "NEARBY_BYTES", 0)
     file = write_mcap(tmp_path / "a.mcap", NOTES[::-1], **{"chunk_size": 20_000, **FORMS[form]})
-    assert read(file) == (NOTES, "")
+    assert read_mcap(file) == (NOTES, "")
 
 
 @pytest.mark.parametrize("form", ["no chunks", "no index", "no summary"])
@@ -65,16 +55,16 @@ def test_without_an_index_messages_that_are_near_come_by_their_time(
 ) -> None:
     disordered = [*NOTES[:6], NOTES[7], NOTES[6], *NOTES[10:30], NOTES[8], NOTES[9], *NOTES[30:]]
     file = write_mcap(tmp_path / "a.mcap", disordered, **FORMS[form])
-    assert read(file) == (NOTES, "")
+    assert read_mcap(file) == (NOTES, "")
     monkeypatch.setattr(mcap_file, "NEARBY_BYTES", 5000)
-    found, told = read(file)
+    found, told = read_mcap(file)
     assert found == [*NOTES[:8], *NOTES[10:28], NOTES[8], NOTES[9], *NOTES[28:]] and not told
 
 
 def test_what_follows_the_end_is_no_damage(tmp_path: Path) -> None:
     file = write_mcap(tmp_path / "a.mcap", NOTES)
     file.write_bytes(file.read_bytes() + bytes(5000))
-    assert read(file) == (NOTES, "")
+    assert read_mcap(file) == (NOTES, "")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +84,7 @@ def test_one_that_is_cut_off_is_read_up_to_the_cut(tmp_path: Path, options: dict
     file = write_mcap(tmp_path / "a.mcap", notes, chunk_size=20_000, **options)
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * share)])
-    found, told = read(file)
+    found, told = read_mcap(file)
     assert found == notes[: len(found)]
     # A compressed chunk of ten may give nothing before its end.
     assert len(found) >= 40 * share - (2 if options.get("compression") in (None, CompressionType.NONE) else 11)
@@ -109,7 +99,7 @@ def test_a_wrong_byte_costs_no_more_than_its_chunk(tmp_path: Path, form: str) ->
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    found, told = read(file)
+    found, told = read_mcap(file)
     lost = [note for note in notes if note not in found]
     assert 5 < len(lost) <= 10 and found == [note for note in notes if note not in lost]
     assert "a.mcap is damaged: it is cut off or broken at byte" in told
@@ -124,7 +114,7 @@ def test_a_wrong_index_costs_nothing(tmp_path: Path) -> None:
             writer.add_message(channel, note.stamp_ns, note.data, note.stamp_ns)
         writer._Writer__chunk_indices[2].chunk_start_offset += 7
         writer.finish()
-    found, told = read(tmp_path / "a.mcap")
+    found, told = read_mcap(tmp_path / "a.mcap")
     assert found == NOTES and told == "a.mcap is damaged: its index is wrong; copy it again"
 
 
@@ -136,5 +126,5 @@ def test_messages_that_the_index_does_not_lead_to_are_told(tmp_path: Path) -> No
         writer.add_message(channel, 1, b"\0\1\0\0", 1)
         writer._Writer__statistics.message_count = 3
         writer.finish()
-    found, told = read(tmp_path / "a.mcap")
+    found, told = read_mcap(tmp_path / "a.mcap")
     assert len(found) == 1 and "of 3 messages 2 cannot be found" in told

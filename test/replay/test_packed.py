@@ -14,7 +14,7 @@ import pytest
 import zstandard
 from mcap.data_stream import RecordBuilder
 from mcap.records import Chunk, Footer
-from odd_bags import FORMS, text, write_mcap, write_sqlite
+from odd_bags import FORMS, read_mcap, text, write_mcap, write_sqlite
 
 from derain_ros.replay import mcap_file, mcap_records, packed
 from derain_ros.replay.bag import BagReader
@@ -39,24 +39,13 @@ def bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mcap_records, "MOST_BYTES", BOUND)
 
 
-def read(file: Path) -> tuple[list[Message], str]:
-    """The messages of a file, and the trouble with it."""
-    found: list[Message] = []
-    try:
-        for message in mcap_file.messages(file):
-            found.append(message)
-    except ReplayError as error:
-        return found, str(error)
-    return found, ""
-
-
 @pytest.mark.parametrize("compression", ["zstd", "lz4", "no chunks"])
 @pytest.mark.parametrize("indexed", [True, False])
 def test_what_is_too_large_is_passed_over(tmp_path: Path, bounded: None, compression: str, indexed: bool) -> None:
     bomb = Message("/notes", NOTES[20].stamp_ns, bytes(5 * BOUND))
     options = {**FORMS["plain" if indexed else "no index"], **FORMS[compression]}
     file = write_mcap(tmp_path / "a.mcap", [*NOTES[:20], bomb, *NOTES[21:]], **{"chunk_size": 20_000, **options})
-    found, told = read(file)
+    found, told = read_mcap(file)
     # What lies in one chunk with it is lost, too.
     assert len(found) >= 25 and found[-1] == NOTES[-1] and found == [note for note in NOTES if note in found]
     assert "a.mcap holds more than 0 MiB in one chunk or message at byte" in told and "smaller chunks" in told
@@ -99,7 +88,7 @@ def test_zeros_end_the_reading(tmp_path: Path, zeros: str, monkeypatch: pytest.M
         return int(read8(stream))
 
     monkeypatch.setattr(mcap_records.ReadDataStream, "read8", counted)
-    found, told = read(file)
+    found, told = read_mcap(file)
     assert found == [] and "a.mcap is damaged: it is cut off or broken at byte 8" in told
     assert heads < 50  # of 10 000
 
@@ -118,9 +107,9 @@ def test_messages_that_wait_to_be_sorted_are_bounded_with_an_index_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_mcap(tmp_path / "a.mcap", NOTES[::-1], chunk_size=200_000)
-    assert read(file) == (NOTES, "")
+    assert read_mcap(file) == (NOTES, "")
     monkeypatch.setattr(mcap_file, "MOST_BYTES", 20_000)
-    found, told = read(file)
+    found, told = read_mcap(file)
     assert found != NOTES and sorted(found, key=lambda note: note.stamp_ns) == NOTES and told == ""
 
 
