@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
 
-from derain_ros.bench.camera import CAMERAS, IMAGE, PAIRS
+from derain_ros.bench.camera import CAMERAS, IMAGE, PAIRS, next_due
 from derain_ros.bench.frames import TINTS, wet_views
 from derain_ros.frame import Frame
 from derain_ros.replay.images import image_of
@@ -164,12 +164,6 @@ class Senders:
         self._thread.join()
         for link in self._links.values():
             link.__exit__(None, None, None)
-
-
-def next_due(due: int, now: int, period: int) -> int:
-    """When a camera sends again that was to send at `due` and did at `now`, as one that is held up: what it could not
-    send is dropped, and it keeps its beat. All times in the same unit."""
-    return due + period * (1 + max(0, now - due) // period)
 
 
 def frame_id(camera: str, number: int) -> str:

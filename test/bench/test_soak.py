@@ -25,6 +25,7 @@ pytest.importorskip("rosbags")
 
 from derain_ros.bench import BenchError, rig, soak_page  # noqa: E402
 from derain_ros.bench.ailing import FAIL, HANG, Ailing, ail, ailment_of  # noqa: E402
+from derain_ros.bench.camera import next_due  # noqa: E402
 from derain_ros.bench.counts import (  # noqa: E402
     LOST,
     NEWER,
@@ -38,7 +39,7 @@ from derain_ros.bench.counts import (  # noqa: E402
     unreceived,
 )
 from derain_ros.bench.faults import FAULTS, Fault, schedule  # noqa: E402
-from derain_ros.bench.senders import ID_AT, Sent, _messages, frame_id, identity, identity_of, next_due  # noqa: E402
+from derain_ros.bench.senders import ID_AT, Sent, _messages, frame_id, identity, identity_of  # noqa: E402
 from derain_ros.bench.soak import _Run  # noqa: E402
 from derain_ros.bench.soaked import (  # noqa: E402
     ANEW,
