@@ -6,6 +6,7 @@ image.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -180,5 +181,11 @@ class _Writer:
         self.out.append(value)
 
     def text(self, text: str) -> None:
-        encoded = text.encode("utf-8", ESCAPE)
-        self.out += PADDING[len(self.out) % 4] + WORD.pack(len(encoded) + 1) + encoded + b"\0"
+        self.out += PADDING[len(self.out) % 4] + _text(text)
+
+
+@functools.lru_cache(1024)
+def _text(text: str) -> bytes:
+    """A text with its length before it. The same ones come with every frame."""
+    encoded = text.encode("utf-8", ESCAPE)
+    return WORD.pack(len(encoded) + 1) + encoded + b"\0"

@@ -12,7 +12,7 @@ import numpy as np
 from derain_ros.frame import Action, Anomaly, CameraResult, Frame, FrameSet, Result
 from derain_ros.runtime.input.encoding import from_network, size_of
 from derain_ros.runtime.judge.decision import Decision
-from derain_ros.runtime.stages import RECONSTRUCTED, Images
+from derain_ros.runtime.stages import Images, mask_of
 from derain_ros.runtime.stages.fill import smooth
 
 
@@ -82,7 +82,7 @@ class Run:
         for name, frame, image, probability in zip(
             self.frames, images.frames, images.restored, images.masks, strict=True
         ):
-            mask = (probability > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
+            mask = mask_of(probability)
             image = smooth(image, mask) if fill == "smooth" else image
             anomaly = replace(self.anomalies[name], coverage=float(np.count_nonzero(mask) / mask.size))
             cameras[name] = CameraResult(

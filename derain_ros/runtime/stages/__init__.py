@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from derain_ros.engine import Engine, EngineError
@@ -22,6 +23,12 @@ from derain_ros.runtime.plan.budget import Times
 RECONSTRUCTED = 76
 """Probability in 255ths above which a pixel counts as occluded or reconstructed. On training photographs IoU is highest
 there, where drops cover more than a third of the view."""
+
+
+def mask_of(probability: np.ndarray) -> np.ndarray:
+    """The mask (H, W), 255 above RECONSTRUCTED and 0 elsewhere, of a probability (H, W) in 255ths; both uint8."""
+    return cv2.threshold(probability, RECONSTRUCTED, 255, cv2.THRESH_BINARY)[1]
+
 
 Batch = tuple[int, int, int, int]
 """Images that go through a network together: number, height, width, channels."""

@@ -10,7 +10,7 @@ import numpy as np
 from derain_ros.engine import EngineError
 from derain_ros.runtime.loading.loader import Loader
 from derain_ros.runtime.loading.models import Network
-from derain_ros.runtime.stages import RECONSTRUCTED, Batch, Images, NetworkStage
+from derain_ros.runtime.stages import Batch, Images, NetworkStage, mask_of
 
 
 class Fuse(NetworkStage):
@@ -32,7 +32,7 @@ class Fuse(NetworkStage):
         grey = cv2.cvtColor(seen, cv2.COLOR_RGB2GRAY) if seen.shape[2] == 3 else np.ascontiguousarray(seen[..., 0])
         hidden = images.hidden
         if images.masks is not None:
-            hidden = (images.masks[0] > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
+            hidden = mask_of(images.masks[0])
         # Outside its view the thermal camera cannot help.
         mask = np.zeros_like(grey) if hidden is None else np.where(inside > 127, hidden, np.uint8(0))
         (batch,) = self.of(images.batches)

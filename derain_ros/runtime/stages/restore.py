@@ -11,7 +11,7 @@ from derain_ros.engine import Engine, EngineError
 from derain_ros.manifest import Model
 from derain_ros.runtime.loading.loader import Loader, Wanted
 from derain_ros.runtime.loading.models import Network
-from derain_ros.runtime.stages import RECONSTRUCTED, Batch, Images, NetworkStage
+from derain_ros.runtime.stages import Batch, Images, NetworkStage, mask_of
 from derain_ros.runtime.stages.scale import compose, fitting_scale, reduce, small_size
 
 
@@ -76,9 +76,8 @@ def restore_image(engine: Engine, image: np.ndarray) -> tuple[np.ndarray, np.nda
     as_colour = image.ndim == 2 and engine.model.channels == 3
     given = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if as_colour else image.reshape(*image.shape[:2], -1)
     restored, masks = restore(engine, given[None])
-    mask = (masks[0] > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
     same = cv2.cvtColor(restored[0], cv2.COLOR_RGB2GRAY) if as_colour else restored[0].reshape(image.shape)
-    return same, mask
+    return same, mask_of(masks[0])
 
 
 def restorers(networks: Sequence[Network], loader: Loader) -> list[Restore]:

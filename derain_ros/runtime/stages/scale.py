@@ -3,6 +3,7 @@ replaces the image there."""
 
 from __future__ import annotations
 
+import functools
 import math
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,6 +16,7 @@ those in training."""
 _pool = ThreadPoolExecutor(2, "derain compose")
 
 
+@functools.cache
 def fitting_scale(scale: int, height: int, width: int) -> int:
     """The factor by which images of this size are reduced for a network that wants them reduced by `scale`."""
     return max(scale, math.ceil(math.sqrt(height * width / MOST_PIXELS)))

@@ -12,7 +12,7 @@ import numpy as np
 from derain_ros.engine import Engine, EngineError
 from derain_ros.runtime.loading.loader import Loader, Wanted
 from derain_ros.runtime.loading.models import Network
-from derain_ros.runtime.stages import RECONSTRUCTED, Batch, Images, NetworkStage
+from derain_ros.runtime.stages import Batch, Images, NetworkStage, mask_of
 from derain_ros.runtime.stages.motion import Motion
 from derain_ros.tasks import TEMPORAL_PLANES
 
@@ -76,7 +76,7 @@ class Temporal(NetworkStage):
             names.append(engine.model.name)
             # At other levels the same scene gives another image.
             keys = [(images.cameras[n], images.frames[n].encoding, images.frames[n].levels) for n in indices]
-            found = (np.stack([masks[n] for n in indices]) > RECONSTRUCTED).view(np.uint8) * np.uint8(255)
+            found = np.stack([mask_of(masks[n]) for n in indices])
             joined = self._filter.apply(
                 engine,
                 keys,
