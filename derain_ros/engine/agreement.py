@@ -1,4 +1,4 @@
-"""Whether an engine computes what the reference computes: ONNX Runtime on the processor with the model in fp32."""
+"""Compares an engine's outputs with the reference: ONNX Runtime on the processor with the model in fp32."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from derain_ros.tasks import TASKS
 
 LIMIT_DB = {"int8": -6.0}
 FLOAT_LIMIT_DB = -18.0
-"""Largest power of an engine's error, relative to what the network changes in the image.
+"""Largest accepted power of an engine's error in dB, relative to the network's change of the image.
 
-On shipped models, bf16 reaches -30 dB, int8 -11 to -22; an engine that does something else altogether lies above -3.
+On the shipped models bf16 reaches -30 dB and int8 -11 to -22 dB. An engine that computes something different is above
+-3.
 """
 LEVELS = {"int8": 3.0}
 FLOAT_LEVELS = 1.0
-"""Root mean square of an error, in grey levels, that is none: on a dry frame there is little to compare with."""
+"""Root mean square error in grey levels that is always accepted: on a dry frame the network changes very little."""
 LIMIT = 0.05
-"""Difference of probabilities and other outputs, as a share of all that they may be."""
+"""Largest accepted difference of probabilities and other outputs, as a share of their range."""
 MASK_LIMIT = {"int8": 0.2}
 FLOAT_MASK_LIMIT = 0.05
 SHARES = {"int8": 0.3}
 FLOAT_SHARE = 0.05
-"""Share of the pixels that may be of another class: the pictures here show nothing that a segmenter knows."""
+"""Share of the pixels that may have another class: `pictures` show nothing that a segmenter knows."""
 
 
 def disagreement(
@@ -35,7 +36,7 @@ def disagreement(
     outputs: Mapping[str, np.ndarray],
     reference: Mapping[str, np.ndarray],
 ) -> str:
-    """In what the outputs for `images` differ too much from the reference's; empty where they agree."""
+    """Describe where the outputs for `images` differ too much from the reference's; empty if they agree."""
     for name, expected in reference.items():
         if name not in outputs or outputs[name].shape != expected.shape or outputs[name].dtype != expected.dtype:
             return f"{name} is not as the reference gives it"
@@ -61,14 +62,14 @@ def disagreement(
 
 
 def error_of(image: np.ndarray, restored: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    """Root mean square of the error in grey levels, and its power relative to the network's change of `image` in dB."""
+    """Return the root mean square error in grey levels, and its power in dB relative to the network's change."""
     error = float(np.mean((restored.astype(np.float32) - expected) ** 2))
     change = float(np.mean((expected.astype(np.float32) - image) ** 2))
     return error**0.5, 10 * float(np.log10(max(error, 1e-9) / max(change, 1e-9)))
 
 
 def pictures(model: Model, shape: Shape, seed: int = 0) -> dict[str, np.ndarray]:
-    """Images for all inputs of a model, (N, H, W, C) uint8, to compare engines on: soft structure with bright spots."""
+    """Make test images (N, H, W, C) uint8 for all inputs of a model: smooth structure with bright spots and noise."""
     random = np.random.default_rng(seed)
     return {name: _picture((*shape, model.channels), random) for name in TASKS[model.task].inputs}
 

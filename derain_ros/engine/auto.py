@@ -1,4 +1,4 @@
-"""Chooses the engine by measuring those installed on this machine, on the shape that it will have to run."""
+"""Chooses the engine by measuring those installed on this machine, at the shape that it will run."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from derain_ros.manifest import Model
 
 ON_PROCESSOR = ("onnxruntime", "openvino")
 REPEATS = 15
-"""Runs of each candidate, taking turns, so that what else the machine does hits all alike."""
+"""Runs of each candidate. The candidates take turns, so that other load on the machine affects all equally."""
 ENOUGH_S = 6.0
 """Measuring ends after this many seconds, once each candidate has run three times."""
 LONGEST_REST_S = 0.2
-"""How long measuring rests after a run at the most."""
+"""Longest pause after a run while measuring."""
 HOPELESS = 2.0
-"""A candidate is left out after three runs that took this many times as long as another one's."""
+"""After three runs a candidate is no longer run if its median time is more than this many times the best one's."""
 MOST_CHOICE_BYTES = 1 << 16
-"""Of the file that a choice is remembered in."""
+"""Largest accepted size of the file with a stored choice."""
 DAY_S = 24 * 3600.0
-"""How long a choice is remembered beside which an engine failed that may work again."""
+"""How long a choice is kept if another engine failed that may work again later."""
 BETTER_QUALITY_FOR = 1.1
-"""A model of better quality is taken where its time is at most this many times the fastest one's."""
+"""A model of better quality is taken if its time is at most this many times that of the fastest candidate."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine that was chosen, why, and which could not be used and why not.
+    """The chosen engine, the reason, and the reasons against the engines in `failures`.
 
-    `times` are the measured candidates in words with their median milliseconds, the fastest first; empty where there
-    was one only.
+    `times` are the labels of the measured candidates with their median milliseconds, the fastest first. It is empty if
+    there was only one candidate.
     """
 
     engine: Engine
@@ -54,21 +54,21 @@ class Choice:
 
 @dataclass
 class Candidate:
-    """A loaded engine and the milliseconds of its runs."""
+    """A loaded engine and the times of its runs in milliseconds."""
 
     engine: Engine
     ms: list[float] = field(default_factory=list)
     fault: str = ""
-    """Why it cannot be used, where it failed while it was measured."""
+    """Why it cannot be used, if it failed while it was measured."""
 
     @property
     def median_ms(self) -> float:
-        """The median of its runs."""
+        """Median time of its runs in milliseconds."""
         return float(np.median(self.ms))
 
 
 def label(engine: Engine) -> str:
-    """An engine in words: what runs which model how."""
+    """Describe an engine in words: model, engine, device, precision and streams."""
     streams = f", {engine.streams} streams" if engine.streams > 1 else ""
     return f"{engine.model.name} by {engine.name} on {engine.device} in {engine.precision}{streams}"
 
@@ -81,12 +81,13 @@ def choose(
     tell: Tell | None = None,
     rests: bool = False,
 ) -> Choice:
-    """The fastest engine for batches of `shape` (N, H, W), ready to run; EngineError where none can be used.
+    """Choose an engine for batches of `shape` (N, H, W), and return it ready to run.
 
-    `models` are the same network in several precisions, the best in quality first; `engine` restricts the choice to one
-    of ENGINES. On a processor a batch is tried in one stream and in one stream an image. What was chosen is remembered
-    for these models, this machine, its libraries and these arguments. Where it `rests`, other work goes first: after
-    every step of measuring it sleeps for as long as that took.
+    It takes the fastest, or a better model that is nearly as fast: see `pick`. `models` are the same network in
+    several precisions, the best in quality first. `engine` restricts the choice to one of ENGINES. On a processor a
+    batch is tried in one stream and with one stream for each image. The choice is stored for these models, this
+    machine, its libraries and these arguments. With `rests` it leaves time to other work: see `measure`. Raises
+    EngineError if no engine can be used.
     """
     tell = tell or (lambda text: None)
     if engine not in ENGINES:
@@ -125,15 +126,15 @@ def choose(
 
 
 def forget(models: Sequence[Model], shape: Shape, engine: str, threads: int) -> None:
-    """Have `choose` measure anew the next time, for what it has chosen fails."""
+    """Delete the stored choice, because its engine fails: `choose` then measures again."""
     with suppress(OSError):
         (folder() / f"choice-{_fingerprint(models, shape, engine, threads)}.json").unlink(missing_ok=True)
 
 
 def measure(candidates: Sequence[Candidate], images: Mapping[str, np.ndarray], rests: bool = False) -> None:
-    """Time the candidates on `images` in turns; the slow ones are given up early, and so are those that fail.
+    """Time the candidates on `images` in turns. Slow and failing candidates are dropped early.
 
-    Where it `rests` it sleeps after each run for as long as that took.
+    With `rests` it sleeps after each run for as long as the run took, at most LONGEST_REST_S.
     """
     started = time.monotonic()
     for turn in range(REPEATS):
@@ -146,7 +147,7 @@ def measure(candidates: Sequence[Candidate], images: Mapping[str, np.ndarray], r
             begun = time.perf_counter()
             try:
                 candidate.engine.run(**images)
-            except Exception as error:  # libraries of devices fail in ways nobody lists
+            except Exception as error:  # device libraries raise undocumented exceptions
                 candidate.fault = f"{candidate.engine.name}: {_in_words(error)}"
                 continue
             spent_s = time.perf_counter() - begun
@@ -156,7 +157,7 @@ def measure(candidates: Sequence[Candidate], images: Mapping[str, np.ndarray], r
 
 
 def pick(candidates: Sequence[Candidate], models: Sequence[Model]) -> Candidate:
-    """The fastest candidate, or one with a better model that is nearly as fast."""
+    """Return the fastest candidate, or one with a better model that is nearly as fast (BETTER_QUALITY_FOR)."""
     if len(candidates) == 1:
         return candidates[0]
     fastest = min(c.median_ms for c in candidates)
@@ -167,8 +168,11 @@ def pick(candidates: Sequence[Candidate], models: Sequence[Model]) -> Candidate:
 def _candidates(
     models: Sequence[Model], shape: Shape, names: Sequence[str], threads: int, tell: Tell
 ) -> tuple[list[Candidate], list[str], bool]:
-    """Every engine that loads, is ready for the shape and computes what it should; why the others do not; and whether
-    one of these reasons may pass, as that of an engine which is installed and fails when it is made ready or run."""
+    """Load and check the engines `names`.
+
+    Returns those that load, can be prepared and agree with the reference; the reasons against the others; and whether
+    such a reason may be temporary: an engine is installed, but fails to prepare or to run.
+    """
     images = pictures(models[0], shape)
     reference = None
     candidates: list[Candidate] = []
@@ -186,17 +190,17 @@ def _candidates(
                     engine.prepare(shape)
                     outputs = engine.run(**images)
                     may_pass = False
-                    # The reference is loaded first where there is ONNX Runtime: its own model in the best precision.
+                    # The reference is ONNX Runtime, where it is installed, with the model of the best precision.
                     reference = reference or _reference(models[0], images, threads)
                     fault = disagreement(model, engine.precision, images, outputs, reference) if reference else ""
                     if fault:
                         raise EngineError(f"{label(engine)} is not trusted: {fault}")
                     candidates.append(Candidate(engine))
-            except Exception as error:  # libraries of devices fail in ways nobody lists
+            except Exception as error:  # device libraries raise undocumented exceptions
                 failures.append(f"{name}: {_in_words(error)}")
                 passing = passing or may_pass
                 if not any(c.engine.name == name for c in candidates):
-                    break  # what does not load one model, mostly loads none
+                    break  # an engine that does not load one model usually loads none
     return candidates, failures, passing
 
 
@@ -207,12 +211,12 @@ def _in_words(error: Exception) -> str:
 def _reference(model: Model, images: Mapping[str, np.ndarray], threads: int) -> dict[str, np.ndarray] | None:
     try:
         return load(model, "onnxruntime", threads).run(**images)
-    except Exception:  # it is tried as an engine as well, and told of there
+    except Exception:  # it is also tried as a candidate, and the failure is reported there
         return None
 
 
 def _remembered(memory: Path, models: Sequence[Model], shape: Shape, threads: int, tell: Tell) -> Choice | None:
-    """What was chosen before, loaded; None where nothing was, or it does not load any more."""
+    """Load the stored choice; None if there is none, it has expired, or it no longer loads."""
     try:
         record = json.loads(read_file(memory, MOST_CHOICE_BYTES))
         if record["until"] is not None and time.time() > record["until"]:
@@ -222,12 +226,12 @@ def _remembered(memory: Path, models: Sequence[Model], shape: Shape, threads: in
         engine.prepare(shape)
         times = tuple((str(text), float(ms)) for text, ms in record["times"])
         return Choice(engine, f"{record['why']} (remembered)", tuple(record["failures"]), times)
-    except Exception:  # a damaged file, or libraries of devices, which fail in ways nobody lists
+    except Exception:  # a damaged file, or an undocumented exception of a device library
         return None
 
 
 def _reason(best: Candidate, times: Sequence[tuple[str, float]]) -> str:
-    """Why this candidate, in few words."""
+    """Say in a few words why this candidate was chosen."""
     if not best.ms:
         return f"{label(best.engine)}, the only one that can be used"
     others = [f"{text} {ms:.1f} ms" for text, ms in times if text != label(best.engine)]
@@ -235,7 +239,7 @@ def _reason(best: Candidate, times: Sequence[tuple[str, float]]) -> str:
 
 
 def _fingerprint(models: Sequence[Model], shape: Shape, engine: str, threads: int) -> str:
-    """All that a choice depends on, as a short digest."""
+    """Return a short digest of everything that a choice depends on."""
     files = [hashlib.sha256(read_model(model)).hexdigest() for model in models]
     facts = [__version__, files, shape, engine, threads, processor(), len(physical_cores()), nvidia_gpus(), versions()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]

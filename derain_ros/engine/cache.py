@@ -1,4 +1,4 @@
-"""Compiled engines on the disk: written whole, checked when read, built once however many processes ask."""
+"""Compiled engines on disk: written atomically, checked when read, built once even if several processes ask."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ LIBRARY_SUFFIX = ".engines"
 MAGIC = "derain engine 1"
 MOST_ENGINE_BYTES = 1 << 32
 WAIT_S, LOOK_S = 900.0, 0.2
-"""How long it is waited for another process that builds the same engine, and how often it is looked: it may hang."""
+"""How long to wait for another process that builds the same engine, as it may hang, and the interval of the checks."""
 _trouble = ""
 Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
 class Key:
-    """What a compiled engine depends on; any difference is another file.
+    """What a compiled engine depends on; any difference gives another file.
 
-    `model` is the name, for people only; `sha256` that of the ONNX file; `device` its name; `version` that of the
-    library; `shape` the padded input (N, H, W, C); `settings` what else the engine was compiled with.
+    `model` is the model's name, `sha256` the digest of the ONNX file, `device` the device's name, `version` that of
+    the library, `shape` the padded input (N, H, W, C), `settings` the other settings of the compilation.
     """
 
     model: str
@@ -48,14 +48,14 @@ class Key:
 
     @property
     def file(self) -> str:
-        """Name of the file, readable and distinct."""
+        """File name: readable and unique to this key."""
         digest = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
         return f"{self.model}-{self.engine}-{self.precision}-{'x'.join(map(str, self.shape))}-{digest}{SUFFIX}"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the cache: its key, or in `damage` why it cannot be used; neither for a folder that a library keeps."""
+    """A file of the cache: its key, or in `damage` why it is unusable. A library's own folder has neither."""
 
     file: Path
     bytes: int
@@ -64,22 +64,22 @@ class Entry:
 
 
 def folder() -> Path:
-    """Where compiled engines lie: $DERAIN_CACHE, else derain_ros in the user's cache folder."""
+    """Return the cache folder: $DERAIN_CACHE, else derain_ros in the user's cache folder."""
     if own := os.environ.get(FOLDER_VARIABLE):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "derain_ros"
 
 
 def trouble() -> str:
-    """Why nothing can be kept in the folder just now, in words; empty where the last engine or choice was kept."""
+    """Say why the cache folder could not be written the last time; empty if the last write succeeded."""
     return _trouble
 
 
 def obtain(key: Key, build: Callable[[], bytes], load: Callable[[bytes], Loaded], tell: Tell) -> Loaded:
-    """What `load` makes of the compiled engine of `key`, which is built where the cache has none that can be used.
+    """Return what `load` makes of the compiled engine of `key`; call `build` first if the cache has no usable one.
 
-    Where another process builds it just now, that is waited for. `load` raises EngineError for an engine that its
-    library refuses; such a file is built anew. A folder that cannot be written costs the next start a build, no more.
+    If another process is building it, this waits up to WAIT_S. `load` raises EngineError for an engine that its
+    library refuses; that file is built again. If the folder cannot be written, the next start builds again.
     """
     file = folder() / key.file
     loaded = _read(file, key, load)
@@ -97,7 +97,7 @@ def obtain(key: Key, build: Callable[[], bytes], load: Callable[[bytes], Loaded]
 
 
 def store(key: Key, data: bytes) -> Path:
-    """Put an engine compiled elsewhere under `key`; returns its file. EngineError where it cannot be written."""
+    """Store an engine compiled elsewhere under `key`, and return its file; EngineError if it cannot be written."""
     file = folder() / key.file
     if not _write(file, key, data):
         raise EngineError(f"{file}: cannot be written; free some room, or name another folder in {FOLDER_VARIABLE}")
@@ -105,9 +105,10 @@ def store(key: Key, data: bytes) -> Path:
 
 
 def within_folder(key: Key, work: Callable[[Path], Loaded], tell: Tell) -> Loaded:
-    """What `work` gives in a folder where a library keeps engines of `key` itself, this process alone in it.
+    """Run `work` in a folder where a library keeps engines of `key` itself, and return its result.
 
-    The folder is emptied where that fails, and what it kept may be why: `work` has another try then.
+    The folder is locked against other processes where possible. If `work` fails, the folder is deleted. If it was not
+    empty, its content may be the cause, and `work` is tried once more.
     """
     place = (folder() / key.file).with_suffix(LIBRARY_SUFFIX)
     with _locked(place, tell) as writable:
@@ -126,7 +127,7 @@ def within_folder(key: Key, work: Callable[[Path], Loaded], tell: Tell) -> Loade
 
 
 def entries() -> list[Entry]:
-    """Every compiled engine that the folder holds, damaged ones too, by name."""
+    """List the compiled engines in the folder, damaged ones too: files by name, then libraries' folders by name."""
     found = []
     for file in sorted(folder().glob(f"*{SUFFIX}")):
         try:
@@ -140,7 +141,7 @@ def entries() -> list[Entry]:
 
 
 def clear() -> int:
-    """Remove everything this package put into the folder; how many engines it were."""
+    """Remove engines, stored choices, locks and partial files from the folder; return the number of engines."""
     found = entries()
     for pattern in (f"*{SUFFIX}", "*.lock", "*.part", "choice-*.json"):
         for file in folder().glob(pattern):
@@ -151,7 +152,7 @@ def clear() -> int:
 
 
 def write_whole(file: Path, data: bytes) -> bool:
-    """Write `data` so that `file` is never seen half written; whether it could be written."""
+    """Write `data` to `file` atomically; return whether it could be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, name = tempfile.mkstemp(suffix=".part", dir=file.parent)
@@ -172,7 +173,7 @@ def write_whole(file: Path, data: bytes) -> bool:
 
 
 def _note(file: Path, error: OSError | None) -> None:
-    """Remember whether a file could be written."""
+    """Store for `trouble` whether a file could be written."""
     global _trouble
     _trouble = (
         ""
@@ -185,7 +186,7 @@ def _note(file: Path, error: OSError | None) -> None:
 
 
 def _read(file: Path, key: Key, load: Callable[[bytes], Loaded]) -> Loaded | None:
-    """The loaded engine, or None where there is none, or it is damaged, foreign, or refused by its library."""
+    """Load an engine; None if there is none, it is damaged, foreign, or refused by its library."""
     try:
         found, data = _parse(file)
         return load(data) if found == key else None
@@ -199,8 +200,11 @@ def _write(file: Path, key: Key, data: bytes) -> bool:
 
 
 def _parse(file: Path) -> tuple[Key, bytes]:
-    """Key and engine of a file; ValueError where it is damaged, OSError where it cannot be read."""
-    # What a compiled engine holds is executed: one that another user put there is none of ours.
+    """Return key and engine of a file.
+
+    Raises ValueError if it is damaged or belongs to another user or version, OSError if it cannot be read.
+    """
+    # A compiled engine is executed, so files of other users are refused.
     if file.stat().st_uid not in (os.getuid(), 0):
         raise ValueError("belongs to another user")
     head, _, data = read_file(file, MOST_ENGINE_BYTES).partition(b"\n")
@@ -218,7 +222,7 @@ def _parse(file: Path) -> tuple[Key, bytes]:
 
 @contextmanager
 def _locked(file: Path, tell: Tell) -> Iterator[bool]:
-    """Hold the lock of this file, which ends with the process that holds it; False where none can be made."""
+    """Hold the lock of this file, which the system frees when the process ends; False if it cannot be taken."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(file.with_suffix(".lock"), os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
@@ -234,7 +238,7 @@ def _locked(file: Path, tell: Tell) -> Iterator[bool]:
 
 
 def _flock(lock: int, name: str, tell: Tell) -> bool:
-    """Whether the lock was had within WAIT_S."""
+    """Take the lock; return whether this succeeded within WAIT_S."""
     until = time.monotonic() + WAIT_S
     told = False
     while time.monotonic() < until:

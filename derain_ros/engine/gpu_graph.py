@@ -1,4 +1,4 @@
-"""A model's graph as NVIDIA's libraries take it: one shape, uint8 only at its ends, symmetric eight bits."""
+"""Adapts a model's graph to NVIDIA's libraries: static shape, uint8 only at inputs and outputs, symmetric int8."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And
 
 
 def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int], tensorrt: bool = True) -> bytes:
-    """The ONNX model for images, each of `shape` (N, H, W, C), padded.
+    """Return the ONNX model for images of the padded `shape` (N, H, W, C).
 
-    TensorRT takes uint8 only where an image enters or leaves, so in between whole numbers are carried as floats. It
-    takes eight-bit models only where zero is 0 and biases are floats: for `tensorrt`, each range is widened until it is
-    symmetric. EngineError where the package onnx is missing or the graph cannot be read.
+    TensorRT accepts uint8 only at inputs and outputs, so between them integers are carried as floats. It accepts int8
+    models only with zero points of 0 and float biases: for `tensorrt`, each range is widened until it is symmetric.
+    Raises EngineError if the package onnx is missing or the graph cannot be read.
     """
     try:
         import onnx
@@ -29,7 +29,7 @@ def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int], tensorrt: bool 
         # The protobuf library names its own type only in some versions.
         raise EngineError(f"the model cannot be read as ONNX: {error}") from error
     graph = model.graph
-    # Shapes that were inferred for any size are wrong for this one.
+    # Shapes that were inferred for a free size are wrong for this one.
     del graph.value_info[:]
     for image in graph.input:
         for dimension, size in zip(image.type.tensor_type.shape.dim, shape, strict=True):
@@ -46,7 +46,7 @@ def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int], tensorrt: bool 
 
 
 def _floats_inside(onnx: Any, graph: Any) -> None:
-    """Whole numbers as floats between casts of the inputs and casts of the outputs."""
+    """Carry integers as floats between a cast of each input and a cast of each uint8 output."""
     types, make = onnx.TensorProto, onnx.helper.make_node
     bools = {name for node in graph.node if node.op_type in COMPARISONS for name in node.output}
     images = [image.name for image in graph.input]
@@ -61,7 +61,7 @@ def _floats_inside(onnx: Any, graph: Any) -> None:
             whole.update(node.output)
             if node.input[0] in bools or node.input[0] in whole:
                 to.i = types.FLOAT
-            else:  # a cast to whole numbers cuts the fraction off
+            else:  # a cast to an integer drops the fraction
                 node.op_type = "Floor"
                 del node.attribute[:]
         elif to is None and node.op_type not in QUANTIZERS and whole & set(node.input):
@@ -79,9 +79,9 @@ def _floats_inside(onnx: Any, graph: Any) -> None:
 
 
 def _symmetric(onnx: Any, graph: Any) -> None:
-    """Activations in int8 around zero, biases as floats; weights have both already.
+    """Make activations int8 with a zero point of 0, and biases floats; weights are symmetric already.
 
-    Where a range begins at 0, quantising did the work of a ReLU that the quantiser removed: it comes back.
+    Where a range starts at 0, quantising replaced a ReLU that the quantiser removed; this adds the ReLU again.
     """
     to_array, from_array = onnx.numpy_helper.to_array, onnx.numpy_helper.from_array
     constants = {tensor.name: tensor for tensor in graph.initializer}
@@ -115,7 +115,7 @@ def _symmetric(onnx: Any, graph: Any) -> None:
 
 
 def _replace_nodes(onnx: Any, graph: Any, nodes: list[Any]) -> None:
-    """Give the graph these nodes; some of them are its own, which clearing it would empty."""
+    """Replace the nodes of the graph. They are copied first: some are the graph's own, which clearing would empty."""
     copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
     graph.node.extend(copies)

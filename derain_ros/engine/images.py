@@ -1,4 +1,4 @@
-"""What every engine does with images before and after the network: check, pad, name, crop."""
+"""What every engine does with images before and after the network: check, pad, crop."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from derain_ros.tasks import TASKS
 
 
 def check_images(model: Model, images: Mapping[str, np.ndarray]) -> Shape:
-    """The shape (N, H, W) of what a model is to be run on; EngineError unless these are the images that it takes: those
-    of its task, (N, H, W, C) uint8, all of one shape."""
+    """Return the shape (N, H, W) of the images for a model.
+
+    Raises EngineError unless they are the inputs of its task, each (N, H, W, C) uint8 with the model's channels, all
+    of one shape, and of the model's size if that is fixed.
+    """
     names = TASKS[model.task].inputs
     if sorted(images) != sorted(names):
         raise EngineError(f"{model.name}: takes {', '.join(names)}, not {', '.join(images) or 'nothing'}")
@@ -35,13 +38,13 @@ def check_images(model: Model, images: Mapping[str, np.ndarray]) -> Shape:
 
 
 def check_size(model: Model, size: tuple[int, ...]) -> None:
-    """Raise EngineError where the model takes images of one (height, width) only and it is another."""
+    """Raise EngineError if the model has a fixed (height, width) and `size` is another one."""
     if model.size is not None and tuple(size) != model.size:
         raise EngineError(f"{model.name}: takes images of {model.size[0]}x{model.size[1]}, not {size[0]}x{size[1]}")
 
 
 def check_interface(model: Model, inputs: list[tuple[str, str, int]], outputs: list[str]) -> None:
-    """EngineError unless a loaded graph has the inputs (name, type, channels) and outputs that its task asks for."""
+    """Raise EngineError unless a loaded graph has the inputs (name, type, channels) and outputs of its task."""
     wanted = [(name, "uint8", model.channels) for name in TASKS[model.task].inputs]
     if sorted(inputs) != sorted(wanted):
         raise EngineError(
@@ -56,12 +59,12 @@ def check_interface(model: Model, inputs: list[tuple[str, str, int]], outputs: l
 
 
 def blank(model: Model, shape: Shape) -> dict[str, np.ndarray]:
-    """Black images for all inputs of a model, each (N, H, W, C) uint8."""
+    """Make black images for all inputs of a model, each (N, H, W, C) uint8."""
     return {name: np.zeros((*shape, model.channels), np.uint8) for name in TASKS[model.task].inputs}
 
 
 def padded_shape(model: Model, shape: Shape) -> tuple[int, int, int, int]:
-    """(N, H, W, C) of each image that the network gets for frames of `shape`; EngineError where it has another size."""
+    """Return the padded shape (N, H, W, C) for frames of `shape`; EngineError if the model has another, fixed size."""
     check_size(model, shape[1:])
     if model.size is not None:
         return (*shape, model.channels)
@@ -70,7 +73,7 @@ def padded_shape(model: Model, shape: Shape) -> tuple[int, int, int, int]:
 
 
 def pad(model: Model, image: np.ndarray) -> np.ndarray:
-    """`image` (N, H, W, C) as the network gets it: its last row and column repeated; itself where it fits."""
+    """Pad `image` (N, H, W, C) by repeating its last row and column; returns it unchanged if its size fits."""
     shape = padded_shape(model, image.shape[:3])
     if shape == image.shape:
         return image
@@ -80,7 +83,7 @@ def pad(model: Model, image: np.ndarray) -> np.ndarray:
 
 
 def pad_into(target: np.ndarray, image: np.ndarray) -> None:
-    """Write `image` into the larger or equal `target`, both (N, H, W, C), its last row and column repeated."""
+    """Write `image` into the equal or larger `target`, both (N, H, W, C), and repeat its last row and column."""
     height, width = image.shape[1:3]
     target[:, :height, :width] = image
     target[:, :height, width:] = image[:, :, -1:]
@@ -88,19 +91,19 @@ def pad_into(target: np.ndarray, image: np.ndarray) -> None:
 
 
 def crop(model: Model, outputs: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray]:
-    """The outputs cut back to frames of `shape`; a detector's are as they are."""
+    """Crop the outputs to frames of `shape`; outputs of a model with a fixed size stay as they are."""
     if model.size is not None:
         return dict(outputs)
     return {name: output[:, : shape[1], : shape[2]] for name, output in outputs.items()}
 
 
 def is_quantized(onnx_bytes: bytes) -> bool:
-    """Whether an ONNX file holds an eight-bit model, by the name of an operator that only such have."""
+    """Whether an ONNX file holds an int8 model: only these contain the operator name QuantizeLinear."""
     return b"QuantizeLinear" in onnx_bytes
 
 
 def read_model(model: Model) -> bytes:
-    """The bytes of the model's file; EngineError where it cannot be read."""
+    """Return the bytes of the model's file; EngineError if it cannot be read."""
     try:
         return read_file(model.file, MOST_MODEL_BYTES)
     except (FileError, OSError) as error:

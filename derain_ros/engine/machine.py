@@ -1,4 +1,4 @@
-"""What this machine has that engines run on: processor, NVIDIA GPUs, libraries."""
+"""The hardware and software that engines need: processor, NVIDIA GPUs, libraries."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ INSTALL = {
     "openvino-gpu": "pip install 'derain_ros[cpu]', and Intel's compute runtime for the GPU",
     "tensorrt": "pip install 'derain_ros[gpu]'; a Jetson has TensorRT in JetPack",
 }
-"""How to get each engine."""
+"""How to install each engine."""
 
 LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "cuda-bindings")
 
 
 def physical_cores(topology: Path = Path("/sys/devices/system/cpu")) -> list[int]:
-    """One usable logical CPU of each physical core: a second thread on a core only slows a network down."""
+    """Return one usable logical CPU per physical core: a second thread on a core only slows a network down."""
     usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     first_of_core: dict[str, int] = {}
     for cpu in usable:
@@ -36,31 +36,30 @@ def physical_cores(topology: Path = Path("/sys/devices/system/cpu")) -> list[int
 
 
 def processor(info: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name."""
+    """Return the processor's name, else that of the board, else that of the architecture."""
     for line in _read(info).splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
-    # ARM boards say what they are here.
+    # ARM boards state their name here.
     board = _read(Path("/proc/device-tree/model")).rstrip("\0\n")
     return board or platform.machine()
 
 
 def nvidia_gpus(proc: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
-    """The names of the NVIDIA GPUs of which the driver tells; a Jetson's own is not among them."""
+    """Return the names of the NVIDIA GPUs that the driver lists; a Jetson's own GPU is not among them."""
     names = []
     for information in sorted(proc.glob("*/information")):
-        lines = [line.partition(":")[2].strip() for line in _read(information).splitlines() if line.startswith("Model")]
-        names += lines[:1]
-    return names
+        lines = [line.partition(":")[2].strip() for line in _read(information).splitlines() if
+        line.startswith("Model")] names += lines[:1] return names
 
 
 def has_nvidia_device(dev: Path = Path("/dev")) -> bool:
-    """Whether the driver of an NVIDIA GPU is at work: of a card, of a Jetson, or under WSL."""
+    """Whether a driver of an NVIDIA GPU is loaded: of a card, of a Jetson, or under WSL."""
     return any((dev / name).exists() for name in ("nvidiactl", "nvhost-ctrl-gpu", "nvgpu", "dxg"))
 
 
 def versions() -> dict[str, str]:
-    """The installed libraries that engines are made of."""
+    """Return the versions of the installed LIBRARIES by name."""
     found = {}
     for name in LIBRARIES:
         try:
@@ -71,8 +70,11 @@ def versions() -> dict[str, str]:
 
 
 def this_machine(threads: int = 0) -> dict[str, object]:
-    """What figures depend on: processor, cores, threads of the networks (0 for every core), GPUs, libraries, and how
-    busy it was at the time (nan where the system does not tell)."""
+    """Describe what measurements depend on, by name.
+
+    These are the version of this package, processor, cores, threads of the networks (0 for every core), GPUs,
+    libraries and the load average over one minute (NaN if the system does not report it).
+    """
     try:
         load = float(Path("/proc/loadavg").read_text().split()[0])
     except (OSError, ValueError):

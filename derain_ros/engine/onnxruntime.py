@@ -31,14 +31,14 @@ class OnnxRuntimeEngine:
                 ort.InferenceSession(data, options, providers=["CPUExecutionProvider"]) for _ in range(streams)
             ]
         except Exception as error:
-            # ONNX Runtime raises many unrelated types here, none of them with a common base but Exception.
+            # ONNX Runtime raises many unrelated types here; Exception is their only common base.
             raise EngineError(f"{model.file}: model {model.name} cannot be loaded: {first_line(error)}") from error
         check_session(model, self._sessions[0])
         self._names = [o.name for o in self._sessions[0].get_outputs()]
         self._pool = ThreadPoolExecutor(streams, "derain engine") if streams > 1 else None
 
     def prepare(self, shape: Shape) -> None:
-        """Nothing is compiled here; EngineError where the model does not take frames of this shape."""
+        """Check the shape, nothing is compiled; EngineError if the model does not take frames of this shape."""
         check_size(self.model, shape[1:])
 
     def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
@@ -63,7 +63,7 @@ class OnnxRuntimeEngine:
 
 
 def import_onnxruntime() -> Any:
-    """The library; EngineError where it is missing."""
+    """Import the library; EngineError if it is missing."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -72,19 +72,19 @@ def import_onnxruntime() -> Any:
 
 
 def session_options(ort: Any, threads: int) -> Any:
-    """Settings of a session with so many threads."""
+    """Return the settings of a session with `threads` threads."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    # Threads that spin between frames would take the cores from the camera driver and from SLAM.
+    # Threads that spin between frames would take cores from the camera driver and from SLAM.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Else each session keeps what its largest image took, for good; malloc gives it to whichever runs next as fast.
+    # With the arena each session keeps the memory of its largest image for ever. malloc shares it and is as fast.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4  # Errors come as exceptions; printed at every frame they would flood the log.
     return options
 
 
 def check_session(model: Model, session: Any) -> None:
-    """Raise EngineError unless the graph has the inputs and outputs that its task asks for."""
+    """Raise EngineError unless the graph has the inputs and outputs of its task."""
     check_interface(
         model,
         [(i.name, i.type.removeprefix("tensor(").removesuffix(")"), i.shape[-1]) for i in session.get_inputs()],
@@ -93,5 +93,5 @@ def check_session(model: Model, session: Any) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an exception says."""
+    """Return the first line of an exception's message."""
     return str(error).strip().split("\n", 1)[0]

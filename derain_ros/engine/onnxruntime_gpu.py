@@ -1,4 +1,4 @@
-"""ONNX Runtime on NVIDIA GPUs, by its CUDA or its TensorRT provider. Not yet run on a GPU."""
+"""ONNX Runtime on NVIDIA GPUs, with its CUDA or its TensorRT provider. Not yet run on a GPU."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from derain_ros.tasks import TASKS
 
 PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 DEVICE = "cuda"
-"""Where ONNX Runtime keeps the tensors of both providers."""
+"""The device on which ONNX Runtime keeps the tensors, for both providers."""
 TENSORRT_LIBRARY = "libnvinfer.so.10"
 
 
 class OnnxRuntimeGpuEngine:
     """One model in ONNX Runtime on the first GPU; see `derain_ros.engine.Engine`.
 
-    Inputs and outputs stay bound to buffers on the GPU. CUDA computes in TF32 where the GPU has it, TensorRT in fp16
-    or int8; other models than restorers in fp32, which TensorRT may turn into TF32: its provider has no switch for it.
+    Inputs and outputs stay bound to buffers on the GPU. Float models of restorers, fusers and segmenters run in TF32
+    with CUDA, where the GPU has it, and in fp16 with TensorRT; those of other tasks run in fp32. TensorRT may use TF32
+    instead of fp32: its provider has no switch against it.
     """
 
     streams = 1
@@ -48,7 +49,7 @@ class OnnxRuntimeGpuEngine:
                 "there is no NVIDIA GPU here, or its driver is not loaded; see whether `nvidia-smi` works"
             )
         if hasattr(self._ort, "preload_dlls"):
-            self._ort.preload_dlls()  # CUDA's libraries that pip installed lie where no loader looks
+            self._ort.preload_dlls()  # pip installs CUDA's libraries where the loader does not search
         self._tensorrt = _load_tensorrt() if provider == "tensorrt" else ""
         self.device = next(iter(nvidia_gpus()), "NVIDIA GPU")
         self._data = read_model(model)
@@ -97,7 +98,7 @@ class OnnxRuntimeGpuEngine:
         return crop(self.model, outputs, shape)
 
     def _session(self, padded: tuple[int, int, int, int], key: Key) -> Any:
-        """A session for this shape; ONNX Runtime itself keeps what TensorRT builds, in a folder of the cache."""
+        """Make a session for this shape; ONNX Runtime itself stores TensorRT's engines, in a folder of the cache."""
         tensorrt = self._provider == PROVIDERS["tensorrt"]
         graph = for_gpu(self._data, padded, tensorrt)
         options = session_options(self._ort, 1)
@@ -112,14 +113,14 @@ class OnnxRuntimeGpuEngine:
                 "trt_engine_cache_enable": "True",
                 "trt_engine_cache_path": str(folder),
             }
-            others = {"use_tf32": str(int(TASKS[self.model.task].reduced))}  # of what TensorRT does not take
+            others = {"use_tf32": str(int(TASKS[self.model.task].reduced))}  # for nodes that TensorRT does not take
             providers = [(self._provider, settings), (PROVIDERS["cuda"], others)]
             return self._ort.InferenceSession(graph, options, providers=providers)
 
         return within_folder(key, in_folder, self._tell)
 
     def _bound(self, session: Any, padded: tuple[int, int, int, int]) -> tuple[Any, dict[str, Any]]:
-        """The session's binding to buffers on the GPU, and these by name."""
+        """Bind the session to buffers on the GPU; return the binding, and the buffers by name."""
         kinds = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
         binding, values = session.io_binding(), {}
         make = self._ort.OrtValue.ortvalue_from_shape_and_type
@@ -138,10 +139,12 @@ class OnnxRuntimeGpuEngine:
 
 
 def _load_tensorrt() -> str:
-    """Load TensorRT's library, which the provider looks for by name, and tell its version in numbers; EngineError where
-    it is missing."""
+    """Load TensorRT's library, which the provider finds by name, and return its version as text for the cache's key.
+
+    The text is empty if the library does not state its version. Raises EngineError if the library is missing.
+    """
     with suppress(Exception):
-        import tensorrt  # noqa: F401 - loads the library that pip installed, where there is one
+        import tensorrt  # noqa: F401 - loads the library that pip installed, if there is one
     try:
         library = ctypes.CDLL(TENSORRT_LIBRARY)
     except OSError as error:

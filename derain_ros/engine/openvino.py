@@ -1,4 +1,4 @@
-"""OpenVINO on processors and on GPUs of Intel."""
+"""OpenVINO on processors and on Intel GPUs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from derain_ros.tasks import TASKS
 
 
 class OpenVinoEngine:
-    """One model in OpenVINO, compiled for the shapes it is run on; see `derain_ros.engine.Engine`.
+    """One model in OpenVINO, compiled for each shape that it runs; see `derain_ros.engine.Engine`.
 
-    Restorers run in bf16 where the processor multiplies in it and in fp16 on a GPU: twice as fast as fp32, and on real
-    drops 0.003 dB worse. Detectors and temporal filters stay in fp32: for it the thresholds of the former were chosen,
-    and errors would add up in the memory of the latter.
+    Restorers, fusers and segmenters run in bf16 on processors that support it, and in fp16 on GPUs that do. For
+    restorers this is twice as fast as fp32, and 0.003 dB worse on real drops. Detectors and temporal filters stay in
+    fp32: the thresholds of detectors were chosen for it, and errors would add up in the memory of temporal filters.
     """
 
     def __init__(self, model: Model, device: str, threads: int, streams: int, tell: Tell) -> None:
@@ -51,7 +51,7 @@ class OpenVinoEngine:
         self.precision = "int8" if is_quantized(data) else {"f32": "fp32", "f16": "fp16"}.get(arithmetic, arithmetic)
         self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": arithmetic, "NUM_STREAMS": streams}
         if device == "CPU":
-            # Pinned threads would wait for a busy core while another one is free.
+            # Pinned threads would wait for a busy core while another core is free.
             self._config |= {"INFERENCE_NUM_THREADS": threads or len(physical_cores()), "ENABLE_CPU_PINNING": False}
         self._requests: dict[tuple[int, ...], list[Any]] = {}
         self._check()
@@ -59,7 +59,7 @@ class OpenVinoEngine:
     def prepare(self, shape: Shape) -> None:
         """See `derain_ros.engine.Engine.prepare`."""
         padded = padded_shape(self.model, shape)
-        # Streams take one image each; without them, the whole batch goes at once.
+        # With several streams each takes one image; with one stream it takes the whole batch.
         one = (1, *padded[1:]) if self.streams > 1 else padded
         if one in self._requests:
             return
@@ -89,7 +89,7 @@ class OpenVinoEngine:
             for first in range(0, count, step * len(requests)):
                 busy = [(start, request) for start, request in zip(range(first, count, step), requests, strict=False)]
                 for start, request in busy:
-                    # Copied into OpenVINO's own memory: a borrowed array that is freed too early ends the process.
+                    # Copied into OpenVINO's own memory: a borrowed array that is freed too early crashes the process.
                     for name, image in images.items():
                         pad_into(request.get_tensor(name).data, image[start : start + step])
                     request.start_async()
@@ -104,7 +104,7 @@ class OpenVinoEngine:
                         whole = outputs.setdefault(port.any_name, np.empty((count, *part.shape[1:]), part.dtype))
                         whole[start : start + step] = part
         except Exception as error:
-            # OpenVINO raises RuntimeError mostly, but promises none.
+            # OpenVINO mostly raises RuntimeError, but documents no type.
             raise EngineError(f"{self.model.name}: cannot be run on {shape}: {_last_line(error)}") from error
         return crop(self.model, outputs, shape)
 
@@ -136,7 +136,7 @@ class OpenVinoEngine:
             ) from error
 
     def _check(self) -> None:
-        """Raise EngineError unless the graph has the inputs and outputs that its task asks for."""
+        """Raise EngineError unless the graph has the inputs and outputs of its task."""
         try:
             graph = self._core.read_model(str(self.model.file))
             inputs = [
@@ -164,10 +164,10 @@ def _import_openvino() -> Any:
 
 @cache
 def _core(openvino: Any) -> Any:
-    """OpenVINO's core, which loads the plugins of its devices: one for the process."""
+    """Return OpenVINO's core, which loads the device plugins: one per process."""
     return openvino.Core()
 
 
 def _last_line(error: Exception) -> str:
-    """What an exception of OpenVINO says in the end; before that come places in its source."""
+    """Return the last line of an OpenVINO exception; the lines before it are places in its source."""
     return str(error).strip().rsplit("\n", 1)[-1].strip()

@@ -1,4 +1,4 @@
-"""TensorRT 10: compiled for one shape, in fp16 or int8, run as a CUDA graph from pinned memory."""
+"""TensorRT 10: compiled for one shape, in fp32, fp16 or int8, run as a CUDA graph with pinned memory."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class TensorRtEngine:
 
     def __init__(self, model: Model, tell: Tell) -> None:
         self.model, self._tell = model, tell
-        # The device first: without one, TensorRT does not refuse to read an engine but ends the process.
+        # Find the device first: without one, TensorRT ends the process when it reads an engine, instead of failing.
         self._cuda = _import_cuda()
         self.device = find_device(self._cuda)
         self._trt = _import_tensorrt()
         self._data = read_model(model)
-        # What others than restorers compute in floats stays in fp32: thresholds of detectors were chosen for it, and
-        # errors would add up in the memory of temporal filters.
+        # The float parts of detectors and temporal filters stay in fp32: the thresholds of detectors were chosen for
+        # it, and errors would add up in the memory of temporal filters.
         self._half = TASKS[model.task].reduced
         self.precision = "int8" if is_quantized(self._data) else "fp16" if self._half else "fp32"
         self._sha256 = hashlib.sha256(self._data).hexdigest()
@@ -65,14 +65,15 @@ class TensorRtEngine:
         for name, image in images.items():
             pad_into(arrays[name], image)
         program.run()
-        # Copied: the pinned memory is written again by the next run.
+        # Copied, because the next run overwrites the pinned memory.
         outputs = {name: array.copy() for name, array in arrays.items() if name not in images}
         return crop(self.model, outputs, shape)
 
     def accept(self, plan: Path, shape: Shape) -> Path:
-        """Check an engine that trtexec built on this GPU and put it into the cache; returns its file there.
+        """Check an engine that trtexec built on this GPU, store it in the cache, and return its file there.
 
-        EngineError where TensorRT refuses it or its inputs and outputs are not those of the model for this shape.
+        Raises EngineError if `plan` cannot be read, TensorRT refuses it, its inputs and outputs are not those of the
+        model for this shape, or the cache cannot be written.
         """
         padded = padded_shape(self.model, shape)
         try:
@@ -141,7 +142,7 @@ def check_bindings(model: Model, padded: tuple[int, int, int, int], bindings: li
 
 
 def _import_cuda() -> Any:
-    """The CUDA runtime's Python module; EngineError where it is missing."""
+    """Import the Python module of the CUDA runtime; EngineError if it is missing."""
     try:
         from cuda.bindings import runtime
     except ImportError as error:
@@ -150,11 +151,11 @@ def _import_cuda() -> Any:
 
 
 def _import_tensorrt() -> Any:
-    """TensorRT; EngineError where it is missing or another than version 10."""
+    """Import TensorRT; EngineError if it is missing or not version 10."""
     try:
         import tensorrt
     except Exception as error:
-        # The wheels raise more than ImportError where their libraries do not load.
+        # The wheels raise other types than ImportError if their libraries do not load.
         raise EngineError(f"TensorRT cannot be imported ({error}); {INSTALL['tensorrt']}") from error
     if str(tensorrt.__version__).split(".")[0] != MAJOR:
         raise EngineError(

@@ -1,4 +1,4 @@
-"""Compiles a graph with TensorRT's builder, which measures on the GPU what is fastest there."""
+"""Compiles a graph with TensorRT's builder, which measures on the GPU which kernels are fastest there."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ WORKSPACE_BYTES = 1 << 30
 
 
 def build_plan(trt: Any, onnx_bytes: bytes, eight_bits: bool, half: bool, tell: Tell) -> bytes:
-    """Compile a graph of static shapes; EngineError with what TensorRT says where it refuses.
+    """Compile a graph of static shapes, and return the serialized engine.
 
-    What is in floats is computed in fp16 where `half` allows it, else in fp32, not in TF32.
+    Float parts are computed in fp16 if `half` is true, else in fp32, not in TF32. `eight_bits` allows int8. Raises
+    EngineError with TensorRT's message if the build fails.
     """
     logger, monitor = make_logger(trt), _monitor(trt, tell)
     builder = trt.Builder(logger)
@@ -26,7 +27,7 @@ def build_plan(trt: Any, onnx_bytes: bytes, eight_bits: bool, half: bool, tell: 
     if half:
         config.set_flag(trt.BuilderFlag.FP16)
     else:
-        config.clear_flag(trt.BuilderFlag.TF32)  # which is on by itself
+        config.clear_flag(trt.BuilderFlag.TF32)  # on by default
     if eight_bits:
         config.set_flag(trt.BuilderFlag.INT8)
     plan = builder.build_serialized_network(network, config)
@@ -36,7 +37,7 @@ def build_plan(trt: Any, onnx_bytes: bytes, eight_bits: bool, half: bool, tell: 
 
 
 def make_logger(trt: Any) -> Any:
-    """A logger that keeps errors for messages and prints nothing."""
+    """Make a logger that collects errors for messages and prints nothing."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -51,7 +52,7 @@ def make_logger(trt: Any) -> Any:
 
 
 def _monitor(trt: Any, tell: Tell) -> Any:
-    """Passes on how far the outermost phase of a build is."""
+    """Make a monitor that reports the progress of a build's outermost phases."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -63,7 +64,7 @@ def _monitor(trt: Any, tell: Tell) -> Any:
                 self.steps[phase_name] = num_steps
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            steps = self.steps.get(phase_name, 0)  # of some phases TensorRT does not know it either
+            steps = self.steps.get(phase_name, 0)  # TensorRT does not know the number for some phases
             if steps > 0:
                 tell(f"TensorRT: {phase_name}, {min(100, 100 * step // steps)} %")
             return True

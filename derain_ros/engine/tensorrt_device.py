@@ -1,7 +1,7 @@
-"""TensorRT 10 and CUDA 12 or later, called directly: all that runs on an NVIDIA GPU.
+"""Direct calls of TensorRT 10 and CUDA 12 or later: everything that runs on an NVIDIA GPU.
 
-Never run by its authors, who had no GPU: each call is checked against the documentation of the Python APIs, and what
-can be decided without a device is decided in tensorrt.py. `derain engine selftest` tells whether it works.
+Not yet run on a GPU: each call is checked against the documentation of the Python APIs, and what can be decided
+without a device is decided in tensorrt.py. `derain engine selftest` shows whether it works.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from derain_ros.engine.tensorrt_build import make_logger
 
 @dataclass(frozen=True)
 class Binding:
-    """An input or output of a compiled engine; `plain` where it lies in the GPU's memory row by row."""
+    """An input or output of a compiled engine; `plain` if it is stored row by row in the GPU's memory."""
 
     name: str
     is_input: bool
@@ -30,12 +30,12 @@ class Binding:
 
     @property
     def bytes(self) -> int:
-        """Size of the tensor."""
+        """Size of the tensor in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
 def find_device(cuda: Any) -> str:
-    """Name and compute capability of the first GPU; EngineError where there is none."""
+    """Return name and compute capability of the first GPU; EngineError if there is none."""
     error, count = cuda.cudaGetDeviceCount()
     if error != cuda.cudaError_t.cudaSuccess or not count:
         raise EngineError(f"CUDA finds no device ({error.name}); see whether `nvidia-smi` does, and install the driver")
@@ -45,7 +45,7 @@ def find_device(cuda: Any) -> str:
 
 
 def value_of(cuda: Any, result: tuple[Any, ...]) -> Any:
-    """The value of a CUDA call's (error, value); EngineError where it failed."""
+    """Return the value of a CUDA call's (error, value), None if it has none; EngineError if the call failed."""
     error, *values = result
     if error != cuda.cudaError_t.cudaSuccess:
         raise EngineError(f"CUDA fails: {error.name}")
@@ -53,7 +53,7 @@ def value_of(cuda: Any, result: tuple[Any, ...]) -> Any:
 
 
 class Program:
-    """A deserialized engine with its buffers, its stream and its CUDA graph. One thread at a time."""
+    """A deserialized engine with its buffers, its stream and its CUDA graph; for one thread at a time."""
 
     def __init__(self, trt: Any, cuda: Any, plan: bytes) -> None:
         self._cuda = cuda
@@ -76,7 +76,10 @@ class Program:
         ]
 
     def start(self) -> dict[str, np.ndarray]:
-        """Allocate and record; returns the pinned host array of every tensor, to be written or read around `run`."""
+        """Allocate buffers and record the CUDA graph; return the pinned host array of every tensor by name.
+
+        Write the inputs before `run` and read the outputs after it. Raises EngineError on failure.
+        """
         cuda, value = self._cuda, lambda result: value_of(self._cuda, result)
         self._context = self._engine.create_execution_context()
         if self._context is None:
@@ -96,9 +99,9 @@ class Program:
             if not self._context.set_tensor_address(binding.name, int(device[-1])):
                 raise EngineError(f"TensorRT does not take the memory of {binding.name}")
             self._copies.append((binding.is_input, host[-1], device[-1], size))
-        self._enqueue()  # what TensorRT puts off until the first run must not be recorded
+        self._enqueue()  # a first run, so that TensorRT's deferred set-up is not recorded
         value(cuda.cudaStreamSynchronize(self._stream))
-        # Only this thread's calls are forbidden meanwhile: another engine may be loaded by another one.
+        # Thread-local: calls of other threads stay allowed, which may load another engine meanwhile.
         value(cuda.cudaStreamBeginCapture(self._stream, cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal))
         try:
             self._enqueue()
@@ -110,7 +113,7 @@ class Program:
         return arrays
 
     def run(self) -> None:
-        """Copy in, infer, copy out, and wait."""
+        """Copy the inputs to the GPU, infer, copy the outputs back, and wait."""
         value_of(self._cuda, self._cuda.cudaGraphLaunch(self._graph, self._stream))
         value_of(self._cuda, self._cuda.cudaStreamSynchronize(self._stream))
 
