@@ -49,8 +49,9 @@ def nvidia_gpus(proc: Path = Path("/proc/driver/nvidia/gpus")) -> list[str]:
     """Return the names of the NVIDIA GPUs that the driver lists; a Jetson's own GPU is not among them."""
     names = []
     for information in sorted(proc.glob("*/information")):
-        lines = [line.partition(":")[2].strip() for line in _read(information).splitlines() if
-        line.startswith("Model")] names += lines[:1] return names
+        lines = [line.partition(":")[2].strip() for line in _read(information).splitlines() if line.startswith("Model")]
+        names += lines[:1]
+    return names
 
 
 def has_nvidia_device(dev: Path = Path("/dev")) -> bool:
