@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class BenchError(RuntimeError):
-    """Something cannot be measured or compared; the message says what and how to mend it."""
+    """Something cannot be measured or compared; the message says what, and how to fix it."""

@@ -1,6 +1,7 @@
-"""The node with engines that fail or hang while a file says so: what `derain bench soak` runs in its child process.
+"""The node with engines that fail or hang on request: what `derain bench soak` runs in its child process.
 
-Nothing of this is in the shipped node: the functions that load engines are wrapped before it is made.
+A file says when they fail or hang. The shipped node has none of this: the functions that load engines are wrapped
+before the node is created.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from derain_ros.engine import Engine, EngineError, Shape
 
 FAIL, HANG = "fail", "hang"
 LOOKS_S = 0.05
-"""Pause between two looks of an engine that hangs at whether it still has to."""
+"""Seconds between two reads of the file by an engine that hangs."""
 
 
 class Ailing:
-    """An engine that does what the file `ailment` says of its model's task, and else works; see
-    `derain_ros.engine.Engine`."""
+    """An engine that fails or hangs while the file `ailment` asks its model's task to; otherwise it runs `engine`.
+
+    See `derain_ros.engine.Engine`.
+    """
 
     def __init__(self, engine: Engine, ailment: Path) -> None:
         self._engine, self._ailment = engine, ailment
@@ -36,7 +39,7 @@ class Ailing:
         self._engine.prepare(shape)
 
     def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
-        """See `derain_ros.engine.Engine.run`; EngineError, or no return for a while, as the file says."""
+        """See `derain_ros.engine.Engine.run`; raises EngineError, or does not return, while the file asks for it."""
         while (what := ailment_of(self._ailment, self.model.task)) == HANG:
             time.sleep(LOOKS_S)
         if what == FAIL:
@@ -45,14 +48,14 @@ class Ailing:
 
 
 def ail(ailment: Path, what: str, task: str, seconds: float) -> None:
-    """Have the engines of a task FAIL or HANG from now on for so many seconds."""
+    """Write the file `ailment`: the engines of `task` FAIL or HANG, as `what` says, for `seconds` from now on."""
     new = ailment.with_suffix(".new")
     new.write_text(json.dumps({"what": what, "task": task, "until_ns": time.monotonic_ns() + round(seconds * 1e9)}))
     os.replace(new, ailment)
 
 
 def ailment_of(ailment: Path, task: str) -> str:
-    """What the engines of a task are to do just now: FAIL, HANG, or nothing out of the way, which is empty."""
+    """What the file asks the engines of `task` to do now: FAIL, HANG, or "" for normal work."""
     try:
         told = json.loads(ailment.read_bytes())
     except FileNotFoundError:
@@ -61,7 +64,10 @@ def ailment_of(ailment: Path, task: str) -> str:
 
 
 def main(ailment: str) -> int:
-    """Run the node as `derain_ros.ros.node.main` does, with engines that obey the file; returns its exit code."""
+    """Run the node as `derain_ros.ros.node.main` does, with engines that obey the file at the path `ailment`.
+
+    Returns the node's exit code.
+    """
     from derain_ros.ros import node
     from derain_ros.runtime.judge import judge
     from derain_ros.runtime.loading import loader

@@ -1,4 +1,4 @@
-"""Records of replays compared: what differs by more than chance, and what they were measured with."""
+"""Compares records of replays: which figures differ significantly, and what they were measured with."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from derain_ros.replay.record import MOST_BYTES, Record
 from derain_ros.report.limits import figures_of
 
 RESAMPLED, AT_ONCE = 2000, 50
-"""How often frames are drawn anew, and how often in one array: an hour of frames has to fit into the memory."""
+"""Bootstrap draws in total, and draws in one array: an hour of frames has to fit into memory."""
 SEED = 7
 LEAST_FOR_P99 = 300
-"""Frames without which a 99th percentile is the slowest frame or two, and says nothing."""
+"""Least number of frames for a 99th percentile: with fewer it is only the slowest one or two frames."""
 T_95 = (1, 2, 3, 4, 5, 6, 8, 10, 15, 30, 1000), (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.31, 2.23, 2.13, 2.04, 1.96)
-"""Degrees of freedom, and the 97.5th percentile of Student's t with so many."""
+"""Degrees of freedom, and for each the 97.5th percentile of Student's t."""
 BUSY = 0.5
-"""Load for each core from which on the machine had other work."""
+"""Load average per core above which the machine had other work."""
 UNKNOWN = "cannot be told"
 WORSE = ("slower", "less restored", "more dropped")
 
 Statistic = Callable[[np.ndarray], np.ndarray]
-"""Of each row of an array one figure."""
+"""Reduces an array (draws, frames) to one figure per row."""
 Runs = Sequence[np.ndarray]
-"""One figure of each frame, (N,), for each run."""
+"""One array (N,) per run, with one figure per frame."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """`after` less `before`, and the interval of 95 % in which that lies by chance; nan where there is none."""
+    """A figure `before` and `after`, and the 95 % confidence interval of `after` - `before`; nan if there is none."""
 
     before: float
     after: float
@@ -48,12 +48,12 @@ class Difference:
     high: float = math.nan
 
     def verdict(self, less: str, more: str) -> str:
-        """`less` or `more` where the interval does not hold 0, UNKNOWN where it does or is not known."""
+        """`less` or `more` if the interval does not contain 0; UNKNOWN if it does, or if there is none."""
         return less if self.high < 0 else more if self.low > 0 else UNKNOWN
 
 
 def is_replay(path: Path) -> bool:
-    """Whether a file holds the record of a replay, of any format; BenchError where it cannot be read as JSON."""
+    """Whether a file holds the record of a replay, of any format; BenchError if it cannot be read as JSON."""
     try:
         content = json.loads(read_file(path, MOST_BYTES))
     except OSError as error:
@@ -64,12 +64,12 @@ def is_replay(path: Path) -> bool:
 
 
 def difference(before: Runs, after: Runs, statistic: Statistic, paired: bool) -> Difference:
-    """The difference of a statistic of frames, its mean over runs, with an interval of 95 %.
+    """The difference of a statistic of frames, averaged over runs, with its 95 % confidence interval.
 
-    Each run has its frames in order of time, (N,). With several runs on each side the interval is Welch's, of one
-    figure for each run. Of single runs it is a bootstrap: blocks of neighbouring frames are drawn, as what else a
-    machine does hits neighbours alike; `paired` frames, as many in all runs, are drawn together, so that what is common
-    to them cancels out.
+    Each run is an array (N,) of frames in order of time. If a run has no frames, the interval is nan. With several runs
+    on each side the interval is Welch's, from one figure per run. Otherwise it is from a bootstrap over blocks of
+    neighbouring frames, because other work on the machine affects neighbours alike. `paired` frames are drawn together,
+    so that what they have in common cancels out; all runs must then have the same number of frames.
     """
     found = Difference(_one(statistic, before), _one(statistic, after))
     if not all(map(len, (*before, *after))):
@@ -91,7 +91,7 @@ def difference(before: Runs, after: Runs, statistic: Statistic, paired: bool) ->
 
 
 def _welch(before: np.ndarray, after: np.ndarray) -> float:
-    """How far the difference of two means may be off, at 95 %, by Welch's t-test; figures of runs, (R,) each."""
+    """Half the width of the 95 % interval of the difference of two means, by Welch's t-test; (R,) figures of runs."""
     parts = np.array([side.var(ddof=1) / len(side) for side in (before, after)])
     if not parts.any():
         return 0.0
@@ -100,10 +100,11 @@ def _welch(before: np.ndarray, after: np.ndarray) -> float:
 
 
 def compare(before: Sequence[Record], after: Sequence[Record]) -> tuple[str, list[str]]:
-    """Tables in Markdown: latency, stages, restored and dropped frames with a verdict each, and what was measured with;
-    and what got worse, one line each.
+    """A comparison in Markdown, and a list of what got worse, one line each.
 
-    Each side has the records of one or more runs. Frames are paired by stamp where all are of one bag.
+    The Markdown has latency, stages, restored and dropped frames with a verdict each, further figures, and what differs
+    in machine, models and settings. Each side has the records of one or more runs. Frames are paired by stamp if all
+    records are of one bag.
     """
     records = [*before, *after]
     bags = {tuple(sorted(record.origin.bag.values())) for record in records}
@@ -165,7 +166,7 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> tuple[str, lis
 
 
 def differing(before: Record, after: Record) -> list[str]:
-    """In words, what differs of the machine, the models, the settings and the engines."""
+    """What differs in the machine, the models, the settings and the engines, one text each."""
     told = []
     for what, old, new in (
         ("machine", before.machine, after.machine),
@@ -175,7 +176,7 @@ def differing(before: Record, after: Record) -> list[str]:
         for name in [*old, *(n for n in new if n not in old)]:
             if name != "load_average" and old.get(name) != new.get(name):
                 told.append(f"{what}, {name}: {_short(old, name)} before, {_short(new, name)} after")
-    # In the order in which they were loaded, which does not matter.
+    # Engines are listed in the order in which they were loaded; this order does not matter.
     if sorted(before.account.engines.split(", ")) != sorted(after.account.engines.split(", ")):
         told.append(f"engines: {before.account.engines or 'none'} before, {after.account.engines or 'none'} after")
     return told
@@ -192,7 +193,7 @@ def _row(name: str, found: Difference, digits: int, verdict: str) -> list[str]:
 
 
 def _by_key(outputs: list[Output]) -> dict[tuple[str, int, int], Output]:
-    """Outputs by camera, stamp, and how many of that camera and stamp came before."""
+    """Outputs by camera, stamp, and the number of earlier outputs with that camera and stamp."""
     seen: Counter[tuple[str, int]] = Counter()
     found = {}
     for output in outputs:
@@ -203,7 +204,7 @@ def _by_key(outputs: list[Output]) -> dict[tuple[str, int, int], Output]:
 
 
 def _times(every: Sequence[Mapping[Any, Output]], both: list[Any], of: Callable[[Output], float]) -> list[np.ndarray]:
-    """Of the frames in every run, in order of time, what is known of all."""
+    """One array per run: the figure `of` each frame in `both`, in order of time; frames with a nan are left out."""
     times = np.array([[of(outputs[key]) for outputs in every] for key in both]).reshape(-1, len(every))
     return list(times[~np.isnan(times).any(axis=1)].T)
 
@@ -219,9 +220,10 @@ def _marks(
     count: Callable[[Output], bool] | None,
     paired: bool,
 ) -> list[np.ndarray]:
-    """For each frame that was sent, 1 where it counts, by default where it did not come back, and 0 elsewhere.
+    """One array per run: for each frame that was sent, 1 if `count` is true for it, else 0.
 
-    Of frames that came in no run the stamps are not known; they are put last.
+    Without `count`, 1 stands for a frame that did not come back. The stamps of frames that came back in no run are not
+    known; these frames are put last.
     """
     made = []
     known = {key for outputs in every for key in outputs}
@@ -246,7 +248,7 @@ def _each(statistic: Statistic, runs: Runs) -> np.ndarray:
 
 
 def _resampled(number: int, rng: np.random.Generator) -> np.ndarray:
-    """Indices (AT_ONCE, number) of blocks as long as the root of `number`, which may wrap around."""
+    """Indices (AT_ONCE, number) of randomly drawn blocks; a block has sqrt(number) frames and may wrap around."""
     length = math.ceil(math.sqrt(number))
     starts = rng.integers(0, number, (AT_ONCE, math.ceil(number / length)))
     return ((starts[..., None] + np.arange(length)) % number).reshape(AT_ONCE, -1)[:, :number]

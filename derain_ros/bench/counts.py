@@ -1,4 +1,4 @@
-"""Keeps the books of the long run: what was sent, what the node counted, what came back, and when."""
+"""Accounts for the frames of the long run: what was sent, what the node counted, what came back, and when."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNHEARD = "sent while the node did not listen"
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted of one camera since the beginning: here sent and came back, and what the node tells."""
+    """Frames of one camera since the beginning: `sent` and `came` back here, and the counts `told` by the node."""
 
     sent: int
     came: int
@@ -31,19 +31,22 @@ class Counts:
         return self.told["published"] - self.came
 
     def since(self, before: Counts) -> Counts:
-        """What was counted since then."""
+        """The difference of these counts and the earlier counts `before`."""
         told = Counter({key: n - before.told[key] for key, n in self.told.items()})
         return Counts(self.sent - before.sent, self.came - before.came, told)
 
     def frames(self) -> dict[str, int]:
-        """Frames in, restored, passed on and dropped."""
+        """The number of frames in, restored, passed on and dropped, by the names in FRAMES."""
         published, restored = self.told["published"], self.told[Action.RESTORED.value]
         counts = (self.sent, restored, published - restored, self.sent - published)
         return dict(zip(FRAMES, counts, strict=True))
 
     def causes(self, camera: str, deaf: bool) -> dict[str, int]:
-        """Frames of this camera that were not published, by cause. Those that never reached the node and that it did
-        not count are explained where it may have been `deaf` to the camera."""
+        """Frames of this camera that were not published, by cause; causes without a frame are left out.
+
+        Frames that never reached the node and that it did not count have a known cause only if the node may have been
+        `deaf` to the camera.
+        """
         told = self.told
         unheard = self.sent - told["received"] - told["lost"]
         found = {
@@ -57,27 +60,31 @@ class Counts:
 
 
 def told_of(values: Mapping[str, str]) -> Counter[str]:
-    """The counts among the `values` that /diagnostics tells of a camera."""
+    """The integers among the `values` that /diagnostics has for a camera."""
     return Counter({key: int(value) for key, value in values.items() if value.lstrip("-").isdecimal()})
 
 
 def deaf_to(kind: str, before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-    """The cameras of which the node may not hear some frames while a fault of this kind lasts, by how often each camera
-    was restarted before and after it."""
+    """The cameras from which the node may miss frames while a fault of this kind lasts.
+
+    `before` and `after` say how often each camera had been restarted before and after the fault.
+    """
     return [camera for camera in CAMERAS if kind in DEAF or after[camera] > before[camera]]
 
 
 def unreceived(counts: Iterable[Counts]) -> int:
-    """Frames of all cameras that were published and did not come back; below 0 where of any camera more came."""
+    """Frames of all cameras that were published and did not come back.
+
+    Below 0 if more frames of a camera came back than were published: then it is the least such figure.
+    """
     of_each = [each.unreceived for each in counts]
     return min(of_each) if min(of_each) < 0 else sum(of_each)
 
 
 def stall_ms(sent: Sequence[Sent], came: Sequence[tuple[str, int, int]], begun_ns: int, ended_ns: int) -> float:
-    """The longest time from sending a frame of a camera to the next output of that camera, of those sent in a span.
+    """The longest time in ms from sending a good frame to the next output of its camera, over frames sent in a span.
 
-    What the machine held the cameras up by in that time is taken off. The last frames of the span may be those for
-    which nothing more comes.
+    Delays of the cameras themselves in that time are subtracted. If no output follows, time counts to the span's end.
     """
     longest = 0.0
     for camera in CAMERAS:

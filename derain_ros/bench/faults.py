@@ -1,7 +1,8 @@
-"""What the long run does to the node: each fault a function, and the seeded order in which they come.
+"""The faults of the long run: one function per fault, and the seeded order in which they are played.
 
-A fault lasts about the seconds that it is given, draws what it leaves open from `chance`, and returns in words what it
-did. When it returns the fault is over: what it stopped goes on, what it changed is back or is to be lived with.
+A fault function gets the rig, about how many seconds the fault lasts, and `chance` for its random choices. It returns a
+text that says what it did. When it returns, the fault is over: what it stopped is running again; what it changed is
+reset or stays changed.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ from derain_ros.bench.soaked import ANEW
 
 SECOND_NS = 1_000_000_000
 JUMPS_S = (-86400.0, -60.0, -2.0, -0.15, 0.15, 2.0, 60.0, 86400.0)
-"""By how much a clock is set."""
+"""Seconds by which a clock is shifted."""
 SILENCE_S = 0.5
-"""How long a camera that restarts is away at the least."""
+"""Least time for which a camera that restarts is away."""
 LONG_HANG_S = 22.0
-"""Longer than a network is waited for: it is given up then."""
+"""Longer than the node waits for a network: it then gives the network up."""
 LONG_HANGS = 0.15
-"""Share of such hangs."""
+"""Probability that a hang is this long."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One of FAULTS, about how long it lasts in seconds, and the seed of what it draws."""
+    """One of FAULTS by its `kind`, about how many `seconds` it lasts, and the `seed` of its random choices."""
 
     kind: str
     seconds: float
@@ -46,7 +47,7 @@ class Fault:
 
 
 def cameras_stop(rig: Rig, seconds: float, chance: Random) -> str:
-    """One camera sends nothing, or both."""
+    """One camera, or both, send nothing."""
     names = chance.choice((CAMERAS[:1], CAMERAS[1:], CAMERAS))
     for name in names:
         rig.senders.sending[name].silent = True
@@ -57,7 +58,7 @@ def cameras_stop(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def camera_restarts(rig: Rig, seconds: float, chance: Random) -> str:
-    """The process of a camera ends and begins anew: to DDS it is another publisher."""
+    """A camera ends and starts again: to DDS it is another publisher."""
     name = chance.choice(CAMERAS)
     rig.senders.restart(name, max(SILENCE_S, seconds / 2))
     rig.await_matched()
@@ -65,12 +66,12 @@ def camera_restarts(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def size_changes(rig: Rig, seconds: float, chance: Random) -> str:
-    """Frames are of another size from now on; one camera is first."""
+    """From now on frames have another size; one camera changes first."""
     return _change(rig, seconds, chance, lambda sending: {"size": (sending.size + 1) % len(SIZES)})
 
 
 def encoding_changes(rig: Rig, seconds: float, chance: Random) -> str:
-    """Frames are of another encoding from now on, grey or colour; one camera is first."""
+    """From now on frames have the other encoding, grey or colour; one camera changes first."""
     return _change(
         rig,
         seconds,
@@ -80,7 +81,7 @@ def encoding_changes(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def encoding_unknown(rig: Rig, seconds: float, chance: Random) -> str:
-    """A camera's frames are of an encoding that the node does not know."""
+    """One camera sends frames in an encoding that the node does not know."""
     name = chance.choice(CAMERAS)
     sending = rig.senders.sending[name]
     before, sending.encoding = sending.encoding, ODD
@@ -90,7 +91,7 @@ def encoding_unknown(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def time_jumps(rig: Rig, seconds: float, chance: Random) -> str:
-    """The clock of the cameras, or of one of them for a while, is set."""
+    """The clock of both cameras is shifted for good, or that of one camera for a while."""
     names, jump_s = chance.choice((CAMERAS, CAMERAS, CAMERAS[:1])), chance.choice(JUMPS_S)
     for name in names:
         rig.senders.sending[name].ahead_ns += round(jump_s * SECOND_NS)
@@ -102,7 +103,7 @@ def time_jumps(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def stamps_repeat(rig: Rig, seconds: float, chance: Random) -> str:
-    """All frames have one stamp, or no time at all."""
+    """All frames have the same stamp: the current time, or 1 ns after 1970 began."""
     still_ns = chance.choice((1, rig.now_ns()))
     for sending in rig.senders.sending.values():
         sending.still_ns = still_ns
@@ -113,7 +114,7 @@ def stamps_repeat(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def garbage(rig: Rig, seconds: float, chance: Random) -> str:
-    """What is no image comes between the frames."""
+    """One camera sends invalid messages between its frames."""
     name = chance.choice(CAMERAS)
     rig.senders.sending[name].garbage = chance
     rig.wait(seconds)
@@ -122,7 +123,7 @@ def garbage(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def duplicates(rig: Rig, seconds: float, chance: Random) -> str:
-    """Every frame comes more than once."""
+    """Every frame is sent two or three times."""
     copies = chance.choice((2, 3))
     for sending in rig.senders.sending.values():
         sending.copies = copies
@@ -133,7 +134,7 @@ def duplicates(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def slow_subscriber(rig: Rig, seconds: float, chance: Random) -> str:
-    """Somebody else subscribes to all outputs, and sleeps most of the time."""
+    """Another process subscribes to all outputs, and is stopped nine tenths of the time."""
     with rig.subscriber() as process:
         for _ in range(max(1, round(seconds))):
             process.send_signal(signal.SIGSTOP)
@@ -144,7 +145,7 @@ def slow_subscriber(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def dead_subscriber(rig: Rig, seconds: float, chance: Random) -> str:
-    """Somebody else subscribes to all outputs, stands still and is killed: it takes leave of nobody."""
+    """Another process subscribes to all outputs, is stopped and then killed, so that it does not unsubscribe."""
     with rig.subscriber() as process:
         process.send_signal(signal.SIGSTOP)
         rig.wait(seconds)
@@ -153,7 +154,7 @@ def dead_subscriber(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def parameters_change(rig: Rig, seconds: float, chance: Random) -> str:
-    """Settings are changed while the node runs, some to what cannot be, and in the end are what they were."""
+    """Parameters are changed while the node runs, some to invalid values; at the end they are reset."""
     changes: list[tuple[str, object, bool]] = [
         ("budget_ms", 5.0, True),
         ("enabled", False, True),
@@ -176,7 +177,7 @@ def parameters_change(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def deactivated(rig: Rig, seconds: float, chance: Random) -> str:
-    """The node is deactivated, asked for what is not possible then, and activated again."""
+    """The node is deactivated, asked for an invalid transition, and activated again."""
     change_state(rig, Transition.TRANSITION_DEACTIVATE, True)
     change_state(rig, Transition.TRANSITION_DEACTIVATE, False)
     rig.wait(seconds)
@@ -186,7 +187,7 @@ def deactivated(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def configured_anew(rig: Rig, seconds: float, chance: Random) -> str:
-    """The node gives up its topics and models, and gets them again."""
+    """The node is deactivated and cleaned up, then configured and activated again."""
     for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
         change_state(rig, transition, True)
     rig.wait(seconds)
@@ -206,7 +207,7 @@ def engine_fails(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def engine_hangs(rig: Rig, seconds: float, chance: Random) -> str:
-    """A run of the restorers, or of the detector, does not return; now and then for so long that it is given up."""
+    """Runs of the restorers, or of the detector, do not return; sometimes for so long that the network is given up."""
     task = chance.choice(("restore", "restore", "detect"))
     seconds = LONG_HANG_S if chance.random() < LONG_HANGS else seconds
     rig.ail(HANG, task, seconds)
@@ -215,7 +216,7 @@ def engine_hangs(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def busy_machine(rig: Rig, seconds: float, chance: Random) -> str:
-    """Other processes take all cores."""
+    """Other processes compute: as many as there are cores, or twice as many."""
     number = (os.cpu_count() or 1) * chance.choice((1, 2))
     with busy(number):
         rig.wait(seconds)
@@ -223,7 +224,7 @@ def busy_machine(rig: Rig, seconds: float, chance: Random) -> str:
 
 
 def node_stopped(rig: Rig, seconds: float, chance: Random) -> str:
-    """The node's process gets no time at all (SIGSTOP)."""
+    """The node's process is stopped (SIGSTOP), and continued at the end."""
     os.kill(rig.node.pid, signal.SIGSTOP)
     try:
         rig.wait(seconds)
@@ -252,11 +253,11 @@ FAULTS: dict[str, tuple[Callable[[Rig, float, Random], str], float, float]] = {
     "busy machine": (busy_machine, 1.0, 5.0),
     "node stopped": (node_stopped, 0.3, 5.0),
 }
-"""By name: what is done, and how long at the least and at the most, in seconds."""
+"""By name: the function, and the least and the greatest duration in seconds."""
 
 
 def schedule(seed: int) -> Iterator[Fault]:
-    """Faults without end, the same for the same seed: in rounds, in each of which every kind comes once."""
+    """An endless sequence of faults in rounds, each with every kind once; the same seed gives the same sequence."""
     chance = Random(seed)
     while True:
         for kind in chance.sample(sorted(FAULTS), len(FAULTS)):
@@ -265,14 +266,16 @@ def schedule(seed: int) -> Iterator[Fault]:
 
 
 def do(fault: Fault, rig: Rig) -> str:
-    """Do it; in words, what was done. ReplayError where the node ends by itself, BenchError where it does not answer
-    as it should."""
+    """Play a fault; returns a text that says what was done.
+
+    ReplayError if the node ends by itself, BenchError if it does not answer as it should.
+    """
     function, _, _ = FAULTS[fault.kind]
     return function(rig, fault.seconds, Random(fault.seed))
 
 
 def set_parameter(rig: Rig, name: str, value: object, possible: bool) -> None:
-    """Set a parameter of the node; BenchError where it takes what is not `possible`, or refuses what is."""
+    """Set a parameter of the node; BenchError if it accepts a value that is not `possible`, or refuses one that is."""
     request = [Parameter(name, value=value).to_parameter_msg()]
     (result,) = rig.control.call(SetParameters, "set_parameters", parameters=request).results
     if result.successful is not possible:
@@ -280,14 +283,14 @@ def set_parameter(rig: Rig, name: str, value: object, possible: bool) -> None:
 
 
 def change_state(rig: Rig, transition: int, possible: bool) -> None:
-    """Have the node make a transition; BenchError where it does not, or does what is not `possible`."""
+    """Request a life-cycle transition; BenchError if it fails though `possible`, or succeeds though not `possible`."""
     done = rig.control.call(ChangeState, "change_state", transition=Transition(id=transition)).success
     if done is not possible:
         raise BenchError(f"the transition {transition} of the life cycle {'succeeded' if done else 'failed'}")
 
 
 def _change(rig: Rig, seconds: float, chance: Random, change: Callable[..., dict[str, object]]) -> str:
-    """Change what both cameras send, one of them first and the other `seconds` later."""
+    """Apply `change` to both cameras, one after the other, and wait half of `seconds` after each."""
     told: dict[str, object] = {}
     for name in chance.sample(CAMERAS, len(CAMERAS)):
         for key, value in change(rig.senders.sending[name]).items():

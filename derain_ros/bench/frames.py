@@ -1,4 +1,4 @@
-"""Frames of the rendered drive, as a stereo camera with drops on its lenses gives them."""
+"""Frames of the procedural drive, as a stereo camera with drops on its lenses takes them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ from derain_ros.tasks import TASKS
 SEED = 7
 COVERAGE = 0.16
 TINTS = (1.0, 0.95, 0.85)
-"""Of red, green and blue, where a model takes colour: the scene is grey."""
+"""Factors of red, green and blue for models that take colour: the scene is grey."""
 
 
 def shape_for(model: Model, batch: int, height: int, width: int) -> Shape:
-    """The batch a model is run on for frames of this size; a detector has its own, a temporal filter half of it, and a
-    fuser gets the first camera's image alone."""
+    """The shape (N, H, W) of the batch that a model is run on for frames of this size.
+
+    A model with a fixed size, such as a detector, keeps it. A temporal filter gets half the size. A fuser gets one
+    image, that of the first camera.
+    """
     images = 1 if model.task == "fuse" else batch
     return (images, *(model.size or (half_size(height, width) if model.task == "temporal" else (height, width))))
 
 
 def wet_frames(model: Model, shape: Shape, seconds: float = 1.0) -> dict[str, np.ndarray]:
-    """Images (N, H, W, C) uint8 for a model: left and right eye in turn, drops on each lens.
+    """Images (N, H, W, C) uint8 for each input of a model, by name: left and right eye in turn, drops on each lens.
 
-    All planes of a temporal filter get the same picture, but for the tint, and so do all inputs of a fuser.
+    All channels of a temporal filter get the same picture, except for the tint. All inputs of a fuser get the same one.
     """
     batch, height, width = shape
-    # Detectors look at whole frames made small.
+    # Detectors look at whole frames that are scaled down.
     larger = 1 if model.size is None else 4
     images = np.empty((batch, height, width, model.channels), np.uint8)
     for image, wet in zip(images, wet_views(batch, larger * height, larger * width, seconds), strict=True):
@@ -48,7 +51,7 @@ def lenses(height: int, width: int) -> list[LensDrops]:
 
 
 def wet_views(number: int, height: int, width: int, seconds: float = 1.0) -> Iterator[np.ndarray]:
-    """Grey images (H, W) uint8: left and right eye in turn, a second of driving from pair to pair."""
+    """`number` grey images (H, W) uint8: left and right eye in turn, a second of driving from pair to pair."""
     scene, cameras = Scene(SEED), rig(width, height)
     drops = lenses(height, width)
     for k in range(number):
@@ -57,10 +60,10 @@ def wet_views(number: int, height: int, width: int, seconds: float = 1.0) -> Ite
 
 
 def precisions(models: Sequence[Model]) -> list[list[Model]]:
-    """The models in groups that differ in precision only, the best precision first."""
+    """The models in groups that differ only in precision, the best precision first."""
     groups: dict[object, list[Model]] = {}
     for model in models:
-        # Restorers are known by what they are made for, detectors by their names.
+        # Restorers and fusers belong together by what they are made for, other models by their names.
         alone = {"restore": "", "temporal": model.name.removesuffix("_int8"), "fuse": ""}.get(model.task, model.name)
         groups.setdefault((model.task, alone, model.channels, model.plan, model.serves), []).append(model)
     return [sorted(group, key=lambda model: model.precision == "int8") for group in groups.values()]

@@ -1,4 +1,4 @@
-"""Memory and processor time of a process, memory of the GPU, and energy, as far as the machine tells."""
+"""Memory and processor time of a process, memory of the GPU, and energy, as far as the machine reports them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 from derain_ros.replay.measured import Usage
 
 EVERY_S = 0.5
-"""Time between two looks at a process."""
+"""Seconds between two samples of a process."""
 
 
 def resident_mb(statm: Path = Path("/proc/self/statm")) -> float:
-    """Memory that this process holds, in MB; nan where the system does not tell."""
+    """Resident memory in MB, by default of this process; nan if the system does not report it."""
     try:
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
     except (OSError, ValueError, IndexError):
@@ -25,7 +25,7 @@ def resident_mb(statm: Path = Path("/proc/self/statm")) -> float:
 
 
 def processor_s(stat: Path = Path("/proc/self/stat")) -> float:
-    """Seconds of the processor that this process has taken, of all its threads; nan where the system does not tell."""
+    """Processor time in seconds of all threads, by default of this process; nan if the system does not report it."""
     try:
         fields = stat.read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -34,9 +34,9 @@ def processor_s(stat: Path = Path("/proc/self/stat")) -> float:
 
 
 class Meters:
-    """Counters of energy by their name, and the GPU's memory in use.
+    """Energy counters, and the GPU's memory in use.
 
-    RAPL counts what the processor's packages take, NVML what the first GPU takes. Both count other work too.
+    RAPL counts the energy of the processor's packages, NVML that of the first GPU. Both include other work.
     """
 
     def __init__(self, powercap: Path = Path("/sys/class/powercap"), nvml: Any = None) -> None:
@@ -45,12 +45,12 @@ class Meters:
         self._turns: dict[Path, int] = {}
         self._nvml, self._gpu = (nvml or _nvml()), None
         if self._nvml is not None:
-            with suppress(Exception):  # a driver that is not there, or of another version, is no GPU
+            with suppress(Exception):  # a missing driver, or one of another version, counts as no GPU
                 self._nvml.nvmlInit()
                 self._gpu = self._nvml.nvmlDeviceGetHandleByIndex(0)
 
     def joules(self) -> dict[str, float]:
-        """Energy since an arbitrary moment, of `processor` and `gpu`, as far as they are counted."""
+        """Energy in joules since an arbitrary moment, of `processor` and `gpu`, as far as they are counted."""
         found: dict[str, float] = {}
         for zone in self._rapl:
             with suppress(OSError, ValueError):  # often only root may read it
@@ -61,13 +61,13 @@ class Meters:
         return found
 
     def gpu_mb(self) -> float:
-        """Memory of the GPU that is in use, by anyone, in MB; nan where there is none."""
+        """Memory of the GPU in use by any process, in MB; nan if there is no GPU."""
         if self._gpu is None:
             return float("nan")
         return float(self._nvml.nvmlDeviceGetMemoryInfo(self._gpu).used) / 1e6
 
     def _rapl_joules(self, zone: Path) -> float:
-        """The zone's counter, put together where it began again from 0."""
+        """The zone's counter in joules, corrected for wraparounds to 0."""
         now = int((zone / "energy_uj").read_text())
         if now < self._before.get(zone, 0):
             self._turns[zone] = self._turns.get(zone, 0) + int((zone / "max_energy_range_uj").read_text())
@@ -77,7 +77,7 @@ class Meters:
 
 @contextmanager
 def watched(process: int, usage: list[Usage], meters: Meters | None = None) -> Iterator[None]:
-    """While the context is open, add to `usage` every EVERY_S and in the end what the process of this number takes."""
+    """While the context is open, append to `usage` what the process of this PID uses, every EVERY_S and at the end."""
     meters, ending = meters or Meters(), threading.Event()
     stat, statm = Path(f"/proc/{process}/stat"), Path(f"/proc/{process}/statm")
     begun, taken = time.monotonic(), processor_s(stat)
@@ -102,7 +102,7 @@ def watched(process: int, usage: list[Usage], meters: Meters | None = None) -> I
 
 
 def _nvml() -> Any:
-    """The module of nvidia-ml-py, or None."""
+    """The module of nvidia-ml-py, or None if it is not installed."""
     try:
         import pynvml
     except ImportError:

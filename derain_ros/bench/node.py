@@ -1,4 +1,4 @@
-"""The node end to end over DDS at several rates: camera, node and receiver are processes of their own."""
+"""Measures the node end to end over DDS at several rates; camera, node and receiver are separate processes."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from derain_ros.frame import Action
 from derain_ros.replay.child import NodeProcess, join_own_domain, transport_environment
 
 READY_S = 300.0
-"""Engines may have to be built and measured first."""
+"""Longest wait until the node restores: engines may have to be built and measured first."""
 WARM_PAIRS = 20
-"""Pairs that must have come back restored before anything is counted."""
+"""Pairs that the node must have restored before anything is counted."""
 LAST_S = 2.0
-"""How long the last results are waited for."""
+"""How long to wait for the last results."""
 KEEPS_RATE = 0.98
-"""A camera that sends less than this share of its rate is itself short of time."""
+"""Least share of the wanted rate that the camera must reach; below it the camera itself is too slow."""
 
 
 @dataclass(frozen=True)
 class RateResult:
     """What became of the pairs sent at one rate: `came` back complete, `restored` of these in both eyes.
 
-    `sent_rate` is the rate that the camera reached, `plans` how many pairs were restored by which plan. Milliseconds:
-    `latency_ms` of each pair from before it was sent until its second eye was received, `restore_ms` what the node says
-    its networks took, `longest_gap_ms` from one pair that came to the next. `in_budget` of the pairs came within the
-    budget, which is the node's from arrival on: what the camera and the receiver take counts here too.
+    `sent_rate` is the rate in Hz that the camera reached. `plans` has the number of pairs restored by each plan.
+    `latency_ms` of a pair is from before it was sent until its second eye was received. `restore_ms` is the time of the
+    networks as the node reports it. `longest_gap_ms` is from one pair that came to the next. `in_budget` pairs came
+    within the budget. The node's budget counts from arrival; here the time of camera and receiver counts too.
     """
 
     rate: float
@@ -57,20 +57,20 @@ class RateResult:
 
     @property
     def share_in_budget(self) -> float:
-        """Share of the pairs that came within the budget, of those that came; nan where none came."""
+        """Share, of the pairs that came, of those within the budget; nan if none came."""
         return self.in_budget / self.came if self.came else float("nan")
 
     @property
     def no_loss(self) -> bool:
-        """Whether every pair came back restored, at the rate that was asked for."""
+        """Whether every pair came back restored, and the camera kept the wanted rate."""
         return self.sent > 0 and self.restored == self.sent and self.sent_rate >= KEEPS_RATE * self.rate
 
     def latency(self, share: float) -> float:
-        """The latency below which `share` of the pairs stayed; nan where none came."""
+        """The quantile `share` of the latency in ms; nan if no pair came."""
         return float(np.quantile(self.latency_ms, share)) if self.latency_ms else float("nan")
 
     def networks(self, share: float) -> float:
-        """The time of the networks below which `share` of the pairs stayed; nan where nothing was restored."""
+        """The quantile `share` of the time of the networks in ms; nan if no pair was restored."""
         return float(np.quantile(self.restore_ms, share)) if self.restore_ms else float("nan")
 
 
@@ -85,9 +85,10 @@ def measure(
     tell: Tell,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[RateResult]:
-    """Send pairs at each of `rates` for `seconds` through one node, while `load` processes are busy beside it.
+    """Send pairs at each of `rates` (Hz) for `seconds` through one node, while `load` other processes compute.
 
-    The node restores every pair (`gating` off). BenchError or ReplayError where it does not get ready or ends badly.
+    `config` has `gating` off, so that the node restores every pair. BenchError or ReplayError if the node does not get
+    ready or ends badly.
     """
     os.environ.update(transport_environment())  # read when this process joins DDS
     if os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "OFF":
@@ -116,12 +117,12 @@ def measure(
 
 
 def highest(results: Sequence[RateResult]) -> float:
-    """The highest rate at which nothing was lost; 0 where there is none."""
+    """The highest rate at which nothing was lost; 0 if there is none."""
     return max((result.rate for result in results if result.no_loss), default=0.0)
 
 
 class _Receiver:
-    """Takes the node's outputs: when each eye came, and what the status says."""
+    """Takes the node's outputs: when each eye came, and what ~/status says."""
 
     def __init__(self, link: Any) -> None:
         from rosbags.typesys import Stores, get_typestore
@@ -132,13 +133,16 @@ class _Receiver:
         link.on_output = self._take
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Forget all outputs."""
         with self._lock:
             self.came: dict[tuple[str, int], int] = {}
             self._statuses: list[bytes] = []
 
     def account(self, rate: float, seconds: float, sent: list[int], budget_ms: float) -> RateResult:
-        """What became of the pairs with these stamps. Those sent before the first came back met an unmatched topic."""
+        """What became of the pairs with the stamps `sent`.
+
+        Pairs sent before the first one that came back are left out: the topics were not yet matched.
+        """
         with self._lock:
             came, said = dict(self.came), list(self._statuses)
         first = min((stamp for _, stamp in came), default=0)
@@ -172,7 +176,7 @@ class _Receiver:
         )
 
     def restored(self) -> int:
-        """How many pairs the node says it has restored."""
+        """The number of pairs that the node reports as restored."""
         with self._lock:
             said = list(self._statuses)
         return sum(all(value["action"] == Action.RESTORED.value for value in self._read(data)[1]) for data in said)
@@ -195,7 +199,10 @@ class _Receiver:
 def _warm_up(
     node: NodeProcess, link: Any, receiver: _Receiver, rate: float, height: int, width: int, tell: Tell
 ) -> None:
-    """Send frames until the node restores them: engines are chosen and built for the first ones."""
+    """Send frames until the node has restored WARM_PAIRS pairs: engines are chosen and built for the first ones.
+
+    BenchError if this takes longer than READY_S, or if an engine fails.
+    """
     tell("the node gets ready")
     deadline = time.monotonic() + READY_S
     with CameraProcess(rate, height, width) as camera:
@@ -215,7 +222,7 @@ def _warm_up(
 
 @contextmanager
 def busy(number: int) -> Iterator[None]:
-    """So many processes that do nothing but compute, ended with the context, or with this process if it is killed."""
+    """Run `number` processes that only compute; they end with the context, or with this process if it is killed."""
     code = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
     others = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(number)]
     try:

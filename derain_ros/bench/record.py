@@ -1,4 +1,4 @@
-"""Results of the benchmark: JSON, Markdown, a plot, and two of them compared."""
+"""Results of the benchmark of engines: JSON, Markdown, a plot, and the comparison of two results."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Record:
     failures: list[str] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the record as JSON."""
         content = {"format": FORMAT, **asdict(self)}
         path.write_text(json.dumps(content, indent=1, allow_nan=True), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Record:
-        """Read what `save` wrote; BenchError where it is none."""
+        """Read a record that `save` wrote; BenchError if the file cannot be read or holds no such record."""
         try:
             content = json.loads(read_file(path, MOST_BYTES))
             if content.pop("format") != FORMAT:
@@ -45,7 +45,10 @@ class Record:
 
 
 def markdown(record: Record, peak_tops: float = 0.0) -> str:
-    """A table of all cases; spread is the 10th and 90th percentile. `peak_tops`: the device's peak if known."""
+    """A Markdown table of all cases; the spread is from the 10th to the 90th percentile.
+
+    `peak_tops` is the device's peak in tera-operations per second, 0 if not known.
+    """
     meters = sorted({meter for case in record.cases for meter in case.joules})
     known = any(not math.isnan(case.gmac) for case in record.cases)
     header = [
@@ -91,7 +94,10 @@ def markdown(record: Record, peak_tops: float = 0.0) -> str:
 
 
 def compare(before: Record, after: Record) -> str:
-    """A table of the cases that both hold: medians, their ratio, and whether the spreads lie apart."""
+    """A Markdown table of the cases in both records: medians, their ratio, and whether the spreads do not overlap.
+
+    BenchError if the records have no case in common.
+    """
     older = {case.name: case for case in before.cases}
     shared = [(older[case.name], case) for case in after.cases if case.name in older]
     if not shared:
@@ -111,7 +117,7 @@ def compare(before: Record, after: Record) -> str:
 
 
 def plot(record: Record, path: Path) -> bool:
-    """Draw the medians with their spread as bars, by case; false where there is no matplotlib to do it."""
+    """Draw a bar per case: its median with its spread. Returns false if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,4 +1,4 @@
-"""A bag through the node over DDS, measured: at its recorded speed and, where wanted, at the highest without loss."""
+"""Measures a bag played through the node over DDS, at its recorded speed and, if wanted, at higher or lower speeds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from derain_ros.replay.shown import restored_again
 from derain_ros.replay.topics import Cameras
 
 HALVINGS = 3
-"""How often the gap between a speed without loss and one with it is halved: from a factor of 2 to one of 1.09."""
+"""Number of bisections between a speed without loss and one with loss: from a factor of 2 to one of 1.09."""
 FASTEST, SLOWEST = 64.0, 1 / 16
 
 
@@ -37,10 +37,10 @@ def measure(
     tell: Tell,
     step: Callable[[str], Progress],
 ) -> Record:
-    """Play the bag through a node once at its recorded speed, while nothing is written; with `highest` again at others.
+    """Play the bag through a node at its recorded speed, without writing a bag; with `highest` also at other speeds.
 
-    `config.cameras` are the names of `cameras`. Each time there is a new node. `step` begins a named step and gives
-    what is told how far it is. ReplayError where the node does not get ready or ends badly.
+    `config.cameras` are the names of `cameras`. Each speed gets a new node. `step` begins a named step and returns the
+    function that reports its progress. ReplayError if a node does not get ready or ends badly.
     """
     tell("the digests of the bag and of the models")
     origin = origin_of(reader.path, models, config)
@@ -73,10 +73,11 @@ def measure(
 
 
 def search(fares: Callable[[float], bool], at_one: bool) -> float:
-    """The highest speed found at which a bag `fares` without loss; 0 where there is none down to SLOWEST.
+    """The highest speed found without loss, as a factor of the recorded one; 0 if there is none down to SLOWEST.
 
-    `at_one` says how it fares at 1. Speeds are doubled until one has loss, or halved until one has none, and then the
-    gap between both is halved, as a factor, HALVINGS times.
+    `fares` plays a speed and says whether it had no loss; `at_one` is that for speed 1. Speeds are doubled until one
+    has loss, at most to FASTEST, or halved until one has none. Then the interval is bisected geometrically HALVINGS
+    times.
     """
     good, bad = (1.0, 0.0) if at_one else (0.0, 1.0)
     while at_one and not bad and good < FASTEST:
@@ -90,7 +91,7 @@ def search(fares: Callable[[float], bool], at_one: bool) -> float:
 
 
 def at_rate(rate: float, account: Account) -> AtRate:
-    """How a bag fared that was played at `rate` times its recorded speed."""
+    """The figures of a bag that was played at `rate` times its recorded speed."""
     total = account.total()
     over_budget = account.reasons().get(Action.PASSED_BUDGET.value, 0)
     reached = account.recorded_s / account.played_s if account.played_s > 0 else float("nan")

@@ -1,4 +1,4 @@
-"""The node in its process and all that is around it in the long run: cameras, receiver, services, other subscribers."""
+"""The set-up of the long run: the node in its process, cameras, receiver, services, other subscribers."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from derain_ros.replay.child import BOOTSTRAP, NodeProcess
 from derain_ros.replay.link import Link
 
 READY_S = 300.0
-"""Engines may have to be built and measured first."""
+"""Longest wait until the node restores: engines may have to be built and measured first."""
 WARM_PAIRS = 5
-"""Pairs that must come back restored of each kind that the cameras send."""
+"""Pairs that the node must restore, for each combination of sizes and encodings in the warm-up."""
 ANSWERS_S = 60.0
-"""How long the node may take to answer a request, or to find a camera."""
+"""Longest time for the node to answer a request, or to find a camera."""
 LOOKS_S = 0.01
 MAIN = (
     "import rclpy, sys; from derain_ros.bench.ailing import main; from derain_ros.replay.child import end_with_parent; "
@@ -51,8 +51,11 @@ STATUS = "diagnostic_msgs/msg/DiagnosticArray"
 
 
 class Receiver:
-    """Takes what the node publishes: `came` are camera, number (0 where it has none) and time of each image in order;
-    `told` by camera and number what ~/status says of it, `plans` how often each plan ran."""
+    """Takes what the node publishes.
+
+    `came` has camera, number (0 if it has none) and receive time in ns of each image, in order. `told` has what
+    ~/status says of a frame, by camera and number. `plans` counts the restored frame sets by plan and models.
+    """
 
     def __init__(self, link: Link) -> None:
         self._types = get_typestore(Stores.ROS2_JAZZY)
@@ -60,7 +63,7 @@ class Receiver:
         self.told: dict[tuple[str, int], Output] = {}
         self.plans: Counter[tuple[str, str]] = Counter()
         self.restored: dict[str, tuple[int, int]] = {}
-        """By camera: the number of the last restored frame, and when that was told."""
+        """By camera: the number of the last restored frame, and the time in ns at which its status came."""
         link.on_output = self._take
 
     def _take(self, topic: str, data: bytes) -> None:
@@ -97,7 +100,7 @@ class Control:
         self._clients: dict[str, Any] = {}
 
     def call(self, kind: Any, name: str, **fields: Any) -> Any:
-        """The node's answer to a request; BenchError where none comes within ANSWERS_S."""
+        """The node's answer to a request to the service `name`; BenchError if none comes within ANSWERS_S."""
         if name not in self._clients:
             self._clients[name] = self._node.create_client(kind, f"/derain/{name}")
         client = self._clients[name]
@@ -110,19 +113,21 @@ class Control:
         return future.result()
 
     def subscribers(self, topic: str) -> int:
-        """How many there are of a topic."""
+        """The number of subscribers of a topic."""
         return int(self._node.count_subscribers(topic))
 
     def close(self) -> None:
-        """Take it down."""
+        """Destroy the ROS node of this class."""
         self._executor.shutdown()
         self._node.destroy_node()
         self._context.try_shutdown()
 
 
 class Rig:
-    """The node with these settings, cameras at `rate` and a receiver, in a DDS domain of their own, while the context
-    is open. ReplayError or BenchError where the node does not get ready or ends badly."""
+    """The node with the settings `config`, cameras at `rate` (Hz) and a receiver, while the context is open.
+
+    ReplayError or BenchError if the node does not get ready or ends badly.
+    """
 
     def __init__(self, config: Config, models: Path | None, rate: float) -> None:
         self.config = config
@@ -140,7 +145,7 @@ class Rig:
             self._open = opening.pop_all()
 
     def wait(self, seconds: float) -> None:
-        """Wait, and see that the node still runs."""
+        """Wait; ReplayError if the node ends meanwhile."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.node.check()
@@ -148,7 +153,10 @@ class Rig:
         self.node.check()
 
     def await_true(self, condition: Callable[[], bool], seconds: float) -> bool:
-        """Wait until it holds; whether it does within the time."""
+        """Wait until `condition` holds; false if it does not within `seconds`.
+
+        ReplayError if the node ends meanwhile.
+        """
         until = time.monotonic() + seconds
         while not condition():
             self.node.check()
@@ -158,12 +166,12 @@ class Rig:
         return True
 
     def await_matched(self) -> None:
-        """Wait until the node listens to all cameras, and is heard."""
+        """Wait until the node is matched with all cameras and with the receiver; BenchError after ANSWERS_S."""
         if not self.await_true(lambda: self.link.matched() and self.senders.matched(), ANSWERS_S):
             raise BenchError(f"node and cameras did not find each other within {ANSWERS_S:g} s")
 
     def await_loaded(self) -> None:
-        """Wait until the node's models are there."""
+        """Wait until the node's models are loaded; BenchError if this fails, or takes longer than ANSWERS_S."""
         reports = self.link.reports
         if not self.await_true(lambda: self.link.reports > reports and self.link.engine != "loading", ANSWERS_S):
             raise BenchError(f"the node's models were not loaded within {ANSWERS_S:g} s: {self.link.engine}")
@@ -171,18 +179,20 @@ class Rig:
             raise BenchError(f"the node's engine {self.link.engine}")
 
     def ail(self, what: str, task: str, seconds: float) -> None:
-        """Have the node's engines of a task fail or hang; see `ailing.ail`."""
+        """Make the node's engines of a task fail or hang; see `ailing.ail`."""
         ail(self._ailment, what, task, seconds)
 
     @staticmethod
     def now_ns() -> int:
-        """The time that stamps are of."""
+        """The current time in ns of the clock that stamps are from."""
         return time.time_ns()
 
     @contextmanager
     def subscriber(self) -> Iterator[subprocess.Popen[bytes]]:
-        """A process that subscribes to all that the node publishes, and has found it; BenchError where it has not
-        within ANSWERS_S."""
+        """Run a process that subscribes to all topics of the node, and yield it once it is matched.
+
+        BenchError if it is not matched within ANSWERS_S.
+        """
         environment = {key: value for key, value in os.environ.items() if key != BOOTSTRAP}
         topic = f"/derained/{CAMERAS[0]}/image_raw"
         before = self.control.subscribers(topic)
@@ -192,7 +202,7 @@ class Rig:
         try:
             stdout = process.stdout
             assert stdout is not None
-            # Where it ends instead there is something to read, too: that nothing more comes.
+            # If the process ends instead, the pipe is readable too, at its end of file.
             told = self.await_true(lambda: bool(select([stdout], [], [], 0.0)[0]), ANSWERS_S)
             if not told or stdout.readline() != b"ready\n":
                 raise BenchError(f"a subscriber {'ended' if told else f'was not ready within {ANSWERS_S:g} s'}")
@@ -206,21 +216,21 @@ class Rig:
             process.wait()
 
     def _await_ready(self) -> None:
-        """Have the node load every engine that it will need, and end with what the cameras send at first.
+        """Make the node load every engine that it will need; at the end the cameras send what they send first.
 
-        Libraries keep threads and memory of as many engines as were ever loaded at once: what is measured later is to
-        have no more.
+        Libraries keep threads and memory for the largest number of engines that were loaded at once. What is measured
+        later must not exceed that number.
         """
         self.await_matched()
         kinds = [(size, encoding) for size in range(len(SIZES)) for encoding in ENCODINGS]
-        # Of two alike a pair goes through a network at once, of two that differ each image by itself.
+        # Two images of one size and encoding go through a network together, two different ones separately.
         for left, right in (*pairwise(kinds), *zip(kinds, kinds, strict=True), (kinds[0], kinds[0])):
             for camera, (size, encoding) in zip(CAMERAS, (left, right), strict=True):
                 self.senders.sending[camera].size, self.senders.sending[camera].encoding = size, encoding
             self._await_chosen()
 
     def _await_chosen(self) -> None:
-        """Wait until the node restores what it gets now, by engines that are chosen."""
+        """Wait until the node restores what it gets now, with its final choice of engines; BenchError after READY_S."""
         wanted, reports = sum(self.receiver.plans.values()) + WARM_PAIRS, self.link.reports + 2
 
         def ready() -> bool:

@@ -1,4 +1,4 @@
-"""Compares every engine that loads here with the reference on wet frames, and times it."""
+"""Compares every engine that loads on this machine with the reference, and times it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ REPEATS = 10
 
 @dataclass(frozen=True)
 class Trial:
-    """One model by one engine.
+    """One model on one engine.
 
-    `missing` says why the engine does not load here and how to get it; `fault` why it fails or in what it disagrees.
-    Where both are empty, it agrees: `error_levels` is the error's root mean square in grey levels, of a restorer, and
-    `ms` the median of a batch.
+    `missing` says why the engine does not load on this machine and how to get it. `fault` says why it fails or how it
+    disagrees. If both are empty, it agrees. `error_levels` is the root mean square error in grey levels, for restorers
+    only; `ms` is the median time of a batch.
     """
 
     model: str
@@ -41,13 +41,13 @@ def try_engines(
 ) -> list[Trial]:
     """Try each of `engines` with each of `models` on batches of frames of this size.
 
-    The reference is ONNX Runtime on the processor with the group's model of the best precision. EngineError where that
-    does not run.
+    The reference is ONNX Runtime on the processor with the most precise model of each group. EngineError if the
+    reference does not run.
     """
     trials = []
     for group in precisions(models):
         shape = shape_for(group[0], batch, height, width)
-        # The frames are what a robot sees; the pictures make networks work that find nothing to do there.
+        # The frames are what a robot sees; the pictures give work to networks that find nothing to do there.
         images = (wet_frames(group[0], shape), pictures(group[0], shape))
         reference = load(group[0], "onnxruntime")
         expected = [reference.run(**given) for given in images]
@@ -67,7 +67,7 @@ def _try(
         engine = load(model, name, tell=tell)
     except EngineError as error:
         return Trial(model.name, name, missing=str(error))
-    except Exception as error:  # what was never run fails in ways nobody foresaw
+    except Exception as error:  # an untested engine may raise anything
         return Trial(model.name, name, fault=f"{type(error).__name__}: {error}")
     try:
         seen = TASKS[model.task].inputs[0]

@@ -1,4 +1,4 @@
-"""The long run: one node for hours, a fault after the other, every frame accounted for."""
+"""The long run: one node for hours, one fault after another, every frame accounted for."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from derain_ros.replay.record import Record
 from derain_ros.replay.records import ReplayError
 
 WARM_ROUNDS = 2
-"""Rounds of faults after which memory, threads and files are to be flat: every size has come in every encoding."""
+"""Rounds of the warm-up, after which memory, threads and files must be flat: every size has come in every encoding."""
 CALM_S = 2.0
-"""How long nothing is done to the node once it restores again."""
+"""Seconds without a fault after the node restores again."""
 GIVEN_UP_S = 60.0
-"""How long that is waited for."""
+"""Longest wait for the node to restore again."""
 SILENCE_S = 0.4
-"""How long nothing must come until all has come that will."""
+"""Seconds without an output after which no more outputs are expected."""
 REPORT_S = 10.0
-"""How long the node's next counts are waited for; it tells them once a second."""
+"""Longest wait for the node's next counts, which it publishes once a second."""
 TURNS = 4
-"""How often counts are asked for until they fit; on a busy machine one may have been on its way."""
+"""How often counts are read until they are consistent; on a busy machine a frame may still be on its way."""
 
 
 def soak(
@@ -56,10 +56,10 @@ def soak(
     tell: Tell,
     progress: Progress | None = None,
 ) -> Soak:
-    """Run a node for so long while cameras send at `rate`, and play these faults, one after the other.
+    """Run a node for `seconds` while cameras send at `rate` (Hz), and play `faults`, one after another.
 
-    `tell` gets a line for each. BenchError or ReplayError where the node does not get ready; whatever ends the run
-    later, Ctrl-C and SIGTERM too, is in the result. What `seed` the faults are of is only noted.
+    `tell` gets a line for each fault. BenchError or ReplayError if the node does not get ready. Whatever ends the run
+    after that, also Ctrl-C and SIGTERM, is recorded in the result. `seed` is only recorded.
     """
     os.environ.update(transport_environment())  # read when this process joins DDS
     if os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "OFF":
@@ -86,7 +86,7 @@ def soak(
 
 
 class _Run:
-    """The faults of one run and what came of them."""
+    """Plays the faults of one run, and collects their results."""
 
     def __init__(self, rig: Rig) -> None:
         self.rig, self.results = rig, list[FaultResult]()
@@ -96,7 +96,7 @@ class _Run:
         self._begun_ns = self._ended_ns = time.monotonic_ns()
 
     def play(self, faults: Iterable[Fault], seconds: float, tell: Tell, progress: Progress | None) -> None:
-        """Play the faults until the time is over, or the node gives up."""
+        """Play the faults until `seconds` have passed or something ends the run, and set `crash` in the latter case."""
         try:
             for fault in faults:
                 result = self._play(fault)
@@ -108,25 +108,25 @@ class _Run:
                 if done_s >= seconds:
                     break
             self._take_down()
-        except BaseException as error:  # the result holds what there is
+        except BaseException as error:  # the result keeps what was measured until then
             self.crash = self._why(error)
         self._ended_ns = time.monotonic_ns()
 
     def end(self) -> None:
-        """End the node, unless it has."""
+        """End the node, unless it has ended; a failure is recorded in `crash`."""
         try:
             self.rig.node.end()
         except BaseException as error:
             self.crash = self.crash or self._why(error)
 
     def twice(self) -> int:
-        """How many frames came back more often than they were sent."""
+        """The number of outputs in excess of how often their frames were sent."""
         sent = Counter((s.camera, s.number) for s in self.rig.senders.sent)
         came = Counter((camera, number) for camera, number, _ in self.rig.receiver.came if number)
         return sum((came - sent).values())
 
     def account(self) -> Account:
-        """The books of the run; the stamps of frames are when they were sent, as theirs jump."""
+        """The account of the run; frames get their send time as stamp, because their own stamps jump."""
         rig = self.rig
         sent_ns = {(s.camera, s.number): s.sent_ns for s in reversed(rig.senders.sent[self._first_sent :])}
         account = Account(plans=rig.receiver.plans, engines=rig.link.models)
@@ -143,7 +143,7 @@ class _Run:
         return account
 
     def _why(self, error: BaseException) -> str:
-        """In words, what ended the run: the end of the node, where that is why something was not found."""
+        """A text that says what ended the run; if the node has ended, the text says that instead of what followed."""
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             return INTERRUPTED if isinstance(error, KeyboardInterrupt) else TERMINATED
         if isinstance(error, (ReplayError, BenchError)):
@@ -155,7 +155,7 @@ class _Run:
         return "".join(traceback.format_exception(error)).strip()
 
     def _play(self, fault: Fault) -> FaultResult:
-        """One fault: do it, see how soon the node restores again, leave it alone for a while, and count."""
+        """Play one fault, wait until the node restores again and for CALM_S more, and count."""
         rig, before, restarts = self.rig, self._counts(), dict(self.rig.senders.restarts)
         first_sent, first_came = len(rig.senders.sent), len(rig.receiver.came)
         rig.senders.resume()
@@ -189,7 +189,7 @@ class _Run:
         )
 
     def _spent(self, before: Mapping[str, Counts], deaf: Container[str]) -> dict[str, Counts]:
-        """What was counted since then of each camera, asked for until it fits, if it does."""
+        """The counts of each camera since `before`, read until they are consistent, at most TURNS times."""
         for _ in range(TURNS):
             now = self._counts()
             spent = {camera: now[camera].since(before[camera]) for camera in CAMERAS}
@@ -200,7 +200,10 @@ class _Run:
         return spent
 
     def _await_restored(self, ended_ns: int) -> int:
-        """When it was told that frames sent since then were restored, of both cameras; 0 where none was in time."""
+        """The time in ns at which the node had reported restored frames of both cameras that were sent after this call.
+
+        At least `ended_ns`; 0 if there is no such report within GIVEN_UP_S.
+        """
         rig, sent = self.rig, self.rig.senders.sent
         before = len(sent)
 
@@ -214,7 +217,7 @@ class _Run:
         return max(ended_ns, *(rig.receiver.restored[camera][1] for camera in CAMERAS))
 
     def _settle(self) -> None:
-        """Have the cameras rest until all that comes back has come, and the node has counted it."""
+        """Pause the cameras until no more outputs come, and until the node has published its counts."""
         rig = self.rig
         rig.senders.pause()
         since_ns = time.monotonic_ns()
@@ -236,7 +239,7 @@ class _Run:
         return {camera: Counts(sent[camera], came[camera], told_of(self.rig.link.counts[camera])) for camera in CAMERAS}
 
     def _take_down(self) -> None:
-        """Deactivate the node, which then must keep nothing."""
+        """Deactivate the node, and count the frames that it then still keeps in `kept`; there must be none."""
         change_state(self.rig, Transition.TRANSITION_DEACTIVATE, True)
         self._await_report()
         self._await_report()
@@ -247,7 +250,7 @@ class _Run:
 
 
 def line(result: FaultResult) -> str:
-    """One fault in a line."""
+    """The result of one fault as a line of text."""
     frames = ", ".join(f"{n} {what}" for what, n in result.frames.items())
     frames += "".join(f"; {n} {cause}" for cause, n in result.causes.items())
     return (

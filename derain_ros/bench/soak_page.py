@@ -15,8 +15,10 @@ GROWN = {"memory_mb": "memory, MB", "threads": "threads", "files": "files"}
 
 
 def write(path: Path, soak: Soak) -> None:
-    """Write the page of a long run: its faults, what the node held over time, and the page of all its frames.
-    ReplayError where `path` cannot be written."""
+    """Write the page of a long run: its faults, memory, threads and files over time, and the page of all its frames.
+
+    ReplayError if `path` cannot be written.
+    """
     held = {name: [(f.ended_s, getattr(f, what)) for f in soak.faults] for what, name in GROWN.items()}
     held["restoring after, s"] = [
         (f.ended_s, f.restored_after_s if math.isfinite(f.restored_after_s) else math.nan) for f in soak.faults
@@ -27,7 +29,7 @@ def write(path: Path, soak: Soak) -> None:
 
 
 def tables_of(soak: Soak) -> list[Table]:
-    """What came of each kind of fault, of the frames, and of memory, threads and files."""
+    """Tables of the results of each kind of fault, of dropped frames by cause, and of memory, threads and files."""
     kinds = []
     for kind in dict.fromkeys(fault.kind for fault in soak.faults):
         of = [fault for fault in soak.faults if fault.kind == kind]

@@ -1,4 +1,4 @@
-"""What a long run leaves: its faults with what became of the frames, and whether all held that must hold."""
+"""The record of a long run: its faults, what became of the frames, and whether all limits were kept."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from derain_ros.replay.typed import read_as
 
 FORMAT = 1
 OWN = ("seed", "rate", "warm", "crash", "twice", "kept")
-"""Fields of a long run that are written as they are."""
+"""Fields of a long run that are written unchanged."""
 FRAMES = ("in", "restored", "passed", "dropped")
 UNKNOWN = "not known"
-"""The cause of what no count explains; the camera follows, so that too many of one hide no loss of the other."""
+"""The cause for drops that no count explains; the camera is appended, so that cameras cannot cancel each other out."""
 INTERRUPTED, TERMINATED = "interrupted", "terminated"
-"""How a run ends that is given up, by Ctrl-C or by SIGTERM."""
+"""How an aborted run ended: by Ctrl-C or by SIGTERM."""
 ANEW = "configured anew"
-"""The fault after which memory, threads and files are compared: whatever engines were loaded before are gone then."""
+"""The fault after which memory, threads and files are compared: all earlier engines are unloaded then."""
 JUDGED_FROM = 3
-"""How often that must have been after the warm-up."""
+"""How often this fault must have been played after the warm-up."""
 DEAF = ("deactivated", ANEW)
-"""Faults while which the node is not there: it cannot count what it does not hear, and what it sends may be lost."""
+"""Faults that take the node down: it cannot count frames that it does not receive, and its outputs may be lost."""
 PAUSING = (*DEAF, "cameras stop", "camera restarts", "encoding unknown", "engine hangs", "node stopped")
-"""Faults that may keep a camera waiting as long as they last."""
+"""Faults that may keep a camera waiting for as long as they last."""
 
 
 @dataclass(frozen=True)
 class FaultResult:
-    """One fault and what came after it, until the next one. Times count from the begin of the run, in seconds.
+    """One fault and what followed, until the next one; `begun_s` and `ended_s` count from the begin of the run.
 
-    `restored_after_s` from its end until a frame sent since then was restored in both eyes, inf where none was.
-    `gap_ms` is the longest time until then from sending a frame of a camera to the next output of it. `stall_ms` is the
-    same from then on. What the machine held up the cameras by is taken off both; `late_ms` is that at the most, after
-    the fault. `frames` are in, restored, passed and dropped, `causes` those dropped by cause; `unreceived` of those
-    restored and passed were lost on the way back, below 0 where more came of a camera. `memory_mb`, `threads`, `files`
-    and loaded `engines` are the node's in the end.
+    `restored_after_s` is from the fault's end until a frame sent since then was restored in both eyes; inf if none was.
+    `gap_ms` is the longest time, until then, from sending a frame of a camera to that camera's next output. `stall_ms`
+    is the same from then on. Delays of the cameras themselves are subtracted from both; `late_ms` is the largest such
+    delay from then on. `frames` are the numbers in, restored, passed and dropped; `causes` the dropped ones by cause.
+    `unreceived` of the restored and passed frames were lost on the way back, below 0 if a camera had more outputs than
+    that. `memory_mb`, `threads`, `files` and the number of loaded `engines` are those of the node at the end.
     """
 
     kind: str
@@ -66,10 +66,13 @@ class FaultResult:
 
 @dataclass(frozen=True)
 class Limits:
-    """What must hold: restoring again within `restored_s` after a fault; outside of faults no stall beyond `periods` of
-    the cameras, and while one lasts none beyond `gap_s`, to which those PAUSING add their own time; on the way back no
-    more frames lost in a fault than `lost` of them all, or this number where that is more, but where the node is DEAF;
-    growth after the warm-up within the share `growth`, or these MB, threads and files where that is more.
+    """The limits of a long run.
+
+    The node restores again within `restored_s` after a fault. After that no camera waits longer than `periods` camera
+    periods for an output; until then none longer than `gap_s`, plus the duration of a PAUSING fault. In each fault, the
+    frames lost on the way back are at most the share `lost[0]` of the restored and passed ones, or `lost[1]` if that is
+    more; DEAF faults have no such limit. Growth after the warm-up is at most the share `growth`, or `floor` (MB,
+    threads, files) if that is more.
     """
 
     restored_s: float = 2.0
@@ -82,10 +85,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Soak:
-    """A long run at `rate` frames a second of each camera: its books and use of the machine as of a replay, and its
-    faults. In the first `warm` of these every kind has come twice. `crash` says how the run ended, empty where that
-    was in order; `twice` counts frames that came back more often than they were sent, `kept` those that a node which is
-    taken down has neither published nor dropped."""
+    """A long run at `rate` frames a second per camera: the `record` as of a replay, and the faults.
+
+    The first `warm` faults are the warm-up; they have every kind twice. `crash` says what ended the run early, empty if
+    nothing did. `twice` counts outputs in excess of how often their frames were sent. `kept` counts frames that the
+    node, once deactivated, has neither published nor dropped.
+    """
 
     record: Record
     seed: int
@@ -97,7 +102,7 @@ class Soak:
     kept: int = 0
 
     def save(self, path: Path) -> None:
-        """Write it as JSON; ReplayError where that cannot be done."""
+        """Write the run as JSON; ReplayError if it cannot be written."""
         own = {key: getattr(self, key) for key in OWN}
         faults = [{key: known(value) for key, value in asdict(fault).items()} for fault in self.faults]
         content = {"format": FORMAT, "kind": "soak", **own, "faults": faults, "replay": self.record.content()}
@@ -105,7 +110,7 @@ class Soak:
 
     @classmethod
     def read(cls, path: Path) -> Soak:
-        """Read what `save` wrote; ReplayError where it is none."""
+        """Read a run that `save` wrote; ReplayError if the file cannot be read or holds no such run."""
         try:
             content = json.loads(read_file(path, MOST_BYTES))
             if content["kind"] != "soak" or content["format"] != FORMAT:
@@ -119,16 +124,18 @@ class Soak:
             raise ReplayError(f"{path}: is no record of `derain bench soak` ({error})") from error
 
     def frames(self) -> Counter[str]:
-        """The frames in all: in, restored, passed and dropped."""
+        """Total numbers of frames in, restored, passed and dropped."""
         return total(fault.frames for fault in self.faults)
 
     def causes(self) -> Counter[str]:
-        """The dropped frames by cause; one that waited in the node at the end of a fault is taken off in the next."""
+        """The dropped frames by cause; a frame that still waits in the node after a fault is subtracted in the next."""
         return total(fault.causes for fault in self.faults)
 
     def growth(self) -> dict[str, tuple[float, float]]:
-        """Memory, threads and files of the node after it was configured anew: medians of the first third of times after
-        the warm-up, and of the last; empty where the run is too short for that."""
+        """Memory (MB), threads and files of the node after faults ANEW: medians of two periods after the warm-up.
+
+        The periods are the first and the last third of these faults. Empty if there are fewer than JUDGED_FROM.
+        """
         judged = [fault for fault in self.faults[self.warm :] if fault.kind == ANEW]
         if len(judged) < JUDGED_FROM:
             return {}
@@ -143,7 +150,7 @@ class Soak:
 
 
 def broken(soak: Soak, limits: Limits) -> list[str]:
-    """In words, each thing that must hold and does not; empty where all is well."""
+    """Each limit and condition that was broken, as a text; empty if none was."""
     period_ms = 1e3 / soak.rate
     told = [f"the run ended early: {soak.crash}"] if soak.crash else []
     if not soak.faults:
@@ -177,7 +184,7 @@ def broken(soak: Soak, limits: Limits) -> list[str]:
 
 
 def unjudged(soak: Soak) -> list[str]:
-    """In words, what the run was too short to judge; empty where it was long enough."""
+    """What the run was too short to judge, as texts; empty if it was long enough."""
     if soak.growth():
         return []
     times = sum(fault.kind == ANEW for fault in soak.faults[soak.warm :])
@@ -188,7 +195,7 @@ def unjudged(soak: Soak) -> list[str]:
 
 
 def _amiss(fault: FaultResult) -> list[str]:
-    """What cannot be in the books of one fault."""
+    """Contradictions in the counts of one fault, as texts."""
     frames, told = fault.frames, []
     if frames["in"] != frames["restored"] + frames["passed"] + frames["dropped"]:
         told.append(f"frames do not add up: {frames}")
@@ -200,10 +207,10 @@ def _amiss(fault: FaultResult) -> list[str]:
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
-    """The sum of counts by name."""
+    """The sums of counts by name."""
     found: Counter[str] = Counter()
     for each in counts:
-        found.update(each)  # a sum of Counters would leave out what is below 0
+        found.update(each)  # adding Counters would drop values below 0
     return found
 
 

@@ -1,4 +1,4 @@
-"""Times engines on models, sizes and batches, in turns within one process."""
+"""Times engines on models, sizes and batches; all take turns in one process."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Progress = Callable[[int, int], None]
 class Case:
     """An engine with a model on batches of a shape (N, H, W), and what was measured.
 
-    `ms` holds the milliseconds of every batch; `load_s` what it took until the first result; `memory_mb` and `gpu_mb`
-    what was held more after that than before; `joules` the energy of a batch by meter; `gmac` the multiply-accumulates
-    of one image where they are known.
+    `ms` has the milliseconds of every batch. `load_s` is the time until the first result; `memory_mb` and `gpu_mb` are
+    the growth in memory until then. `joules` is the mean energy of a batch by meter. `gmac` is the number of
+    multiply-accumulates of one image in units of 1e9, nan if not known.
     """
 
     model: str
@@ -43,18 +43,18 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What the case is, apart from figures: cases of two runs are compared by it."""
+        """The identity of the case without its figures; cases of two runs are matched by it."""
         streams = f", {self.streams} streams" if self.streams > 1 else ""
         return f"{self.model} {'x'.join(map(str, self.shape))} by {self.engine}{streams}"
 
     def quantile_ms(self, share: float) -> float:
-        """Milliseconds that `share` of the batches kept below."""
+        """The quantile `share` of the milliseconds of a batch."""
         return float(np.quantile(self.ms, share))
 
 
 @dataclass(frozen=True)
 class Contender:
-    """What is to be measured: `make` loads it, `images` are what it runs on, `gmac` as in Case."""
+    """What is to be measured: `make` loads the engine, `images` are its inputs by name; `gmac` is as in Case."""
 
     make: Callable[[], Engine]
     images: Mapping[str, np.ndarray]
@@ -69,7 +69,7 @@ def contenders(
     threads: int,
     tell: Tell,
 ) -> list[Contender]:
-    """Every model by every engine at every (height, width) and batch; on processors also with a stream an image."""
+    """Every model on every engine at every (height, width) and batch; on processors also with one stream per image."""
     found = []
     shapes: dict[tuple[str, Shape], None] = {}
     sizes, batches = list(sizes), list(batches)
@@ -78,7 +78,7 @@ def contenders(
             for batch in batches:
                 shape = shape_for(model, batch, height, width)
                 if (model.name, shape) in shapes:
-                    continue  # a detector has one size
+                    continue  # for a model of fixed size, all sizes give the same shape
                 shapes[model.name, shape] = None
                 images = pictures(model, shape)
                 for name in engines:
@@ -95,10 +95,10 @@ def measure(
     turned: Progress | None = None,
     meters: Meters | None = None,
 ) -> tuple[list[Case], list[str]]:
-    """The cases that could be measured, and why the others could not. BenchError where none could.
+    """The cases that could be measured, and why the others could not. BenchError if none could.
 
-    All are loaded first; then they take turns, so that what else the machine does hits all alike. `loaded` and `turned`
-    are told how far that is, of how much.
+    All are loaded first. Then they take turns, so that other work on the machine affects all alike: `warm_up` turns
+    that do not count, then `repeats`. `loaded` and `turned` get the number of steps done and their total.
     """
     meters = meters or Meters()
     running: list[tuple[Case, Engine, Mapping[str, np.ndarray]]] = []
