@@ -1,4 +1,4 @@
-"""Finds the bags of a fleet, and says of which robot each one is."""
+"""Finds the bags of a fleet, and the robot of each bag."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from derain_ros.replay.files import PACKED, SUFFIXES
 from derain_ros.replay.topics import COMPRESSED, IMAGE, INFO
 
 OF_ALL = {"clock", "diagnostics", "parameter_events", "rosout", "tf", "tf_static"}
-"""Topics that have no namespace on any robot."""
+"""Topics without a namespace on any robot."""
 METADATA = "metadata.yaml"
 
 
 @dataclass(frozen=True)
 class FoundBag:
-    """A bag at `path`, its directory or its only file, and its `name`: where it lies below what is fixed of the pattern
-    by which it was found, with slashes and without the ending of a file."""
+    """A bag at `path`, which is its directory or its only file, and its `name`.
+
+    The name is the bag's path below the fixed part of the pattern that found it, with slashes and without the ending of
+    a file.
+    """
 
     path: Path
     name: str
 
 
 def find_bags(patterns: Iterable[str], output: Path) -> list[FoundBag]:
-    """The bags that the patterns match, by name, each once, without what lies in an `output` among them.
+    """The bags that the patterns match, sorted by name, each once; bags below `output` are left out.
 
-    A folder with metadata.yaml, or with files that are named for it as rosbag2 names them, is one bag; any other
-    recording is a bag by itself. FleetError where there is none, or where two would have the same name.
+    A folder with metadata.yaml, or with files that are named for it as rosbag2 names them, is one bag. Any other
+    recording is a bag by itself. FleetError if there is no bag, if two bags would have the same name, or if one would
+    be restored into the folder of another.
     """
     patterns, names = list(patterns), dict[Path, str]()
     for pattern in patterns:
@@ -55,8 +59,11 @@ def find_bags(patterns: Iterable[str], output: Path) -> list[FoundBag]:
 
 
 def robot_of(name: str, topics: Iterable[tuple[str, str]]) -> str:
-    """The robot that a bag of this name is of, `topics` its topics' names and types: the first folder of the name;
-    without one, the namespace that all topics share, where more than cameras' are in it; else the bag itself."""
+    """The robot of the bag called `name`; `topics` are the names and types of the bag's topics.
+
+    It is the first folder of the name. Without a folder it is the namespace that all topics share, if these are more
+    than camera topics; else the name itself.
+    """
     folder, *below = name.split("/")
     if below:
         return folder
@@ -68,7 +75,7 @@ def robot_of(name: str, topics: Iterable[tuple[str, str]]) -> str:
 
 
 def _bags_at(match: Path) -> Iterator[Path]:
-    """The bags that a path means: a folder those in it, a file the one it is part of."""
+    """The bags of a path: for a folder those directly in it, for a file the one that it is part of."""
     for file in sorted(match.iterdir()) if match.is_dir() else [match]:
         folder = file.parent
         if file.is_dir() or not (file.name == METADATA or _is_recording(file)):
@@ -88,7 +95,7 @@ def _stem(name: str) -> str:
 
 
 def _fixed(pattern: str) -> Path:
-    """The folder that a pattern begins with, before anything in it that matches more than one name."""
+    """The fixed part of a pattern: the folder before its first part with wildcards, or before its last part."""
     parts = Path(pattern).parts
     wild = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
     return Path(*parts[:wild])

@@ -1,4 +1,4 @@
-"""The folders of a fleet's bags: what in them was made here, and whether a bag is whole."""
+"""The folders of a fleet's restored bags: which files this command made, and whether a bag is complete."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from derain_ros.fleet import FleetError
 from derain_ros.fleet.bags import METADATA
 
 KEY, RECORD, PAGE = ".fleet", "record.json", "report.html"
-"""Files of a bag that was made here; KEY is the digest of all that it was made of."""
+"""Files of a restored bag; KEY has the digest of everything that it was made from."""
 WORKERS = re.compile(r"\d+\.\w{8}")
-"""Folder of a worker, which stays where that was killed."""
+"""Name of a worker's temporary folder, which remains if the worker is killed."""
 
 
 def key_in(folder: Path) -> str:
-    """The key of what was made in a folder; empty where there is none."""
+    """The key in a folder; empty if there is none."""
     try:
         return (folder / KEY).read_text(encoding="utf-8")
     except OSError:
@@ -28,7 +28,7 @@ def key_in(folder: Path) -> str:
 
 
 def check_ours(folder: Path) -> None:
-    """FleetError where something is there that is no folder of a fleet: one that has a key, or nothing in it."""
+    """FleetError if `folder` exists, unless it is a folder that has a key or is empty."""
     if folder.is_dir() and ((folder / KEY).exists() or not any(folder.iterdir())):
         return
     if folder.exists() or folder.is_symlink():
@@ -36,7 +36,7 @@ def check_ours(folder: Path) -> None:
 
 
 def tidy(folder: Path, name: str) -> None:
-    """Delete in the folder of a bag of this name what is there only while it is made."""
+    """Delete the temporary files in the folder of the bag called `name`: workers' folders and segments' records."""
     segment = re.compile(rf"{re.escape(name)}_\d+\.json")
     for path in list(folder.iterdir()):
         if path.is_dir() and WORKERS.fullmatch(path.name):
@@ -46,8 +46,10 @@ def tidy(folder: Path, name: str) -> None:
 
 
 def clear(folder: Path, name: str) -> None:
-    """Delete all that was made here in the folder of a bag of this name, and nothing else. The key goes last, so that
-    what is left is known as ours where this is cut off."""
+    """Delete everything that this command made in the folder of the bag called `name`, and nothing else.
+
+    The key is deleted last: if this is interrupted, the folder can still be recognized.
+    """
     tidy(folder, name)
     recording = re.compile(rf"{re.escape(name)}_\d+\.mcap")
     made = [path for path in folder.iterdir() if recording.fullmatch(path.name)]
@@ -56,7 +58,7 @@ def clear(folder: Path, name: str) -> None:
 
 
 def replace(work: Path, output: Path) -> None:
-    """Give a whole bag its name, in the place of one that was made before; what somebody laid beside that stays."""
+    """Move the complete bag in `work` to `output`, in place of an earlier one; other files in `output` are kept."""
     if output.exists():
         clear(output, output.name)
         for path in output.iterdir():
@@ -65,8 +67,11 @@ def replace(work: Path, output: Path) -> None:
 
 
 def is_whole(folder: Path, key: str) -> bool:
-    """Whether a folder has the bag of this key: its record, its page, and every recording that its metadata.yaml names,
-    each with the end that is written last."""
+    """Whether a folder has the complete bag of this key.
+
+    It must have its record, its page, and every recording that its metadata.yaml names, each with the end that is
+    written last.
+    """
     if key_in(folder) != key or not all((folder / name).is_file() for name in (RECORD, PAGE)):
         return False
     try:

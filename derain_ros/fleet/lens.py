@@ -1,4 +1,4 @@
-"""What the recordings say of a lens: how bad it is, and since when."""
+"""The condition of a lens according to the recordings: how bad it is, and since when."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from derain_ros.frame import Alarm
 from derain_ros.replay.account import Output
 
 PAUSE_NS = 10_000_000_000
-"""Of the recording, for which an alarm may be down and is still the same: wipers and lamps end it for moments only."""
+"""Longest break in recorded time after which an alarm is still the same: wipers and lamps end it for moments only."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one bag says of the lens of a `camera`: of `frames` that were judged the alarm was up in `affected` and
-    severe in `severe`; `hurt` is the sum of the severity of the affected ones. `alarms` are first and last stamp of
-    each stretch of alarm, `begin_ns` and `end_ns` the stamps of the first and the last frame."""
+    """The lens of a `camera` in one bag.
+
+    Of `frames` judged frames, the alarm was on in `affected` and severe in `severe`. `hurt` is the sum of the severity
+    of the affected frames. `alarms` has the first and last stamp of each alarm; `begin_ns` and `end_ns` are the stamps
+    of the first and the last judged frame.
+    """
 
     camera: str
     topic: str
@@ -34,12 +37,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Lens:
-    """What all bags of a robot say of one of its lenses: the shares of its frames in which it was affected, and
-    severely so, and the mean `severity` of all frames, all in [0, 1] and 0 where nothing was judged.
+    """One lens of a robot in all of its bags.
 
-    `since_ns` is the first stamp of the alarm that is up at the end of the last bag; where none is, `until_ns` is the
-    last stamp of the last alarm and `since_ns` its first. Both are None where there was none. `bags` are indices of the
-    bags, the worst first.
+    `affected` and `severe` are the shares of judged frames with an alarm and with a severe one. `severity` is the mean
+    over all judged frames; frames without an alarm count as 0. All three are in [0, 1], and 0 if nothing was judged. If
+    an alarm is on at the end of the last bag, `since_ns` is its first stamp and `until_ns` is None. Else they are the
+    first and the last stamp of the last alarm, or None if there was no alarm. `bags` are indices of the bags, the worst
+    first.
     """
 
     robot: str
@@ -55,7 +59,7 @@ class Lens:
 
 
 def seen_of(outputs: Iterable[Output], camera: str, topic: str) -> Seen:
-    """What the frames of one bag that came out say of a camera's lens."""
+    """The lens of a camera according to the outputs of one bag; outputs without a severity were not judged."""
     judged = [o for o in outputs if o.camera == camera and not np.isnan(o.severity)]
     if not judged:
         return Seen(camera, topic)
@@ -78,7 +82,7 @@ def seen_of(outputs: Iterable[Output], camera: str, topic: str) -> Seen:
 
 
 def lenses_of(bags: Sequence[tuple[str, Sequence[Seen]]]) -> list[Lens]:
-    """Every lens of the fleet, the worst first, of each bag's robot and what it says of its lenses."""
+    """Every lens of the fleet, the worst first; `bags` has each bag's robot and lenses."""
     found = [(robot, seen.camera, seen.topic, n, seen) for n, (robot, lenses) in enumerate(bags) for seen in lenses]
     found.sort(key=lambda each: (*each[:3], each[4].begin_ns, each[3]))
     lenses = []
@@ -106,10 +110,12 @@ def lenses_of(bags: Sequence[tuple[str, Sequence[Seen]]]) -> list[Lens]:
 
 
 def _joined(bags: Sequence[Seen]) -> tuple[list[tuple[int, int]], bool]:
-    """The alarms of bags that follow one another, and whether the last one is up at their end; what lies between two
-    bags was not recorded, and ends no alarm."""
+    """The alarms of consecutive bags, and whether the last alarm is on at their end.
+
+    The time between two bags was not recorded, and ends no alarm.
+    """
     alarms: list[tuple[int, int]] = []
-    down_ns = 2 * PAUSE_NS  # Of the recording, since the last alarm.
+    down_ns = 2 * PAUSE_NS  # Recorded time since the last alarm.
     for bag in bags:
         for number, (first, last) in enumerate(bag.alarms):
             goes_on = not number and down_ns + first - bag.begin_ns <= PAUSE_NS

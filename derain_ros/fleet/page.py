@@ -1,4 +1,4 @@
-"""The fleet as a whole: fleet.json, and one page with every lens, the worst first."""
+"""Writes fleet.json and fleet.html, the page with every lens of the fleet, the worst first."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def lenses(bags: Sequence[BagDone]) -> list[Lens]:
 
 
 def lens_table(found: Sequence[Lens]) -> Table:
-    """Lenses in words."""
+    """The lenses as a table of texts."""
     return Table("Lenses, the worst first", HEADER, list(map(_cells, found)))
 
 
 def save(path: Path, bags: Sequence[BagDone]) -> None:
-    """Write what is known of the fleet as JSON; FleetError where that cannot be done."""
+    """Write all lenses and bags as JSON; FleetError if `path` cannot be written."""
     content = {
         "format": FORMAT,
         "kind": "fleet",
@@ -47,7 +47,7 @@ def save(path: Path, bags: Sequence[BagDone]) -> None:
 
 
 def write(path: Path, bags: Sequence[BagDone]) -> None:
-    """Write the page, which stands alone but for links to those of the bags; FleetError where that cannot be done."""
+    """Write the page as one HTML file with links to the bags' pages; FleetError if `path` cannot be written."""
     found = lenses(bags)
     title = f"derain: {len({bag.robot for bag in bags})} robots, {len(found)} lenses, {len(bags)} bags"
     parts = [
@@ -110,10 +110,10 @@ def _link(bag: BagDone) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file under another name, and rename it when it is whole."""
+    """Write a file under a temporary name, and rename it when it is complete; FleetError if that fails."""
     part = path.with_name(f"{path.name}.part")
     try:
-        # Names of files need not be text.
+        # File names need not be valid text.
         part.write_text(text, encoding="utf-8", errors="replace")
         part.replace(path)
     except OSError as error:

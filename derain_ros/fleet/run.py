@@ -1,4 +1,4 @@
-"""Has many bags restored: plans them, hands out their segments, tries again, and puts up with what cannot be done."""
+"""Restores many bags: plans them, distributes their segments, repeats failed work, and reports what failed for good."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from derain_ros.fleet.whole import BagDone, finish
 from derain_ros.replay.records import ReplayError
 
 TRIES = 5
-"""How often a piece of work is tried: workers may be lost for reasons of their own."""
+"""How often a piece of work is tried: a worker may be lost for other reasons."""
 OPEN_PER_WORKER = 2
-"""Bags that are under way: enough that no worker waits, few enough that bags come to an end."""
+"""Bags in progress per worker: enough that no worker waits, few enough that bags are finished."""
 
 CERTAIN = (ConfigError, FleetError, ReplayError)
-"""What says that a bag cannot be restored, however often that is tried."""
+"""Errors of planning after which the bag is not tried again."""
 
 
 @dataclass
 class _Open:
-    """A bag under way: `left` are its segments that are not done; `failed` that it was given up."""
+    """A bag in progress: `left` is the number of segments not done yet; `failed` says that it was given up."""
 
     task: Task
     plan: Plan | None = None
@@ -46,9 +46,12 @@ class _Work:
 
 @dataclass
 class Restored:
-    """What became of every bag, by name. `worked_s` is the processor time of the workers for segments, all together,
-    `recorded_s` how much recording these had, both without segments that were restored before; `beside_s` is the
-    processor time for the planning and finishing of all bags. Work that was lost with a worker is in none."""
+    """The results of all `bags`, sorted by name, and what they took.
+
+    `worked_s` is the total processor time for segments, and `recorded_s` their recorded time; segments restored in an
+    earlier run have no recorded time. `beside_s` is the processor time of planning and finishing all bags. Work that
+    was lost with a worker is in none of them.
+    """
 
     bags: list[BagDone] = field(default_factory=list)
     worked_s: float = 0.0
@@ -63,9 +66,10 @@ def run(
     progress: Callable[[int, int], None],
     tell: Callable[[str], None],
 ) -> Restored:
-    """Restore all bags with so many `workers` of an executor. Those that cannot be are told of in what is returned.
+    """Restore all bags on an executor with this number of `workers`; bags that fail are in the result with a fault.
 
-    `progress` is told how many pieces of work are done, of how many known so far; `tell` of what is tried again.
+    `progress` gets the number of pieces of work done, and of those known so far. `tell` gets a line for work that is
+    tried again. FleetError if the connection to a cluster is lost.
     """
     waiting, restored = deque(tasks), Restored()
     pending: dict[Future[Any], _Work] = {}
@@ -125,7 +129,7 @@ def run(
 
 
 def _timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
-    """In a worker: what a function returns, and the seconds of processor time that it took."""
+    """In a worker: call a function; its result, and the processor time in seconds that it took."""
     began = time.process_time()
     answer = function(*arguments)
     return answer, time.process_time() - began

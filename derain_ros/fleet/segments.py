@@ -1,4 +1,4 @@
-"""Splits a bag in segments of time, and restores one: what a worker does."""
+"""Splits a bag into segments of time, and restores a segment: the work of a worker."""
 
 from __future__ import annotations
 
@@ -29,17 +29,19 @@ from derain_ros.replay.records import Message
 from derain_ros.runtime.pipeline import Pipeline
 
 SEGMENT_S = 60.0
-"""Length of a segment: little is lost with a worker, and loading networks takes a small share of it."""
+"""Length of a segment: a lost worker costs little, and loading networks takes a small share of the time."""
 WARM_UP_S = 10.0
-"""What is looked at before a segment, beside the longest hold time of the alarms, so that they stand as they would."""
+"""Warm-up before a segment, to which the longest hold time of the alarms is added: it brings alarms to their state."""
 TIMED = "Time of the pipeline: not kept, as a fleet's results do not depend on it"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One bag to restore into the folder `output`: `settings` are those of a Config but for its cameras, which are
-    `cameras` by name, and `thermal`, a topic; both are found where they are empty. `models` is a directory, the shipped
-    one where it is None."""
+    """One bag to restore into the folder `output`.
+
+    `settings` are those of a Config without its cameras. `cameras` has topics by camera name, and `thermal` is a topic;
+    if empty, they are found in the bag. `models` is a directory; None stands for the shipped models.
+    """
 
     found: FoundBag
     output: Path
@@ -51,13 +53,13 @@ class Task:
 
     @property
     def work(self) -> Path:
-        """The folder of what is made while the bag is not whole."""
+        """The folder of the bag until it is complete."""
         return self.output.with_name(f"{self.output.name}.part")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The messages recorded from `start_ns` on and before `end_ns`, None for the end of the bag: `seconds` of it."""
+    """The messages from `start_ns` on and before `end_ns` (None: to the end of the bag); they span `seconds`."""
 
     start_ns: int
     end_ns: int | None
@@ -66,8 +68,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a bag is restored: `segments` are none where that was done before. `lead` are messages that every segment
-    begins with, as they tell of the whole recording; `damage` is what is wrong with the bag."""
+    """How a bag is restored; without `segments` if it was restored before.
+
+    `lead` are messages that every segment reads first, because they hold for the whole recording. `damage` says what is
+    wrong with the bag.
+    """
 
     task: Task
     key: str
@@ -84,14 +89,15 @@ class Plan:
         return f"{self.task.output.name}_{number}.mcap"
 
     def mark(self, number: int) -> Path:
-        """The record of a segment, which is there once its recording is whole."""
+        """The path of a segment's record, which exists once its recording is complete."""
         return self.task.work / f"{self.task.output.name}_{number}.json"
 
 
 def plan(task: Task) -> Plan:
-    """Read a bag from end to end and split it. FleetError or ReplayError where it cannot be restored.
+    """Read a bag from end to end and split it, unless it was restored before.
 
-    Segments depend on the recording alone, never on the workers. A bag that is damaged or compressed is one segment.
+    Segments depend only on the recording, not on the workers. A damaged or compressed bag is one segment. ConfigError,
+    FleetError or ReplayError if the bag cannot be restored.
     """
     bag, output = task.found.path, task.output
     with BagReader(bag) as reader:
@@ -120,7 +126,7 @@ def plan(task: Task) -> Plan:
             last_ns = max(last_ns, message.stamp_ns)
             counts[(message.stamp_ns - first_ns) // length_ns] += 1
             if cameras.thermal and (message.topic == STATIC or message.topic in cameras.info.values()):
-                # Every transform; of each camera's camera_info the first.
+                # Every transform, and the first camera_info of each camera.
                 lead.setdefault(message.data if message.topic == STATIC else message.topic, message)
         if first_ns is None:
             raise FleetError(f"{bag}: {reader.damage or 'no message is in it'}")
@@ -136,9 +142,9 @@ def plan(task: Task) -> Plan:
 
 
 def restore(plan: Plan, number: int) -> float:
-    """Restore one segment; returns its seconds of recording, 0 where that was done before.
+    """Restore one segment; returns its seconds of recording, or 0 if it was restored before.
 
-    What is made has another name until it is whole, so that a worker may be killed at any time.
+    Its files have temporary names until they are complete, so that a worker may be killed at any time.
     """
     work = plan.task.work
     if plan.mark(number).exists() and (work / plan.file(number)).exists():
@@ -153,7 +159,7 @@ def restore(plan: Plan, number: int) -> float:
 
 
 def _restored(plan: Plan, segment: Segment, made: Path) -> Record:
-    """Write a bag of the segment, and return its record."""
+    """Write a bag of the segment to `made`, and return its record."""
     config, cameras = plan.config, plan.cameras
     cv2.setNumThreads(1)
     pipeline = Pipeline(config, Manifest.load(plan.task.models))
@@ -167,7 +173,7 @@ def _restored(plan: Plan, segment: Segment, made: Path) -> Record:
         for message in plan.lead:
             if message.stamp_ns < warm_ns:
                 run.take(message)
-        # Of what was before, alarms are to be known, not images: only the temporal filter and fusion look at those.
+        # The warm-up is for the alarms, not for images; only the temporal filter and fusion need restored images.
         looks_only = replace(config, enabled=config.enabled and (config.temporal or config.thermal))
         for message in reader.messages(warm_ns, segment.end_ns):
             run.silent = message.stamp_ns < segment.start_ns
@@ -175,7 +181,7 @@ def _restored(plan: Plan, segment: Segment, made: Path) -> Record:
             if not run.silent and message.topic in kept:
                 writer.write(message)
             run.take(message)
-        # A frame that still waits for its counterpart is the next segment's, where that is looked at before it begins.
+        # A frame that still waits for its counterpart belongs to the next segment, if that has it in its warm-up.
         run.silent = any(other.start_ns == segment.end_ns for other in plan.segments)
         run.end()
     pipeline.close(0.0)

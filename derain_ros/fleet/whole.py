@@ -1,4 +1,4 @@
-"""Makes a whole bag of its segments, with its record and its page."""
+"""Joins the segments of a bag into a complete bag, with its record and its page."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ from derain_ros.report import page
 
 @dataclass(frozen=True)
 class BagDone:
-    """What became of a bag: `name` is where it lies below the output, with its page where there is one. `fault` says
-    what is wrong with it; the rest is empty where nothing could be restored."""
+    """The result of a bag; `name` is its path below the output.
+
+    `fault` says what is wrong with the bag, empty if nothing is. The fields after it are empty if nothing was restored.
+    """
 
     name: str
     robot: str
@@ -39,12 +41,12 @@ class BagDone:
 
     @property
     def page(self) -> str:
-        """The bag's page, below the output; empty where there is none."""
+        """The path of the bag's page below the output; empty if there is none."""
         return f"{self.name}/{PAGE}" if self.lenses else ""
 
 
 def finish(plan: Plan) -> BagDone:
-    """Make the whole bag, unless that was done before. It bears its name once nothing of it is missing."""
+    """Make the complete bag, unless that was done before; the bag gets its name when nothing is missing."""
     output, work = plan.task.output, plan.task.work
     if not folders.is_whole(output, plan.key):
         record = _record(plan)
@@ -65,7 +67,7 @@ def _record(plan: Plan) -> Record:
     topics = _merged(topic for file in files for topic in mcap_file.topics(file))
     metadata = metadata_of(topics, list(map(_written, files)))
     (plan.task.work / METADATA).write_text(metadata, encoding="utf-8")
-    # Pictures of one segment, as looking for them in all would take as long as reading the bag again.
+    # Pictures are from one segment: to look for them in all would take as long as reading the bag again.
     shown = max(numbers, key=lambda n: (accounts[n].total()["restored"], accounts[n].fusion["fused"]))
     inputs = {name: topic.name for name, topic in plan.cameras.images.items()}
     pictures = restored_pictures(files[shown], inputs, accounts[shown])
@@ -76,7 +78,7 @@ def _record(plan: Plan) -> Record:
 
 
 def _sum(accounts: Sequence[Account]) -> Account:
-    """One account of all."""
+    """The accounts of all segments as one."""
     whole = Account()
     for account in accounts:
         whole.frames_in.update(account.frames_in)
@@ -90,7 +92,7 @@ def _sum(accounts: Sequence[Account]) -> Account:
 
 
 def _merged(topics: Iterable[Topic]) -> list[Topic]:
-    """Each topic once, with the messages of all files."""
+    """Each topic once, with its number of messages in all files."""
     found: dict[str, Topic] = {}
     for topic in topics:
         known = found.setdefault(topic.name, replace(topic, count=0))

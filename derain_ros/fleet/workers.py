@@ -1,4 +1,4 @@
-"""Who does the work: processes of this machine, one of which may be killed, or a cluster."""
+"""Executors for the work: processes of this machine, any of which may be killed, or a Dask cluster."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from derain_ros.fleet import FleetError
 
 
 class WorkerLost(RuntimeError):
-    """A worker ended before its work did."""
+    """A worker ended before its work was done."""
 
 
 class Workers(Executor):
-    """`count` processes; the work of one that is killed raises WorkerLost, and another takes its place.
+    """An executor of `count` processes; the work of a killed process raises WorkerLost, and a new process replaces it.
 
-    The standard library's executor of processes breaks with one that is killed.
+    The standard library's ProcessPoolExecutor breaks if one of its processes is killed.
     """
 
     def __init__(self, count: int) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._threads = ThreadPoolExecutor(count, "derain worker")  # each has a process
+        self._threads = ThreadPoolExecutor(count, "derain worker")  # each thread has a process
         self._own = threading.local()
         self._running: dict[SpawnProcess, Connection] = {}
         self._given_up = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call a function of a module, with what can be pickled, in one of the processes."""
+        """Call a module-level function in one of the processes; arguments and result must be picklable."""
         return self._threads.submit(self._call, (fn, args, kwargs))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes when they have done their work; with `cancel_futures` at once."""
+        """End the processes when their work is done; with `cancel_futures`, kill them at once."""
         self._threads.shutdown(wait=False, cancel_futures=cancel_futures)
         self._given_up = cancel_futures
         if cancel_futures:
@@ -55,13 +55,13 @@ class Workers(Executor):
         self.shutdown(cancel_futures=kind is not None)
 
     def _call(self, work: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) -> Any:
-        """In a thread: have its process do the work."""
+        """In a thread: let its process do the work; WorkerLost if the process ends."""
         process: SpawnProcess | None = getattr(self._own, "process", None)
         if process is None:
             pipe, theirs = self._context.Pipe()
             process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
             process.start()
-            theirs.close()  # so that the end of the process ends what is read
+            theirs.close()  # so that reading ends when the process ends
             self._own.process, self._running[process] = process, pipe
             if self._given_up:
                 process.kill()
@@ -81,8 +81,8 @@ class Workers(Executor):
 
 
 def _serve(pipe: Connection) -> None:
-    """In a process: do what comes, until no more does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who gives the work
+    """In a process: do the work that the pipe delivers, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     while True:
         try:
             function, args, kwargs = pipe.recv()
@@ -98,7 +98,10 @@ def _serve(pipe: Connection) -> None:
 
 @contextmanager
 def cluster(address: str) -> Iterator[tuple[Executor, int]]:
-    """The workers of a Dask cluster, by the address of its scheduler, and how many there are."""
+    """The executor of a Dask cluster, by the address of its scheduler, and the number of its workers' threads.
+
+    FleetError if no scheduler answers, or if there is no worker.
+    """
     from distributed import Client
 
     try:
