@@ -112,9 +112,9 @@ class Control:
             raise BenchError(f"the node did not answer {name} within {ANSWERS_S:g} s")
         return future.result()
 
-    def subscribers(self, topic: str) -> int:
-        """The number of subscribers of a topic."""
-        return int(self._node.count_subscribers(topic))
+    def subscribers(self, topic: str) -> set[bytes]:
+        """The GIDs of the subscribers of a topic. One that was killed stays until its lease ends."""
+        return {bytes(info.endpoint_gid) for info in self._node.get_subscriptions_info_by_topic(topic)}
 
     def close(self) -> None:
         """Destroy the ROS node of this class."""
@@ -206,7 +206,7 @@ class Rig:
             told = self.await_true(lambda: bool(select([stdout], [], [], 0.0)[0]), ANSWERS_S)
             if not told or stdout.readline() != b"ready\n":
                 raise BenchError(f"a subscriber {'ended' if told else f'was not ready within {ANSWERS_S:g} s'}")
-            if not self.await_true(lambda: self.control.subscribers(topic) > before, ANSWERS_S):
+            if not self.await_true(lambda: bool(self.control.subscribers(topic) - before), ANSWERS_S):
                 raise BenchError(f"a subscriber and the node did not find each other within {ANSWERS_S:g} s")
             yield process
             with suppress(subprocess.TimeoutExpired):

@@ -295,10 +295,21 @@ def test_a_subscriber_that_hears_nothing_is_told_of(code: str, said: str, monkey
     monkeypatch.setattr(rig, "SUBSCRIBER", code)
     monkeypatch.setattr(rig, "ANSWERS_S", PATIENCE_S if code == "pass" else 2.0)
     alone = rig.Rig.__new__(rig.Rig)
-    alone.control = SimpleNamespace(subscribers=lambda topic: 0)  # type: ignore[assignment]
+    alone.control = SimpleNamespace(subscribers=lambda topic: {b"old"})  # type: ignore[assignment]
     alone.node = SimpleNamespace(check=lambda: None)  # type: ignore[assignment]
     with pytest.raises(BenchError, match=said), alone.subscriber():
         pass
+
+
+def test_a_subscriber_is_known_by_its_own_gid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was killed before it stays in the graph until its lease ends, perhaps while this one is awaited."""
+    graph = iter([{b"own", b"killed"}, {b"own", b"killed"}, {b"own"}, {b"own", b"new"}])
+    monkeypatch.setattr(rig, "SUBSCRIBER", "print('ready', flush=True); input()")
+    alone = rig.Rig.__new__(rig.Rig)
+    alone.control = SimpleNamespace(subscribers=lambda topic: next(graph))  # type: ignore[assignment]
+    alone.node = SimpleNamespace(check=lambda: None)  # type: ignore[assignment]
+    with alone.subscriber():
+        assert next(graph, None) is None, "it was waited for"
 
 
 def test_the_page_has_the_faults_and_what_the_node_held(tmp_path: Path) -> None:
