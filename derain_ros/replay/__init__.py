@@ -1,1 +1,1 @@
-"""Bags: read, write, play through the pipeline or the node, report."""
+"""Bags: read them, write them, play them through the pipeline or the node, and report."""

@@ -1,4 +1,4 @@
-"""Keeps the books of a replay: every frame that went in, and what became of it."""
+"""Keeps the account of a replay: every input frame and its result."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from derain_ros.frame import Action
 
 @dataclass(frozen=True)
 class Output:
-    """One frame that came out: `action` is an Action's value, `score` in [0, 1] that the view is affected (nan where
-    nothing looked), `flagged` whether that made the camera count as affected, `latency_ms` from in to out.
+    """One output frame.
 
-    What is not known is nan or empty: `age_ms` from the frame's stamp to its coming out, what the recorded driver took
-    included; `alarm` is an Alarm's name in small letters, `plan` the plan that was run. `detect_ms`, `restore_ms` and
-    `fuse_ms` are what these stages took, `total_ms` what all did until the frame was ready; it is fused after that.
-    `severity` in [0, 1] is how much the view is hurt.
+    `action` is an Action's value. `score` in [0, 1] says how surely the view is affected (NaN if the detector did not
+    run). `flagged` says whether the frame was judged affected. `latency_ms` is the time from input to output. Unknown
+    numbers are NaN and unknown texts empty. `age_ms` is the time from the frame's stamp to its output, the time of the
+    recorded driver included. `alarm` is an Alarm's name in lower case, `plan` the plan that was run. `detect_ms`,
+    `restore_ms` and `fuse_ms` are the times of these stages, `total_ms` the time of all stages until the frame was
+    ready; it is fused after that. `severity` in [0, 1] says how much the view is impaired.
     """
 
     camera: str
@@ -40,12 +41,12 @@ class Output:
 
     @property
     def transport_ms(self) -> float:
-        """What the pipeline did not take: the ways in and out, and waiting; nan where that is not known."""
+        """Latency outside of the pipeline: transport in and out, and waiting; NaN if not known."""
         return self.latency_ms - self.total_ms
 
 
 def output_of(camera: str, stamp_ns: int, values: Mapping[str, str], latency_ms: float, age_ms: float) -> Output:
-    """A frame that came out, with the `values` that ~/status tells of it, by name; empty where it was not heard."""
+    """Make the output of a frame from the `values` of ~/status by name, which are empty if no status was received."""
 
     def known(name: str) -> float:
         return float(values.get(name, "nan"))
@@ -70,14 +71,14 @@ def output_of(camera: str, stamp_ns: int, values: Mapping[str, str], latency_ms:
 
 @dataclass
 class Account:
-    """What went in (frames of each camera), what came out, and what could not be used.
+    """The input frames of each camera, the outputs, and what could not be used.
 
-    `broken` counts images that could not be read, `damage` says where a damaged bag ended, `notes` what else a person
-    should know. `plans` counts the frame sets restored by each plan and its models, `engines` are those, in words.
-    `fusion` counts the frame sets that were fused with thermal ones, and those that were not by the reason why.
+    `broken` counts images that could not be read, `damage` says where a damaged bag ended, `notes` are for the user.
+    `plans` counts the restored frame sets by plan and models. `engines` names the engines in words. `fusion` counts
+    the frame sets that were fused with thermal ones, and those that were not by the reason.
 
-    Of a live replay alone: `causes` counts the dropped frames by what became of them, `recorded_s` is how long the
-    recording lasts, pauses that were not waited for left out, and `played_s` how long playing it took.
+    Only a live replay sets these: `causes` counts the dropped frames by cause, `recorded_s` is the length of the
+    recording without skipped pauses, `played_s` the time that playing took.
     """
 
     frames_in: Counter[str] = field(default_factory=Counter)
@@ -93,7 +94,7 @@ class Account:
     played_s: float = float("nan")
 
     def total(self, camera: str = "") -> dict[str, int]:
-        """Numbers of frames `in`, `out`, `dropped`, `restored`, `passed on`, `broken`; of one camera or of all."""
+        """Count the frames `in`, `out`, `dropped`, `restored`, `passed on` and `broken`, of one camera or of all."""
         outputs = [o for o in self.outputs if camera in ("", o.camera)]
         went_in = sum(n for name, n in self.frames_in.items() if camera in ("", name))
         broken = sum(n for name, n in self.broken.items() if name in self.frames_in and camera in ("", name))
@@ -108,15 +109,15 @@ class Account:
         }
 
     def reasons(self) -> dict[str, int]:
-        """How often each action was taken."""
+        """Count the outputs by action."""
         return dict(Counter(o.action for o in self.outputs))
 
     def latency_ms(self) -> tuple[float, float, float]:
-        """50th, 95th and 99th percentile of the latency; nan where nothing came out."""
+        """Return the 50th, 95th and 99th percentile of the latency in milliseconds; NaN if there is no output."""
         return percentiles(o.latency_ms for o in self.outputs)
 
     def jitter_ms(self) -> list[float]:
-        """By how much the latency of each frame differs from that of its camera's frame before."""
+        """Return by how many milliseconds each frame's latency differs from that of its camera's previous frame."""
         found = []
         for camera in self.frames_in:
             latency = [o.latency_ms for o in self.outputs if o.camera == camera]
@@ -125,7 +126,7 @@ class Account:
 
 
 def percentiles(values: Iterable[float]) -> tuple[float, float, float]:
-    """50th, 95th and 99th percentile, nan left out."""
+    """Return the 50th, 95th and 99th percentile, ignoring NaN; NaN if nothing is left."""
     known = [v for v in values if not np.isnan(v)]
     if not known:
         return (float("nan"),) * 3
@@ -135,10 +136,10 @@ def percentiles(values: Iterable[float]) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Decisions:
-    """Anomaly decisions of one camera against the truth.
+    """Anomaly decisions of one camera, compared with the ground truth.
 
-    `affected` and `clean` frames by the truth; `hits` of the affected and `false_alarms` of the clean were flagged;
-    `delays_s` is how long after each onset the first frame was flagged (inf where none was).
+    `affected` and `clean` count frames by the ground truth. `hits` of the affected and `false_alarms` of the clean
+    frames were flagged. `delays_s` is the time from each onset to the first flagged frame (inf if none was).
     """
 
     affected: int
@@ -149,7 +150,7 @@ class Decisions:
 
 
 def judge(outputs: Iterable[Output], truth: dict[int, bool]) -> Decisions:
-    """Compare one camera's outputs with the truth by stamp; frames without truth are left out."""
+    """Compare one camera's outputs with the ground truth by stamp; frames without ground truth are ignored."""
     seen = sorted((o.stamp_ns, o.flagged, truth[o.stamp_ns]) for o in outputs if o.stamp_ns in truth)
     affected = [flagged for _, flagged, wet in seen if wet]
     clean = [flagged for _, flagged, wet in seen if not wet]

@@ -1,4 +1,4 @@
-"""Bags in and out: ROS 2 recordings (MCAP, sqlite3) are read, whole or damaged; MCAP is written."""
+"""Reads ROS 2 bags (MCAP, sqlite3), whole or damaged, and writes MCAP bags."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ from derain_ros.replay.records import Message, ReplayError, Topic
 
 
 class BagReader:
-    """A ROS 2 bag, opened: its topics by name, and its messages.
+    """An open ROS 2 bag: its topics by name, and its messages.
 
-    `path` is a bag's directory or one of its files. What is damaged or missing is read as far as it goes; `damage` then
-    says what is wrong, where that was, and how to mend it, after `messages` was read to its end. `left_out` are topics
-    that are not encoded as ROS 2 does it (CDR), by name with their encoding; `notes` tell what else is not read.
-    `packed` tells whether files had to be unpacked.
-    ReplayError where nothing can be read.
+    `path` is a bag's directory or one of its files. A damaged bag is read as far as possible. After `messages` was
+    read to its end, `damage` says what is wrong, where, and how to fix it. `left_out` are the topics that are not
+    encoded in CDR, as ROS 2 does it, with their encoding by name. `notes` say what else is not read. `packed` says
+    whether files had to be decompressed. Raises ReplayError if nothing can be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,8 +61,10 @@ class BagReader:
             self._unpacked = unpacked.pop_all()
 
     def messages(self, start_ns: int = 0, end_ns: int | None = None) -> Iterator[Message]:
-        """Every message, or those recorded from `start_ns` on and before `end_ns`: the files one after the other, each
-        in the order of its recording, damaged ones to the end of what can be read."""
+        """Yield all messages, or those recorded in [start_ns, end_ns), in nanoseconds.
+
+        The files follow each other, each in the order of recording. A damaged file is read as far as possible.
+        """
         first, last, count = 0, 0, 0
         trouble = list(self._trouble)
         for file in self._files:
@@ -86,20 +87,23 @@ class BagReader:
         self.damage = f"{self.path}: {'; '.join([*trouble, read])}" if trouble else ""
 
     def decode(self, message: Message) -> Any:
-        """The message as an object with the fields of its type, by the definition in the bag where there is one."""
+        """Decode a message into an object with the fields of its type; ReplayError if it cannot be decoded.
+
+        The type's definition in the bag is used if there is one.
+        """
         topic = self.topics[message.topic]
         if topic.name not in self._stores:
             self._stores[topic.name] = types_of(topic)
         try:
             return self._stores[topic.name].deserialize_cdr(message.data, topic.msgtype)
-        except Exception as error:  # the decoder raises whatever a wrong byte makes it raise
+        except Exception as error:  # on damaged data the decoder raises any exception
             raise ReplayError(
                 f"{self.path}: a message on {message.topic} at {message.stamp_ns / 1e9:.3f} s cannot be "
                 f"decoded ({error})"
             ) from error
 
     def close(self) -> None:
-        """Remove what was unpacked."""
+        """Delete the decompressed files."""
         self._unpacked.close()
 
     def __enter__(self) -> BagReader:
@@ -111,7 +115,7 @@ class BagReader:
         self.close()
 
     def _add(self, file: Path, unpacked: ExitStack) -> list[Topic]:
-        """Take a file in, unpacked where it is compressed, and return its topics."""
+        """Add a file, decompressed if necessary, and return its topics."""
         if files.is_packed(file):
             self.packed = True
             made = Path(unpacked.enter_context(TemporaryDirectory(prefix="derain"))) / files.plain(file.name)
@@ -122,9 +126,10 @@ class BagReader:
         return topics
 
     def _merged(self, topics: Iterable[Topic]) -> list[Topic]:
-        """Each topic once, with all its messages: it may lie in several files, or have a channel for each publisher.
+        """Merge topics: one may be in several files, or have a channel for each publisher.
 
-        One has one type: that of most messages, in CDR where there are such; those of no stated type count as of it.
+        A topic has one type: that of most messages, of those in CDR if there are any. Messages without a stated type
+        count as of that type.
         """
         merged: dict[str, dict[str, Topic]] = {}
         for t in topics:
@@ -149,7 +154,7 @@ class BagReader:
         return chosen
 
     def _check(self) -> None:
-        """ReplayError where there is nothing to be read, and a reason for that."""
+        """Raise ReplayError if there is nothing to read and the reason is known."""
         if self.left_out and not self.topics:
             raise ReplayError(
                 f"{self.path} is no ROS 2 bag: its messages are not in CDR but in "
@@ -164,7 +169,7 @@ class BagReader:
 
 
 class BagWriter:
-    """Writes an MCAP bag with its metadata; `path` is the directory to make, it must not exist."""
+    """Writes an MCAP bag with its metadata; `path` is a new directory. Raises ReplayError if it exists."""
 
     def __init__(self, path: Path) -> None:
         if path.exists():
@@ -185,7 +190,7 @@ class BagWriter:
             raise ReplayError(f"{path} cannot be written: {error.strerror}") from error
 
     def add(self, topic: Topic) -> None:
-        """Make a topic known. It keeps its definition; without one it gets that of ROS 2 Jazzy, if its hash allows."""
+        """Add a topic. It keeps its definition; without one it gets that of ROS 2 Jazzy if its hash is the same."""
         if topic.name in self._topics:
             return
         if not topic.definition and topic.msgtype in self.types.fielddefs:
@@ -205,7 +210,7 @@ class BagWriter:
         )
 
     def write(self, message: Message) -> None:
-        """Write one message; its topic was added before."""
+        """Write one message of a topic that was added before; ReplayError if it cannot be written."""
         try:
             self._writer.add_message(self._channels[message.topic], message.stamp_ns, message.data, message.stamp_ns)
         except OSError as error:
@@ -215,13 +220,13 @@ class BagWriter:
         self._span_ns = min(first, message.stamp_ns), max(last, message.stamp_ns)
 
     def put(self, topic: str, stamp_ns: int, value: Any) -> None:
-        """Serialize and write one message of a type of ROS 2 Jazzy; its topic is added where it is new."""
+        """Serialize and write one message of a ROS 2 Jazzy type; a new topic is added."""
         if topic not in self._topics:
             self.add(Topic(topic, value.__msgtype__, 0))
         self.write(Message(topic, stamp_ns, bytes(self.types.serialize_cdr(value, value.__msgtype__))))
 
     def close(self) -> None:
-        """Write index and metadata; without it the bag is a damaged one."""
+        """Write index and metadata; without this the bag counts as damaged."""
         try:
             with self._file:
                 self._writer.finish()
@@ -238,10 +243,10 @@ class BagWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Also after an error or Ctrl-C: what was written so far is a good bag.
+        # Also after an error or Ctrl-C, so that what was written is a valid bag.
         self.close()
 
 
 def _storage(file: Path) -> Any:
-    """The module that reads this file."""
+    """Return the module that reads this file."""
     return mcap_file if files.is_mcap(file) else sqlite_file

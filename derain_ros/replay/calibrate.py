@@ -1,4 +1,4 @@
-"""Calibrates the thermal camera from a bag: pairs of images, and the homography as a parameter and as a picture."""
+"""Calibrates the thermal camera from a bag: finds image pairs, writes the homography as a parameter and a picture."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ from derain_ros.runtime.input.encoding import LAYOUTS, to_grey
 from derain_ros.runtime.input.messages import ImageError, frame_of
 
 PAIRS, LEAST = 40, 8
-"""Pairs of a bag that are looked at, spread over all of it, and how many there must be."""
+"""Number of pairs that are used, spread over the bag, and the smallest number that is accepted."""
 SHOWN = 4
 """Pairs in the picture."""
 CONTOUR = 0.55
-"""Strength of the structure from which on a contour is drawn."""
+"""Strength of the structure above which a contour is drawn."""
 
 Progress = Callable[[int, int], None]
 
 
 def pairs_of(reader: BagReader, cameras: Cameras, progress: Progress | None = None) -> list[Pair]:
-    """Images of the first camera and the thermal ones nearest to them, grey, all of one size. ReplayError where there
-    is no thermal camera or there are too few pairs."""
+    """Return grey images of the first camera, each with the thermal image nearest in time.
+
+    All visible images have one size, and so have all thermal images. Raises ReplayError if there is no thermal camera
+    or there are too few pairs.
+    """
     if not cameras.thermal:
         raise ReplayError("no thermal camera found in the bag; name its topic with --thermal")
     camera, topic = next(iter(cameras.images.items()))
@@ -65,7 +68,7 @@ def pairs_of(reader: BagReader, cameras: Cameras, progress: Progress | None = No
 
 
 def write(found: Found, bag: Path, pairs: int, parameters: Path, picture: np.ndarray, shown: Path) -> None:
-    """Write the parameter as a file for `--params-file`, and the picture of `overlay`. ReplayError where that fails."""
+    """Write the parameter as a file for `--params-file`, and the picture of `overlay`; ReplayError on failure."""
     numbers = ",\n                         ".join(", ".join(f"{value:.12f}" for value in row) for row in found.matrix)
     text = (
         f"# Found by `derain calibrate thermal` in {bag.name}, {pairs} pairs: {told(found)}.\n"
@@ -81,7 +84,7 @@ def write(found: Found, bag: Path, pairs: int, parameters: Path, picture: np.nda
 
 
 def told(found: Found) -> str:
-    """How sure a homography is, in words."""
+    """Describe in words how certain a homography is."""
     return (
         f"{found.cells} of {found.of} cells of the view agree to {found.rms_px:.1f} px; found in one half of the "
         f"pairs and in the other, the corners are {found.apart_px:.1f} px apart"
@@ -89,8 +92,11 @@ def told(found: Found) -> str:
 
 
 def overlay(pairs: list[Pair], matrix: np.ndarray) -> np.ndarray:
-    """A picture, BGR, of some pairs one below the other: left as they are, right the visible image with the contours of
-    the thermal one in red, brought there by `matrix`. They should lie on each other."""
+    """Make a picture (H, W, 3) BGR uint8 of at most SHOWN pairs, one below the other.
+
+    Left is the visible image, in the middle the thermal image warped by `matrix`, right the visible image with the
+    contours of the warped one in red. The contours should coincide.
+    """
     rows = []
     for visible, thermal in pairs[:: max(1, len(pairs) // SHOWN)][:SHOWN]:
         size = visible.shape[::-1]
@@ -106,7 +112,7 @@ def overlay(pairs: list[Pair], matrix: np.ndarray) -> np.ndarray:
 
 
 def _chosen(reader: BagReader, visible: str, thermal: str, step: int) -> Iterator[tuple[Message, list[Message]]]:
-    """Every so many messages of the visible camera, and the thermal ones around it."""
+    """Yield every `step`-th message of the visible camera with the thermal messages before and after it."""
     before: list[Message] = []
     waiting: Message | None = None
     seen = 0
@@ -125,7 +131,7 @@ def _chosen(reader: BagReader, visible: str, thermal: str, step: int) -> Iterato
 
 
 def _frame(reader: BagReader, message: Message) -> Frame | None:
-    """The frame of a message; None where it cannot be read."""
+    """Return the frame of a message; None if it cannot be read or its encoding is not supported."""
     try:
         frame = frame_of(reader.decode(message), message.stamp_ns)
     except (ImageError, ReplayError):

@@ -1,4 +1,4 @@
-"""The node in a process of its own: started, watched, and ended as a user's Ctrl-C would."""
+"""Runs the node in a separate process, watches it, and ends it as a user's Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ KILLED_AFTER_S = 5.0
 
 
 def transport_environment() -> dict[str, str]:
-    """The settings of DDS for the player and the node alike: large shared memory, and discovery on this machine only.
+    """Return the DDS settings of player and node: large shared memory, and discovery on this machine only.
 
-    What the user has set already is left as it is.
+    Settings that the user has made are kept.
     """
     own = os.environ.get(PROFILE) or os.environ.get(BUILTIN)
     profile = {} if own else {PROFILE: str(default_file("fastdds.xml"))}
@@ -41,13 +41,15 @@ def transport_environment() -> dict[str, str]:
 
 
 def join_own_domain() -> None:
-    """Choose a DDS domain for this process and its node: a robot on this machine must neither hear nor disturb them."""
+    """Choose a random DDS domain for this process and its node, apart from a robot that runs on this machine."""
     os.environ["ROS_DOMAIN_ID"] = str(random.randint(1, 101))
 
 
 def end_with_parent() -> None:
-    """Have SIGINT end this process once its standard input ends, which is so when its parent is gone, however that
-    went; and SIGKILL, where it has not ended ENDS_S later."""
+    """Send this process SIGINT once its standard input closes, which is the case when its parent has ended in any way.
+
+    Send it SIGKILL if it has not ended ENDS_S later.
+    """
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -60,18 +62,20 @@ def end_with_parent() -> None:
 
 
 class NodeProcess:
-    """The derain node with these settings, while the context is open; `code` is the Python that runs it. ReplayError
-    where it does not end well."""
+    """The derain node with these settings, running while the context is open; `code` is the Python code that runs it.
+
+    `check` and `end` raise ReplayError if it has ended by itself or does not end properly.
+    """
 
     def __init__(self, config: Config, models: Path | None, code: str = NODE) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="derain")
         directory = Path(self._directory.name)
         settings = {**dataclasses.asdict(config), "models": str(models.resolve()) if models else ""}
-        # JSON is YAML, and keeps floats floats.
+        # JSON is valid YAML, and floats stay floats.
         (directory / "parameters.yaml").write_text(json.dumps({"/**": {"ros__parameters": settings}}))
         self._log = directory / "node.log"
         environment = {**os.environ, **transport_environment(), "PYTHONUNBUFFERED": "1"}
-        environment.pop(BOOTSTRAP, None)  # the wheels of ROS 2 set up each process anew
+        environment.pop(BOOTSTRAP, None)  # the wheels of ROS 2 must set up the new process, too
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code, "--ros-args", "--params-file", str(directory / "parameters.yaml")],
@@ -84,7 +88,7 @@ class NodeProcess:
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """Its process id."""
         return self._process.pid
 
     def check(self) -> None:
@@ -94,7 +98,7 @@ class NodeProcess:
             raise ReplayError(f"the node ended by itself with exit code {code}; it said: {self._last_words()}")
 
     def end(self) -> None:
-        """End the node with SIGINT; ReplayError unless it leaves with exit code 0."""
+        """End the node with SIGINT; ReplayError unless it exits with code 0 within ENDS_S."""
         self.check()
         self._process.send_signal(signal.SIGINT)
         try:

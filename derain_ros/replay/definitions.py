@@ -1,4 +1,4 @@
-"""The types of a topic's messages, by what the bag says of them."""
+"""Finds the message types of a topic, by its definition in the bag."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 def types_of(topic: Topic) -> Typestore:
-    """The types of ROS 2 Jazzy, and before these those that the topic defines."""
+    """Return the types of ROS 2 Jazzy, replaced by those that the topic defines where these can be used."""
     jazzy = get_typestore(Stores.ROS2_JAZZY)
     found: Typesdict = {}
     try:
         if topic.encoding.endswith("idl"):
-            # rosbag2 joins the files of a type and of those that it holds; the parser knows no includes.
+            # rosbag2 joins the files of a type and of the types in it; the parser does not know includes.
             for text in re.split(r"^=+\nIDL: .*\n", topic.definition, flags=re.MULTILINE):
                 found |= get_types_from_idl(re.sub(r"^#.*", "", text, flags=re.MULTILINE)) if text else {}
         elif topic.definition:
@@ -30,6 +30,6 @@ def types_of(topic: Topic) -> Typestore:
             store.register({**jazzy.fielddefs, **found})
             store.get_msgdef(topic.msgtype)
             return store
-    except Exception as error:  # an odd definition only matters where nothing else is known of the type
+    except Exception as error:  # a bad definition only matters if the type is not known otherwise
         logger.debug("%s: the definition of %s cannot be used: %r", topic.name, topic.msgtype, error)
     return jazzy

@@ -1,4 +1,4 @@
-"""The demonstration: a rainy drive is recorded, played through the node in real time, and judged."""
+"""The demonstration: records a rainy drive, plays it through the node in real time, and evaluates the result."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from derain_ros.runtime.pipeline import Pipeline
 
 DRIVE, TRUTH, CLEANED, RECORD, PAGE = "drive", "truth", "cleaned", "record.json", "report.html"
 RATES = (20.0, 15.0, 10.0, 5.0, 2.0)
-"""Pairs a second at which a drive may be played."""
+"""Rates in pairs per second at which a drive may be played, besides its own."""
 SHARE = 0.5
-"""Share of the time from pair to pair that restoring may take: the camera and the recorder are on this machine too."""
+"""Largest share of the period that restoring may take: camera and recorder run on this machine too."""
 PERIODS = 2
-"""Pairs whose time a pair has until it must be published, where that is more than the default."""
+"""Budget of a pair in periods, if that is more than the default budget."""
 RUNS = 5
-"""Pairs that each plan is measured on."""
+"""Pairs on which each plan is measured, after one warm-up."""
 IMAGES = 10
-"""Images that are written for each pair, about: recorded, dry, published, masks, thermal."""
+"""Approximate number of images that are written for each pair: recorded, dry, published, masks, thermal."""
 TOO_SLOW = "this machine is too slow or too busy: end what else runs, and see what `derain doctor` says of engines"
 REASONS = {
     "dropped": TOO_SLOW,
@@ -46,15 +46,15 @@ REASONS = {
     Action.PASSED_UNPAIRED.value: "images of the other camera got lost on the way",
     Action.PASSED_ERROR.value: "restoring failed: /derain/status in the cleaned bag says why",
 }
-"""Why a wet frame was not restored, by what was done with it."""
+"""Why a wet frame was not restored, by its action."""
 
 Step = Callable[[str], Callable[[int, int], None]]
-"""Announces a step of the work; what it returns is told how much is done, of how much."""
+"""Announces a step of the work, and returns a function that takes its progress: done and total."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """Where the bags lie, what happened, and why it failed; empty where it did not."""
+    """The bags, the record, and the reason of a failure, which is empty if there was none."""
 
     drive: Path
     cleaned: Path
@@ -63,10 +63,10 @@ class Demonstration:
 
 
 def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) -> Demonstration:
-    """Make all of it in `directory`; results of an earlier demonstration there are replaced.
+    """Run the demonstration in `directory`; results of an earlier one there are replaced.
 
-    The drive is played at its rate, or at what the machine can restore. ReplayError where the directory holds anything
-    else, or the disk has no room.
+    The drive is played at its own rate, or at the rate that this machine can restore. Raises ReplayError if the
+    directory contains other files, or the disk has no room.
     """
     _clear(directory)
     bag, truth, cleaned = (directory / name for name in (DRIVE, TRUTH, CLEANED))
@@ -100,11 +100,10 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
 
 
 def measure(config: Config, drive: Drive, models: Path | None, told: Callable[[int, int], None]) -> tuple[float, str]:
-    """The rate of RATES, up to that of the drive, which the cheapest plan keeps up with here, and the best plan of
-    those that do so at that rate.
+    """Return the highest rate that the cheapest plan keeps up with, and the best plan that keeps up at that rate.
 
-    The engines that are chosen for it are remembered: a node that must choose them passes the first seconds on.
-    ReplayError where nothing can be restored.
+    The rate is the drive's or a lower one of RATES. The engines chosen here are stored for the node, which would
+    otherwise pass on the frames of the first seconds while it chooses. Raises ReplayError if nothing can be restored.
     """
     config = replace(config, gating=False, plan=PLANS[-1])
     pipeline = Pipeline(config, Manifest.load(models))
@@ -128,15 +127,17 @@ def measure(config: Config, drive: Drive, models: Path | None, told: Callable[[i
 
 
 def rate_for(ms: float, highest: float) -> float:
-    """The highest rate at which a pair that takes so many milliseconds can be restored; the lowest of RATES where
-    none is low enough."""
+    """Return the highest rate in pairs per second at which pairs that take `ms` milliseconds can be restored.
+
+    If no rate is low enough, it returns the lowest of RATES, or `highest` if that is lower.
+    """
     return next(
         (rate for rate in (highest, *RATES) if rate <= highest and ms <= SHARE * 1e3 / rate), min(highest, RATES[-1])
     )
 
 
 def check_room(directory: Path, drive: Drive) -> None:
-    """ReplayError where the disk has no room for the bags of a drive."""
+    """Raise ReplayError if the disk has no room for the bags of a drive."""
     needed, free = IMAGES * drive.frames * drive.width * drive.height, shutil.disk_usage(directory).free
     if needed > free:
         raise ReplayError(
@@ -146,7 +147,7 @@ def check_room(directory: Path, drive: Drive) -> None:
 
 
 def failure_of(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> str:
-    """In words, that less than half of the wet frames were restored, and why; empty where it was more."""
+    """Say that less than half of the wet frames were restored, and why; empty otherwise."""
     actions = {(output.camera, output.stamp_ns): output.action for output in account.outputs}
     done = Counter(
         actions.get((camera, stamp), "dropped")
@@ -166,7 +167,7 @@ def failure_of(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> str:
 
 
 def _clear(directory: Path) -> None:
-    """Remove an earlier demonstration, and nothing else."""
+    """Remove an earlier demonstration; ReplayError if the directory contains anything else."""
     if directory.exists() and not directory.is_dir():
         raise ReplayError(f"{directory} is a file; name a directory for the demonstration")
     ours = {DRIVE, TRUTH, CLEANED, RECORD, PAGE}

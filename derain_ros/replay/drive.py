@@ -23,15 +23,17 @@ from derain_ros.replay.images import camera_info, header_of, image_of
 
 EPOCH_NS = 1_700_000_000_000_000_000
 PHASES = ((0.2, ()), (0.5, ("left",)), (0.8, ("left", "right")), (1.0, ()))
-"""Share of the drive at which each phase ends, and the cameras with drops on the lens during it."""
+"""For each phase the share of the drive at which it ends, and the cameras with drops on the lens."""
 COVERAGE = 0.16
 THERMAL_RATE = 10.0
 
 
 @dataclass(frozen=True)
 class Drive:
-    """What to record: `rate` stereo pairs a second, and THERMAL_RATE thermal frames, or one for each pair where these
-    are fewer; sizes in pixels."""
+    """What to record: `rate` stereo pairs per second, images of `width` x `height` pixels.
+
+    There are about THERMAL_RATE thermal frames per second, or one for each pair if pairs are fewer.
+    """
 
     seconds: float = 10.0
     rate: float = 20.0
@@ -45,22 +47,23 @@ class Drive:
         return max(1, round(self.seconds * self.rate))
 
     def stamp_ns(self, index: int) -> int:
-        """The stamp of a pair."""
+        """Return the stamp of a pair in nanoseconds."""
         return EPOCH_NS + round(index * 1e9 / self.rate)
 
     def wet(self, index: int) -> tuple[str, ...]:
-        """The cameras with drops on the lens at a pair."""
+        """Return the cameras with drops on the lens at a pair."""
         return next(cameras for end, cameras in PHASES if index < end * self.frames or end == 1.0)
 
     def truth(self, camera: str) -> dict[int, bool]:
-        """Whether a camera is wet, by stamp."""
+        """Return by stamp whether a camera is wet."""
         return {self.stamp_ns(k): camera in self.wet(k) for k in range(self.frames)}
 
 
 def record(drive: Drive, bag: Path, truth: Path, progress: Callable[[int, int], None] | None = None) -> None:
-    """Write the bag of the drive, and a second one with the dry view of every wet frame on `/truth/<camera>/image_raw`.
+    """Write the bag of the drive, and a second one with the dry view of every wet frame.
 
-    The same drive gives the same pictures. `progress` is told the pairs done, of how many.
+    Dry views are on `/truth/<camera>/image_raw`. The same drive gives the same images. `progress` is called with the
+    number of pairs done and in total.
     """
     with BagWriter(bag) as out, BagWriter(truth) as dry_out:
         for index, pictures in enumerate(_pictures(drive)):
@@ -78,18 +81,18 @@ def record(drive: Drive, bag: Path, truth: Path, progress: Callable[[int, int], 
 
 
 Pictures = dict[str, tuple[np.ndarray, "np.ndarray | None"]]
-"""By camera what it sees, and its dry view where that is another."""
+"""By camera the image that it sees, and the dry view if that differs."""
 
 
 def _pictures(drive: Drive) -> Iterator[Pictures]:
-    """The pictures of every pair in order, rendered by one process per core."""
+    """Yield the images of every pair in order, rendered by one process per core, at most 8."""
     workers = min(drive.frames, os.cpu_count() or 1, 8)
-    # Spawned, not forked: the parent may already run threads of ROS.
+    # Spawned, not forked, because the parent may already run threads of ROS.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _Renderer.start, (drive,))
     try:
         waiting: list[Future[Pictures]] = []
         for index in range(drive.frames):
-            # One pair a task: after Ctrl-C, those that are begun are waited for.
+            # One pair per task, because after Ctrl-C the running tasks are waited for.
             waiting.append(pool.submit(_Renderer.work, index))
             if len(waiting) > 2 * workers:
                 yield waiting.pop(0).result()
@@ -100,7 +103,7 @@ def _pictures(drive: Drive) -> Iterator[Pictures]:
 
 
 class _Renderer:
-    """One process that renders; it keeps its scene from task to task."""
+    """The renderer of one process; it keeps its scene between tasks."""
 
     one: _Renderer
 
@@ -116,22 +119,22 @@ class _Renderer:
         """Make this process's renderer."""
         import cv2
 
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
         threading.Thread(target=_end_with_parent, name="derain parent", daemon=True).start()
         cv2.setNumThreads(1)
         _Renderer.one = _Renderer(drive)
 
     @staticmethod
     def work(index: int) -> Pictures:
-        """The pictures of one pair."""
+        """Return the images of one pair, by this process's renderer."""
         return _Renderer.one.pictures(index)
 
     def pictures(self, index: int) -> Pictures:
-        """The pictures of one pair, and of the thermal camera where it has one."""
+        """Render the images of one pair, and the thermal image if it has one."""
         seconds, wet = index / self.drive.rate, self.drive.wet(index)
         made: Pictures = {}
         if index % max(1, round(self.drive.rate / THERMAL_RATE)) == 0:
-            # Before the others, as it is there when their pair is whole: no pair waits for it.
+            # Before the others, so that it is there when their pair is complete: no pair waits for it.
             made["thermal"] = self.scene.render(self.rig["thermal"], seconds)[0], None
         for camera in ("left", "right"):
             dry = self.scene.render(self.rig[camera], seconds)[0]
@@ -140,7 +143,7 @@ class _Renderer:
 
 
 def _end_with_parent() -> None:
-    """End this process once its parent has ended: one that is killed cannot end its pool, which would wait for ever."""
+    """End this process once its parent has ended: a killed parent cannot end its pool, which would wait for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -148,7 +151,7 @@ def _end_with_parent() -> None:
 
 
 def thermal_place(drive: Drive) -> list[float]:
-    """The parameter thermal_extrinsic of a drive: where its thermal camera is in the left one's optical frame."""
+    """Return the parameter thermal_extrinsic: the thermal camera's pose in the left camera's optical frame."""
     cameras = rig(drive.width, drive.height)
     ahead, left, up = (float(n) for n in np.subtract(cameras["thermal"].offset, cameras["left"].offset))
     return [-left, -up, ahead, 0.0, 0.0, 0.0]
@@ -162,7 +165,7 @@ def _info(out: BagWriter, drive: Drive, name: str, stamp_ns: int) -> Any:
 
 
 def _pose(out: BagWriter, drive: Drive, index: int) -> Any:
-    """Where the vehicle is: geometry_msgs/PoseStamped, heading as a turn about the vertical."""
+    """Return the vehicle's pose as geometry_msgs/PoseStamped; the heading is a rotation about the vertical axis."""
     make = out.types.types
     place, turn = pose(index / drive.rate)
     half = float(np.arctan2(turn[2, 1], turn[2, 0])) / 2

@@ -1,4 +1,4 @@
-"""The files of a bag: which they are, in which order, unpacked where they are compressed; the QoS beside them."""
+"""Finds the files of a bag, their order, kind and compression, and the QoS profiles in metadata.yaml."""
 
 from __future__ import annotations
 
@@ -28,15 +28,18 @@ NO_RECORDING = {
     b"\x04\x22\x4d\x18": "is compressed; unpack it with `lz4 -d`",
     b"PK\x03\x04": "is an archive; unpack it with `unzip`",
 }
-"""By its first bytes what a file is instead of a recording."""
+"""By its first bytes, what a file is instead of a recording."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class BagFiles:
-    """`files` in the order of recording; `missing` are names in metadata.yaml without a file, `beside` those of
-    recordings that it does not name; `qos` what it says of topics, in the form of rosbags."""
+    """The `files` of a bag in the order of recording.
+
+    `missing` are names in metadata.yaml without a file, `beside` the names of recordings that it does not list. `qos`
+    are its QoS profiles by topic, in the form of rosbags.
+    """
 
     files: list[Path]
     missing: list[str]
@@ -45,10 +48,10 @@ class BagFiles:
 
 
 def find(path: Path) -> BagFiles:
-    """The files of a bag, `path` its directory or one of its files. ReplayError where there is none.
+    """Find the files of a bag; `path` is its directory or one of its files. Raises ReplayError if there is none.
 
-    Of metadata.yaml only the order of the files and the QoS are taken, where it has them: it may be missing, of any
-    version, edited by hand, or older than the names of the files.
+    Only the list of files and the QoS are taken from metadata.yaml, if it has them: it may be missing, of any version,
+    edited by hand, or older than the names of the files.
     """
     if path.name == "metadata.yaml":
         path = path.parent
@@ -59,7 +62,7 @@ def find(path: Path) -> BagFiles:
     information = _information(folder / "metadata.yaml")
     listed = information.get("relative_file_paths")
     qos = _qos_by_topic(information)
-    # Where a file lies there packed and unpacked, the unpacked one is taken.
+    # If a file is there both compressed and decompressed, the decompressed one is taken.
     there = {
         plain(f.name): f
         for f in sorted(folder.iterdir(), key=lambda f: not f.name.lower().endswith(PACKED))
@@ -79,18 +82,20 @@ def find(path: Path) -> BagFiles:
     lacking = [name for name, file in named.items() if file is None]
     rest = [file for file in in_order if file not in found]
     if not found or lacking:
-        # Without metadata, or renamed since; where files are missing, fewer are there than were recorded.
+        # There is no metadata, or files were renamed. Files are missing if there are fewer than were recorded.
         some = [file for file in found if file not in in_order]
         return BagFiles([*in_order, *some], lacking if len(there) + len(some) < len(named) else [], [], qos)
-    # A recording that was cut off has begun files that metadata.yaml does not know yet.
+    # An interrupted recording has started files that metadata.yaml does not list yet.
     forms = {_alike(plain(file.name)) for file in found}
     begun = [file for file in rest if _alike(plain(file.name)) in forms]
     return BagFiles([*found, *begun], [], [file.name for file in rest if file not in begun], qos)
 
 
 def _named(folder: Path, name: str, there: Mapping[str, Path]) -> Path | None:
-    """The file that a name in metadata.yaml stands for, which may be a path of long ago, lack its ending or differ in
-    the case of its letters: in a folder below `folder`, or among those `there`; None where there is none."""
+    """Find the file of a name in metadata.yaml, below `folder` or among those `there`; None if there is none.
+
+    The name may be an outdated path, lack its suffix, or differ in upper and lower case.
+    """
     *folders, last = re.split(r"[\\/]", name)
     below = folder.joinpath(*filter(None, folders)) if ".." not in folders else folder
     for wanted in (plain(last) + ending for ending in ("", *SUFFIXES)):
@@ -106,17 +111,17 @@ def _named(folder: Path, name: str, there: Mapping[str, Path]) -> Path | None:
 def _is_file(file: Path) -> bool:
     try:
         return file.is_file()
-    except OSError:  # a name that no file can have
+    except OSError:  # not a valid file name
         return False
 
 
 def is_packed(file: Path) -> bool:
-    """Whether a file is compressed with Zstandard, whatever its name is."""
+    """Whether a file is compressed with Zstandard, by its content; ReplayError if it cannot be read."""
     return _head(file).startswith(ZSTD_MAGIC)
 
 
 def is_mcap(file: Path) -> bool:
-    """Whether a file is MCAP, and sqlite3 otherwise, by its content; ReplayError where it is neither."""
+    """Whether a file is MCAP (true) or sqlite3 (false), by its content; ReplayError if it is neither."""
     head = _head(file)
     if head.startswith((MCAP_MAGIC, SQLITE_MAGIC)):
         return head.startswith(MCAP_MAGIC)
@@ -131,10 +136,10 @@ def is_mcap(file: Path) -> bool:
 
 
 def qos_of(profiles: Any) -> tuple[Any, ...]:
-    """QoS profiles, as text or as what YAML makes of it; none where they cannot be understood."""
+    """Parse QoS profiles, given as text or as parsed YAML; empty if they cannot be parsed."""
     try:
         return tuple(parse_qos(profiles))
-    except Exception as error:  # edited by hand, it may be anything
+    except Exception as error:  # edited by hand, they may be anything
         logger.debug("QoS profiles cannot be understood: %s (%r)", profiles, error)
         return ()
 
@@ -168,16 +173,16 @@ def _head(file: Path) -> bytes:
 
 
 def plain(name: str) -> str:
-    """The name without that of a compression."""
+    """Return the name without the suffix of a compression."""
     packed = next((ending for ending in PACKED if name.lower().endswith(ending)), "")
     return name[: len(name) - len(packed)]
 
 
 def _alike(name: str) -> str:
-    """What files of one recording have in common: their names but for the numbers."""
+    """Return what the names of files of one recording have in common: the name with its numbers replaced."""
     return re.sub(r"\d+", "0", name)
 
 
 def _natural(name: str) -> list[int | str]:
-    """Orders numbers in names by their value: bag_10 after bag_9."""
+    """Return a sort key that orders numbers in names by value: bag_10 after bag_9."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

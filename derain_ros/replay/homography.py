@@ -1,7 +1,7 @@
-"""Finds the homography from thermal to visible images in pairs of both: roughly by size and place, then cell by cell.
+"""Finds the homography from thermal to visible images from pairs of both: first scale and position, then cell by cell.
 
-What all pairs say is added up before anything is decided: in a single one the contours of the two may have little in
-common, and some of them are of things that are near.
+The evidence of all pairs is summed before anything is decided: in a single pair the contours of both images may have
+little in common, and some of them belong to near objects.
 """
 
 from __future__ import annotations
@@ -15,35 +15,37 @@ import numpy as np
 from derain_ros.runtime.input.alignment import likeness, peak, structure
 
 COARSE = 160
-"""Width to which visible images are reduced to find size and place."""
+"""Width in pixels to which visible images are reduced to find scale and position."""
 SHARES = tuple(0.3 * 1.04**k for k in range(49))
-"""Widths of the thermal view that are tried, as shares of that of the visible one."""
+"""Widths of the thermal view that are tried, as shares of the width of the visible view."""
 BEYOND = 0.3
-"""Share of the thermal view that may lie outside of the visible one."""
+"""Share of the thermal view that may be outside of the visible view, on each side."""
 LEVELS = ((160, 8, 3), (320, 8, 3), (640, 8, 2))
-"""Widths of the visible images, pixels by which cells are moved at the most, and rounds."""
+"""For each level: width of the visible images, largest shift of a cell in pixels, and number of rounds."""
 GRID = (6, 8)
-"""Rows and columns of cells, each as high and wide as two of them, so that neighbours overlap."""
+"""Rows and columns of cells. Each cell is two rows high and two columns wide, so that neighbours overlap."""
 SURE = 3.0
-"""Standard errors by which a cell's best move must be better than others on average over the pairs to count."""
+"""A cell counts if its best shift is better than the average shift by this many standard errors over the pairs."""
 APART = 2.0
-"""Pixels at a level by which a cell may differ from the move that the others have in common."""
+"""Largest distance in pixels of a level between the shift of a cell and the motion common to the others."""
 ENOUGH = 16
-"""Cells from which on a whole homography is told; of less, one of size, turn and place."""
+"""Smallest number of cells for a full homography; with fewer cells it has only scale, rotation and position."""
 
 Pair = tuple[np.ndarray, np.ndarray]
 """A visible image (H, W) and the thermal one (h, w) of the same instant, both uint8."""
 
 
 class HomographyError(ValueError):
-    """No homography is found; the message says why, and what to record."""
+    """No homography was found; the message says why, and what to record."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """`matrix` (3, 3) takes thermal pixels to visible ones. `cells` of `of` cells of the view agree on it to `rms_px`
-    pixels of the visible image. Found in every second pair alone and in the others, the corners of the thermal image
-    come out `apart_px` from each other, on average."""
+    """A homography: `matrix` (3, 3) maps thermal pixels to visible pixels.
+
+    `cells` of `of` cells agree with it, with a root mean square error of `rms_px` pixels of the visible image. It is
+    also found from either half of the pairs: the corners of the thermal image then differ by `apart_px` on average.
+    """
 
     matrix: np.ndarray
     cells: int
@@ -53,7 +55,7 @@ class Found:
 
 
 def find(pairs: Sequence[Pair]) -> Found:
-    """The homography of pairs that are all of one size, four at the least; HomographyError where they do not agree."""
+    """Find the homography of at least four pairs, all of one size; HomographyError if they do not agree."""
     matrix, cells, of, rms_px = _refined(_roughly(pairs), pairs, LEVELS)
     halves = [_refined(matrix, pairs[half::2], LEVELS[1:])[0] for half in range(2)]
     height, width = pairs[0][1].shape
@@ -62,13 +64,13 @@ def find(pairs: Sequence[Pair]) -> Found:
 
 
 def corners(matrix: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Where a homography takes the corners of an image: (4, 2)."""
+    """Map the corners of an image with a homography; returns (4, 2) float64."""
     places = np.array([[[0, 0]], [[width - 1, 0]], [[width - 1, height - 1]], [[0, height - 1]]], np.float64)
     return cv2.perspectiveTransform(places, matrix)[:, 0]
 
 
 def _roughly(pairs: Sequence[Pair]) -> np.ndarray:
-    """Size and place of the thermal image on the visible one, by trying all."""
+    """Find scale and position of the thermal image on the visible one by trying all; returns the homography (3, 3)."""
     (height, width), (rows, columns) = pairs[0][0].shape, pairs[0][1].shape
     small = COARSE, round(COARSE * height / width)
     seen = [structure(cv2.resize(visible, small, interpolation=cv2.INTER_AREA)) for visible, _ in pairs]
@@ -94,8 +96,11 @@ def _roughly(pairs: Sequence[Pair]) -> np.ndarray:
 def _refined(
     matrix: np.ndarray, pairs: Sequence[Pair], levels: Sequence[tuple[int, int, int]]
 ) -> tuple[np.ndarray, int, int, float]:
-    """A homography made better from level to level; how many cells agree, of how many, and the root mean square of what
-    they lack in pixels of the visible image."""
+    """Refine a homography from level to level.
+
+    Returns it, the number of cells that agree, the number of cells, and the root mean square error of those that agree
+    in pixels of the visible image.
+    """
     height, width = pairs[0][0].shape
     cells, of, rms = 0, 0, 0.0
     for level, reach, rounds in levels:
@@ -113,8 +118,11 @@ def _refined(
 def _moves(
     matrix: np.ndarray, seen: Sequence[np.ndarray], thermals: Sequence[np.ndarray], size: tuple[int, int], reach: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Of each cell that shows contours, its middle and how far a thermal image that `matrix` takes to `size` (columns,
-    rows) must be moved there: (N, 2) both; and how many cells the thermal image covers."""
+    """Find how far the thermal images, warped by `matrix` to `size` (columns, rows), must be shifted in each cell.
+
+    Returns the centres (N, 2) and the shifts (N, 2) of the cells with a certain shift, and the number of cells that
+    the thermal image covers.
+    """
     high, wide = 2 * size[1] // GRID[0], 2 * size[0] // GRID[1]
     cells: dict[tuple[int, int], list[np.ndarray]] = {
         (r * (size[1] - high) // (GRID[0] - 1), c * (size[0] - wide) // (GRID[1] - 1)): []
@@ -122,7 +130,7 @@ def _moves(
         for c in range(GRID[1])
     }
     whole = np.full(thermals[0].shape, 255, np.uint8)
-    # The border is no contour of the scene.
+    # The border is not a contour of the scene.
     inside = cv2.erode(cv2.warpPerspective(whole, matrix, size), np.ones((9, 9), np.uint8))
     covered = [cell for cell in cells if inside[cell[0] : cell[0] + high, cell[1] : cell[1] + wide].mean() > 127]
     smaller = min(1.0, float(np.sqrt(abs(np.linalg.det(matrix[:2, :2])))))
@@ -147,8 +155,11 @@ def _moves(
 
 
 def _common(places: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, int, float]:
-    """The homography (3, 3) that most cells' moves have in common, how many these are, and the root mean square of what
-    they differ from it; HomographyError where there are none."""
+    """Find the homography (3, 3) common to most cells' shifts.
+
+    Returns it, the number of these cells, and the root mean square of their difference from it. Raises HomographyError
+    if there are too few cells, or they do not agree.
+    """
     if len(places) < 4:
         raise HomographyError(
             f"thermal and visible images have contours in common in {len(places)} of the cells of "
@@ -156,7 +167,7 @@ def _common(places: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, int, flo
             "both cameras in focus"
         )
     targets = places + moves
-    # By chance alike each time: the same bag gives the same numbers.
+    # A fixed seed, so that the same bag gives the same numbers.
     cv2.setRNGSeed(0)
     if len(places) >= ENOUGH:
         change, agree = cv2.findHomography(places, targets, cv2.RANSAC, APART)
@@ -173,5 +184,5 @@ def _common(places: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, int, flo
 
 
 def _scaling(columns: float, rows: float) -> np.ndarray:
-    """The homography from an image to one so many times as wide and high: centres of pixels fall on each other."""
+    """Return the homography that scales an image by `columns` and `rows`; the outer edges of both images coincide."""
     return np.array(((columns, 0, (columns - 1) / 2), (0, rows, (rows - 1) / 2), (0, 0, 1)), np.float64)

@@ -1,4 +1,4 @@
-"""Frames to the messages of a bag."""
+"""Converts frames to messages of a bag."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from derain_ros.runtime.input.messages import stated_size
 
 
 def header_of(types: Typestore, stamp_ns: int, frame_id: str) -> Any:
-    """A std_msgs/Header."""
+    """Make a std_msgs/Header."""
     time = types.types["builtin_interfaces/msg/Time"](sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
     return types.types["std_msgs/msg/Header"](stamp=time, frame_id=frame_id)
 
 
 def image_of(types: Typestore, frame: Frame) -> Any:
-    """The sensor_msgs/Image of a frame, rows without padding."""
+    """Make the sensor_msgs/Image of a frame, rows without padding."""
     image = np.ascontiguousarray(frame.image)
     height, width = stated_size(frame)
     return types.types["sensor_msgs/msg/Image"](
@@ -35,7 +35,10 @@ def image_of(types: Typestore, frame: Frame) -> Any:
 def camera_info(
     types: Typestore, stamp_ns: int, frame_id: str, width: int, height: int, matrix: np.ndarray, baseline: float = 0.0
 ) -> Any:
-    """The sensor_msgs/CameraInfo of a pinhole camera with this 3x3 matrix, `baseline` metres right of the left one."""
+    """Make the sensor_msgs/CameraInfo of a pinhole camera with this 3x3 `matrix`.
+
+    The camera is `baseline` metres to the right of the left one.
+    """
     region = types.types["sensor_msgs/msg/RegionOfInterest"](
         x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
     )

@@ -1,4 +1,4 @@
-"""Publishers of a bag's images and subscriptions to the node's outputs, in serialized form."""
+"""Publishes a bag's images and subscribes to the node's outputs, as serialized messages."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Link:
-    """The player's end of DDS while the context is open.
+    """The player's connection to DDS while the context is open.
 
-    `inputs` maps topics of the bag to a topic of the node and its type. `on_output` is called with topic and serialized
-    message by the link's thread; fused images are among the outputs where these are `fused`. `name` is that of its ROS
-    node, each of which in a process should have its own. `engine`, `models` and, by camera, `counts` are what the node
-    last said of these in /diagnostics, empty before; it did so `reports` times.
+    `inputs` maps topics of the bag to a topic of the node and its type. The link's thread calls `on_output` with topic
+    and serialized message of each output; with `fused`, fused images are among them. `name` is the name of its ROS
+    node, which must be unique in a process. `engine`, `models` and `counts` (by camera) are the node's latest values
+    in /diagnostics, empty before; `reports` counts these messages.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Link:
             }
         self._types = get_typestore(Stores.ROS2_JAZZY)
         self._context = rclpy.Context()
-        # Ctrl-C is the player's to handle: the node is ended in order then.
+        # The player handles Ctrl-C, and then ends the node in order.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node(name, context=self._context)
         self._publishers = {
@@ -96,13 +96,13 @@ class Link:
         self._thread.start()
 
     def matched(self) -> bool:
-        """Whether the node listens to every input and is heard on every output."""
+        """Whether the node subscribes to every input and publishes every output."""
         return all(p.get_subscription_count() for p in self._publishers.values()) and all(
             self._node.count_publishers(topic) for topic in self.outputs
         )
 
     def send(self, topic: str, data: bytes) -> None:
-        """Publish a serialized message of a topic of the bag."""
+        """Publish a serialized message; `topic` is that of the bag."""
         self._publishers[topic].publish(data)
 
     def _take(self, topic: str, data: bytes) -> None:
@@ -133,8 +133,8 @@ class Link:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Join, shut down, then destroy: a spinning thread that is left behind aborts the process, and an executor that
-        # is shut down while it waits fails now and then.
+        # Join, shut down, then destroy: a thread that still spins aborts the process, and an executor that is shut
+        # down while it waits sometimes fails.
         self._ending.set()
         self._thread.join()
         self._executor.shutdown()

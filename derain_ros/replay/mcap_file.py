@@ -1,4 +1,4 @@
-"""Reads one MCAP file: by its index where it has one, otherwise from its beginning to its end or to where it breaks."""
+"""Reads one MCAP file: by its index if it has one, otherwise from its start to its end or to the first damage."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from derain_ros.replay.packed import MOST_BYTES
 from derain_ros.replay.records import Message, ReplayError, Topic
 
 NEARBY_BYTES = 1 << 26
-"""Messages that are kept to be sorted, in a file that was written without an index."""
+"""Size of the messages that are buffered for sorting, in a file without an index."""
 MESSAGE_BYTES = 256
-"""What one of them takes beside its content."""
+"""Memory of a buffered message besides its content."""
 
 
 def topics(file: Path) -> list[Topic]:
-    """The topics, each with the number of its messages; of a damaged file those that can be read."""
+    """Return the topics with their numbers of messages; of a damaged file those that can be read."""
     with file.open("rb") as stream:
         summary = _summary(stream)
     if summary is not None and summary.statistics is not None:
@@ -35,7 +35,7 @@ def topics(file: Path) -> list[Topic]:
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
     counted: Counter[int] = Counter()
-    with suppress(ReplayError):  # `messages` tells of it
+    with suppress(ReplayError):  # `messages` reports it
         for record in records_of(file):
             if isinstance(record, Schema):
                 schemas[record.id] = record
@@ -47,12 +47,11 @@ def topics(file: Path) -> list[Topic]:
 
 
 def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterator[Message]:
-    """The messages in the order of their time; without an index that holds for those that lie within NEARBY_BYTES,
-    and with one for those within MOST_BYTES.
+    """Yield the messages in order of time.
 
-    By the index only those from `start_ns` on and before `end_ns` are read; otherwise all come.
-
-    ReplayError after the last one that can be read, where the file is damaged.
+    They are sorted within a buffer of NEARBY_BYTES without an index, and of MOST_BYTES with one. With an index only
+    those in [start_ns, end_ns) are read, otherwise all. If the file is damaged, it raises ReplayError after the last
+    message that can be read.
     """
     with file.open("rb") as stream:
         summary = _summary(stream)
@@ -64,7 +63,7 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
             for message in _sorted_nearby(_messages_by_index(stream, summary, start_ns, end_ns), MOST_BYTES):
                 count, last_ns = count + 1, message.stamp_ns
                 yield message
-        except Exception:  # the reader raises whatever a wrong byte makes it raise; what follows may be sound
+        except Exception:  # on damaged data the reader raises any exception; what follows may be intact
             rest = ((0, m) for m in _messages_as_written(file, summary) if m.stamp_ns > last_ns)
             yield from _sorted_nearby(rest, NEARBY_BYTES)
             raise ReplayError(f"{file.name} is damaged: its index is wrong; copy it again") from None
@@ -76,9 +75,11 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
 def _messages_by_index(
     stream: BinaryIO, summary: Summary, start_ns: int, end_ns: int | None
 ) -> Iterator[tuple[int, Message]]:
-    """Each message of that time, chunk by chunk, with the time before which none follows; any error where the index or
-    a chunk is wrong."""
-    chunks = {c.chunk_start_offset: c for c in summary.chunk_indexes}  # one that is named twice is read once
+    """Yield each message in [start_ns, end_ns), chunk by chunk, with the time before which no other follows.
+
+    Raises any exception if the index or a chunk is wrong.
+    """
+    chunks = {c.chunk_start_offset: c for c in summary.chunk_indexes}  # a chunk that is listed twice is read once
     for chunk in sorted(chunks.values(), key=lambda c: (c.message_start_time, c.chunk_start_offset)):
         if chunk.message_end_time < start_ns or end_ns is not None and chunk.message_start_time >= end_ns:
             continue
@@ -93,7 +94,7 @@ def _messages_by_index(
 
 
 def _messages_as_written(file: Path, known: Summary) -> Iterator[Message]:
-    """The messages as they follow each other; `known` are the channels and schemas known before."""
+    """Yield the messages in the order of the file; `known` has the channels and schemas that are known already."""
     channels, schemas = dict(known.channels), dict(known.schemas)
     for record in records_of(file):
         if isinstance(record, Schema):
@@ -105,8 +106,11 @@ def _messages_as_written(file: Path, known: Summary) -> Iterator[Message]:
 
 
 def _sorted_nearby(messages: Iterator[tuple[int, Message]], most_bytes: int) -> Iterator[Message]:
-    """The messages by their time, as far as `most_bytes` of them show it; each comes with the time before which none
-    follows. ReplayError comes after the last one."""
+    """Sort messages by time within a buffer of `most_bytes`.
+
+    Each message comes with the time before which no other follows. A ReplayError of `messages` is raised after the
+    last message.
+    """
     waiting: list[tuple[int, int, Message]] = []
     size = 0
     damage: ReplayError | None = None
@@ -127,10 +131,10 @@ def _sorted_nearby(messages: Iterator[tuple[int, Message]], most_bytes: int) -> 
 
 
 def _summary(stream: BinaryIO) -> Summary | None:
-    """What the file says of itself at its end, None where that is missing, broken or not all that is needed."""
+    """Return the summary at the end of the file; None if it is missing, broken or incomplete."""
     try:
         summary = summary_of(stream)
-    except Exception:  # it raises anything; whether the file is damaged, reading it shows
+    except Exception:  # it raises any exception; reading the file shows whether it is damaged
         return None
     if summary is None or not summary.channels:
         return None
@@ -143,7 +147,7 @@ def _summary(stream: BinaryIO) -> Summary | None:
 
 
 def _type_of(schema: Schema | None) -> str:
-    """The name of a type, as ROS 2 writes it; empty where there is none."""
+    """Return the name of a type in the form of ROS 2; empty without a schema."""
     return re.sub(r"^(\w+)/(\w+)$", r"\1/msg/\2", schema.name) if schema is not None else ""
 
 

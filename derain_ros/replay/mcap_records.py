@@ -1,4 +1,4 @@
-"""The records of an MCAP file, one after the other: what they claim of their sizes is believed within bounds alone."""
+"""Reads the records of an MCAP file one after the other; sizes that they claim are limited."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS: dict[int, Any] = {
     Opcode.DATA_END: DataEnd,
     Opcode.FOOTER: Footer,
 }
-"""What is read; all else, attachments among it, is passed over."""
+"""The records that are read; all others, such as attachments, are skipped."""
 HEAD_BYTES = 9
 """An opcode and a length."""
 FOOTER_BYTES = HEAD_BYTES + 20
@@ -37,7 +37,7 @@ UNPACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, "zstd": unzstd, "lz4":
 
 
 class Broken(ValueError):
-    """There is no record `at` that byte."""
+    """There is no valid record `at` that byte."""
 
     def __init__(self, at: int) -> None:
         super().__init__(f"no record at byte {at}")
@@ -45,7 +45,10 @@ class Broken(ValueError):
 
 
 def records_of(file: Path) -> Iterator[McapRecord]:
-    """What was written, chunks opened, without the index at the end; at last ReplayError where something is amiss."""
+    """Yield the records of KINDS, those of the summary included, with each chunk replaced by its records.
+
+    Raises ReplayError at the end if something is damaged or too large.
+    """
     broken: list[int] = []
     large: list[int] = []
     with file.open("rb") as stream:
@@ -61,14 +64,14 @@ def records_of(file: Path) -> Iterator[McapRecord]:
                     yield from records_in(record)
                 except TooLarge:
                     large.append(at)
-                except Exception:  # the reader raises whatever a wrong byte makes it raise; what follows may be sound
+                except Exception:  # on damaged data the reader raises any exception; what follows may be intact
                     broken.append(at)
             broken += [] if ended else [size]
         except Broken as error:
             broken.append(error.at)
             stream.seek(error.at)
             if stream.read(HEAD_BYTES)[:1] == bytes([Opcode.CHUNK]):
-                with suppress(Exception):  # there is always an end that fails
+                with suppress(Exception):  # the end of a cut chunk always fails
                     yield from records_in(Chunk.read(ReadDataStream(BytesIO(stream.read(MOST_BYTES)))))
     trouble = []
     if broken:
@@ -86,11 +89,14 @@ def records_of(file: Path) -> Iterator[McapRecord]:
 
 
 def records_in(chunk: Chunk) -> Iterator[McapRecord]:
-    """What a chunk holds, as far as it goes; then an error, whatever a wrong byte makes it raise. TooLarge at once."""
+    """Yield the records of a chunk as far as they can be read, then raise any exception if it is damaged.
+
+    Raises TooLarge before the first record.
+    """
     if chunk.uncompressed_size > MOST_BYTES:
         raise TooLarge(f"{chunk.uncompressed_size} bytes in a chunk")
     data = UNPACK[chunk.compression](chunk.data)
-    # Where all of it is there, its checksum is wrong, and any message in it may be.
+    # If the chunk is complete and its checksum is wrong, any message in it may be wrong.
     whole = len(data) >= chunk.uncompressed_size
     if whole and chunk.uncompressed_crc and zlib.crc32(data) != chunk.uncompressed_crc:
         raise Broken(0)
@@ -101,7 +107,7 @@ def records_in(chunk: Chunk) -> Iterator[McapRecord]:
 
 
 def chunk_at(stream: BinaryIO, at: int) -> Chunk:
-    """The chunk that begins there; ValueError where there is none."""
+    """Return the chunk that starts at byte `at`; ValueError if there is none."""
     stream.seek(at)
     for found, record in _walk(stream, os.fstat(stream.fileno()).st_size, []):
         if found == at and isinstance(record, Chunk):
@@ -111,7 +117,7 @@ def chunk_at(stream: BinaryIO, at: int) -> Chunk:
 
 
 def summary_of(stream: BinaryIO) -> Summary | None:
-    """What the file says of itself at its end, None where it says nothing; Broken, OSError where that is missing."""
+    """Return the summary at the end of the file, None if the footer names none; Broken or OSError without a footer."""
     size = stream.seek(0, os.SEEK_END)
     stream.seek(size - FOOTER_BYTES - len(MCAP_MAGIC))
     _, footer = next(_walk(stream, size, []))
@@ -132,10 +138,11 @@ def summary_of(stream: BinaryIO) -> Summary | None:
 
 
 def _walk(stream: BinaryIO, end: int, large: list[int], from_magic: bool = False) -> Iterator[tuple[int, McapRecord]]:
-    """The place and content of each record of KINDS from where `stream` stands to a footer or `end`; Broken where there
-    is none. Those beyond MOST_BYTES are passed over, their places come into `large`.
+    """Yield the position and content of each record of KINDS, from the current position to a footer or `end`.
 
-    `from_magic` says that a file begins there; then its checksum is watched, too."""
+    Records of more than MOST_BYTES are skipped, and their positions are added to `large`. With `from_magic` the file
+    starts at the current position, and its checksum is verified, too. Raises Broken where there is no valid record.
+    """
     start = at = stream.tell()
     data = ReadDataStream(stream, calculate_crc=from_magic)
     try:
@@ -144,7 +151,7 @@ def _walk(stream: BinaryIO, end: int, large: list[int], from_magic: bool = False
         while (at := start + data.count) < end:
             checksum = data.checksum() if from_magic else 0
             opcode, length = data.read1(), data.read8()
-            # 0 is no opcode: a file of zeros would be millions of records.
+            # 0 is not an opcode: otherwise a file of zeros would be millions of records.
             if not opcode or length > end - at - HEAD_BYTES:
                 raise Broken(at)
             kind = KINDS.get(opcode)
@@ -162,7 +169,7 @@ def _walk(stream: BinaryIO, end: int, large: list[int], from_magic: bool = False
                 if data.read(len(MCAP_MAGIC)) != MCAP_MAGIC:
                     raise Broken(at)
                 return
-    except Exception as error:  # a wrong byte makes the parts of mcap raise anything
+    except Exception as error:  # on damaged data mcap raises any exception
         raise Broken(at) from error
 
 

@@ -1,4 +1,4 @@
-"""What is measured while a bag plays: what the node takes, and how it fares at a speed."""
+"""Measurements while a bag plays: the node's use of resources, and its results at one speed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Usage:
-    """What the node took `seconds` after the bag began: `cores` of the processor since the moment before, 1 is one of
-    them wholly; memory of its own, and of the GPU by anyone, nan where that is not known."""
+    """The node's use of resources `seconds` after the start of the bag.
+
+    `cores` is the processor use since the previous measurement: 1 is one full core. `memory_mb` is the node's own
+    memory, `gpu_mb` the GPU memory used by all processes. Unknown values are NaN.
+    """
 
     seconds: float
     cores: float
@@ -18,11 +21,11 @@ class Usage:
 
 @dataclass(frozen=True)
 class AtRate:
-    """The bag played once at `rate` times its recorded speed, which made `hertz` frames a second of each camera.
+    """One playback of the bag at `rate` times its recorded speed, with `hertz` frames per second of each camera.
 
-    `reached` is the speed that the player came to. Of `frames_in`, `dropped` did not come back and `over_budget` came
-    back unrestored for want of time. Percentiles of the latency in milliseconds, nan where nothing came. `no_loss` says
-    that there was neither, at the speed asked for.
+    `reached` is the speed that the player reached. Of `frames_in`, `dropped` did not come back, and `over_budget` were
+    passed on because of the budget. `p50_ms` and `p99_ms` are percentiles of the latency, NaN without outputs.
+    `no_loss` says that both are 0 and the player kept up with the requested speed.
     """
 
     rate: float

@@ -1,4 +1,4 @@
-"""metadata.yaml of a bag, in the form of ROS 2 Jazzy."""
+"""Makes the metadata.yaml of a bag, in the format of ROS 2 Jazzy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from derain_ros.replay.records import Topic
 
 @dataclass(frozen=True)
 class Written:
-    """One MCAP file of a bag: its name, how many messages it holds, and when the first and the last were recorded."""
+    """One MCAP file of a bag: name, number of messages, and the times of the first and the last one in nanoseconds."""
 
     name: str
     count: int
@@ -22,7 +22,7 @@ class Written:
 
 
 def metadata_of(topics: Sequence[Topic], files: Sequence[Written]) -> str:
-    """The metadata of a bag of these topics, each with the number of its messages, and files, in their order."""
+    """Return the metadata of a bag as YAML text; `topics` state their numbers of messages, `files` are in order."""
     filled = [file for file in files if file.count]
     first, last = min((f.first_ns for f in filled), default=0), max((f.last_ns for f in filled), default=0)
     return yaml.safe_dump(

@@ -1,4 +1,4 @@
-"""A bag through the pipeline without ROS, as fast as it goes."""
+"""Runs a bag through the pipeline without ROS, as fast as possible."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from derain_ros.runtime.pipeline import Pipeline
 from derain_ros.runtime.status import Status, statuses_of
 
 OURS = ("/derained/", "/derain/")
-"""Where the topics of the node lie."""
+"""Prefixes of the node's topics."""
 OFFLINE = "Time of the pipeline"
 STATIC = "/tf_static"
 LOOKS_S = 0.2
-"""How often it is looked what is being loaded."""
+"""Interval of the checks of what is being loaded."""
 Progress = Callable[[int, int], None]
-"""Is told how many messages are done, of how many."""
+"""A function that is called with the number of messages done and in total."""
 
 
 def replay(
@@ -43,12 +43,12 @@ def replay(
     progress: Progress | None = None,
     tell: Tell | None = None,
 ) -> Account:
-    """Write a bag with all topics of `reader` and, beside them, those of the node: derained images, masks, status.
+    """Write a bag with all topics of `reader` and those of the node: derained images, masks, status.
 
     `pipeline` is loaded and has the names of `cameras`. As in the node, a frame without one of the other camera is
-    passed on, and so is an image of an encoding that cannot be processed; images that cannot be read are counted and
-    left out. `tell` is told of engines that are built and measured, which the first pair waits for. Returns the account
-    of all frames; ReplayError where the output cannot be written.
+    passed on, and so is an image of an encoding that cannot be processed. Images that cannot be read are counted and
+    left out. `tell` is called when engines are built and measured; the first pair waits for that. Returns the account
+    of all frames. Raises ReplayError if the output cannot be written.
     """
     with BagWriter(output) as writer, _told_of_loading(pipeline, tell):
         run = OfflineRun(reader, writer, cameras, pipeline)
@@ -67,7 +67,7 @@ def replay(
 
 @contextmanager
 def _told_of_loading(pipeline: Pipeline, tell: Tell | None) -> Iterator[None]:
-    """While the context is open, tell what the pipeline is loading whenever that changes."""
+    """While the context is open, call `tell` whenever the pipeline starts to load something else."""
     ending = threading.Event()
 
     def watch(tell: Tell) -> None:
@@ -90,8 +90,10 @@ def _told_of_loading(pipeline: Pipeline, tell: Tell | None) -> Iterator[None]:
 
 
 def keep(reader: BagReader, writer: BagWriter, account: Account) -> set[str]:
-    """Make the bag's topics known to the writer and return them, without those that an earlier replay has made; what is
-    not read of the bag is noted in the account."""
+    """Add the bag's topics to the writer and return their names, without those that an earlier replay has made.
+
+    The account notes what is not read of the bag.
+    """
     account.notes += reader.notes
     made = {name for name in reader.topics if name.startswith(OURS)}
     if made:
@@ -103,10 +105,10 @@ def keep(reader: BagReader, writer: BagWriter, account: Account) -> set[str]:
 
 
 class OfflineRun:
-    """One replay under way.
+    """One running replay.
 
-    While it is `silent` it works on messages as ever, but nothing is written or counted. Without `timed` nothing is
-    kept that depends on the speed of the machine.
+    While it is `silent` it processes messages as usual, but writes and counts nothing. Without `timed` it keeps
+    nothing that depends on the speed of the machine.
     """
 
     def __init__(
@@ -134,7 +136,7 @@ class OfflineRun:
         self._noted: set[tuple[str, str]] = set()
 
     def take(self, message: Message) -> None:
-        """Work on one message of the bag."""
+        """Process one message of the bag."""
         self._now_ns = message.stamp_ns
         if message.topic in self._info_of:
             self._take_info(message)
@@ -156,16 +158,16 @@ class OfflineRun:
                 self._write(frames.frames, result, (time.monotonic_ns() - started) / 1e6)
 
     def end(self) -> None:
-        """Pass on what still waits for its counterpart."""
+        """Pass on the frames that still wait for their counterpart."""
         self._synchronizer.clear()
         self.account.engines = ", ".join(map(label, self.pipeline.engines))
 
     def _frame(self, camera: str, message: Message) -> Frame | None:
-        """The frame of a message; None for one that cannot be processed, which is passed on if it is a whole image."""
+        """Return the frame of a message; None if it cannot be processed: a complete image is then passed on."""
         image = None
         try:
             image = self.reader.decode(message)
-            # Offline it is the recording that says when an image came.
+            # Offline the recording says when an image arrived.
             return frame_of(image, message.stamp_ns)
         except (ImageError, ReplayError) as error:
             if (
@@ -187,7 +189,7 @@ class OfflineRun:
             self.account.notes.append(note)
 
     def _take_info(self, message: Message) -> None:
-        """Copy a camera_info beside the images that come of its camera; and what it says of the lens."""
+        """Copy a camera_info beside its camera's output images, and read the camera's geometry from it."""
         camera = self._info_of[message.topic]
         fuses = self.pipeline.config.thermal
         beside = [*([camera] if camera != THERMAL else []), *(["fused"] if fuses and camera == self._first else [])]
@@ -219,7 +221,7 @@ class OfflineRun:
         told = {status.name: status.values for status in statuses}
         for camera, done in result.cameras.items():
             frame = done.frame
-            # As in the node, a frame that was passed on goes out in the message it came in.
+            # As in the node, a pass-through frame is published as the message in which it came.
             message = frame.message if isinstance(frame, Received) and frame is frames[camera] else None
             self.writer.put(f"/derained/{camera}/image_raw", stamp_ns, message or image_of(types, frame))
             mask = Frame(done.mask, "mono8", frame.stamp_ns, frame.frame_id)
@@ -233,7 +235,7 @@ class OfflineRun:
         self.writer.put("/derain/anomaly", stamp_ns, types.types["std_msgs/msg/Bool"](data=result.affected))
 
     def _status(self, result: Result, statuses: Sequence[Status]) -> Any:
-        """What the node would say on ~/status."""
+        """Make the message that the node would publish on ~/status."""
         make = self.writer.types.types
         said = [
             make["diagnostic_msgs/msg/DiagnosticStatus"](
@@ -252,5 +254,5 @@ class OfflineRun:
 
 
 def _untimed(status: Status) -> Status:
-    """A status without its times in milliseconds."""
+    """Return a status without its times in milliseconds."""
     return replace(status, values={key: value for key, value in status.values.items() if not key.endswith("_ms")})

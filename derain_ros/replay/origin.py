@@ -1,4 +1,4 @@
-"""What a replay was made of: digests of the bag and of the models, and the settings."""
+"""The origin of a replay: digests of the bag and of the models, and the settings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ PIECE = 1 << 22
 
 @dataclass(frozen=True)
 class Origin:
-    """SHA-256 by name of each file of the bag and of each model of the manifest, and every setting by its name; empty
-    where they are not known."""
+    """SHA-256 by name of the bag's files and of the manifest's models, and all settings by name; empty if unknown."""
 
     bag: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
@@ -27,9 +26,9 @@ class Origin:
 
 
 def origin_of(bag: Path, models: Path | None, config: Config) -> Origin:
-    """The origin of a replay; `models` is a directory, the shipped one where it is None.
+    """Return the origin of a replay; `models` is a directory, None means that of the shipped models.
 
-    ReplayError where the bag cannot be read, ManifestError where the models cannot be.
+    Raises ReplayError if the bag cannot be read, ManifestError if the models cannot be read.
     """
     return Origin(
         {file.name: _digest(file) for file in files.find(bag).files},

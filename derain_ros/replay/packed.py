@@ -1,4 +1,4 @@
-"""Unpacks what is compressed, within bounds: a few bytes may claim to be any number."""
+"""Decompresses data within limits, as a few bytes may claim to hold any number of bytes."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from derain_ros.replay.files import ZSTD_MAGIC
 from derain_ros.replay.records import Message, ReplayError
 
 MOST_BYTES = 1 << 28
-"""What a chunk or a message may hold at the most; those of recordings hold some MB."""
+"""Largest accepted content of a chunk or a message; those of recordings hold some MB."""
 WINDOW_BYTES = 1 << 28
-"""What Zstandard may look back at the most, which is kept in memory."""
+"""Largest accepted window of Zstandard, which is kept in memory."""
 MOST_RATIO = 1000
-"""How many times its size a file may unpack to, if that is more than MOST_BYTES; images come to less than 100."""
+"""Largest accepted compression ratio of a file that holds more than MOST_BYTES; images reach less than 100."""
 KEEP_FREE_BYTES = 1 << 28
-"""What unpacking leaves free where it writes."""
+"""Disk space that `unpack` leaves free."""
 PIECE_BYTES = 1 << 20
 
 logger = logging.getLogger(__name__)
@@ -30,25 +30,26 @@ class TooLarge(ValueError):
 
 
 def unzstd(data: bytes) -> bytes:
-    """What is compressed with Zstandard, as far as it is there; ZstdError where it is broken, TooLarge."""
+    """Decompress Zstandard data, as far as it is complete; ZstdError if it is broken, TooLarge beyond MOST_BYTES."""
     return _bounded(zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).stream_reader(data).read(MOST_BYTES + 1))
 
 
 def unlz4(data: bytes) -> bytes:
-    """What is compressed with LZ4, as far as it is there; RuntimeError where it is broken, TooLarge."""
+    """Decompress LZ4 data, as far as it is complete; RuntimeError if it is broken, TooLarge beyond MOST_BYTES."""
     return _bounded(LZ4FrameDecompressor().decompress(data, MOST_BYTES + 1))
 
 
 def content_of(message: Message) -> bytes:
-    """A message's content without the compression that rosbag2 may give each one; CDR never begins as Zstandard does.
+    """Return a message's content, decompressed if rosbag2 has compressed it; ReplayError if it is too large.
 
-    ReplayError where it is too large."""
+    CDR never starts with the magic number of Zstandard.
+    """
     if not message.data.startswith(ZSTD_MAGIC):
         return message.data
     try:
         return unzstd(message.data)
     except zstandard.ZstdError:
-        return message.data  # whoever decodes it finds it broken
+        return message.data  # decoding it will report the damage
     except TooLarge as error:
         raise ReplayError(
             f"a message on {message.topic} at {message.stamp_ns / 1e9:.3f} s unpacks to {error}, which no image is"
@@ -62,9 +63,10 @@ def _bounded(data: bytes) -> bytes:
 
 
 def unpack(file: Path, made: Path) -> None:
-    """Unpack a file that is compressed with Zstandard into the file `made`, as far as it goes.
+    """Decompress a Zstandard file into the file `made`, as far as possible.
 
-    ReplayError where there is no room for it, or where it is more than a recording can be; then nothing is left there.
+    Raises ReplayError if there is no room for it, it is larger than a recording can be, or a file cannot be read or
+    written; `made` is then removed.
     """
     most = max(MOST_BYTES, MOST_RATIO * file.stat().st_size)
     size = 0
@@ -81,7 +83,7 @@ def unpack(file: Path, made: Path) -> None:
                         trouble = "there is no room left"
                     else:
                         target.write(piece)
-            except zstandard.ZstdError as error:  # what is missing is told when the rest is read
+            except zstandard.ZstdError as error:  # reading the rest will report what is missing
                 logger.debug("%s: %s", file, error)
     except OSError as error:
         trouble = str(error.strerror)

@@ -1,4 +1,4 @@
-"""The images of a bag as picture files, to train on."""
+"""Writes the images of a bag as image files for training."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from derain_ros.runtime.input.encoding import to_network
 from derain_ros.runtime.input.messages import ImageError, frame_of
 
 Progress = Callable[[int, int], None]
-"""Is told how many messages are done, of how many."""
+"""A function that is called with the number of messages done and in total."""
 
 
 def write_pictures(
     reader: BagReader, cameras: Cameras, folder: Path, every_s: float, progress: Progress | None = None
 ) -> tuple[int, int]:
-    """Write an image of each camera as PNG into `folder`, made where needed, whenever `every_s` seconds have gone by.
+    """Write one image of each camera every `every_s` seconds as PNG into `folder`, which is made if needed.
 
-    Names are those of bag and camera and the stamp in nanoseconds, and where one comes again, a number. Images come as
-    networks see them: grey or colour, in eight bits. Returns how many were written, and how many could not be read;
-    ReplayError where the folder cannot be written.
+    A file name has the names of bag and camera, the recording time in nanoseconds, and a number if it would occur
+    again. Images are as networks see them: grey or colour, 8-bit. Returns how many were written, and how many could
+    not be read. Raises ReplayError if the folder cannot be written.
     """
     wanted = {topic.name: camera for camera, topic in cameras.images.items()}
     total = sum(topic.count for topic in reader.topics.values())
@@ -59,6 +59,6 @@ def write_pictures(
 
 
 def _picture(frame: Frame) -> np.ndarray:
-    """The frame as OpenCV writes it: grey, or blue, green and red, in eight bits."""
+    """Return the frame as OpenCV writes it: grey or BGR, uint8."""
     seen = to_network(frame)
     return seen[..., ::-1] if seen.shape[2] == 3 else seen

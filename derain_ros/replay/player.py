@@ -35,13 +35,12 @@ def play(
     progress: Progress | None = None,
     watch: Callable[[int], AbstractContextManager[object]] = lambda process: nullcontext(),
 ) -> Account:
-    """Play `reader` at `rate` times the recorded speed; write its topics and the node's outputs to the bag `output`,
-    where there is one.
+    """Play `reader` at `rate` times the recorded speed; write its topics and the node's outputs to the bag `output`.
 
-    `config.cameras` are the names of `cameras`; its transport is that of the bag. Latency is taken from publishing an
-    image to receiving its result. `watch` gets the number of the node's process; its context is open while the bag
-    plays. Raises ReplayError where the node cannot load its models, does not get ready or ends badly, or where the disk
-    is too slow.
+    Nothing is written if `output` is None. `config.cameras` are the names of `cameras`; the transport is that of the
+    bag. Latency is the time from publishing an image to receiving its result. `watch` gets the node's process id; its
+    context is open while the bag plays. Raises ReplayError if the node cannot load its models, does not get ready or
+    fails, or if the disk is too slow.
     """
     os.environ.update(transport_environment())  # read when this process joins DDS
     if os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "OFF":
@@ -73,7 +72,7 @@ def play(
 
 
 def _inputs(cameras: Cameras, topics: Mapping[str, Topic]) -> dict[str, tuple[str, str]]:
-    """By topic of the bag: the topic the node listens to, and its type."""
+    """Return by topic of the bag the topic that the node subscribes to, and its type."""
     kinds = {t.msgtype for t in cameras.images.values()} | (
         {topics[cameras.thermal].msgtype} if cameras.thermal else set()
     )
@@ -98,6 +97,6 @@ def _await_ready(node: NodeProcess, link: Any) -> None:
                 f"engine is {link.engine or 'silent'}; try `derain node` by itself"
             )
         time.sleep(0.02)
-    # On a robot images must go on coming; here they would only look as if they had been looked at.
+    # On a robot the images must go on even then; here unprocessed images would pass for a result.
     if link.engine.startswith("failed"):
         raise ReplayError(f"the node's engine {link.engine}")

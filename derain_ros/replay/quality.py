@@ -1,4 +1,4 @@
-"""Compares what came out of a replay with the dry views that the drive would have shown without drops."""
+"""Compares the outputs of a replay with the dry views, which show the drive without drops."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from derain_ros.replay.shown import DRY, RESTORED, SEEN, Picture, picture, sprea
 from derain_ros.runtime.input.messages import frame_of
 
 COMPARED = 60
-"""Wet stamps that are compared at the most, spread evenly."""
+"""Largest number of wet stamps, and of clean stamps, that are compared; they are spread evenly."""
 
 
 @dataclass
 class Quality:
-    """PSNR in dB of wet frames before and after, by pair of values; `untouched` of the `clean` frames that came out
-    bit for bit."""
+    """Image quality: `psnr` has the PSNR in dB of each compared wet frame before and after restoring.
+
+    `untouched` of the `clean` frames are unchanged bit for bit.
+    """
 
     psnr: list[tuple[float, float]] = field(default_factory=list)
     clean: int = 0
@@ -27,7 +29,7 @@ class Quality:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 images; inf where they are equal."""
+    """Return the peak signal-to-noise ratio of two uint8 images in dB; inf if they are equal."""
     error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2))
     return float("inf") if error == 0 else 10.0 * float(np.log10(255.0**2 / error))
 
@@ -35,8 +37,11 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def compare(
     cleaned: Path, truth: Path, wet: Mapping[str, Mapping[int, bool]], samples: int = 2
 ) -> tuple[Quality, list[Picture]]:
-    """Read the cleaned bag and the dry views; `wet` says by camera and stamp whether there were drops. With what was
-    found, so many pictures of each camera."""
+    """Compare the bag `cleaned` with the dry views in the bag `truth`.
+
+    `wet` says by camera and stamp whether there were drops. Returns the quality, and up to `samples` pictures of each
+    camera.
+    """
     stamps = sorted({stamp for camera in wet.values() for stamp, is_wet in camera.items() if is_wet})
     chosen = set(stamps[:: max(1, -(-len(stamps) // COMPARED))])
     dry = _images(truth, {f"/truth/{camera}/image_raw": camera for camera in wet}, chosen)
@@ -62,7 +67,7 @@ def compare(
 
 
 def _images(bag: Path, cameras: Mapping[str, str], stamps: set[int]) -> dict[tuple[str, int], np.ndarray]:
-    """Images by camera and stamp, of these topics and stamps."""
+    """Read the images of these topics and stamps, by camera and stamp."""
     found = {}
     with BagReader(bag) as reader:
         for message in reader.messages():

@@ -1,4 +1,4 @@
-"""What a replay leaves to be looked at: its books, the truth where that is known, and pictures, in one JSON file."""
+"""The record of a replay in one JSON file: its account, the ground truth if known, and pictures."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MOST_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Record:
-    """One replay: `timed` says what its latencies are of. `wet` is the truth by camera and stamp, empty where it is not
-    known, and `quality` how near the frames came to it.
+    """The record of one replay.
 
-    `origin` says which bag, models and settings it was. `usage` is what the node took over time and `rates` how it
-    fared at other speeds, where these were measured.
+    `timed` says what its latencies measure. `wet` is the ground truth by camera and stamp, empty if it is not known;
+    `quality` compares the frames with the dry views. `origin` identifies bag, models and settings. `usage` is the
+    node's use of resources over time, `rates` are the results at other speeds; both are empty if not measured.
     """
 
     title: str
@@ -45,7 +45,7 @@ class Record:
     rates: list[AtRate] = field(default_factory=list)
 
     def content(self) -> dict[str, Any]:
-        """All of it as JSON has it; `of` makes a record of that again."""
+        """Return the record as JSON values; `of` turns them into a record again."""
         account = self.account
         return {
             "format": FORMAT,
@@ -75,12 +75,12 @@ class Record:
         }
 
     def save(self, path: Path) -> None:
-        """Write it as JSON; ReplayError where that cannot be done."""
+        """Write the record as JSON; ReplayError if it cannot be written."""
         write_json(path, self.content())
 
     @classmethod
     def read(cls, path: Path) -> Record:
-        """Read what `save` wrote; ReplayError where it is none."""
+        """Read what `save` wrote; ReplayError if it cannot be read or is not a record of this format."""
         try:
             content = json.loads(read_file(path, MOST_BYTES))
             if content["kind"] != "replay" or content["format"] != FORMAT:
@@ -96,7 +96,7 @@ class Record:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Record:
-        """The record with this `content`; ValueError, KeyError, TypeError or AttributeError where that is none."""
+        """Make the record of this `content`; ValueError, KeyError, TypeError or AttributeError if it is not valid."""
         hints = get_type_hints(Account) | {"plans": list[tuple[str, str, int]]}
         books = {name: read_as(kind, content[name], name) for name, kind in hints.items()}
         books["plans"] = Counter({(plan, models): count for plan, models, count in books["plans"]})
@@ -108,7 +108,7 @@ class Record:
 
 
 def kind_of(path: Path) -> str:
-    """Which kind of record a file is by its own word; empty where it is none, of which its reader tells."""
+    """Return the kind of record that a file states; empty if it is not a record, which reading it will report."""
     try:
         content = json.loads(read_file(path, MOST_BYTES))
     except (OSError, FileError, ValueError):
@@ -117,7 +117,7 @@ def kind_of(path: Path) -> str:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write what JSON can hold; ReplayError where that cannot be done."""
+    """Write JSON values to a file; ReplayError if it cannot be written."""
     try:
         path.write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
     except OSError as error:
@@ -125,12 +125,12 @@ def write_json(path: Path, content: object) -> None:
 
 
 def known(value: object) -> object:
-    """A value for JSON, which has neither infinity nor what is not a number."""
+    """Return a value for JSON: infinity and NaN, which JSON does not have, become text."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
 
 
 def number(value: Any) -> Any:
-    """What `known` made a text of, again."""
+    """Turn texts that `known` made back into numbers; other values stay as they are."""
     return float(value) if isinstance(value, str) and value in UNKNOWN else value

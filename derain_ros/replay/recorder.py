@@ -1,4 +1,4 @@
-"""Writes what a live replay hears, while it plays."""
+"""Writes the messages of a live replay while it plays."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from derain_ros.replay.bag import BagWriter
 from derain_ros.replay.records import Message, ReplayError
 
 WAITING_BYTES = 1 << 30
-"""Messages that may wait for the disk."""
+"""Largest size of the messages that wait for the disk."""
 
 
 class Recorder:
-    """Writes a bag in a thread of its own, so that neither playing nor receiving waits for the disk.
+    """Writes a bag in a separate thread, so that neither playing nor receiving waits for the disk.
 
-    What could not be written is raised by `check` and, at the latest, at the end of the context.
+    `check` raises the error of a message that could not be written, and so does the end of the context.
     """
 
     def __init__(self, output: Path) -> None:
@@ -30,7 +30,7 @@ class Recorder:
         self._thread.start()
 
     def put(self, message: Message) -> None:
-        """Take a message in."""
+        """Queue a message; it is dropped after an error."""
         with self._lock:
             self._waiting_bytes += len(message.data)
             if self._waiting_bytes > WAITING_BYTES and self._error is None:
@@ -42,18 +42,18 @@ class Recorder:
             self._queue.put(message)
 
     def check(self) -> None:
-        """Raise what went wrong with an earlier message, ReplayError where the disk refused it or is too slow."""
+        """Raise the error of an earlier message: ReplayError if the disk refused it or is too slow."""
         if self._error is not None:
             raise self._error
 
     def _write(self) -> None:
-        # Once anything went wrong, what still waits is not worth waiting for.
+        # After an error the messages that still wait are not written.
         while (message := self._queue.get()) is not None and self._error is None:
             try:
                 self.writer.write(message)
                 with self._lock:
                     self._waiting_bytes -= len(message.data)
-            except Exception as error:  # it is for the player to tell, not for this thread
+            except Exception as error:  # the player reports it, by `check`
                 self._error = error
                 return
 

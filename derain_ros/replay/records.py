@@ -1,4 +1,4 @@
-"""What a bag holds: topics and messages."""
+"""The contents of a bag: topics and messages."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any
 
 
 class ReplayError(RuntimeError):
-    """A bag cannot be read, written or played; the message says which, where, and how to mend it."""
+    """A bag cannot be read, written or played; the message says which, where, and how to fix it."""
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic of a bag, `count` its messages.
+    """One topic of a bag; `count` is the number of its messages.
 
-    `definition` is the text of its message type where the bag holds it, `encoding` the language of that text
-    (`ros2msg`, `ros2idl`), `digest` the hash of the type. `serialization` is how the messages are encoded. `qos` are
-    the profiles with which it was published, in the form of rosbags; `ros2 bag play` offers them again.
+    `definition` is the text of its message type if the bag has it, `encoding` the language of that text (`ros2msg`,
+    `ros2idl`), `digest` the hash of the type. `serialization` is the encoding of the messages. `qos` are the profiles
+    of its publishers, in the form of rosbags; `ros2 bag play` offers them again.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Topic:
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a bag: recorded at `stamp_ns` from 0 on, `data` is its serialized form (CDR).
+    """One message of a bag, recorded at `stamp_ns`, which is not negative; `data` is its serialized form (CDR).
 
-    `msgtype` is the type with which it was recorded, empty where that is not known.
+    `msgtype` is the type with which it was recorded, empty if not known.
     """
 
     topic: str

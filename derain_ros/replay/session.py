@@ -1,4 +1,4 @@
-"""One bag on its way through the node: sent in time, received, and put into the books."""
+"""Plays one bag through the node: sends messages in time, receives outputs, and fills the account."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from derain_ros.runtime.input.instants import GAP_NS
 
 SILENCE_S = 1.5
 AHEAD = 128
-"""Messages that are read ahead of their time."""
+"""Number of messages that are read ahead."""
 REPORT_S = 5.0
-"""How long the node's last counts are waited for; it tells them once a second."""
+"""How long to wait for the node's last counts, which it publishes once a second."""
 SLOW_SHARE = 0.1
-"""Share of the frames passed on for the budget from which on that is told."""
+"""A note says that the machine is too slow if more than this share of the frames was passed on for the budget."""
 FUSED = "/derained/fused/image_raw"
 HEADER_BYTES = 16
-"""Of a serialized message that begins with a header: encapsulation, stamp and length of the frame_id."""
+"""First bytes of a serialized message with a header: encapsulation, stamp and length of the frame_id."""
 
 
 class Session:
-    """One bag on its way through the node."""
+    """One playback of a bag through the node: `run`, then `finish`, then `fill`."""
 
     def __init__(self, reader: BagReader, cameras: Cameras, link: Any, recorder: Recorder | None, rate: float) -> None:
         self.reader, self.link, self.recorder, self.rate = reader, link, recorder, rate
         self._camera_of = {t.name: camera for camera, t in cameras.images.items()}
-        # By camera and stamp, in order: a driver may give several frames the same stamp.
+        # Times in order by camera and stamp: a driver may give several frames the same stamp.
         self._sent: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         self._came: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
-        # By camera and stamp, what the recorded driver took, where stamps are of the recorder's clock.
+        # Time of the recorded driver by camera and stamp, if stamps come from the recorder's clock.
         self._driver_ns: dict[tuple[str, int], int] = {}
         self._statuses: list[bytes] = []
         self._in: Counter[str] = Counter()
@@ -53,7 +53,7 @@ class Session:
         self._recorded_s = self._played_s = 0.0
 
     def run(self, node: NodeProcess, kept: set[str], progress: Progress | None) -> None:
-        """Publish every message when its time has come."""
+        """Publish every message at its time; ReplayError if the node ends or the disk is too slow."""
         total = sum(t.count for t in self.reader.topics.values())
         source = ahead(self.reader)
         for done, message in enumerate(source, 1):
@@ -62,7 +62,7 @@ class Session:
                 self.link.on_output = self._on_output
                 last_ns = message.stamp_ns
             if message.stamp_ns - last_ns > GAP_NS:
-                # Nobody waits for what was not recorded, nor for a clock that was set.
+                # Skip pauses of the recording, and jumps of a clock that was set.
                 self._first_ns += message.stamp_ns - last_ns
                 self._skipped += 1
             last_ns = message.stamp_ns
@@ -83,7 +83,7 @@ class Session:
             self._played_s = (time.monotonic_ns() - self._begun_ns) / 1e9
 
     def finish(self, node: NodeProcess) -> None:
-        """Wait for the last outputs, and for what the node then reports."""
+        """Wait for the last outputs, and for the node's next report."""
         quiet_since = time.monotonic()
         before, sent = -1, _total(self._sent)
         while (came := _total(self._came)) < sent and time.monotonic() - quiet_since < SILENCE_S:
@@ -99,7 +99,7 @@ class Session:
             time.sleep(0.02)
 
     def fill(self, account: Account) -> None:
-        """Put what happened into the books."""
+        """Fill the account with the results."""
         said: defaultdict[tuple[str, int], list[dict[str, str]]] = defaultdict(list)
         types = get_typestore(Stores.ROS2_JAZZY)
         for data in self._statuses:
@@ -125,7 +125,7 @@ class Session:
             sent, told = self._sent.get((camera, stamp), []), said[camera, stamp]
             for k, came_ns in enumerate(came[: len(sent)]):
                 values = told[k] if k < len(told) else {}
-                # Where frames of one stamp were lost, it is not known which.
+                # If frames with the same stamp were lost, it is not known which.
                 latency_ms = (came_ns - sent[k]) / 1e6 if len(came) == len(sent) else float("nan")
                 age_ms = latency_ms + self._driver_ns.get((camera, stamp), float("nan")) / 1e6
                 outputs.append((came_ns, output_of(camera, stamp, values, latency_ms, age_ms)))
@@ -144,7 +144,7 @@ class Session:
             )
 
     def _fill_causes(self, account: Account) -> None:
-        """Count what became of each frame that was sent and did not come."""
+        """Count the causes of the frames that were sent and did not come back."""
         for camera in account.frames_in:
             total = account.total(camera)
             told = {key: int(value) for key, value in self.link.counts.get(camera, {}).items() if value.isdecimal()}
@@ -178,7 +178,7 @@ class Session:
         self.link.send(message.topic, message.data)
 
     def _on_output(self, topic: str, data: bytes) -> None:
-        """Called by the link's thread for every message of the node."""
+        """Take a message of the node; the link's thread calls this."""
         now = time.monotonic_ns()
         stamp_ns = self._first_ns + round((now - self._begun_ns) * self.rate)
         if topic == "/derain/status":
@@ -190,7 +190,7 @@ class Session:
 
 
 def ahead(reader: BagReader) -> Iterator[Message]:
-    """The messages of a bag, read ahead by a thread of its own."""
+    """Yield the messages of a bag, read ahead by a separate thread."""
     waiting: queue.Queue[Message | None] = queue.Queue(AHEAD)
     stop = threading.Event()
 
@@ -216,7 +216,7 @@ def ahead(reader: BagReader) -> Iterator[Message]:
 
 
 def _stamp(data: bytes) -> int:
-    """The stamp of a serialized message that begins with a header (HEADER_BYTES at least), in nanoseconds."""
+    """Return the stamp in nanoseconds of a serialized message with a header, of at least HEADER_BYTES."""
     seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
 

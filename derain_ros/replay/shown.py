@@ -1,4 +1,4 @@
-"""A few pictures of a replay to look at: what a camera saw, and what became of it."""
+"""Makes a few pictures of a replay for its report: what a camera saw, and the result."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from derain_ros.runtime.stages.restore import restore_image
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 88]
 EACH = 3
-"""Frames of each camera that are shown."""
+"""Number of frames of each camera that are shown."""
 KEPT = 16
-"""Images of a topic that are kept for those that come of them."""
+"""Number of images of a topic that are kept until the images made from them arrive."""
 SEEN, RESTORED, MASK, DRY = "seen", "published", "reconstructed", "without drops"
 THERMAL, FUSED = "thermal", "fused"
 AGAIN = "restored again"
-"""Not what was published, but made by the same models of the same frame."""
+"""Not the published image, but one made by the same models from the same frame."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What one camera saw at one stamp, and what became of it: `images` are JPEG in base64, by what they show."""
+    """What one camera saw at one stamp, and the result: `images` are JPEG in base64, by what they show."""
 
     camera: str
     stamp_ns: int
@@ -43,8 +43,10 @@ class Picture:
 
 
 def picture(camera: str, stamp_ns: int, images: Mapping[str, np.ndarray], mask: np.ndarray | None) -> Picture:
-    """A picture of images (H, W) grey or (H, W, 3) BGR, uint8, and where there is a mask, of the first with that in
-    red."""
+    """Make a picture of images (H, W) grey or (H, W, 3) BGR, uint8.
+
+    With a `mask` (H, W) it also has the first image, with the mask in red.
+    """
     shown = dict(images)
     if mask is not None:
         first = next(iter(images.values()))
@@ -61,7 +63,7 @@ def picture(camera: str, stamp_ns: int, images: Mapping[str, np.ndarray], mask: 
 
 
 def spread(keys: Sequence[tuple[str, int]], camera: str, count: int) -> list[tuple[str, int]]:
-    """At most `count` of the keys (camera, stamp) of a camera, spread evenly."""
+    """Choose at most `count` of the keys (camera, stamp) of a camera, spread evenly."""
     mine = [key for key in keys if key[0] == camera]
     count = min(count, len(mine))
     return [mine[(2 * k + 1) * len(mine) // (2 * count)] for k in range(count)]
@@ -70,8 +72,10 @@ def spread(keys: Sequence[tuple[str, int]], camera: str, count: int) -> list[tup
 def restored_pictures(
     output: Path, inputs: Mapping[str, str], account: Account, progress: Progress | None = None
 ) -> list[Picture]:
-    """Pictures of EACH restored frames of each camera, out of the bag that a replay has written; `inputs` are the
-    cameras' topics in it."""
+    """Make pictures of EACH restored frames of each camera from the bag that a replay has written.
+
+    `inputs` are the cameras' topics in it.
+    """
     restored = [(o.camera, o.stamp_ns) for o in account.outputs if o.action == Action.RESTORED.value]
     wanted = {key for camera in inputs for key in spread(restored, camera, EACH)}
     topics = {topic: (camera, SEEN) for camera, topic in inputs.items()}
@@ -104,8 +108,11 @@ def restored_pictures(
 def restored_again(
     reader: BagReader, cameras: Cameras, account: Account, manifest: Manifest, progress: Progress
 ) -> list[Picture]:
-    """As `restored_pictures`, of a replay that wrote no bag: the frames are restored once more, by the models that
-    restored them, without what depends on the frames before. EngineError where a model fails."""
+    """Make pictures as `restored_pictures` does, of a replay that wrote no bag.
+
+    The frames are restored again by the models that restored them, without stages that depend on earlier frames.
+    Raises EngineError if a model fails.
+    """
     models = {plan: names.split(", ") for (plan, names), _ in reversed(account.plans.most_common())}
     restored = {
         (o.camera, o.stamp_ns): o.plan
@@ -140,8 +147,11 @@ def restored_again(
 
 
 def fused_pictures(output: Path, cameras: Cameras) -> list[Picture]:
-    """Pictures of EACH fused images, spread evenly, out of the bag that a replay has written: what the first camera
-    saw, the thermal image before it, what was published of the camera, and both fused."""
+    """Make pictures of EACH fused images, spread evenly, from the bag that a replay has written.
+
+    Each shows what the first camera saw, the thermal image nearest in time, the camera's published image, and the
+    fused image.
+    """
     camera, topic = next(iter(cameras.images.items()))
     topics = {
         topic.name: SEEN,
@@ -183,10 +193,10 @@ def fused_pictures(output: Path, cameras: Cameras) -> list[Picture]:
 
 
 def _shown(frame: Frame) -> np.ndarray:
-    """What a frame shows, (H, W) or (H, W, 3) BGR uint8."""
+    """Return a frame's image as (H, W) grey or (H, W, 3) BGR, uint8."""
     return _bgr(to_network(frame))
 
 
 def _bgr(image: np.ndarray) -> np.ndarray:
-    """(H, W, 1) or RGB (H, W, 3) as OpenCV wants it."""
+    """Convert (H, W, 1) grey or (H, W, 3) RGB to (H, W) or BGR, as OpenCV needs it."""
     return image[..., 0] if image.shape[2] == 1 else image[..., ::-1]

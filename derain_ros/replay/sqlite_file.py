@@ -15,7 +15,7 @@ from derain_ros.replay.files import qos_of
 from derain_ros.replay.records import Message, ReplayError, Topic
 
 COLUMNS = {"topics": ("id", "name", "type"), "messages": ("topic_id", "timestamp", "data")}
-"""What every version of rosbag2 has; all else may be missing."""
+"""The columns that every version of rosbag2 has; all others may be missing."""
 CONTENT = "topic_id, timestamp, CASE typeof(data) WHEN 'blob' THEN data WHEN 'text' THEN CAST(data AS BLOB) END"
 VIEWS = "SELECT name FROM sqlite_master WHERE type = 'view' AND lower(name) IN (?, ?, ?)"
 BY_TIME = "SELECT rowid FROM messages ORDER BY timestamp, rowid"
@@ -25,12 +25,14 @@ AS_WRITTEN = f"SELECT {CONTENT} FROM messages ORDER BY rowid"
 
 
 def topics(file: Path) -> list[Topic]:
-    """The topics, each with the number of its messages; of a damaged file those that can be read. ReplayError for one
-    that has not the tables of rosbag2."""
+    """Return the topics with their numbers of messages; of a damaged file those that can be read.
+
+    Raises ReplayError if the file does not have the tables of rosbag2.
+    """
     database, _ = _opened(file)
     found: dict[Any, Topic] = {}
     counts: Counter[Any] = Counter()
-    with closing(database), suppress(sqlite3.Error):  # `messages` tells of it
+    with closing(database), suppress(sqlite3.Error):  # `messages` reports it
         _check(database, file)
         found = _topics(database)
         for (number,) in database.execute("SELECT topic_id FROM messages ORDER BY rowid"):
@@ -39,10 +41,10 @@ def topics(file: Path) -> list[Topic]:
 
 
 def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterator[Message]:
-    """The messages in the order of their time, of a file that is cut off in the order in which they were written.
+    """Yield the messages in order of time, or those of a truncated file in the order in which they were written.
 
-    With an `end_ns` only those from `start_ns` on and before it are read of a file that is not cut off. Rows that are
-    no messages are left out. ReplayError after the last one that can be read, where the file is damaged.
+    With an `end_ns`, only those in [start_ns, end_ns) are read, unless the file is truncated. Rows that are not
+    messages are left out. If the file is damaged, it raises ReplayError after the last message that can be read.
     """
     database, trouble = _opened(file)
     count = broken = 0
@@ -50,13 +52,13 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
         try:
             _check(database, file)
             known = _topics(database)
-            # sqlite3 reads a page that is cut off as if zeros followed: the last row before an error is not to be
-            # trusted, and is held back for that.
+            # sqlite3 reads a truncated page as if zeros followed, so the last row before an error may be wrong. Each
+            # row is therefore held back until the next one is read.
             held: Message | None = None
             for number, stamp, data in _rows(database, file, start_ns, end_ns):
                 if held is not None:
                     yield held
-                # A column takes values of any type, so a broken row may hold anything.
+                # A column takes values of any type, so a damaged row may hold anything.
                 topic, stamp_ns = known.get(number), _stamp_ns(stamp)
                 if topic is None or stamp_ns is None or data is None:
                     held, broken = None, broken + 1
@@ -80,7 +82,7 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
 
 
 def _check(database: sqlite3.Connection, file: Path) -> None:
-    """ReplayError where tables or columns are missing, or are views: these may have rows without end."""
+    """Raise ReplayError if tables or columns are missing, or tables are views, which may have endless rows."""
     for row in database.execute(VIEWS, (*COLUMNS, "message_definitions")):
         raise ReplayError(f"{file.name} is no recording of rosbag2: its `{row['name']}` is a view, not a table")
     for table, columns in COLUMNS.items():
@@ -95,9 +97,9 @@ def _check(database: sqlite3.Connection, file: Path) -> None:
 
 
 def _topics(database: sqlite3.Connection) -> dict[Any, Topic]:
-    """The topics by their number, which may be anything that was written there."""
+    """Return the topics by id, which may be a value of any type."""
     definitions: dict[str, dict[str, Any]] = {}
-    with suppress(sqlite3.Error):  # there are none in older versions
+    with suppress(sqlite3.Error):  # older versions have none
         for row in database.execute("SELECT * FROM message_definitions"):
             definition = dict(row)
             definitions[_text(definition.get("topic_type"))] = definition
@@ -120,22 +122,22 @@ def _topics(database: sqlite3.Connection) -> dict[Any, Topic]:
 
 
 def _text(value: Any) -> str:
-    """A value where text is meant, of whatever type it is."""
+    """Return a value of any type as text."""
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return "" if value is None else str(value)
 
 
 def _stamp_ns(value: Any) -> int | None:
-    """A value where a time is meant; None where it is none, or lies before 1970, which no other recording can hold."""
+    """Return a value as nanoseconds; None if it is not a time, or before 1970, which MCAP cannot hold."""
     whole = isinstance(value, int) or isinstance(value, float) and math.isfinite(value)
     return int(value) if whole and 0 <= value < 1 << 63 else None
 
 
 def _opened(file: Path) -> tuple[sqlite3.Connection, str]:
-    """The database, to be read only, and what cannot be read of it."""
+    """Open the database for reading; returns it, and in words what cannot be read of it."""
     file, trouble = file.resolve(), ""
-    # A recording that was not ended has its newest messages in a second file.
+    # A recording that was not closed has its newest messages in a second file.
     newest = file.with_name(f"{file.name}-wal")
     if newest.exists() and newest.stat().st_size:
         database = _connected(file, "mode=ro")
@@ -155,13 +157,13 @@ def _connected(file: Path, mode: str) -> sqlite3.Connection:
     database = sqlite3.connect(f"{file.as_uri()}?{mode}", uri=True)
     database.row_factory = sqlite3.Row
     database.text_factory = lambda text: text.decode(errors="replace")
-    # A file shorter than its header says is refused at the door, unless the schema counts as writable.
+    # sqlite3 refuses a file that is shorter than its header says, unless the schema counts as writable.
     database.execute("PRAGMA writable_schema=ON")
     return database
 
 
 def _rows(database: sqlite3.Connection, file: Path, start_ns: int, end_ns: int | None) -> Iterator[Any]:
-    """Topic, time and content of every row; only their numbers are sorted, where there is no index of times."""
+    """Yield topic, time and content of every row; without an index of times only the row ids are sorted."""
     if _is_cut_off(file):
         yield from database.execute(AS_WRITTEN)
         return

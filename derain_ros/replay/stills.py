@@ -1,4 +1,4 @@
-"""Image files through the pipeline, each by itself."""
+"""Runs image files through the pipeline, each by itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 @dataclass
 class StillsAccount:
-    """How many images were restored and found clean, and in words what went wrong with the others."""
+    """Numbers of images that were restored and found clean, and in `told` what went wrong with the others."""
 
     restored: int = 0
     clean: int = 0
@@ -29,7 +29,7 @@ class StillsAccount:
 
 
 def files_of(source: Path) -> list[Path]:
-    """The image files of a folder in order of name, or the one file; ReplayError where there are none."""
+    """Return the image files of a folder in order of name, or the one file; ReplayError if there are none."""
     if source.is_file():
         return [source]
     if not source.is_dir():
@@ -43,11 +43,12 @@ def files_of(source: Path) -> list[Path]:
 def restore_files(
     pipeline: Pipeline, files: Sequence[Path], output: Path, masks: bool, progress: Callable[[int, int], None]
 ) -> StillsAccount:
-    """Write each of `files`, restored by a loaded `pipeline` of one camera, as PNG into the folder `output`.
+    """Write the result of a loaded `pipeline` of one camera for each of `files` as PNG into the folder `output`.
 
-    Images are turned upright as their EXIF says, for a PNG that is written says nothing of that. What cannot be read is
-    told in the account and left out; ReplayError where `output` cannot be written, where two would be written into one
-    file, or one into a file beside the `files`.
+    With `masks` it also writes each mask. Images are turned upright as their EXIF says, because the PNG does not state
+    an orientation. The account names images that were not restored, and those that could not be read, which are left
+    out. Raises ReplayError if `output` cannot be written, two images would be written into one file, or a file beside
+    the `files` would be overwritten.
     """
     written = _written(files, output, masks)
     try:
@@ -81,7 +82,7 @@ def restore_files(
 
 
 def _written(files: Sequence[Path], output: Path, masks: bool) -> dict[Path, list[Path]]:
-    """By file what it is written into: the image, and with `masks` its mask. ReplayError where anything were lost."""
+    """Return by file its output files: the image, and with `masks` its mask; ReplayError if a file would be lost."""
     written = {path: [output / f"{path.stem}{ending}.png" for ending in ("", "_mask")[: 1 + masks]] for path in files}
     makers: dict[Path, Path] = {}
     for path, targets in written.items():
@@ -100,7 +101,7 @@ def _written(files: Sequence[Path], output: Path, masks: bool) -> dict[Path, lis
 
 
 def _read(path: Path) -> Frame | str:
-    """The image in a file as a frame, upright, or in words why it is none."""
+    """Read the image in a file as an upright frame, or return in words why that fails."""
     try:
         image = decode(read_file(path, MOST_BYTES), upright=True)
     except (FileError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Finds out which topics of a bag are the cameras."""
+"""Finds the camera topics of a bag."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from derain_ros.replay.records import ReplayError, Topic
 
 IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
 NONE = "none"
-"""Said in place of a topic: there is no such camera."""
+"""Given in place of a topic: there is no such camera."""
 THERMAL_WORDS = {"thermal", "lwir", "boson", "lepton"}
 THERMAL_WORDS_ALONE = {"ir": {"left", "right"}, "flir": {"left", "right", "camera", "cam", "blackfly", "spinnaker"}}
-"""Words that mean a thermal camera unless one of these stands beside them: the eyes of an infrared stereo camera, and a
-maker of all kinds of cameras."""
+"""Words for a thermal camera, unless one of the given words is beside them.
+
+The exceptions are the eyes of an infrared stereo camera, and the other cameras of a manufacturer.
+"""
 OTHER_WORDS = {
     *("depth", "disparity", "mask", "derained", "anomaly", "confidence", "theora", "compresseddepth"),
     *("truth", "labels"),
@@ -25,10 +27,10 @@ OTHER_WORDS = {
 
 @dataclass(frozen=True)
 class Cameras:
-    """The image topics to work on: `images` by camera name; `info` the camera_info topics where there are any.
+    """The image topics to process: `images` by camera name, `info` with the camera_info topics that exist.
 
-    `thermal` is a topic, or empty; its camera_info is in `info`, too, by the name `thermal`. `unused` are image topics
-    that were left out.
+    `thermal` is a topic, or empty; its camera_info is in `info`, too, under the name `thermal`. `unused` are the image
+    topics that were left out.
     """
 
     images: dict[str, Topic]
@@ -38,14 +40,14 @@ class Cameras:
 
 
 def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, thermal: str = "") -> Cameras:
-    """The cameras of a bag, `named` as camera name to topic or, without names, found by type; NONE for no such camera.
+    """Choose the cameras of a bag: those `named` (camera name to topic), or without names those found by type.
 
-    Found by type: of the image topics that are neither thermal nor depth, masks, labels or a truth, the pair whose
-    names differ in "left" and "right" becomes cameras `left` and `right`; without such a pair one whose names differ in
-    one digit only, the lower of them `left`; without that the first two by name, or the only one as `left`. Raw is
-    preferred to compressed, `image_raw` to what was made of it. What has been named is nothing else besides, whatever
-    its name is.
-    ReplayError where there is no camera, or a named topic is missing, no image, empty or named twice.
+    NONE as a topic means that there is no such camera. Found by type: only image topics that are not thermal, depth,
+    masks, labels or ground truth are used. The pair whose names differ in "left" and "right" becomes the cameras
+    `left` and `right`. Without it this is a pair whose names differ in one digit only, the lower one as `left`;
+    without that the first two, or the only one as `left`. The order is raw before compressed, `image_raw` before
+    others, then by name. A named topic is not used for another camera, whatever its name is. Raises ReplayError if
+    there is no camera, or a named topic is missing, not an image, empty or named twice.
     """
     images = {t.name: t for t in topics.values() if t.msgtype in (IMAGE, COMPRESSED) and t.count}
     named = named or {}
@@ -62,7 +64,7 @@ def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, 
             "no camera found: the bag has no image topic that is neither thermal, depth nor a mask; its "
             f"topics are {', '.join(sorted(topics)) or 'none'}; name one with --camera"
         )
-    if not thermal:  # of the cameras' kind: the node takes all of them raw, or all compressed
+    if not thermal:  # of the cameras' type: the node takes all of them raw, or all compressed
         kinds = {t.msgtype for t in chosen.values()}
         taken = {_camera_of(t.name) for t in chosen.values()}
         thermal = next(
@@ -80,7 +82,7 @@ def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, 
 
 
 def _check(by_user: Iterable[str], topics: Mapping[str, Topic], images: Mapping[str, Topic]) -> None:
-    """ReplayError for a topic that cannot be used as the user says."""
+    """Raise ReplayError for a named topic that cannot be used."""
     for topic, times in Counter(by_user).items():
         if topic not in images:
             what = (
@@ -96,8 +98,10 @@ def _check(by_user: Iterable[str], topics: Mapping[str, Topic], images: Mapping[
 
 
 def _infos(chosen: Mapping[str, Topic], topics: Mapping[str, Topic]) -> dict[str, str]:
-    """By camera its camera_info: in the camera's namespace or, as of image_transport, beside the image; not one that
-    lies beside the images of two cameras."""
+    """Find the camera_info of each camera, in its namespace or, as image_transport has it, beside the image.
+
+    One that belongs to the images of two cameras is not used.
+    """
     found = {}
     for camera, topic in chosen.items():
         beside = topic.name.removesuffix("/compressed").rpartition("/")[0]
@@ -128,7 +132,7 @@ def _differ_in_a_digit(name: str, other: str) -> bool:
 
 
 def _one_a_camera(names: Iterable[str]) -> list[str]:
-    """Of several forms of one camera's image the best: raw before compressed, image_raw before rectified."""
+    """Choose the best of several topics of one camera: raw before compressed, image_raw before others."""
     best: dict[str, str] = {}
     for name in sorted(names, key=_rank):
         best.setdefault(_camera_of(name), name)
@@ -140,9 +144,9 @@ def _rank(name: str) -> tuple[bool, bool, str]:
 
 
 def _camera_of(name: str) -> str:
-    """The namespace of a camera: /stereo/left for /stereo/left/image_raw and /stereo/left/image_raw/compressed.
+    """Return the namespace of a camera: /stereo/left for /stereo/left/image_raw and /stereo/left/image_raw/compressed.
 
-    /stereo/image_left and /stereo/image_1 are cameras by themselves.
+    /stereo/image_left and /stereo/image_1 are separate cameras.
     """
     name = name.removesuffix("/compressed")
     parent, _, last = name.rpartition("/")

@@ -1,4 +1,4 @@
-"""Values of JSON read as the dataclasses, lists and mappings that they were written from, with every type checked."""
+"""Reads JSON values as the dataclasses, lists and mappings that they were written from, and checks every type."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 UNKNOWN = ("nan", "inf", "-inf")
-"""How numbers are written that JSON has not."""
+"""Texts for the numbers that JSON does not have."""
 MOST = 1 << 63
-"""No integer of ours is as large."""
+"""Integers must be smaller than this."""
 
 
 def read_as(kind: Any, value: Any, name: str) -> Any:
-    """A value of JSON as `kind`: bool, int, float, str, a dataclass (from a list or a mapping of its fields), a list,
-    tuple, Mapping or Counter of these, or one of them or None. TypeError that names where it is another.
+    """Read a JSON value as `kind`; TypeError that names the place if the type is another.
+
+    `kind` is bool, int, float, str, a dataclass (from a list or a mapping of its fields), a list, tuple, Mapping or
+    Counter of these, or one of them or None.
     """
     outer, inner = get_origin(kind) or kind, get_args(kind)
     if outer is Any:
