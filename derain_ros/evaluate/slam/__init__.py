@@ -1,1 +1,1 @@
-"""ORB-SLAM3 as the judge: what wet lenses do to it, and what restoring does for it."""
+"""Evaluation with ORB-SLAM3: the effect of wet lenses, and of restoring."""

@@ -1,4 +1,4 @@
-"""The stereo views of a bag for ORB-SLAM3: grey, rectified where they are not, and the truth where it was recorded."""
+"""Reads a bag for ORB-SLAM3: grey stereo views, rectified if they are raw, and the ground truth if it was recorded."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ POSES = {
     "geometry_msgs/msg/TransformStamped": ("transform", "translation"),
     "nav_msgs/msg/Odometry": ("pose", "pose", "position"),
 }
-"""Messages that say where the robot was, and where in them."""
+"""Message types that state the robot's position, and the path of its field."""
 WAITING = 50
-"""Images that may wait for their masks at a time."""
+"""Largest number of images that wait for their masks."""
 Maps = tuple[np.ndarray, np.ndarray]
-"""Of each pixel of a rectified image its column and row in the raw one."""
+"""For each pixel of a rectified image its column and row in the raw image."""
 
 
 def lenses(reader: BagReader, cameras: Cameras) -> tuple[Stereo, dict[str, Maps]]:
-    """The rectified stereo camera of a bag, and by name of each camera whose images are not how to rectify them.
+    """Return the rectified stereo camera of a bag, and by name the maps of the cameras whose images are not rectified.
 
-    EvaluationError where there are not two calibrated cameras, one beside the other.
+    Raises EvaluationError unless there are two calibrated cameras, one beside the other.
     """
     names = list(cameras.images)
     lacking = [name for name in names if name not in cameras.info]
@@ -75,9 +75,11 @@ def lenses(reader: BagReader, cameras: Cameras) -> tuple[Stereo, dict[str, Maps]
 def views(
     bag: Path, folder: Path, images: Mapping[str, str], maps: Mapping[str, Maps], masks: Mapping[str, str] | None = None
 ) -> Tapes:
-    """The views of two cameras of a bag, rectified, on tapes in the new `folder`. `images` are topics by camera, the
-    left one first; what lies under the `masks`, topics likewise, is shown without detail. Images that cannot be read
-    are left out."""
+    """Write the rectified views of two cameras of a bag to tapes in the new `folder`.
+
+    `images` are topics by camera, the left one first. With `masks`, also topics by camera, the pixels under the mask
+    have no detail. Images that cannot be read are left out.
+    """
     tapes = Tapes.in_folder(folder)
     of_camera = dict(zip(images, (tapes.left, tapes.right), strict=True))
     camera_of = {topic: (camera, 0) for camera, topic in images.items()}
@@ -110,9 +112,12 @@ def views(
 
 
 def truth(reader: BagReader, topic: str, stamps_ns: Sequence[int]) -> tuple[str, np.ndarray | None]:
-    """The topic that says where the robot was, and its places (N, 3) in metres at `stamps_ns`, NaN outside of what was
-    recorded; empty and None where there is none, or `topic` is NONE. Without a name the first topic of POSES is taken.
-    EvaluationError where the named one is of another type."""
+    """Return the topic with the ground truth, and the positions (N, 3) in metres at `stamps_ns`.
+
+    Positions are interpolated, and NaN outside of the recorded time. Without a `topic` the first one by name with a
+    type of POSES is taken. Returns an empty name and None if there is no such topic, or `topic` is NONE. Raises
+    EvaluationError if the named topic is missing, empty or of another type.
+    """
     known = sorted(name for name, of in reader.topics.items() if of.msgtype in POSES and of.count)
     if topic == NONE or not (topic or known):
         return "", None
@@ -133,14 +138,14 @@ def truth(reader: BagReader, topic: str, stamps_ns: Sequence[int]) -> tuple[str,
     if not times:
         return "", None
     order = np.argsort(times, kind="stable")
-    # Of a double, nanoseconds since 1970 are not exact; those since the first are.
+    # A double does not hold nanoseconds since 1970 exactly, but those since the first stamp.
     when, at = np.array(times)[order] - times[order[0]], np.array(places, float)[order]
     asked = np.array(stamps_ns) - times[order[0]]
     return chosen, np.stack([np.interp(asked, when, at[:, k], np.nan, np.nan) for k in range(3)], axis=1)
 
 
 def _is_flat(lens: Lens) -> bool:
-    """Whether raw images are rectified as they are."""
+    """Whether raw images of this lens are rectified already."""
     return (
         not lens.distortion.any()
         and np.allclose(lens.rotation, np.eye(3))

@@ -1,4 +1,4 @@
-"""The environment that ORB-SLAM3 runs in: a Python of its own, as its licence (GPL) is not this package's."""
+"""The environment of ORB-SLAM3: a separate Python, because its licence (GPL) is not that of this package."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from derain_ros.evaluate.restoration import EvaluationError
 PACKAGE = "pyorbslam3==0.1.1"
 VARIABLE = "DERAIN_SLAM_PYTHON"
 LIBRARIES = "libgl1 libegl1 libopengl0 libsm6 libice6 libx11-6 libxext6"
-"""Of Debian and Ubuntu, what the wheel loads beside itself."""
+"""The packages of Debian and Ubuntu with the libraries that the wheel loads."""
 CHECK_S, INSTALL_S = 120.0, 1200.0
 
 
 def own_environment() -> Path:
-    """The interpreter of the environment that `interpreter` makes; it need not be there."""
+    """Return the interpreter of the environment that `interpreter` makes; it may not exist yet."""
     return folder() / "slam" / "bin" / "python"
 
 
 def interpreter(named: Path | None, tell: Tell) -> Path:
-    """A Python that has `pyorbslam3`: the one `named`, or that of $DERAIN_SLAM_PYTHON, or the one in the cache folder,
-    which is made where it is not there; `tell` is told of that. EvaluationError where it does not work."""
+    """Return a Python that has `pyorbslam3`: the one `named`, else $DERAIN_SLAM_PYTHON, else one in the cache folder.
+
+    The one in the cache folder is made if it is not complete; `tell` is called before that. Raises EvaluationError if
+    the Python does not work.
+    """
     given = named or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
     python = given or own_environment()
     if given is None and not _whole(python).exists():
@@ -36,14 +39,15 @@ def interpreter(named: Path | None, tell: Tell) -> Path:
 
 
 def _whole(python: Path) -> Path:
-    """The file that is written when all of the own environment is there: one that was killed on the way has none.
+    """Return the marker file, which is written once the environment is complete.
 
-    It cannot be made elsewhere and moved: its programs name the place that they were made in."""
+    The environment cannot be made elsewhere and moved, because its programs contain its path.
+    """
     return python.parents[1] / "whole"
 
 
 def _install(python: Path, tell: Tell) -> None:
-    """Make the environment of `python` whole, or not at all."""
+    """Make the complete environment of `python`, or remove it and raise EvaluationError."""
     place = python.parents[1]
     tell(f"installing {PACKAGE} from PyPI (ORB-SLAM3, GPL-3.0) into an environment of its own, once: {place}")
     try:
@@ -67,7 +71,7 @@ def _install(python: Path, tell: Tell) -> None:
 
 
 def _check(python: Path) -> None:
-    """EvaluationError unless `python` can import it."""
+    """Raise EvaluationError unless `python` can import `pyorbslam3`."""
     try:
         command = [str(python), "-I", "-c", "import numpy, pyorbslam3"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=CHECK_S)
@@ -82,5 +86,5 @@ def _check(python: Path) -> None:
 
 
 def _last(text: str) -> str:
-    """The last line of what a program said."""
+    """Return the last line of a program's output."""
     return (text.strip().splitlines() or ["it said nothing"])[-1]

@@ -1,9 +1,10 @@
-"""ORB-SLAM3 on stereo pairs, a program of its own: `python program.py JOB.json`, where `pyorbslam3` is installed.
+"""Runs ORB-SLAM3 on stereo pairs as a separate program: `python program.py JOB.json`, with `pyorbslam3` installed.
 
-ORB-SLAM3 is under the GPL, this package is not: the package never imports this file, it starts it and reads its files.
-JOB.json names the `vocabulary` and the `settings`; of each of the `eyes` the `file` of raw bytes and their `shape`
-(N, H, W); `pairs` of [seconds, index of the left image, index of the right one]; `period_s` from pair to pair; and
-`output`, a file that gets one line of JSON for each pair: `pose` (4x4, camera to world) or null, and `points`.
+ORB-SLAM3 is under the GPL, this package is not. It never imports this file, but starts it and reads its output file.
+JOB.json has the `vocabulary` and `settings` files; for each of the `eyes` the `file` of raw uint8 images and their
+`shape` (N, H, W); `pairs` of [seconds, index of the left image, index of the right one]; the period `period_s` of the
+pairs; and `output`, a file that gets one JSON line for each pair: `pose` (4x4, camera to world) or null, and `points`,
+the number of tracked points.
 """
 
 import json
@@ -16,7 +17,7 @@ import pyorbslam3
 
 
 def main(path: str) -> None:
-    """Track the pairs of a job and write what was found, line by line: ORB-SLAM3 may crash at any of them."""
+    """Track the pairs of a job and write each result at once, because ORB-SLAM3 may crash at any pair."""
     with open(path, encoding="utf-8") as file:
         job = json.load(file)
     left, right = (np.memmap(eye["file"], np.uint8, "r", shape=tuple(eye["shape"])) for eye in job["eyes"])
@@ -28,9 +29,9 @@ def main(path: str) -> None:
             found = slam.track_stereo(np.array(left[i]), np.array(right[j]), seconds)
             pose = np.asarray(found.pose_wc, float).tolist() if found.ok else None
             print(json.dumps({"pose": pose, "points": int(found.num_tracked_points)}), file=output, flush=True)
-            # As on a robot the map is made beside the tracking; on a machine slower than that it gets its time, too.
+            # As on a robot, mapping runs in parallel with tracking. On a slow machine it still gets half a period.
             time.sleep(max(period_s / 2, period_s - (time.monotonic() - begun)))
-    # Its threads do not end in order.
+    # Exit at once, because the threads of ORB-SLAM3 do not end properly.
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""One run of ORB-SLAM3 in its own process: frames on the disk in, a trajectory out."""
+"""Runs ORB-SLAM3 once in its own process: images on disk in, a trajectory out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.evaluate.slam.trajectory import Trajectory
 
 STARTS_S, FRAME_S = 120.0, 5.0
-"""How long the program may take at the most: to start, and for each pair."""
+"""Time limits of the program: for its start, and for each pair."""
 SETTINGS = """%YAML:1.0
 Camera.type: "PinHole"
 Camera.fx: {focal}
@@ -48,12 +48,12 @@ Viewer.ViewpointY: -100.0
 Viewer.ViewpointZ: -0.1
 Viewer.ViewpointF: 2000.0
 """
-"""Of the old form: the new one's "Rectified" fails in the wheel. Rectified stereo; numbers as for KITTI."""
+"""In the old format, because "Rectified" of the new one fails in the wheel. Rectified stereo; values as for KITTI."""
 
 
 @dataclass(frozen=True)
 class Stereo:
-    """A rectified stereo camera: focal length and `centre` (column, row) in pixels, `baseline` in metres."""
+    """A rectified stereo camera: `focal` length and `centre` (column, row) in pixels, `baseline` in metres."""
 
     focal: float
     centre: tuple[float, float]
@@ -61,7 +61,7 @@ class Stereo:
 
 
 class Tape:
-    """The grey images of one eye, one after another in a file, with their stamps in nanoseconds."""
+    """The grey images of one eye in one file, with their stamps in nanoseconds."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -70,7 +70,7 @@ class Tape:
         path.write_bytes(b"")
 
     def add(self, image: np.ndarray, stamp_ns: int) -> None:
-        """Append an image (H, W) uint8; EvaluationError for one of another size than the first."""
+        """Append an image (H, W) uint8; EvaluationError if its size differs from that of the first one."""
         if image.shape != (self.size or image.shape):
             raise EvaluationError(f"an image of {image.shape} follows those of {self.size}: a camera has one size")
         self.size = (image.shape[0], image.shape[1])
@@ -79,8 +79,7 @@ class Tape:
             file.write(np.ascontiguousarray(image).tobytes())
 
     def images(self) -> np.ndarray:
-        """All of them, (N, H, W) uint8, read from the disk as they are looked at; EvaluationError where there are
-        none."""
+        """Return all images as a memory map (N, H, W) uint8; EvaluationError if there are none."""
         if self.size is None:
             raise EvaluationError(f"{self.path.name}: there are no images of that eye")
         return np.memmap(self.path, np.uint8, "r", shape=(len(self.stamps_ns), *self.size))
@@ -88,7 +87,7 @@ class Tape:
 
 @dataclass(frozen=True)
 class Tapes:
-    """What both eyes saw, in a folder of its own."""
+    """The tapes of both eyes, in a folder of their own."""
 
     left: Tape
     right: Tape
@@ -100,8 +99,10 @@ class Tapes:
         return cls(Tape(folder / "left.raw"), Tape(folder / "right.raw"))
 
     def pairs(self, tolerance_ns: int) -> list[tuple[int, int, int]]:
-        """Stamp of the left image, its index and that of the right one, in their order: images no further apart, each
-        the nearest to the other."""
+        """Return stamp and index of the left image and index of the right one for each pair, in order of time.
+
+        The images of a pair are at most `tolerance_ns` apart, and each is the nearest to the other.
+        """
         found, j = [], 0
         left, right = self.left.stamps_ns, self.right.stamps_ns
         for i, stamp_ns in enumerate(left):
@@ -120,9 +121,11 @@ class Tapes:
 def track(
     python: Path, vocabulary: Path, camera: Stereo, tapes: Tapes, stamps_ns: Sequence[int], tolerance_ns: int = 0
 ) -> tuple[Trajectory, str]:
-    """The trajectory that ORB-SLAM3, run by the interpreter `python`, finds on the pairs of `tapes`, at the instants
-    `stamps_ns`, which rise; unknown where a pair is missing or was not tracked. And what it said last where it crashed,
-    empty where it did not. EvaluationError where there is no pair."""
+    """Run ORB-SLAM3 with the interpreter `python` on the pairs of `tapes`.
+
+    Returns the trajectory at the increasing instants `stamps_ns`, unknown where a pair is missing or was not tracked.
+    Also returns what the program said last if it failed, else an empty text. Raises EvaluationError without a pair.
+    """
     pairs = tapes.pairs(tolerance_ns)
     if not pairs:
         raise EvaluationError("there is no stereo pair to track: the stamps of the two cameras are never the same")
@@ -153,7 +156,7 @@ def track(
 
 
 def settings(camera: Stereo, tape: Tape, period_s: float) -> str:
-    """The settings file of ORB-SLAM3 for images like those of `tape`."""
+    """Return the text of ORB-SLAM3's settings file for images like those of `tape`."""
     height, width = tape.images().shape[1:]
     return SETTINGS.format(
         focal=camera.focal,
@@ -167,12 +170,12 @@ def settings(camera: Stereo, tape: Tape, period_s: float) -> str:
 
 
 def _program() -> str:
-    """The file that is run there."""
+    """Return the path of the program that is run."""
     return str(Path(__file__).with_name("program.py"))
 
 
 def _run(command: Sequence[str], limit_s: float, place: Path) -> str:
-    """Run a program; what it said last where it did not end well, empty where it did."""
+    """Run a program; return what it said last if it failed or took longer than `limit_s`, else an empty text."""
     log = place / "log.txt"
     with log.open("wb") as file:
         try:

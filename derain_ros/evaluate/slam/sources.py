@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import evo  # noqa: F401  that it is missing is to be told before the work
+import evo  # noqa: F401  imported early, so that it is reported as missing before the work
 import numpy as np
 
 from derain_ros.config import Config
@@ -21,14 +21,18 @@ from derain_ros.replay.bag import BagReader
 from derain_ros.replay.topics import NONE, Cameras, choose
 
 LOOKED_AT = 40
-"""Images that a vocabulary is made of, at the most."""
+"""Largest number of images that a vocabulary is made of."""
 TOLERANCE_NS = round(Config.pair_tolerance_ms * 1e6)
 
 
 @dataclass(frozen=True)
 class Way:
-    """How ORB-SLAM3 is run: by which Python, with which vocabulary (one is made where that is None), how often, where
-    trajectories are written, in which `place` what is needed meanwhile; `told` is told what is under way."""
+    """How ORB-SLAM3 is run.
+
+    `python` is its interpreter. `vocabulary` is a file, or None to make one. `repeats` is the number of runs per view,
+    and `masked` adds masked views. Trajectories are written below `output`, temporary files below `place`. `told` is
+    called with progress messages.
+    """
 
     python: Path
     vocabulary: Path | None
@@ -39,7 +43,7 @@ class Way:
     told: Callable[[str], None]
 
     def words(self, images: Sequence[np.ndarray]) -> Path:
-        """The vocabulary; made of `images` where none was given."""
+        """Return the vocabulary; it is made of `images` (H, W) uint8 if none was given."""
         if self.vocabulary is not None:
             return self.vocabulary
         made = self.place / "vocabulary.txt"
@@ -57,8 +61,10 @@ def of_folder(
     all_frames: bool,
     way: Way,
 ) -> Study:
-    """The study of the first `frames` of a folder in KITTI's form, or of the project's own drive for None, behind the
-    anomalies and amounts of `cases`, restored by `plans`."""
+    """Study the first `frames` of a folder in KITTI's layout, or of the project's own drive if `folder` is None.
+
+    The views have the anomalies and amounts of `cases`, and are restored by `plans`.
+    """
     sequence = drive(frames, seed=seed) if folder is None else from_kitti(folder, frames)
     judge = Judge(
         Study(sequence.name, len(sequence.poses), way.repeats, origin=made_of(models)),
@@ -82,10 +88,10 @@ def of_bag(
     models: Path | None,
     way: Way,
 ) -> Study:
-    """The study of a bag as it is, and of what each of `restorers`, by name, writes as another bag.
+    """Study a bag as it is, and the bags that each of `restorers`, by name, writes from it.
 
-    `named` are the cameras' topics, found by type without; `dry` is a bag of the same stamps with dry lenses, whose
-    trajectory is the truth where the bag has none on the topic `truth`; see `bag.truth`.
+    `named` are the cameras' topics; without them they are found by type. `dry` is a bag with the same stamps and dry
+    lenses. Its trajectory is the ground truth if the bag has none on the topic `truth`; see `bag.truth`.
     """
     with BagReader(path) as reader:
         cameras = choose(reader.topics, named, NONE)

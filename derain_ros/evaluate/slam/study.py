@@ -1,4 +1,4 @@
-"""What ORB-SLAM3 finds on dry, wet, restored and masked views of one drive, side by side."""
+"""Compares ORB-SLAM3 on dry, wet, restored and masked views of one drive."""
 
 from __future__ import annotations
 
@@ -28,15 +28,17 @@ from derain_ros.runtime.pipeline import Pipeline
 from derain_ros.runtime.stages.fill import smooth
 
 EPOCH_NS = 1_000_000_000
-"""Stamp of the first frame of a folder: 0 means none."""
+"""Stamp of the first frame of a folder; it is not 0, because 0 means no stamp."""
 DRY, WET, MASKED = "dry", "wet", ", masked"
 
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of each run on one kind of views: `anomaly`, one of weather.ANOMALIES or empty, as hard as `amount`,
-    which hides the share `hidden` of the views; `views` is `dry`, `wet`, or by what they were restored. `plans` says by
-    which plans and networks how many pairs were restored."""
+    """Figures of each run on one kind of views.
+
+    `anomaly` is one of weather.ANOMALIES or empty, of strength `amount`, and hides the share `hidden` of the views.
+    `views` is `dry`, `wet`, or what restored them. `plans` says how many pairs each plan and network restored.
+    """
 
     anomaly: str
     amount: float
@@ -48,9 +50,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Study:
-    """All rows of one drive. `places` are the aligned places (x, y, z) of the first run of each row, by the row's
-    number, and the true ones under -1 where they are known: for the plot. `notes` are to be told beside the table.
-    `origin` has the digests of the models, and of the files of a bag."""
+    """All rows of one drive.
+
+    `places` are for the plot: by the row's number the positions (x, y, z) in metres of its first run, aligned with the
+    ground truth if that is known, and under -1 the ground truth. `notes` are shown beside the table. `origin` has the
+    digests of the models, and of the files of a bag.
+    """
 
     title: str
     frames: int
@@ -62,12 +67,12 @@ class Study:
     machine: Mapping[str, Any] = field(default_factory=this_machine)
 
     def save(self, path: Path) -> None:
-        """Write all of it as JSON; ReplayError where that cannot be done."""
+        """Write the study as JSON; ReplayError if it cannot be written."""
         save(path, "slam", self)
 
     @classmethod
     def read(cls, path: Path) -> Study:
-        """What `save` wrote; EvaluationError where that cannot be read."""
+        """Read what `save` wrote; EvaluationError if it cannot be read or is not a study of this format."""
         try:
             told = json.loads(read_file(path, MOST_BYTES))
             if told["kind"] != "slam" or told["format"] != FORMAT:
@@ -90,9 +95,9 @@ class Study:
 class Judge:
     """Runs ORB-SLAM3 on the views of one drive and keeps the `study`.
 
-    `python` is its interpreter, `stamps_ns` are the instants of the drive, `truth` (N, 3) the true places, NaN where
-    not known, or None. Each view is tracked `repeats` times; below `output`, where there is one, each trajectory is
-    written, and the record after each row.
+    `python` is its interpreter, `stamps_ns` are the instants of the drive. `truth` has the true positions (N, 3) in
+    metres, NaN where not known, or is None. Each view is tracked `study.repeats` times. If `output` is given, each
+    trajectory is written there, and the record after each row.
     """
 
     def __init__(
@@ -113,12 +118,12 @@ class Judge:
             study.places[-1] = truth[np.isfinite(truth[:, 0])].tolist()
 
     def take_truth(self, found: Trajectory) -> None:
-        """Take a trajectory for the true one from now on."""
+        """Use a trajectory as the ground truth from now on."""
         self.truth = found.poses[:, :3, 3]
         self.study.places[-1] = self.truth[found.known].tolist()
 
     def row(self, anomaly: str, amount: float, hidden: float, views: str, tapes: Tapes, plans: str = "") -> Trajectory:
-        """Add a row; the trajectory of its first run."""
+        """Track the views of `tapes` and add a row to the study; return the trajectory of the first run."""
         runs, first = [], None
         for run in range(self.study.repeats):
             found, trouble = track(
@@ -142,7 +147,7 @@ class Judge:
 
 
 def recorded(folder: Path, name: str, eyes: Iterable[Iterable[np.ndarray]], stamps_ns: Sequence[int]) -> Tapes:
-    """The views of both eyes, (H, W) uint8 each, on tapes."""
+    """Write the views of both eyes, each (H, W) uint8, to tapes in the new folder `folder / name`."""
     tapes = Tapes.in_folder(folder / name)
     for tape, images in zip((tapes.left, tapes.right), eyes, strict=True):
         for image, stamp_ns in zip(images, stamps_ns, strict=True):
@@ -151,13 +156,15 @@ def recorded(folder: Path, name: str, eyes: Iterable[Iterable[np.ndarray]], stam
 
 
 def without_detail(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A grey image (H, W) uint8 without anything to track under its widened mask, as `fill: smooth` and
-    examples/smooth_masked.py give it."""
+    """Blur a grey image (H, W) uint8 under its widened mask, so that nothing can be tracked there.
+
+    This is what `fill: smooth` does; examples/smooth_masked.py does nearly the same.
+    """
     return smooth(image[..., None], mask)[..., 0]
 
 
 def stamps_of(sequence: StereoSequence) -> list[int]:
-    """Stamps of its frames, in nanoseconds."""
+    """Return the stamps of a sequence's frames in nanoseconds."""
     return [EPOCH_NS + round(n * 1e9 / sequence.rate) for n in range(len(sequence.eyes[0]))]
 
 
@@ -170,9 +177,11 @@ def of_sequence(
     seed: int,
     told: Callable[[str], None] = lambda what: None,
 ) -> Study:
-    """The study of a sequence behind the anomalies and amounts of `cases`: dry views first, then of each case the wet
-    ones and what each of the loaded `pipelines`, by name, makes of them, with `masked` also without detail under the
-    widened mask. Each eye has an anomaly of its own."""
+    """Study a sequence with the anomalies and amounts of `cases`.
+
+    The rows are the dry views, then for each case the wet views and the results of each of the loaded `pipelines`, by
+    name; with `masked` also these without detail under the widened mask. Each eye has its own anomaly.
+    """
     stamps_ns = stamps_of(sequence)
     with TemporaryDirectory(prefix="derain") as name:
         folder = Path(name)

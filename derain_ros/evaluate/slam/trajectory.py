@@ -1,4 +1,4 @@
-"""How right a trajectory is: ATE and RPE by evo, and the share of the steps that are right; and its files."""
+"""Evaluates a trajectory: ATE and RPE by evo, and the share of right steps; and writes its files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 
 RIGHT_M, RIGHT_SHARE = 0.1, 0.1
-"""A step is right if its length is wrong by less than this, in metres, and than this share of the usual step."""
+"""A step is right if the error of its length is below this in metres, and below this share of the median step."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Where a camera was at the instants `stamps` (N,), in seconds: `poses` (N, 4, 4), camera to world, metres; NaN
-    where it is not known. `points` (N,) are those of the map that were tracked."""
+    """The poses of a camera at the instants `stamps` (N,) in seconds.
+
+    `poses` (N, 4, 4) map camera to world in metres, and are NaN where not known. `points` (N,) are the numbers of
+    tracked map points.
+    """
 
     stamps: np.ndarray
     poses: np.ndarray
@@ -28,9 +31,12 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one run: shares in 0..1 of the instants that were `tracked` and of the steps that are `right`; root mean
-    square of the absolute error after alignment, `ate_m`, and of the error of a step's length, `rpe_m`; the mean of the
-    `points` tracked. NaN for what cannot be told. `crashed` says that the program ended before its time."""
+    """The figures of one run; unknown ones are NaN.
+
+    `tracked` is the share of tracked instants and `right` that of right steps, both in [0, 1]. `ate_m` is the root
+    mean square of the absolute error after alignment, `rpe_m` that of the error of a step's length. `points` is the
+    mean number of tracked points. `crashed` says that the program failed.
+    """
 
     tracked: float
     right: float
@@ -41,11 +47,11 @@ class Figures:
 
 
 def compare(found: Trajectory, truth: np.ndarray | None, crashed: bool = False) -> Figures:
-    """The figures of a trajectory against the true places (N, 3), NaN where they are not known; None where none are.
+    """Compare a trajectory with the true positions (N, 3) in metres, NaN where not known, or None if none is known.
 
-    A step leads from an instant to the next one. Where either of its ends was not tracked it is not right; where the
-    truth of either is not known it does not count. A trajectory in pieces, each with a world of its own, is not told
-    apart: its ATE is large.
+    A step is from an instant to the next one. It is not right if one of its ends was not tracked. It does not count if
+    the truth of one end is not known. A trajectory in pieces with different coordinate frames is treated as one: its
+    ATE is large.
     """
     known = found.known
     tracked, points = float(known.mean()), float(found.points[known].mean()) if known.any() else 0.0
@@ -70,13 +76,15 @@ def compare(found: Trajectory, truth: np.ndarray | None, crashed: bool = False) 
 
 
 def step_errors(found: Trajectory, truth: np.ndarray) -> np.ndarray:
-    """By how many metres each step is too long or too short, (N - 1,): evo's RPE of the point distance, from frame to
-    frame. NaN where an end of it is not known."""
+    """Return the absolute error in metres of each step's length, (N - 1,), NaN where an end of it is not known.
+
+    It is evo's RPE of the point distance from frame to frame.
+    """
     from evo.core.metrics import RPE, PoseRelation, Unit
 
     both = found.known & np.isfinite(truth[:, 0])
     errors = np.full(len(both) - 1, np.nan)
-    # evo knows no gaps: each piece without one is measured by itself.
+    # evo does not support gaps: each piece without a gap is measured separately.
     edges = np.flatnonzero(np.diff(np.concatenate([[False], both, [False]])))
     for begin, end in zip(edges[::2], edges[1::2], strict=True):
         if end - begin > 1:
@@ -87,9 +95,11 @@ def step_errors(found: Trajectory, truth: np.ndarray) -> np.ndarray:
 
 
 def aligned(found: Trajectory, truth: np.ndarray) -> np.ndarray:
-    """The places (N, 3) of a trajectory moved and turned to where it fits the truth best; NaN where they are unknown.
+    """Rotate and translate a trajectory to fit the truth best; returns its positions (N, 3), NaN where not known.
 
-    Where it cannot be turned, as it stands still, it is moved alone."""
+    If the rotation is not determined, because it stands still, it is only translated. Without common instants it is
+    returned unchanged.
+    """
     from evo.core.geometry import GeometryException, umeyama_alignment
 
     places, both = _places(found), found.known & np.isfinite(truth[:, 0])
@@ -104,7 +114,7 @@ def aligned(found: Trajectory, truth: np.ndarray) -> np.ndarray:
 
 
 def _ate(found: Trajectory, truth: np.ndarray, both: np.ndarray) -> float:
-    """evo's APE of the aligned trajectory; NaN where less than three places are known."""
+    """Return the root mean square of evo's APE of the aligned trajectory; NaN for fewer than three positions."""
     from evo.core.metrics import APE, PoseRelation, StatisticsType
 
     if both.sum() < 3:
@@ -120,7 +130,7 @@ def _places(found: Trajectory) -> np.ndarray:
 
 
 def _evo(stamps: np.ndarray, places: np.ndarray, begin: int = 0, end: int | None = None) -> object:
-    """evo's trajectory of places; its errors of points look at no turns."""
+    """Make evo's trajectory of positions, without rotations, which its point errors do not use."""
     from evo.core.trajectory import PoseTrajectory3D
 
     part = slice(begin, end)
@@ -129,7 +139,7 @@ def _evo(stamps: np.ndarray, places: np.ndarray, begin: int = 0, end: int | None
 
 
 def write(found: Trajectory, stem: Path) -> None:
-    """Write the known poses to `stem`.tum, with their stamps, and `stem`.kitti, without."""
+    """Write the known poses to `stem`.tum with their stamps, and to `stem`.kitti without stamps."""
     from evo.core.trajectory import PoseTrajectory3D
     from evo.tools import file_interface
 

@@ -1,4 +1,4 @@
-"""A small vocabulary of ORB features, made of images: ORB-SLAM3 does not start without one."""
+"""Makes a small vocabulary of ORB features from images, because ORB-SLAM3 does not start without one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from derain_ros.evaluate.restoration import EvaluationError
 
 BRANCHES, LEVELS = 10, 4
-"""Of the tree."""
+"""Branches of a node, and levels of the tree."""
 FEATURES, MOST = 1500, 60_000
-"""Features of an image, and of all that are used."""
+"""Largest number of features of an image, and of all images together."""
 ROUNDS = 4
-"""Of clustering."""
+"""Rounds of clustering."""
 
 
 def write(images: Iterable[np.ndarray], path: Path, seed: int = 1) -> int:
-    """Write the vocabulary of (H, W) uint8 `images` in DBoW2's text format; the number of its words.
+    """Write the vocabulary of `images` (H, W) uint8 in DBoW2's text format; return its number of words.
 
-    Descriptors are clustered level by level by k-medians of their bits. Enough for tracking and for finding the way
-    back within a drive; the one of a hundred megabytes that ORB-SLAM3 publishes knows more places. EvaluationError
-    where the images show no features.
+    Descriptors are clustered level by level with k-medians of their bits. This is enough for tracking and
+    relocalisation within a drive; the vocabulary of a hundred megabytes that ORB-SLAM3 publishes knows more places.
+    Raises EvaluationError if the images show no features.
     """
     orb = cv2.ORB_create(FEATURES, 1.2, 8)  # type: ignore[attr-defined]  # not in its stubs
     found = [found for found in (orb.detectAndCompute(image, None)[1] for image in images) if found is not None]
@@ -46,11 +46,11 @@ def write(images: Iterable[np.ndarray], path: Path, seed: int = 1) -> int:
 
 
 def _clusters(bits: np.ndarray, members: np.ndarray, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Up to BRANCHES medians, (256,) of 0 and 1, of the rows `members` of `bits`, and the rows nearest to each."""
+    """Cluster the rows `members` of `bits`; return up to BRANCHES medians (256,) of 0 and 1, and the rows of each."""
     own = bits[members]
     centres = own[rng.choice(len(own), min(BRANCHES, len(own)), replace=False)]
     for turn in range(ROUNDS + 1):
-        # The Hamming distance but for what all centres share.
+        # The Hamming distance without the part that is equal for all centres.
         nearest = (centres.sum(1) - 2 * own @ centres.T).argmin(1)
         groups = [nearest == k for k in range(len(centres))]
         if turn < ROUNDS:
