@@ -1,1 +1,1 @@
-"""Figures: restoration, detection, speed."""
+"""Figures of restoration, detection, sequences, odometry, segmentation and fusion."""

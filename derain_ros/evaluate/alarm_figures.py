@@ -1,4 +1,4 @@
-"""What the scores of a detector come to: shares with intervals, area under the curve, operating point, calibration."""
+"""Figures from the scores of a detector: shares with intervals, area under the curve, operating point, calibration."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 DRAWS = 1000
-"""Bootstrap draws."""
+"""Number of bootstrap draws."""
 BINS = 15
-"""Of equal width, for the calibration error."""
+"""Number of bins of equal width for the calibration error."""
 
 
 class Figure(NamedTuple):
-    """A value with the bounds of its 95 % interval and the number of samples behind it."""
+    """A value with the bounds of its 95 % confidence interval and the number of its samples."""
 
     value: float
     low: float
@@ -22,11 +22,11 @@ class Figure(NamedTuple):
 
 
 NONE = Figure(float("nan"), 0.0, 1.0, 0)
-"""What is told of no samples."""
+"""The figure of no samples."""
 
 
 def share(flags: np.ndarray) -> Figure:
-    """Share of the flags that are set, with Wilson's interval: that of a bootstrap is empty where none is set."""
+    """Share of the flags that are set, with Wilson's interval: a bootstrap interval is empty if no flag is set."""
     n = len(flags)
     if n == 0:
         return NONE
@@ -46,7 +46,7 @@ def area(positive: np.ndarray, negative: np.ndarray) -> Figure:
 
 
 def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Probability that a random one of the scores `positive` is above a random one of `negative`; ties count half."""
+    """Probability that a random score of `positive` is above a random score of `negative`; ties count half."""
     ranked = np.sort(negative)
     below = np.searchsorted(ranked, positive, "left")
     up_to = np.searchsorted(ranked, positive, "right")
@@ -54,8 +54,10 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
 
 
 def alarms_at_recall(positive: np.ndarray, negative: np.ndarray, recall: float) -> tuple[Figure, float]:
-    """Share of `negative` scores that reach the highest threshold which `recall` of `positive` reach, bootstrapped over
-    both sets; and that threshold.
+    """The share of `negative` scores that reach the threshold for a `recall`, and that threshold.
+
+    The threshold is the highest that the share `recall` of the `positive` scores reach; see `threshold_of`. The
+    interval is from a bootstrap over both sets.
     """
     if not (len(positive) and len(negative)):
         return NONE, float("nan")
@@ -69,12 +71,12 @@ def alarms_at_recall(positive: np.ndarray, negative: np.ndarray, recall: float) 
 
 
 def threshold_of(positive: np.ndarray, recall: float) -> float:
-    """The highest score which at least the share `recall` of the scores `positive` reach."""
+    """The highest score that at least the share `recall` of the scores `positive` reach."""
     return float(np.sort(positive)[int(np.floor((1 - recall) * len(positive) + 1e-9))])
 
 
 def overlap(intersections: np.ndarray, unions: np.ndarray) -> Figure:
-    """Intersection over union of all samples' cells together, bootstrapped over the samples."""
+    """Intersection over union of the cells of all samples together, with a bootstrap interval over the samples."""
     if not len(unions):
         return NONE
     rng = np.random.default_rng(0)
@@ -84,10 +86,10 @@ def overlap(intersections: np.ndarray, unions: np.ndarray) -> Figure:
 
 
 def calibration_error(probabilities: np.ndarray, truths: np.ndarray) -> Figure:
-    """Expected calibration error of probabilities (N,) of what is so or not, (N,) bool; bootstrapped.
+    """Expected calibration error of probabilities (N,) against truths (N,) bool, with a bootstrap interval.
 
-    Mean over BINS of the distance between what was said and what was so, weighted by the samples in each (Guo et al.
-    2017, eq. 3, for a yes or no). The interval of a bootstrap lies rather high: resampling adds to the distances.
+    It is the mean, over BINS weighted by their samples, of the distance between mean probability and share of true
+    samples (Guo et al. 2017, eq. 3, binary case). The interval is biased upwards: resampling adds to the distances.
     """
     rng = np.random.default_rng(0)
     bins = np.minimum((probabilities * BINS).astype(int), BINS - 1)

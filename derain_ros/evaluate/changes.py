@@ -1,7 +1,7 @@
-"""Restored video while the drops change or the view leaps: what a filter over time hides, and what it gains there.
+"""Restored video while the drops change or the view jumps: what a temporal filter loses and gains there.
 
-The drops of the other tables are there from the first frame on and stay. Here they land, grow, run, merge and dry; or
-they stay, and the view is another one from one frame to the next.
+In the other tables the drops are there from the first frame on and stay. Here they land, grow, run, merge and dry; or
+they stay, and the view changes completely from one frame to the next.
 """
 
 from __future__ import annotations
@@ -37,22 +37,25 @@ CASES = {
 }
 """What changes in each case."""
 DROPS = ("heavy", "photograph")
-"""The kinds of drops, of `rain.style.KINDS`, that change: large soft ones, and small ones in fair focus."""
+"""The kinds of drops from `rain.style.KINDS` that change: large soft ones, and small ones that are fairly sharp."""
 COVERAGE = 0.2
-"""Share of the glass that all drops of a case cover."""
+"""Share of the glass that all drops of a case cover together."""
 WINDOW = 5
-"""Frames of the windows of which the worst is told."""
+"""Frames per window; the figures of the worst window are reported."""
 LEAST = 0.001
-"""Share of a window's pixels that must be covered for its figures of what is covered."""
+"""Share of a window's pixels that must be covered for figures within the drops."""
 ELSEWHERE = 8
-"""Seed of the world that other videos and views are of."""
+"""Seed of the second scene, which other videos and views show."""
 APART = 9.0
 """Seconds of the drive between two views that have nothing in common."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A video behind drops: `clean` and `wet` frames, (H, W) uint8 grey, and where each is covered, (H, W) bool."""
+    """A video behind drops: `clean` and `wet` frames, (H, W) uint8 grey, and where each is `covered`, (H, W) bool.
+
+    `rate` is in frames per second.
+    """
 
     name: str
     sequence: str
@@ -65,10 +68,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Figures:
-    """PSNR in dB over all pixels and within the drops, and recall of the mask; over all frames, and in the worst
-    window of WINDOW frames. NaN where nothing is covered.
+    """PSNR in dB over all pixels and within the drops, and recall of the mask.
 
-    Recall is the share of the pixels covered by COVERED at the least, in the frame itself, that the mask holds.
+    Each has two values: over all frames, and in the worst window of WINDOW frames. NaN if nothing is covered. Recall is
+    the share of pixels with an alpha of at least COVERED in the frame itself that are in the mask.
     """
 
     psnr: tuple[float, float]
@@ -78,7 +81,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of one case: of the restorer alone, and joined with the frames before where there is a filter."""
+    """The figures of one case: of the restorer `alone`, and with the temporal filter in `joined` if there is one."""
 
     case: str
     sequence: str
@@ -89,10 +92,10 @@ class Row:
 
 
 def cases(video: Video, drops: str, photographs: Path | None = None, seed: int = 7) -> Iterator[Case]:
-    """Every case of CASES behind drops of a kind, over the clean `video`.
+    """Every case of CASES over the clean `video`, behind drops of the kind `drops`.
 
-    The stills are those of the folder `photographs`, or else views of the procedural drive far apart. EvaluationError
-    where there are fewer than two.
+    The stills are the images in the folder `photographs`, or else distant views of the procedural drive.
+    EvaluationError if the folder has fewer than two.
     """
     height, width = video.frames[0].shape
     count, half = len(video.frames), len(video.frames) // 2
@@ -120,8 +123,8 @@ def cases(video: Video, drops: str, photographs: Path | None = None, seed: int =
 def _glasses(
     height: int, width: int, kind: str, seconds: float, rng: np.random.Generator
 ) -> dict[str, Callable[[float], LensDrops]]:
-    """The glass of each case at a share, in [0, 1), of the `seconds` of the video."""
-    # A film of water would be there before the drops are.
+    """For each case a function that gives the glass at a share, in [0, 1), of the video's `seconds`."""
+    # A film of water would be visible before the drops are there.
     style = replace(DropStyle.draw(rng, kind), film=0.0, running=0.0)
     protos = draw_protos(rng, None)
     drops = scatter(height, width, rng, COVERAGE, style, protos)
@@ -141,7 +144,7 @@ def _glasses(
 
     def merged(share: float) -> LensDrops:
         near = min(1.0, max(0.0, 3 * share - 1))
-        # Of their volume in the end: two drops at one place are drawn as one.
+        # At the end each has the volume of both: two drops at one place are drawn as one.
         one, other = (
             replace(half, x=half.x + way * (1 - near), radius=half.radius * (1 + near) ** (1 / 3))
             for way in (-aside, aside)
@@ -166,7 +169,7 @@ def _glasses(
 
 
 def _views(count: int, width: int, height: int, apart: float) -> list[np.ndarray]:
-    """`count` frames of a drive through another world, so many seconds apart."""
+    """`count` frames of a drive through the second scene, `apart` seconds apart."""
     camera = rig(width, height)["left"]
     return [_elsewhere().render(camera, n * apart)[0] for n in range(count)]
 
@@ -177,7 +180,7 @@ def _elsewhere() -> Scene:
 
 
 def _stills(folder: Path, count: int, width: int, height: int) -> list[np.ndarray]:
-    """`count` grey photographs of a folder, in turn, of that size."""
+    """`count` grey photographs of a folder, in turn, scaled to this size; EvaluationError if it has fewer than two."""
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))[:count]
     if len(files) < 2:
         raise EvaluationError(f"{folder}: holds fewer than two .png or .jpg images to show one after another")
@@ -186,7 +189,7 @@ def _stills(folder: Path, count: int, width: int, height: int) -> list[np.ndarra
 
 
 def evaluate(engine: Engine, case: Case, temporal: Engine | None = None) -> Row:
-    """The figures of a case restored frame by frame; and joined with the frames before where there is a filter."""
+    """The figures of a case restored frame by frame, and also with the filter `temporal` if there is one."""
     results = [restore_image(engine, frame) for frame in case.wet]
     both = None if temporal is None else measure(case, joined(temporal, case.wet, results, case.rate))
     model = engine.model.name + (f" + {temporal.model.name}" if temporal else "")
@@ -194,12 +197,12 @@ def evaluate(engine: Engine, case: Case, temporal: Engine | None = None) -> Row:
 
 
 def measure(case: Case, results: Sequence[tuple[np.ndarray, np.ndarray]]) -> Figures:
-    """The figures of restored images and masks, (H, W) uint8, of the frames of a case."""
+    """The figures of a case from `results`, the restored image and mask, (H, W) uint8, of each frame."""
     sums = np.array([_sums(*of) for of in zip(case.clean, case.covered, *zip(*results, strict=True), strict=True)])
     error, pixels, error_within, covered, found = np.vstack([np.zeros(5), sums.cumsum(axis=0)]).T
 
     def figure(total: np.ndarray, count: np.ndarray, psnr: bool) -> tuple[float, float]:
-        """Over all frames, and the least over the windows in which enough is counted."""
+        """The figure over all frames, and its least value over the windows with enough counted pixels."""
         last = np.arange(min(WINDOW, len(sums)), len(sums) + 1)
         first = last - last[0]
         known = count[last] - count[first] >= LEAST * (pixels[last] - pixels[first])
@@ -213,7 +216,7 @@ def measure(case: Case, results: Sequence[tuple[np.ndarray, np.ndarray]]) -> Fig
 
 
 def _sums(clean: np.ndarray, covered: np.ndarray, restored: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
-    """Of a frame: squared error and pixels, these within the drops, and how many of these the mask holds."""
+    """Of a frame: squared error and number of pixels; both within the drops; number of covered pixels in the mask."""
     squares = np.square(restored.astype(np.float32) - clean)
     return (
         float(squares.sum(dtype=np.float64)),
@@ -225,7 +228,7 @@ def _sums(clean: np.ndarray, covered: np.ndarray, restored: np.ndarray, mask: np
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table of the figures, case by case, and what they mean."""
+    """A Markdown table of the figures, case by case, with an explanation."""
     lines = [
         "Drops that change, or stay before a view that leaps; they cover a fifth of the glass when all are there. "
         "PSNR in dB, over all pixels and within the drops; recall: share of the pixels that drops cover in the "

@@ -1,4 +1,4 @@
-"""How well the detector tells clean views from affected ones, on pictures kept out of training and calibration."""
+"""How well the detector separates clean views from affected ones, on held-out pictures."""
 
 from __future__ import annotations
 
@@ -37,27 +37,30 @@ from derain_ros.rain.soiled import SoiledLens, read_soil
 from derain_ros.runtime.judge.detect import Detector
 
 RECALL = 0.98
-"""Of frames with more than COVERED of the view covered: there the false alarms are counted."""
+"""Recall, on frames with more than COVERED of the view covered, at which false alarms are counted."""
 COVERED = 0.02
 LOOK_ALIKES = "froth"
-"""Source of clean pictures that look like drops: told by itself, harsher than what most robots meet."""
+"""Source of clean pictures that look like drops: reported separately, as it is harder than what most robots see."""
 ON_FROTH = 4
-"""Dirty glasses laid before each picture of it."""
+"""Number of dirty glasses for each of its pictures."""
 DRAWS = 20
-"""Dirty glasses that are drawn for one picture at the most, until one can be seen."""
+"""Largest number of dirty glasses drawn for one picture until one is visible."""
 COVERAGES = (0.03, 0.1, 0.3)
 """Shares of one lens under synthetic drops in the test on stereo frames."""
 EVEN = 0.5
-"""Score from which a rendered view is sorted into a class; an alarm needs more."""
+"""Score from which a rendered view counts as affected; an alarm needs more."""
 RENDERED = ("clean", "spoiled", "raindrop", "dirt", "streak", "night_rain")
 """The kinds of views that are rendered with one class in each."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found in one image: `group` and `name` of it, `true` classes joined by +, `?` where they are too faint
-    to ask for, and `found` by the runtime; the score, the probabilities by class joined by blanks, the shares covered
-    in truth and as found, and the cells in the intersection and the union of both masks where the truth is known.
+    """The result of one image, by its `group` and `name`.
+
+    `true` has the true classes joined by +, or `?` if one is too faint to judge; `found` is the class that the runtime
+    found. `probabilities` are those of all classes, joined by blanks. `covered` and `covered_found` are the shares of
+    the view that are covered in truth and as found. `intersection` and `union` count the cells of both masks, 0 if the
+    true mask is not known.
     """
 
     group: str
@@ -123,25 +126,28 @@ class DetectionReport:
 def evaluate(
     engine: Engine, data: Path, on_score: float = Config.on_score, views: int = 1200, seed: int = 7
 ) -> DetectionReport:
-    """Run a detector through the runtime's own stage on the pictures below `data`; a view counts as affected from
-    `on_score`. Raises DataError where data is missing, EvaluationError for a detector of other classes or size.
+    """Run a detector through the runtime's own stage on the pictures below `data`.
 
-    `soiled`: photographs through dirty lenses. `pasted`: their dirt on every third of the clean photographs;
-    `pasted_on_froth`: on froth. `froth`: froth behind clean glass.
+    A view counts as affected from `on_score`; for rendered views it is EVEN. DataError if data is missing,
+    EvaluationError for a detector of other classes or size.
 
-    `real_wet`, `real_dry`: crops of three whole frames of a wet lens and of the dry one beside it. `camvid`, `bsds500`,
-    `msrs`, `roadscene`, `kitti`: clean photographs, whole. `wet`, `dirty`: the same photographs, each behind drops and
-    every third behind dirt, over 2 to 50 % of the view, of which counts what can be seen. `rain`: road scenes in rain.
-    `view ...`: rendered as for training, harder: cropped, spoiled, in any exposure. `kitti ...`: the left lens behind
-    drops. `photograph`: real ones through wet glass, without truth but that there are drops.
+    Groups of real pictures. `real_wet`, `real_dry`: crops of three whole frames of a wet lens and of the dry lens
+    beside it. `camvid`, `bsds500`, `msrs`, `roadscene`, `kitti`: clean photographs, whole. `froth`: froth behind clean
+    glass. `rain`: road scenes in rain. `photograph`: photographs through wet glass; known is only that there are drops.
+    `soiled`: photographs through dirty lenses.
 
-    Rendered views count as affected at even odds. `class_accuracy`: share of those that are clean or have one class,
-    over more than 2 %, of which the very class is found; `_faint_too`: with those that cover less. `label_accuracy`:
-    share of right answers about each class by itself. `false_alarms_at_98_recall`: of all clean photographs, at the
-    score that 98 % of `wet`, `dirty`, `real_wet` and labelled drops and dirt reach; `false_alarms_at_98_real_recall`:
-    at that of `real_wet` alone. The calibration error is over all answers about views, `_of_score` over their scores
-    alone. `..._called_dirt`: of those that reach `on_score`, the share taken for dirt. Froth and real dirt are told by
-    themselves: they are not among all clean photographs, nor among all covered ones.
+    Groups that are made of these. `wet`, `dirty`: the clean photographs, each behind drops and every third behind dirt,
+    over 2 to 50 % of the view; only what is visible counts. `pasted`: the dirt of `soiled` on every third clean
+    photograph; `pasted_on_froth`: on froth. `kitti ...`: every second frame of the left lens behind drops. `view ...`:
+    rendered as for training, but harder: cropped, spoiled, in any exposure.
+
+    Figures. `class_accuracy`: share of correctly classified views among those that are clean or have one class over
+    more than 2 %; `_faint_too`: also with less. `label_accuracy`: share of right answers about each class separately.
+    `false_alarms_at_98_recall`: of all clean photographs, at the score that 98 % of `wet`, `dirty`, `real_wet` and
+    labelled drops and dirt reach; `false_alarms_at_98_real_recall`: at the score that 98 % of `real_wet` reach. The
+    calibration error is over all answers about views; `_of_score` over their scores alone. `..._called_dirt`: share of
+    those that reach `on_score` that are classified as dirt. Froth and real dirt are reported separately: they are not
+    part of all clean and all covered photographs.
     """
     if (engine.model.classes, engine.model.size) != (CLASSES, SIZE):
         raise EvaluationError(
@@ -215,13 +221,13 @@ def _judge(
 
 
 def _cells(found: Anomaly, cells: np.ndarray) -> tuple[int, int]:
-    """Cells in the intersection and in the union of the mask found and the true one."""
+    """Numbers of cells in the intersection and in the union of the found and the true mask."""
     mask, truth, known = found.mask > 0, (cells > WHOLE // 2) & (cells != IGNORED), cells != IGNORED
     return int((mask & truth).sum()), int(((mask | truth) & known).sum())
 
 
 def _covered(detector: Detector, paths: list[Path], pictures: Pictures, on_score: float, seed: int) -> Iterator[Judged]:
-    """Every photograph behind drops, every third behind dirt."""
+    """Every photograph behind drops, and every third also behind dirt."""
     for number, path in enumerate(track(paths, "behind drops and dirt")):
         rng = np.random.default_rng((seed, number))
         image = read_grey(path)
@@ -245,7 +251,7 @@ def _covered(detector: Detector, paths: list[Path], pictures: Pictures, on_score
 
 
 def _truth(image: np.ndarray, affected: np.ndarray, alpha: np.ndarray) -> tuple[float, np.ndarray]:
-    """The share of the view that is covered, and can be seen to be; and the cells that are."""
+    """The share of the view that is visibly covered, and the true cells."""
     cover, gone = to_detector(alpha), lost(to_detector(affected), to_detector(image))
     return float(np.mean((cover > 0.3) & (gone > FAINT))), cells_of(cover, gone)
 
@@ -253,7 +259,7 @@ def _truth(image: np.ndarray, affected: np.ndarray, alpha: np.ndarray) -> tuple[
 def _pasted(
     detector: Detector, paths: list[Path], group: str, pictures: Pictures, on_score: float, seed: int
 ) -> Iterator[Judged]:
-    """Every photograph behind real dirt, of which more than COVERED of the view is to be seen."""
+    """Every photograph behind real dirt that visibly covers more than COVERED of the view, if one of DRAWS does."""
     soils = [read_soil(*soil) for soil in pictures.soil]
     for number, path in enumerate(track(paths, group)):
         rng = np.random.default_rng((seed, number))
@@ -295,7 +301,7 @@ def _views(detector: Detector, pictures: Pictures, count: int, seed: int) -> Ite
 
 
 def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], float]:
-    """Those on whole images: alarm by alarm."""
+    """The figures on whole images, and the score that RECALL of the covered images reach."""
 
     def scores(*groups: str) -> np.ndarray:
         return np.array([i.score for i in images if i.group in groups])
@@ -332,7 +338,7 @@ def _figures(images: list[Judged], on_score: float) -> tuple[dict[str, Figure], 
 
 
 def _quality(images: list[Judged], rendered: list[tuple[Judged, View]]) -> tuple[dict[str, Figure], np.ndarray]:
-    """Those on views: classes, masks and calibration."""
+    """The figures on rendered views: classes, masks and calibration; and the confusion matrix."""
     single = [i for i in images if i.group.removeprefix("view ") in RENDERED and i.true in CLASSES]
     confusion = np.zeros((len(CLASSES), len(CLASSES)), int)
     for image in single:

@@ -1,4 +1,4 @@
-"""Methods of fusion against each other: the same figures of what each makes of the same pairs of images."""
+"""Compares methods of fusion: the same figures of each method on the same pairs of images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from derain_ros.evaluate.restoration import EvaluationError, mean_and_interval, 
 
 INFRARED = "infrared"
 VISIBLE = {"visible": (), "clean": ("rain",)}
-"""Names that the folder of visible images may have, and what lies beside it that no method of fusion made."""
+"""Possible names of the folder of visible images, and folders beside each that are not results of a method."""
 FILES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
 
@@ -32,7 +32,7 @@ class Scene:
 
 
 Method = Callable[[Scene], np.ndarray]
-"""A scene to its fused image, (H, W) uint8."""
+"""Gives the fused image of a scene, (H, W) uint8."""
 
 
 def fused_by(fuser: Fuser) -> Method:
@@ -41,13 +41,13 @@ def fused_by(fuser: Fuser) -> Method:
 
 
 def fused_in(files: Mapping[str, Path]) -> Method:
-    """The method whose results lie in `files`, by the scenes' names."""
+    """The method whose results are in `files`, by the scenes' names."""
     return lambda scene: read(files[scene.name], 1)
 
 
 @dataclass(frozen=True)
 class Collection:
-    """Image files by the scene's name: of both sources, and of what each method made of them."""
+    """Image files by the scene's name: of both sources, and of the results of each method."""
 
     visible: dict[str, Path]
     infrared: dict[str, Path]
@@ -59,7 +59,7 @@ class Collection:
         return sorted(self.visible)
 
     def scene(self, name: str) -> Scene:
-        """Both images; EvaluationError where they are unreadable, too small, or of different sizes."""
+        """Both images; EvaluationError if they are unreadable, too small, or of different sizes."""
         visible, infrared = read(self.visible[name], 1), read(self.infrared[name], 1)
         if visible.shape != infrared.shape:
             raise EvaluationError(
@@ -74,7 +74,7 @@ class Collection:
         return Scene(name, visible, infrared)
 
     def methods(self) -> dict[str, Method]:
-        """Those whose results lie there, and the plain ones, by name."""
+        """The methods with results in the folder, and those of BASELINES, by name."""
         return {name: fused_in(files) for name, files in self.fused.items()} | {
             name: fused_by(fuser) for name, fuser in BASELINES.items()
         }
@@ -83,7 +83,8 @@ class Collection:
 def find(folder: Path) -> Collection:
     """The images below `folder`: in `visible` (or `clean`) and `infrared`; each other folder with images is a method's.
 
-    Images of one scene have one name, whatever its ending. EvaluationError where there are none, or counterparts miss.
+    Images of one scene have the same name, but for the ending. EvaluationError if there are no images, if counterparts
+    are missing, or if a method has a name of BASELINES.
     """
     name = next((name for name in VISIBLE if (folder / name).is_dir()), None)
     if name is None or not (folder / INFRARED).is_dir():
@@ -109,7 +110,7 @@ def find(folder: Path) -> Collection:
 
 
 def spread(names: Sequence[str], count: int) -> list[str]:
-    """At most `count` of them, at even distances from the first to the last."""
+    """At most `count` of `names`, evenly spaced from the first to the last."""
     return [names[k] for k in np.unique(np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int))]
 
 
@@ -129,7 +130,7 @@ def _size(image: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of a fused image: its name in tables, how many digits are shown, and how it is computed.
+    """A figure of a fused image: its name in tables, the number of decimals shown, and the function that computes it.
 
     `measure` takes visible, infrared and fused image, (H, W) uint8 each.
     """
@@ -180,7 +181,7 @@ TABLES = {
 
 @dataclass(frozen=True)
 class Score:
-    """The figures, by their keys in METRICS, of what one method made of one scene."""
+    """The figures of one method on one scene, by their keys in METRICS."""
 
     method: str
     scene: str
@@ -190,9 +191,9 @@ class Score:
 def evaluate(
     scenes: Iterable[Scene], methods: Mapping[str, Method], keys: Sequence[str] = tuple(METRICS)
 ) -> Iterator[Score]:
-    """Every method's figures, those of METRICS that are named, on every scene.
+    """The figures named in `keys` of every method on every scene.
 
-    EvaluationError for a fused image of another size or type.
+    EvaluationError for a fused image of another size than its sources, or not of uint8.
     """
     for scene in scenes:
         for name, method in methods.items():
@@ -208,7 +209,7 @@ def evaluate(
 
 
 def write_csv(scores: Sequence[Score], path: Path) -> None:
-    """One line per method and scene, with a header."""
+    """Write a CSV file with a header and a line per method and scene."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["method", "scene", *METRICS])
         writer.writeheader()
@@ -216,7 +217,7 @@ def write_csv(scores: Sequence[Score], path: Path) -> None:
 
 
 def markdown(scores: Sequence[Score]) -> str:
-    """A Markdown table for each of TABLES, a row per method: means over the scenes with bootstrap intervals of 95 %."""
+    """A Markdown table for each of TABLES, a row per method: means over the scenes with 95 % bootstrap intervals."""
     methods = list(dict.fromkeys(s.method for s in scores))
     number = len(scores) // len(methods)
     parts = [f"Means over {number} pairs of images, with bootstrap intervals of 95 %."]

@@ -1,6 +1,6 @@
-"""Plain ways to fuse a visible and an infrared image, to be measured beside others.
+"""Simple methods to fuse a visible and an infrared image, as baselines.
 
-Each takes two images (H, W) uint8 of one size, and gives one.
+Each takes two images (H, W) uint8 of one size, and gives one of the same size and type.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 Fuser = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Visible and infrared image, (H, W) uint8 each, to the fused one, (H, W) uint8."""
+"""Takes the visible and the infrared image, (H, W) uint8 each, and gives the fused one, (H, W) uint8."""
 
 LEVELS = 4
-"""Levels of details in the Laplacian pyramid."""
+"""Levels of detail in the Laplacian pyramid."""
 BASE_WINDOW = 31
-"""Side in pixels of the mean that parts base and details in guided filtering."""
+"""Side in pixels of the mean filter that separates base and detail in guided filtering."""
 SALIENCY_WINDOW, SALIENCY_SIGMA = 11, 5.0
 BASE_FILTER = (45, 0.3)
 DETAIL_FILTER = (7, 1e-6)
@@ -24,17 +24,17 @@ DETAIL_FILTER = (7, 1e-6)
 
 
 def average(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
-    """The mean of both, halves rounded up."""
+    """The mean of both images; halves are rounded up."""
     return ((visible.astype(np.uint16) + infrared + 1) // 2).astype(np.uint8)
 
 
 def maximum(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
-    """The brighter of both."""
+    """The brighter of both images at each pixel."""
     return np.maximum(visible, infrared)
 
 
 def laplacian_pyramid(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
-    """The stronger of both details at each of four scales, and the mean of what is left (Burt and Adelson 1983)."""
+    """The stronger detail of both images at each of LEVELS scales, and the mean of the rest (Burt and Adelson 1983)."""
     a: np.ndarray = visible.astype(np.float32)
     b: np.ndarray = infrared.astype(np.float32)
     details = []
@@ -51,7 +51,7 @@ def laplacian_pyramid(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
 
 
 def guided_filtering(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
-    """Base and details, each weighted by which source stands out more, along that source's edges (Li et al. 2013)."""
+    """Base and detail, each weighted by the more salient source, along that source's edges (Li et al. 2013)."""
     sources = [image.astype(np.float32) / 255 for image in (visible, infrared)]
     salient = [
         cv2.GaussianBlur(np.abs(cv2.Laplacian(source, cv2.CV_32F)), (SALIENCY_WINDOW, SALIENCY_WINDOW), SALIENCY_SIGMA)
@@ -68,14 +68,14 @@ def guided_filtering(visible: np.ndarray, infrared: np.ndarray) -> np.ndarray:
 
 
 def _weighted(parts: list[np.ndarray], weights: list[np.ndarray]) -> np.ndarray:
-    """The mean of two parts by weights, which are made to sum to 1."""
+    """The weighted mean of two parts; the weights are clipped to 0..1 and normalized to the sum 1."""
     first = np.clip(weights[0], 0, 1) + 1e-6
     second = np.clip(weights[1], 0, 1) + 1e-6
     return (first * parts[0] + second * parts[1]) / (first + second)
 
 
 def _guided(guide: np.ndarray, image: np.ndarray, radius: int, regularisation: float) -> np.ndarray:
-    """The guided filter of He et al. 2013: in each window the image as a linear function of the guide."""
+    """The guided filter of He et al. 2013: in each window the image is a linear function of the guide."""
     window = (2 * radius + 1, 2 * radius + 1)
     mean_guide, mean_image = cv2.blur(guide, window), cv2.blur(image, window)
     variance = cv2.blur(guide * guide, window) - mean_guide**2
@@ -94,4 +94,4 @@ BASELINES: dict[str, Fuser] = {
     "laplacian": laplacian_pyramid,
     "guided": guided_filtering,
 }
-"""By the names they have in tables."""
+"""The methods by their names in tables."""

@@ -1,4 +1,4 @@
-"""FMI: the mutual information of features of the fused image and of its sources, window by window.
+"""FMI: the mutual information between features of the fused image and of its sources, window by window.
 
 Haghighat et al. 2011, in the fast form of Haghighat and Razian 2014.
 """
@@ -13,11 +13,11 @@ import pywt
 from scipy.fft import dctn
 
 SIDE = 3
-"""Pixels of a window's side."""
+"""Side of a window in pixels."""
 CHUNK = 4096
-"""Windows that are looked at together: their tables fit into the processor's cache."""
+"""Number of windows processed together: their tables fit into the processor's cache."""
 EDGE = 4.0
-"""Squared strength from which an edge counts, over the mean of the image's."""
+"""Squared strength above which an edge counts, as a multiple of the image's mean squared strength."""
 TINY = 1e-12
 
 
@@ -27,8 +27,10 @@ def pixels(image: np.ndarray) -> np.ndarray:
 
 
 def edges(image: np.ndarray) -> np.ndarray:
-    """1 where Sobel finds an edge, else 0, (H, W) float64: the strength is the greatest across the edge, and its square
-    more than four times the image's mean of these. Borders are repeated.
+    """Sobel edges, (H, W) float64: 1 at an edge, else 0.
+
+    At an edge the strength has a maximum across the edge, and its square is above EDGE times the image's mean square.
+    Borders are repeated.
     """
     values = image.astype(np.float64)
     dx, dy = (cv2.Sobel(values, cv2.CV_64F, *order, borderType=cv2.BORDER_REPLICATE) for order in ((1, 0), (0, 1)))
@@ -45,7 +47,10 @@ def cosines(image: np.ndarray) -> np.ndarray:
 
 
 def wavelets(image: np.ndarray) -> np.ndarray:
-    """One level of the discrete Meyer wavelet, borders mirrored; its four parts as quarters of one image, float64."""
+    """One level of the discrete Meyer wavelet, with mirrored borders; its four parts are the quarters of one image.
+
+    The image is float64.
+    """
     coarse, (across, down, diagonal) = pywt.dwt2(image.astype(np.float64), "dmey", mode="symmetric")
     return np.block([[coarse, across], [down, diagonal]])
 
@@ -55,10 +60,9 @@ def feature_mutual_information(
 ) -> float:
     """FMI, 0 to 1, of images (H, W) uint8: mean over both sources and all windows of 2 I(A; F) / (H(A) + H(F)).
 
-    In each window of 3x3 the `feature` of an image, from its smallest to its largest value, is taken as a distribution
-    over the nine places, column by column. Two of these have the joint distribution that lies as far between
-    independence and the closest dependence that there can be (Frechet's bound) as their correlation says. Windows that
-    are equal count as 1.
+    In each window of 3x3 the `feature` of an image, minus its smallest value, is taken as a distribution over the nine
+    places, column by column. The joint distribution of two windows lies between independence and the closest possible
+    dependence (Frechet's bound), as far as their correlation says. Equal windows count as 1.
     """
     of_fused = _windows(feature(fused))
     return float(
@@ -67,13 +71,13 @@ def feature_mutual_information(
 
 
 def _windows(values: np.ndarray) -> np.ndarray:
-    """(9, N): the values of each window, column by column."""
+    """The values of each window, column by column, (9, N)."""
     views = np.lib.stride_tricks.sliding_window_view(values, (SIDE, SIDE))
     return views.transpose(3, 2, 0, 1).reshape(SIDE * SIDE, -1)
 
 
 def _information(a: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """The share of information, (N,) in 0 to 1, that windows (9, N) have in common; 1 of those that are equal."""
+    """The share of common information of windows (9, N), (N,) in 0 to 1; 1 for equal windows."""
     shares = np.ones(a.shape[1])
     different = np.flatnonzero((a != f).any(axis=0))
     for start in range(0, len(different), CHUNK):
@@ -83,16 +87,16 @@ def _information(a: np.ndarray, f: np.ndarray) -> np.ndarray:
 
 
 def _distribution(windows: np.ndarray) -> np.ndarray:
-    """(9, N) float32 whose columns sum to 1; even where a window is flat."""
+    """Distributions (9, N) float32, whose columns sum to 1; uniform for a flat window."""
     low, high = windows.min(axis=0), windows.max(axis=0)
     raised = np.where(high > low, windows - low, 1.0)
     return (raised / raised.sum(axis=0)).astype(np.float32)
 
 
 def _common(a: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """2 I / (H + H) of distributions (9, N); 0 where neither has any entropy."""
+    """2 I(A; F) / (H(A) + H(F)) of distributions (9, N), (N,) in 0 to 1; 0 if both have no entropy."""
     correlation = _correlation(a, f)
-    # The closest dependence of opposite ones is that of the one and of the other read backwards.
+    # With a negative correlation, the closest dependence is that of one distribution and the reverse of the other.
     f = np.where(correlation < 0, f[::-1], f)
     shares, of_a, of_f = _closest(a, f)
     mean_a, variance_a = _mean_and_variance(a)
@@ -101,7 +105,7 @@ def _common(a: np.ndarray, f: np.ndarray) -> np.ndarray:
     deviations = np.sqrt(variance_a * variance_f)
     nearness = np.clip(np.abs(correlation) * deviations / np.maximum(covariance, TINY), 0, 1)
     nearness = np.where(deviations > TINY, nearness, 0)
-    # Of all 81 pairs as if they were independent, and then as much more as those have that the dependence favours.
+    # Joint entropy: of all 81 pairs of places as if independent, then corrected for the pairs in the dependence.
     entropies = _entropy(a) + _entropy(f)
     independent = (1 - nearness) * np.take_along_axis(a, of_a, axis=0) * np.take_along_axis(f, of_f, axis=0)
     joint = (1 - nearness) * entropies - _logs(1 - nearness)
@@ -110,9 +114,10 @@ def _common(a: np.ndarray, f: np.ndarray) -> np.ndarray:
 
 
 def _closest(a: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The closest dependence of two distributions (9, N): shares of the pairs that have one, and their places in both.
+    """The closest dependence of two distributions (9, N): shares of pairs of places, and the places in both.
 
-    (17, N) each: from the first pair of places on, the one whose sum so far is smaller goes to its next place.
+    Each is (17, N). Starting at the first pair of places, the distribution with the smaller cumulative sum moves on to
+    its next place.
     """
     sum_a, sum_f = (np.minimum(np.cumsum(distribution, axis=0), 1) for distribution in (a, f))
     sum_a[-1] = sum_f[-1] = 1
@@ -131,23 +136,23 @@ def _closest(a: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _correlation(a: np.ndarray, f: np.ndarray) -> np.ndarray:
-    """Pearson's, (N,), of the columns; 0 where one of them is even."""
+    """Pearson's correlation of the columns, (N,); 0 if one of them is uniform."""
     a, f = a - a.mean(axis=0), f - f.mean(axis=0)
     return (a * f).sum(axis=0) / np.sqrt(np.maximum((a * a).sum(axis=0) * (f * f).sum(axis=0), TINY))
 
 
 def _mean_and_variance(distribution: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the place, 0 to 8, under each distribution."""
+    """Mean and variance of the place, 0 to 8, under each distribution, (N,) each."""
     places = np.arange(len(distribution), dtype=np.float32)[:, None]
     mean = (places * distribution).sum(axis=0)
     return mean, ((places - mean) ** 2 * distribution).sum(axis=0)
 
 
 def _entropy(distribution: np.ndarray) -> np.ndarray:
-    """In nats, of each column."""
+    """Entropy of each column in nats, (N,)."""
     return -_logs(distribution).sum(axis=0)
 
 
 def _logs(shares: np.ndarray) -> np.ndarray:
-    """Each share times its logarithm; 0 of 0."""
+    """Each share times its natural logarithm; 0 for a share of 0."""
     return shares * np.log(np.maximum(shares, TINY))

@@ -1,7 +1,7 @@
-"""Figures of a fused image: what it holds by itself, and what of its two sources is found in it.
+"""Figures of a fused image alone, and of what it keeps of its two sources.
 
-All images are (H, W) uint8 of one size. Sources and fused image are compared grey level by grey level; the figures
-that look at windows and scales are in `fusion_structure`, those of features in `fusion_features`.
+All images are (H, W) uint8 of one size. Here sources and fused image are compared pixel by pixel. Figures over windows
+and scales are in `fusion_structure`, those of features in `fusion_features`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LEVELS = 256
 """Grey levels, and bins of each histogram."""
 WHITE = LEVELS - 1
 
-# Of Qabf: the largest value, the slope and the place of the step, for the strength and for the direction of an edge.
+# Of Qabf: largest value, slope and position of the sigmoid, for the strength and for the direction of an edge.
 STRENGTH = (0.9994, -15.0, 0.5)
 DIRECTION = (0.9879, -22.0, 0.8)
 
@@ -26,14 +26,14 @@ def entropy(image: np.ndarray) -> float:
 
 
 def standard_deviation(image: np.ndarray) -> float:
-    """SD in grey levels, 0 to 127.5: root of the mean squared distance from the mean (Rao 1997)."""
+    """SD in grey levels, 0 to 127.5: population standard deviation (Rao 1997)."""
     return float(np.std(image, dtype=np.float64))
 
 
 def spatial_frequency(image: np.ndarray) -> float:
     """SF in grey levels: root of the sum of the mean squared differences of neighbours in rows and in columns.
 
-    Eskicioglu and Fisher 1995; each mean is over the differences there are, not over all pixels.
+    Eskicioglu and Fisher 1995; each mean is over the existing differences, not over all pixels.
     """
     values = image.astype(np.float64)
     return float(np.sqrt(np.mean(np.diff(values, axis=1) ** 2) + np.mean(np.diff(values, axis=0) ** 2)))
@@ -50,9 +50,9 @@ def average_gradient(image: np.ndarray) -> float:
 
 
 def mutual_information(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """MI in bits, 0 to 16: what the fused image tells of the one source, plus what it tells of the other.
+    """MI in bits, 0 to 16: mutual information of the fused image and the visible one, plus that with the infrared one.
 
-    Qu et al. 2002; histograms of 256 grey levels, and of 256x256 pairs of them.
+    Qu et al. 2002; from histograms of 256 grey levels and of 256x256 pairs of them.
     """
     return sum(
         entropy(source) + entropy(fused) - _bits(np.bincount(source.ravel() * np.int64(LEVELS) + fused.ravel()))
@@ -66,7 +66,7 @@ def _bits(counts: np.ndarray) -> float:
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation of two images of any number type, -1 to 1; 0 where one of them is flat."""
+    """Pearson's correlation of two images of any numeric type, -1 to 1; 0 if one of them is flat."""
     a, b = (values - np.mean(values, dtype=np.float64) for values in (a, b))
     scale = np.sqrt(np.sum(a * a) * np.sum(b * b))
     return float(np.sum(a * b) / scale) if scale > 0 else 0.0
@@ -78,7 +78,7 @@ def correlation_coefficient(visible: np.ndarray, infrared: np.ndarray, fused: np
 
 
 def sum_of_correlations_of_differences(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """SCD, -2 to 2: each source's correlation with what is left of the fused image without the other; their sum.
+    """SCD, -2 to 2: sum of each source's correlation with the fused image minus the other source.
 
     Aslantas and Bendes 2015; differences keep their sign.
     """
@@ -87,13 +87,13 @@ def sum_of_correlations_of_differences(visible: np.ndarray, infrared: np.ndarray
 
 
 def mean_squared_error(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """MSE of images in 0 to 1, hence 0 to 1: mean of the fused image's squared distances to its sources."""
+    """MSE, 0 to 1, of images scaled to 0..1: mean of the fused image's mean squared errors to both sources."""
     a, b, f = (image / WHITE for image in (visible, infrared, fused))
     return float((np.mean((f - a) ** 2) + np.mean((f - b) ** 2)) / 2)
 
 
 def peak_signal_to_noise(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """PSNR in dB, 10 log10(1 / MSE) with the MSE of images in 0 to 1; SAME where both sources are the fused image.
+    """PSNR in dB, 10 log10(1 / MSE), with `mean_squared_error`; SAME if both sources equal the fused image.
 
     It is the ordinary PSNR of the mean of both errors.
     """
@@ -102,7 +102,7 @@ def peak_signal_to_noise(visible: np.ndarray, infrared: np.ndarray, fused: np.nd
 
 
 def printed_peak_signal_to_noise(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """PSNR in dB as tables of fusion print it: the peak is 255, the MSE that of images in 0 to 1; 48.13 dB more."""
+    """PSNR in dB as fusion papers print it: the peak is 255, but the MSE is of images in 0..1; this adds 48.13 dB."""
     return peak_signal_to_noise(visible, infrared, fused) + 20 * float(np.log10(WHITE))
 
 
@@ -110,8 +110,8 @@ def edge_preservation(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarr
     """Qabf, 0 to 0.975: how well strength and direction of the sources' edges are kept, weighted by their strength.
 
     Xydeas and Petrovic 2000 (Electronics Letters): Sobel edges, directions in -90 to 90 degrees whose distance is not
-    wrapped around, the weight is the strength itself. Beyond its border an image is black, as in the tables of others:
-    the border counts as an edge. 0 where neither source has one.
+    wrapped around; the weight is the strength itself. Beyond its border an image is black, as in others' tables, so
+    that the border counts as an edge. 0 if neither source has an edge.
     """
     edges = _edges(fused)
     kept = weights = 0.0
@@ -126,7 +126,7 @@ def edge_preservation(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarr
 
 
 def _edges(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Strength and direction, in -pi/2 to pi/2, of each pixel's edge."""
+    """Strength, and direction in -pi/2 to pi/2, of the edge at each pixel, (H, W) float64 each."""
     values = image.astype(np.float64)
     dx, dy = (cv2.Sobel(values, cv2.CV_64F, *order, borderType=cv2.BORDER_CONSTANT) for order in ((1, 0), (0, 1)))
     upright = np.full_like(dx, np.pi / 2)

@@ -1,4 +1,4 @@
-"""Figures of a fused image over windows and scales: SSIM, MS-SSIM, the measure of exposure fusion, VIF.
+"""Figures of a fused image over windows and scales: SSIM, MS-SSIM, MEF-SSIM, VIF.
 
 All images are (H, W) uint8 of one size, with SMALLEST pixels or more on each side.
 """
@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 
 WINDOW, SIGMA = 11, 1.5
-"""Side and standard deviation in pixels of the Gaussian window; only windows that lie within the image count."""
+"""Side and standard deviation in pixels of the Gaussian window; only windows within the image count."""
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Exponents of MS-SSIM's scales, from the finest on, each half as large as the one before."""
+"""Exponents of MS-SSIM's scales, from the finest on; each scale has half the size of the one before."""
 EXPOSURE_SCALES = SCALES[:3]
-"""Those of the measure of exposure fusion; divided by their sum."""
+"""Exponents of MEF-SSIM's scales; they are divided by their sum."""
 SMALLEST = WINDOW * 2 ** (len(EXPOSURE_SCALES) - 1)
-"""Pixels of a side from which on every figure's scales hold a window; all five of MS-SSIM do from 176 on."""
+"""Least side in pixels: all scales of MEF-SSIM then have a window; the five of MS-SSIM have one from 176 on."""
 K1, K2 = 0.01, 0.03
-"""Of SSIM's constants (K1 L)^2 and (K2 L)^2, with the range L of the values."""
+"""SSIM's constants are (K1 L)^2 and (K2 L)^2, with the range L of the values."""
 RANGE, UNIT = 255.0, 1.0
 NOISE = 2.0
 """Variance of the eye's noise in VIF, in squared grey levels."""
@@ -25,7 +25,7 @@ TINY = 1e-10
 
 
 def similarity(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """SSIM, -1 to 1: mean of the fused image's with its sources.
+    """SSIM, -1 to 1: mean of the SSIM between the fused image and each source.
 
     Wang et al. 2004: Gaussian window, sigma 1.5, constants for the range 255, population variances.
     """
@@ -33,19 +33,19 @@ def similarity(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> 
 
 
 def printed_similarity(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """SSIM with the constants for the range 1 on values of 0 to 255, as some tables of fusion have it.
+    """SSIM with the constants for a range of 1 on values from 0 to 255, as some fusion papers print it.
 
-    The constants then hardly count, and flat parts of the image are judged by their noise: figures are lower.
+    The constants then have little effect, and flat parts of the image are judged by their noise: figures are lower.
     """
     return float(np.mean([_similarity(source, fused, UNIT)[0] for source in (visible, infrared)]))
 
 
 def multi_scale_similarity(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """MS-SSIM, 0 to 1: mean of the fused image's with its sources.
+    """MS-SSIM, 0 to 1: mean of the MS-SSIM between the fused image and each source.
 
     Wang et al. 2003: five scales, each the mean of 2x2 pixels of the one before; contrast and structure of all scales,
-    luminance of the coarsest. Scales that are less alike than by chance count as 0. Of smaller images only the scales
-    that hold a window; their exponents are divided by their sum.
+    luminance of the coarsest. Negative values of a scale count as 0. For smaller images only the scales with a window
+    count; their exponents are divided by their sum.
     """
     return float(np.mean([_multi_scale(source, fused) for source in (visible, infrared)]))
 
@@ -61,7 +61,7 @@ def _multi_scale(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _similarity(a: np.ndarray, b: np.ndarray, values: float) -> tuple[float, float]:
-    """SSIM of two images, and its part of contrast and structure alone; constants are for the range `values`."""
+    """SSIM of two images, and its contrast and structure part alone; `values` is the range for the constants."""
     c1, c2 = (K1 * values) ** 2, (K2 * values) ** 2
     mean_a, mean_b, var_a, var_b, covariance = _moments(a.astype(np.float64), b.astype(np.float64), WINDOW, SIGMA)
     structure = (2 * covariance + c2) / (var_a + var_b + c2)
@@ -70,7 +70,7 @@ def _similarity(a: np.ndarray, b: np.ndarray, values: float) -> tuple[float, flo
 
 
 def _moments(a: np.ndarray, b: np.ndarray, window: int, sigma: float) -> tuple[np.ndarray, ...]:
-    """Means, variances and covariance of two images in each Gaussian window that lies within them."""
+    """Means, variances and covariance of two images in each Gaussian window within them."""
     mean_a, mean_b = _blurred(a, window, sigma), _blurred(b, window, sigma)
     return (
         mean_a,
@@ -86,24 +86,24 @@ def _blurred(image: np.ndarray, window: int, sigma: float) -> np.ndarray:
 
 
 def _inner(image: np.ndarray, window: int) -> np.ndarray:
-    """The pixels around which a whole window lies within the image."""
+    """The pixels whose window lies completely within the image."""
     edge = window // 2
     return image[edge:-edge, edge:-edge]
 
 
 def _halved(image: np.ndarray) -> np.ndarray:
-    """The mean of each 2x2 pixels; an odd row or column at the end is left out."""
+    """The mean of each block of 2x2 pixels; an odd row or column at the end is left out."""
     height, width = (side // 2 * 2 for side in image.shape)
     return image[:height, :width].reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
 
 
 def exposure_similarity(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """MEF-SSIM, 0 to 1: the fused image against the structure that a perfect fusion would have, at three scales.
+    """MEF-SSIM, 0 to 1: compares the fused image with the structure of an ideal fusion, at three scales.
 
-    Ma et al. 2015, made for images of several exposures: in each window of 11x11 the wanted contrast is the larger of
-    the sources', the wanted structure their mean, weighted by contrast to a power that grows with their agreement, at
-    the most 10. Structures are compared as in SSIM, in a Gaussian window, with the constant (0.03 x 255)^2; brightness
-    is not.
+    Ma et al. 2015, made for images of several exposures. In each window of 11x11 the ideal contrast is the larger of
+    both sources'. The ideal structure is the mean of the sources' structures, weighted by contrast to a power that
+    grows with their agreement, at most 10. Structures are compared as in SSIM, in a Gaussian window, with the constant
+    (0.03 x 255)^2; brightness is not compared.
     """
     images = [image.astype(np.float64) for image in (visible, infrared, fused)]
     product = 1.0
@@ -114,18 +114,18 @@ def exposure_similarity(visible: np.ndarray, infrared: np.ndarray, fused: np.nda
 
 
 def _exposure(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
-    """The measure at one scale. Lengths are those of windows less their mean, over 11."""
+    """MEF-SSIM at one scale. Lengths are norms of windows minus their mean, divided by 11."""
     mean_a, mean_b, length_a, length_b, inner = _box_moments(a, b)
     largest = np.maximum(length_a, length_b)
     agreement = np.sqrt(np.maximum(length_a**2 + length_b**2 + 2 * inner, 0)) / (length_a + length_b)
     power = np.minimum(np.tan(np.pi / 2 * np.minimum(agreement, 1 - TINY)), 10)
-    # Each length is taken over the largest of both: to a high power it would overflow.
+    # Each length is divided by the larger of both; otherwise a high power would overflow.
     weight_a, weight_b = ((length / largest) ** power for length in (length_a, length_b))
     share_a, share_b = weight_a / (weight_a + weight_b) / length_a, weight_b / (weight_a + weight_b) / length_b
     length = np.sqrt(
         np.maximum((share_a * length_a) ** 2 + (share_b * length_b) ** 2 + 2 * share_a * share_b * inner, TINY)
     )
-    # What is wanted in each window is the sum of both sources with these factors.
+    # The ideal window is the sum of both sources with these factors.
     factor_a, factor_b = share_a * largest / length, share_b * largest / length
     _, _, var_a, var_f, cov_af = _moments(a, fused, WINDOW, SIGMA)
     _, _, var_b, _, cov_bf = _moments(b, fused, WINDOW, SIGMA)
@@ -136,7 +136,7 @@ def _exposure(a: np.ndarray, b: np.ndarray, fused: np.ndarray) -> float:
 
 
 def _box_moments(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Means, standard deviations (at least 1e-5) and covariance in each window of equal weights."""
+    """Means, standard deviations (at least 1e-5) and covariance in each window, with equal weights."""
 
     def mean(image: np.ndarray) -> np.ndarray:
         return _inner(cv2.blur(image, (WINDOW, WINDOW)), WINDOW)
@@ -149,16 +149,16 @@ def _box_moments(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def visual_information_fidelity(visible: np.ndarray, infrared: np.ndarray, fused: np.ndarray) -> float:
-    """VIF, 0 to 2, more where contrast was raised: what is seen of the visible image, plus what of the infrared one.
+    """VIF, sum of the visual information fidelity to both sources; 0 to 2, more if contrast was raised.
 
-    Sheikh and Bovik 2006, in the domain of pixels: four scales, Gaussian windows of 17, 9, 5 and 3 pixels with a fifth
-    of that as sigma, variance of the noise 2. A source without contrast counts as 0.
+    Sheikh and Bovik 2006, in the pixel domain: four scales, Gaussian windows of 17, 9, 5 and 3 pixels with a sigma of a
+    fifth of that, noise variance 2. A source without contrast counts as 0.
     """
     return _fidelity(visible, fused) + _fidelity(infrared, fused)
 
 
 def _fidelity(source: np.ndarray, fused: np.ndarray) -> float:
-    """Information that passes from the source into the fused image, over that which it holds."""
+    """The information of the source that passes into the fused image, divided by the information in the source."""
     a, b = source.astype(np.float64), fused.astype(np.float64)
     passed = held = 0.0
     for scale in range(4):
@@ -167,7 +167,7 @@ def _fidelity(source: np.ndarray, fused: np.ndarray) -> float:
             a, b = (_blurred(image, window, window / 5)[::2, ::2] for image in (a, b))
         _, _, var_a, var_b, covariance = _moments(a, b, window, window / 5)
         var_a, var_b = np.maximum(var_a, 0), np.maximum(var_b, 0)
-        # The fused image is taken as the source times a gain, plus noise; a negative gain is all noise.
+        # The fused image is modelled as the source times a gain, plus noise; a negative gain counts as noise only.
         gain = np.where((var_a > TINY) & (var_b > TINY), np.maximum(covariance / (var_a + TINY), 0), 0)
         noise = np.maximum(var_b - gain * covariance, TINY)
         passed += float(np.sum(np.log1p(gain**2 * var_a / (noise + NOISE))))
