@@ -1,4 +1,4 @@
-"""Images that no training sees, by kind: real pairs, drops or rain of our own on photographs, and these alone."""
+"""Held-out images, by kind: real pairs, photographs with synthetic drops or rain, and the clean photographs alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from derain_ros.rain.style import DropStyle
 NIGHTS = "llvip/train/visible"
 """Folder of photographs taken by night below the data folder."""
 SIDE = 256
-"""Of the crops behind drops of our own, in pixels."""
+"""Side in pixels of the crops behind synthetic drops."""
 KINDS = {
     "real": "real pairs; true mask: where wet and clean image, both smoothed, differ by more than 20 of 255",
     "synthetic": "crops of photographs behind drops of our own, which cover 3 to 65 %; true mask: alpha above "
@@ -36,17 +36,17 @@ KINDS = {
     "the same without rain; true mask: likewise",
     "clean": "photographs alone, which should come back as they are",
 }
-"""What each kind of image is; with `_grey` after it, the same in grey for a colour model."""
+"""Description of each kind of image; a name ending in `_grey` is the same kind in grey, for a colour model."""
 
 
 def held_out(
     data: Path, channels: int, split: str = "test", count: int = 40, anomaly: str = "drops"
 ) -> dict[str, list[Pair]]:
-    """The sets of `KINDS` that can be made of the folder `data`, for a model of `channels`: RGB, or luminance for one.
+    """The sets of `KINDS` that the folder `data` gives, for a model of `channels`: RGB, or luminance for one channel.
 
-    Those of `anomaly`, one of ANOMALIES, and clean ones. Pairs of any layout that training reads, of its part `split`;
-    `count` images at the most of each kind made of photographs, where there are such: the same each time.
-    EvaluationError where there is nothing.
+    They are those of `anomaly`, one of ANOMALIES, and the clean photographs. Pairs are the part `split` of any layout
+    that training reads. Kinds made of photographs have at most `count` images each, the same each time. EvaluationError
+    if there are no images.
     """
     rain = anomaly == "rain"
     read = [(path.name, path.read()) for path in pairs(data, split, anomaly)]
@@ -83,7 +83,7 @@ def _synthetic(files: Sequence[Path]) -> Iterator[Pair]:
 
 
 def _focused(files: Sequence[Path], seed: int, larger: float) -> Iterator[Pair]:
-    """Photographs behind drops in fair focus, up to so many times larger than such are."""
+    """Photographs behind fairly sharp drops, which are enlarged by a random factor of up to `larger`."""
     rng = np.random.default_rng(seed)
     for path in files:
         clean = read_rgb(path)
@@ -111,6 +111,6 @@ def _in_grey(pair: Pair) -> Pair:
 
 
 def _spread(folder: Path, count: int) -> list[Path]:
-    """At most `count` images of a folder, spread over it."""
+    """At most `count` images of a folder, evenly spaced in order of name."""
     files = image_files(folder)
     return files[:: max(1, -(-len(files) // count))]

@@ -1,4 +1,4 @@
-"""A bag of wet images with what is known of their truth: dry images, labels, the names of the classes."""
+"""A bag of wet images with their ground truth: dry images, labels, the names of the classes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from derain_ros.runtime.input.messages import ImageError, frame_of
 from derain_ros.runtime.labels import rgb_of
 
 WAITING = 50
-"""Instants that may lack an image at a time: they fill the memory."""
+"""Largest number of incomplete instants that are kept, to limit memory."""
 HOW_TO_MAKE = "`derain rain sequence SCENES NAME --bag` writes one that can be evaluated"
 
 
 def reference(reader: BagReader, classes: Sequence[str]) -> tuple[np.ndarray | None, str]:
-    """By value of the bag's labels the index of that class in `classes`, VOID elsewhere, (256,) uint8, or None where
-    the segmentation of the dry images is the reference; and in words which it is. EvaluationError where none can be."""
+    """The reference of a bag for a segmenter of `classes`: a table of labels or None, and a text that describes it.
+
+    The table (256,) uint8 has, for each value of the bag's labels, the index of that class in `classes`, or VOID. With
+    None the segmentation of the dry images is the reference. EvaluationError if neither is possible.
+    """
     if WET not in reader.topics:
         raise EvaluationError(f"{reader.path}: has no images on {WET}; {HOW_TO_MAKE}")
     ids = np.full(256, VOID, np.uint8)
@@ -46,8 +49,10 @@ def reference(reader: BagReader, classes: Sequence[str]) -> tuple[np.ndarray | N
 
 
 def instants(reader: BagReader, topics: set[str]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """The images of `topics`, (H, W, 3) uint8 RGB, by stamp, once all of that stamp are there; WAITING stamps that lack
-    one are kept at the most."""
+    """Stamps in ns with the images of all `topics`, (H, W, 3) uint8 RGB, by topic.
+
+    Images that cannot be read are skipped. At most WAITING stamps that lack an image are kept.
+    """
     waiting: dict[int, dict[str, np.ndarray]] = {}
     for message in reader.messages():
         if message.topic not in topics:
@@ -66,7 +71,7 @@ def instants(reader: BagReader, topics: set[str]) -> Iterator[tuple[int, dict[st
 
 
 def _class_names(reader: BagReader) -> list[str]:
-    """The names on CLASSES, none where it is not there; EvaluationError where they cannot be read."""
+    """The names on the topic CLASSES, none if the bag does not have it; EvaluationError if they cannot be read."""
     for message in reader.messages() if CLASSES in reader.topics else ():
         if message.topic == CLASSES:
             text = getattr(reader.decode(message), "data", "")

@@ -1,8 +1,8 @@
-"""What wet glass does to visual odometry, and what restoring does for it.
+"""Measures the effect of wet glass and of restoring on visual odometry.
 
-A plain stereo odometry, as SLAM front ends begin: corners, tracked into the other eye and into the next frame, give
-points and where they went; the motion that most of them agree on is the camera's. It has no map and no loop closure, so
-that what it gets wrong comes from the images alone.
+The odometry is a plain stereo odometry like the front end of a SLAM system. Corners are tracked into the other eye and
+into the next frame, which gives 3-D points and their movement. The motion that most points agree on is the camera's.
+There is no map and no loop closure, so that errors come from the images alone.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from derain_ros.rain.style import DropStyle
 from derain_ros.runtime.stages.restore import restore_image
 
 CORNERS, APART = 600, 8
-"""Corners looked for in a frame, and how many pixels they are apart at the least."""
+"""Largest number of corners in a frame, and their least distance in pixels."""
 WINDOW = 21
-"""Pixels along each side of the patches that are tracked."""
+"""Side in pixels of the patches that are tracked."""
 BACK = 1.0
-"""Pixels from where a corner was that tracking it back may end."""
+"""Largest distance in pixels between a corner and its position after tracking forth and back."""
 LEVEL = 1.5
-"""Rows that a corner's places in both eyes may differ by: the images are rectified."""
+"""Largest difference in rows between a corner's positions in both eyes: the images are rectified."""
 NEAREST, FARTHEST = 200.0, 1.0
-"""Disparities in pixels between which a distance is believed."""
+"""Disparities in pixels between which a distance is accepted."""
 MISSES = 1.5
-"""Pixels by which a point may miss the motion that it agrees with."""
+"""Largest reprojection error in pixels of a point that agrees with a motion."""
 ENOUGH = 8
-"""Points that must agree on a motion."""
+"""Least number of points that must agree on a motion."""
 MOST_BYTES = 1 << 28
-"""Of a file of poses."""
+"""Largest size of a file of poses or of a calibration."""
 
 Views = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
 """Images (H, W) uint8 of the left and of the right eye."""
@@ -47,7 +47,7 @@ Views = tuple[Sequence[np.ndarray], Sequence[np.ndarray]]
 
 @dataclass(frozen=True)
 class StereoSequence:
-    """Rectified grey stereo frames, and where they were taken: `poses` (N, 4, 4) from the left camera to the world.
+    """Rectified grey stereo frames with their true `poses` (N, 4, 4), from the left camera to the world.
 
     `focal` and `centre` (column, row) are in pixels, `baseline` in metres, `rate` in frames a second.
     """
@@ -63,8 +63,10 @@ class StereoSequence:
 
 @dataclass(frozen=True)
 class Figures:
-    """How well the motion was found: the root mean square of `error_m`, metres from frame to frame, the median of
-    `points` that agreed on it, and in how many of the `steps` no motion was found: such a step counts as a standstill.
+    """How well the motion was found.
+
+    `error_m` is the root mean square error of a step in metres; `points` is the median number of points that agreed on
+    the motion. In `lost` of the `steps` no motion was found: such a step counts as a standstill with 0 points.
     """
 
     error_m: float
@@ -75,7 +77,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one sequence behind one kind of drops, by what was tracked."""
+    """Figures of one sequence behind one kind of drops, by the name of what was tracked."""
 
     sequence: str
     drops: str
@@ -84,10 +86,10 @@ class Row:
 
 
 def from_kitti(folder: Path, count: int, rate: float = 10.0) -> StereoSequence:
-    """The first `count` frames of a rectified sequence in KITTI's form: `image_l`, `image_r`, `calib.txt` with the
-    projections of both, and `poses.txt`.
+    """The first `count` frames of a rectified sequence in KITTI's format.
 
-    EvaluationError where something is missing, or is not of that form.
+    `folder` has `image_l`, `image_r`, `calib.txt` with the projections of both eyes, and `poses.txt`. EvaluationError
+    if something is missing or has another format.
     """
     if not folder.is_dir():
         raise EvaluationError(f"{folder}: there is no such folder")
@@ -118,7 +120,10 @@ def from_kitti(folder: Path, count: int, rate: float = 10.0) -> StereoSequence:
 
 
 def _numbers(path: Path, columns: int) -> np.ndarray:
-    """The rows of `columns` numbers of a text file, which may begin with a name; EvaluationError where it has none."""
+    """The rows of `columns` numbers in a text file, (N, columns); a row may begin with a name and a colon.
+
+    EvaluationError if the file cannot be read or has another format.
+    """
     try:
         lines = read_file(path, MOST_BYTES).decode().splitlines()
         rows = [line.split(":")[-1].split() for line in lines if line.strip()]
@@ -130,7 +135,7 @@ def _numbers(path: Path, columns: int) -> np.ndarray:
 def drive(
     count: int, rate: float = 10.0, seed: int = 7, width: int = 720, height: int = 540, begin: float = 0.0
 ) -> StereoSequence:
-    """`count` frames of the procedural drive from second `begin` on, at `rate` a second."""
+    """`count` frames of the procedural drive from second `begin` on, at `rate` frames a second."""
     cameras, scene = rig(width, height), Scene(seed)
     eyes = tuple([scene.render(cameras[eye], begin + n / rate)[0] for n in range(count)] for eye in ("left", "right"))
     poses = np.tile(np.eye(4), (count, 1, 1))
@@ -157,11 +162,11 @@ def evaluate(
     temporal: Engine | None = None,
     seed: int = 7,
 ) -> Row:
-    """Figures of a sequence behind drops of one of `rain.style.KINDS`, other ones on each eye.
+    """Figures of a sequence behind drops of one of `rain.style.KINDS`, with different drops on each eye.
 
-    They cover as much as their kind does by nature, or the share `coverage`. Tracked are the clean frames, the wet
-    ones, the restored ones, and those joined by the `temporal` filter where one is given; the wet and the restored ones
-    also without the corners that the restorer's mask says are hidden.
+    The drops cover the share `coverage`, or by default as much as is typical of their kind. Tracked are the clean, the
+    wet and the restored frames, and the frames after the `temporal` filter if one is given. The wet and the restored
+    frames are also tracked without the corners under the restorer's mask.
     """
     rng = np.random.default_rng(seed)
     height, width = sequence.eyes[0][0].shape
@@ -192,7 +197,7 @@ def evaluate(
 
 
 def measure(sequence: StereoSequence, eyes: Views, masks: Views | None = None) -> Figures:
-    """Figures of the odometry on images of `sequence`, without the corners where `masks` are above 0."""
+    """Figures of the odometry on the images `eyes` of `sequence`, without corners where `masks` are above 0."""
     errors, points = errors_and_points(sequence, eyes, masks)
     return Figures(float(np.sqrt(np.mean(np.square(errors)))), float(np.median(points)), points.count(0), len(points))
 
@@ -200,8 +205,10 @@ def measure(sequence: StereoSequence, eyes: Views, masks: Views | None = None) -
 def errors_and_points(
     sequence: StereoSequence, eyes: Views, masks: Views | None = None
 ) -> tuple[list[float], list[int]]:
-    """Of each step of `measure` its error in metres, and how many points agreed on the motion: 0 where none was
-    found."""
+    """For each step, its error in metres and the number of points that agreed on the motion; 0 if none was found.
+
+    The arguments are those of `measure`.
+    """
     errors: list[float] = []
     points: list[int] = []
     for n in range(len(eyes[0]) - 1):
@@ -219,12 +226,13 @@ def errors_and_points(
 def motion(
     sequence: StereoSequence, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None = None
 ) -> tuple[np.ndarray, int] | None:
-    """The motion (4, 4) that takes points of one frame to the next, and how many agreed on it; None where none did.
+    """The motion (4, 4) that takes points of one frame to the next, and the number of points that agree on it.
 
-    `images` are the left and the right one and the next left one, `masks` say above 0 where they are not to be used.
+    None if fewer than ENOUGH agree. `images` are the left, the right and the next left image; pixels where `masks` are
+    above 0 are not used.
     """
     corners = cv2.goodFeaturesToTrack(images[0], CORNERS, 0.01, APART, mask=None if masks is None else 255 - masks[0])
-    if corners is None:  # of a blank image, which its stubs do not know
+    if corners is None:  # for a blank image; the type stubs do not know this
         return None  # type: ignore[unreachable]
     places = [corners, *(_track(images[0], other, corners) for other in images[1:])]
     here, right, after, back = (place.reshape(-1, 2) for place in (*places, _track(images[2], images[0], places[2])))
@@ -244,7 +252,7 @@ def motion(
     rays = np.column_stack([(here - sequence.centre) / sequence.focal, np.ones(len(here))])
     there = rays * (sequence.focal * sequence.baseline / disparity)[:, None]
     camera = np.array([[sequence.focal, 0, sequence.centre[0]], [0, sequence.focal, sequence.centre[1]], [0, 0, 1]])
-    cv2.setRNGSeed(1)  # its draws are to be the same each time
+    cv2.setRNGSeed(1)  # so that RANSAC draws the same samples each time
     found, turn, shift, agree = cv2.solvePnPRansac(
         there, after.astype(float), camera, None, iterationsCount=200, reprojectionError=MISSES, confidence=0.999
     )
@@ -258,7 +266,7 @@ def motion(
 
 
 def _track(here: np.ndarray, there: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Where `places` (N, 1, 2) of one image are in another; nan where that is not found."""
+    """The positions in image `there` of the `places` (N, 1, 2) in image `here`; nan where tracking fails."""
     found, status, _ = cv2.calcOpticalFlowPyrLK(
         here,
         there,
@@ -272,7 +280,7 @@ def _track(here: np.ndarray, there: np.ndarray, places: np.ndarray) -> np.ndarra
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table of the figures, and what they mean."""
+    """Markdown tables of the figures, with an explanation."""
     lines = [
         "Stereo odometry from frame to frame: root mean square of its error in centimetres for each step, in "
         "brackets the median of the points that agree on the motion; and in how many steps none was found, which "

@@ -1,4 +1,4 @@
-"""Restorers in ONNX files of any origin, to be measured beside ours; segmenters in files as the manifest takes them."""
+"""Restorers in ONNX files of any origin, for comparison with ours; segmenters in files as the manifest has them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.manifest import Model
 
 STRIDE = 32
-"""Multiple to which images are padded where the file takes any height and width."""
+"""Images are padded to multiples of this number of pixels if the file takes any height and width."""
 CLASSES = "classes"
-"""Under this name an exported segmenter says what it tells apart."""
+"""Key of the classes in the metadata of an exported segmenter."""
 TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
-"""What images may be made of."""
+"""Types that input images may have."""
 
 
 class OnnxFile:
-    """The restorer in an ONNX file, by ONNX Runtime on the processor; see `derain_ros.engine.Engine`.
+    """The restorer in an ONNX file, run by ONNX Runtime on the processor; see `derain_ros.engine.Engine`.
 
-    It takes one image of one or three channels, channels first or last, uint8 in 0..255 or floats in 0..1, and gives
-    an image of the same form: the output `restored`, or else the first that has its channels. Its `mask` is the output
-    of that name, uint8 in 0..255 or floats in 0..1, empty where there is none. EvaluationError for any other file.
+    The file takes one image of one or three channels, channels first or last, uint8 in 0..255 or floats in 0..1. It
+    gives an image of the same layout: the output `restored`, or else the first with that number of channels. The mask
+    is the output `mask`, uint8 in 0..255 or floats in 0..1; without this output it is 0 everywhere. EvaluationError for
+    any other file.
     """
 
     name, device, precision, streams = "onnxruntime", "cpu", "as in the file", 1
@@ -34,7 +35,7 @@ class OnnxFile:
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         except Exception as error:
-            # ONNX Runtime raises many unrelated types here, none of them with a common base but Exception.
+            # ONNX Runtime raises many unrelated types here, whose only common base is Exception.
             raise EvaluationError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
         inputs = self._session.get_inputs()
         shape = list(inputs[0].shape) if len(inputs) == 1 else []
@@ -62,10 +63,10 @@ class OnnxFile:
         )
 
     def prepare(self, shape: tuple[int, int, int]) -> None:
-        """There is nothing to prepare."""
+        """Do nothing: there is nothing to prepare."""
 
     def run(self, **images: np.ndarray) -> dict[str, np.ndarray]:
-        """See `derain_ros.engine.Engine.run`; EvaluationError where the file fails or takes no image so large."""
+        """See `derain_ros.engine.Engine.run`; EvaluationError if the file fails, or takes only smaller images."""
         image = images["image"]
         batch, height, width, channels = image.shape
         high, wide = (
@@ -94,7 +95,7 @@ class OnnxFile:
         return {"restored": restored[:, :height, :width], "mask": mask[:, :height, :width]}
 
     def _in_bytes(self, name: str, output: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """An output of this shape, of floats in 0..1 or of uint8, as uint8; EvaluationError for any other."""
+        """An output of this shape, floats in 0..1 or uint8, as uint8; EvaluationError for any other."""
         if output.shape != shape or output.dtype != np.uint8 and not np.issubdtype(output.dtype, np.floating):
             raise EvaluationError(
                 f"{self.model.file}: gives {name} of {output.dtype} {output.shape}, not of uint8 or floats {shape}"
@@ -103,11 +104,14 @@ class OnnxFile:
 
 
 def segmenter_of(path: Path) -> Model:
-    """The segmenter in an ONNX file, for `derain_ros.engine.load`: its classes are in the file's metadata, under
-    CLASSES with commas between them, as `derain export` writes it. EvaluationError where there are none."""
+    """The segmenter in an ONNX file, for `derain_ros.engine.load`.
+
+    Its classes are in the file's metadata under CLASSES, separated by commas, as `derain export` writes them.
+    EvaluationError if the file cannot be loaded, or has no classes.
+    """
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:  # of many unrelated types
+    except Exception as error:  # many unrelated types
         raise EvaluationError(f"{path}: cannot be loaded as an ONNX model: {error}") from error
     classes = tuple(filter(None, session.get_modelmeta().custom_metadata_map.get(CLASSES, "").split(",")))
     if not classes:

@@ -1,4 +1,4 @@
-"""Grey stereo frames through the whole pipeline, as the node runs it."""
+"""Runs grey stereo frames through the whole pipeline, as the node does."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from derain_ros.runtime.pipeline import Pipeline
 CAMERAS = ("left", "right")
 """Names of the eyes."""
 PASSED = "passed on"
-"""What is counted of pairs that were not restored."""
+"""The entry in `Restored.plans` for pairs that were not restored."""
 
 
 @dataclass(frozen=True)
 class Restored:
-    """What a pipeline made of stereo frames: of each eye the images and the masks (H, W) uint8; by which plan and
-    networks how many pairs were restored, or that they were passed on."""
+    """The results of a pipeline on stereo frames: images and masks (H, W) uint8 of each eye.
+
+    `plans` has the number of pairs restored, by plan and networks, and of those that were PASSED.
+    """
 
     images: tuple[list[np.ndarray], list[np.ndarray]] = field(default_factory=lambda: ([], []))
     masks: tuple[list[np.ndarray], list[np.ndarray]] = field(default_factory=lambda: ([], []))
@@ -35,7 +37,7 @@ class Restored:
 
 
 def pipelines(plans: Sequence[str], models: Path | None, all_frames: bool) -> dict[str, Pipeline]:
-    """A loaded pipeline for each of `plans`, by name, which restores what it finds affected, or `all_frames`."""
+    """A loaded pipeline for each of `plans`, by name; it restores affected frames, or every frame if `all_frames`."""
     found = {}
     for plan in plans:
         config = Config(
@@ -50,8 +52,10 @@ def pipelines(plans: Sequence[str], models: Path | None, all_frames: bool) -> di
 
 
 def engine_of(plan: str, models: Path | None) -> Engine:
-    """The general network of a rung for grey images, in its coarsest precision, as the node runs it on a processor;
-    EvaluationError where there is none."""
+    """The general network of a rung for grey images, in its coarsest precision, as the node runs it on a processor.
+
+    EvaluationError if there is none.
+    """
     manifest = Manifest.load(models)
     for network in find_restorers(Config(), manifest):
         if network.plan == plan and network.channels == 1 and not network.serves:
@@ -62,7 +66,7 @@ def engine_of(plan: str, models: Path | None) -> Engine:
 
 
 def restored(pipeline: Pipeline, eyes: Sequence[Sequence[np.ndarray]], stamps_ns: Sequence[int]) -> Restored:
-    """What a loaded pipeline makes of grey stereo frames (H, W) uint8 of both `eyes`."""
+    """The results of a loaded pipeline on grey stereo frames (H, W) uint8 of both `eyes`."""
     made = Restored()
     for result in results(pipeline, eyes, stamps_ns):
         made.plans[f"{result.plan} ({result.models})" if result.models else PASSED] += 1
@@ -73,7 +77,7 @@ def restored(pipeline: Pipeline, eyes: Sequence[Sequence[np.ndarray]], stamps_ns
 
 
 def results(pipeline: Pipeline, eyes: Sequence[Sequence[np.ndarray]], stamps_ns: Sequence[int]) -> Iterator[Result]:
-    """What a loaded pipeline does with grey stereo frames, pair after pair."""
+    """The result of a loaded pipeline for each pair of grey stereo frames (H, W) uint8, in order."""
     for *pair, stamp_ns in zip(*eyes, stamps_ns, strict=True):
         frames = {name: Frame(image, "mono8", stamp_ns, name) for name, image in zip(CAMERAS, pair, strict=True)}
         yield pipeline.process(FrameSet(frames))

@@ -1,4 +1,4 @@
-"""How much better restored images are: PSNR, SSIM and masks of an exported model on pairs of wet and clean images."""
+"""Measures restored images: PSNR, SSIM and masks of an exported model on pairs of wet and clean images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from derain_ros.evaluate.artefacts import THRESHOLD, corners, grid
 from derain_ros.runtime.stages.restore import restore_image
 
 WINDOW = 11
-"""Side in pixels of the window of SSIM."""
+"""Side in pixels of the SSIM window."""
 SAME = 100.0
-"""Stands for the PSNR, in dB, of images that are equal."""
+"""Value in dB that stands for the PSNR of equal images."""
 
 
 class EvaluationError(ValueError):
@@ -27,9 +27,9 @@ class EvaluationError(ValueError):
 
 @dataclass(frozen=True)
 class Pair:
-    """A wet and a clean image of one name: (H, W, 3) uint8 RGB, or (H, W) grey; and the true mask of what is hidden.
+    """A wet and a clean image of the same view, (H, W, 3) uint8 RGB or (H, W) grey, with the true mask.
 
-    `mask` is (H, W) uint8, 255 where hidden, or None where it is not known.
+    `mask` is (H, W) uint8, 255 where the view is hidden, or None if it is not known.
     """
 
     name: str
@@ -40,14 +40,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Score:
-    """One image's figures: PSNR in dB and SSIM of the input and of the output against the clean image.
+    """One image's figures: PSNR in dB and SSIM of the input and of the output, against the clean image.
 
-    Once over the three channels of RGB, once over luminance (`_luma`); of grey images both are the same. `mask_shared`
-    and `mask_joined` are the pixels of intersection and union of the found and the true mask, 0 where none is known.
-    `covered` is the share of the image under the true mask, and `psnr_hidden` what the PSNR would be if all outside of
-    it were perfect; nan where none is known. The last four are of `evaluate.artefacts` within the found mask, over
-    luminance: energy at the frequencies of the network's grid, what the restored image has more than the clean one and
-    what that has, and corners, of the restored and of the clean image; 0 where no true mask is known.
+    They are over the three channels of RGB, and over luminance (`_luma`); for grey images both are the same.
+    `mask_shared` and `mask_joined` are the pixels in the intersection and in the union of the found and the true mask.
+    `covered` is the share of the image under the true mask. `psnr_hidden` is the PSNR if everything outside of it were
+    perfect. The last four are from `evaluate.artefacts`, within the found mask and over luminance: the energies at the
+    frequencies of the network's grid as `grid` gives them, and the numbers of corners in the restored and in the clean
+    image. Without a true mask, `covered` and `psnr_hidden` are nan, and the other figures of masks are 0.
     """
 
     name: str
@@ -70,9 +70,9 @@ class Score:
 
 
 def read_pairs(wet: Path, clean: Path, channels: int, prefixes: tuple[str, ...] = ("",)) -> Iterator[Pair]:
-    """Pairs of equal file name in two folders, grey or RGB, whose names begin with one of `prefixes`.
+    """Pairs of images with equal file names in two folders, grey or RGB; names begin with one of `prefixes`.
 
-    EvaluationError where there are none, or an image is unreadable, or two of a pair differ in size.
+    EvaluationError if there are none, if an image is unreadable, or if the images of a pair differ in size.
     """
     names = sorted(
         p.name for p in wet.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg") and p.name.startswith(prefixes)
@@ -98,14 +98,18 @@ def read(path: Path, channels: int) -> np.ndarray:
 
 
 def luminance(image: np.ndarray) -> np.ndarray:
-    """(H, W) uint8: 0.299 R + 0.587 G + 0.114 B, full range, rounded, as in Qian et al.; a grey image is its own."""
+    """Luminance (H, W) uint8: 0.299 R + 0.587 G + 0.114 B, full range, rounded, as in Qian et al.
+
+    A grey image is returned as it is.
+    """
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """PSNR (dB) and SSIM (Gaussian window, sigma 1.5, as first published) of two uint8 images.
 
-    Of RGB images, PSNR is that of the squared error over all channels, SSIM the mean of the channels'.
+    For RGB images, PSNR is from the squared error over all channels; SSIM is the mean over the channels.
+    EvaluationError for images smaller than the SSIM window.
     """
     if min(a.shape[:2]) < WINDOW:
         raise EvaluationError(
@@ -119,12 +123,12 @@ def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    # Equal images have no noise.
+    # Equal images have no error.
     return SAME if np.array_equal(a, b) else float(peak_signal_noise_ratio(a, b, data_range=255))
 
 
 def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
-    """The figures of one restored image, of the pair's shape, with the mask (H, W) uint8 that was found."""
+    """The figures of a `restored` image of the pair's shape, and of the `found` mask (H, W) uint8."""
     both = similarity(pair.wet, pair.clean) + similarity(restored, pair.clean)
     wet, clean, out = (luminance(image) for image in (pair.wet, pair.clean, restored))
     luma = both if pair.clean.ndim == 2 else similarity(wet, clean) + similarity(out, clean)
@@ -147,12 +151,12 @@ def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
 
 
 def evaluate(engine: Engine, pairs: Iterable[Pair]) -> list[Score]:
-    """Every pair's figures, the wet image restored by `engine`."""
+    """The figures of every pair, with the wet image restored by `engine`."""
     return [score(pair, *restore_image(engine, pair.wet)) for pair in pairs]
 
 
 def write_csv(scores: Sequence[Score], path: Path) -> None:
-    """One line per image, with a header."""
+    """Write a CSV file with a header and a line per image."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(asdict(scores[0])))
         writer.writeheader()
@@ -162,7 +166,7 @@ def write_csv(scores: Sequence[Score], path: Path) -> None:
 def mean_and_interval(
     values: np.ndarray, weights: np.ndarray | None = None, seed: int = 0
 ) -> tuple[float, float, float]:
-    """The mean of `values`, weighted if asked, and the 2.5 % and 97.5 % quantiles of its bootstrap (1000 draws)."""
+    """The mean of `values`, weighted if `weights` are given, and its 95 % bootstrap interval (1000 draws)."""
     weights = np.ones(len(values)) if weights is None else weights
     drawn = np.random.default_rng(seed).integers(len(values), size=(1000, len(values)))
     means = (values * weights)[drawn].sum(axis=1) / np.maximum(weights[drawn].sum(axis=1), 1e-9)
@@ -172,7 +176,7 @@ def mean_and_interval(
 
 @dataclass(frozen=True)
 class Column:
-    """One figure over the images of a set: its name, how many digits are shown, its value of each image, weights."""
+    """One figure of a set of images: its name, the number of decimals shown, its value for each image, weights."""
 
     name: str
     digits: int
@@ -180,14 +184,14 @@ class Column:
     weights: np.ndarray | None = None
 
     def mean_and_interval(self) -> tuple[float, float, float]:
-        """The mean and its 95 % interval."""
+        """The mean, and the bounds of its 95 % interval."""
         return mean_and_interval(self.values, self.weights)
 
 
 def columns(scores: Sequence[Score], protocol: str) -> list[Column]:
-    """The figures of `scores` in the protocol "rgb" or "luma"; gains are missing of images that were clean already.
+    """The figures of `scores` in the protocol "rgb" or "luma"; if all inputs were clean, without input and gain.
 
-    Those of MASKED are of all images together: the mean of theirs, weighted by what they are a share of.
+    Figures of MASKED are for all images together: the mean over images, weighted by each image's denominator.
     """
     end = "_luma" if protocol == "luma" else ""
     table = {
@@ -217,14 +221,14 @@ def columns(scores: Sequence[Score], protocol: str) -> list[Column]:
 
 
 def is_grey(scores: Sequence[Score]) -> bool:
-    """Whether both protocols agree on every image, as they do on grey ones."""
+    """Whether both protocols agree on every image, as they do for grey images."""
     return all(s.psnr == s.psnr_luma and s.ssim == s.ssim_luma for s in scores)
 
 
 def summary(scores: Sequence[Score]) -> dict[str, float]:
-    """Means over the images, of gains their 95 % intervals as well (`_low`, `_high`), and how many images there were.
+    """Means over the images, for gains also the 95 % intervals (`_low`, `_high`), and the number of `images`.
 
-    Those of luminance end in `_luma`; grey images have no others than the first.
+    Names of figures over luminance end in `_luma`; grey images do not have these.
     """
     figures: dict[str, float] = {"images": len(scores)}
     for protocol, end in (("rgb", ""), ("luma", "_luma"))[: 1 if is_grey(scores) else 2]:
@@ -256,7 +260,7 @@ MASKED = {
     "found mask, restored / clean; dots and checkerboards show as more than 1.",
     "corners": f"Corners: those that FAST, threshold {THRESHOLD}, finds there, restored / clean.",
 }
-"""Figures of masks and of what was filled in there, the same in both protocols, and what they are."""
+"""Figures of masks and of what was filled in, with their explanation; they are the same in both protocols."""
 PROTOCOLS = {
     "rgb": "RGB: squared error over all three channels, SSIM the mean of the channels'",
     "luma": "Luminance: 0.299 R + 0.587 G + 0.114 B, full range, in 8 bits; grey images are taken as they are",
@@ -264,7 +268,7 @@ PROTOCOLS = {
 
 
 def markdown(rows: Sequence[tuple[str, str, Sequence[Score]]]) -> str:
-    """Two Markdown tables, one per protocol, of rows (images, model, scores): means with their bootstrap intervals."""
+    """Markdown tables, one per protocol, of rows (images, model, scores): means with their bootstrap intervals."""
     known = {column.name for _, _, scores in rows for column in columns(scores, "rgb")}
     notes = [what for name, what in MASKED.items() if name in known]
     parts = [" ".join(notes)] if notes else []

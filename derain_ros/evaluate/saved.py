@@ -1,4 +1,4 @@
-"""Studies as JSON, as replay writes its records: which kind and format they are, what they were made of, and where."""
+"""Writes studies as JSON, as replay writes its records, with their kind and format and what they were made from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FORMAT = 1
 
 
 def save(path: Path, kind: str, study: Any) -> None:
-    """Write a study, a dataclass, as JSON, numbers that JSON has not as text; ReplayError where that cannot be done."""
+    """Write a study, a dataclass, as JSON, with infinity and nan as text; ReplayError if it cannot be written."""
     write_json(path, {"format": FORMAT, "kind": kind, **_known(asdict(study))})
 
 
 def made_of(models: Path | None, bag: Path | None = None) -> Origin:
-    """The digests of the models, and of the files of a bag where there is one; no settings, as a study has several.
+    """The digests of the models, and of the files of a bag if there is one; no settings, as a study has several.
 
-    ReplayError where the bag cannot be read, ManifestError where the models cannot be.
+    ReplayError if the bag cannot be read, ManifestError if the models cannot be.
     """
     if bag is not None:
         return replace(origin_of(bag, models, Config()), config={})

@@ -1,4 +1,4 @@
-"""What rain takes from segmentation and what restoring gives back, on a recorded shower through the whole pipeline."""
+"""How much rain costs segmentation, and how much restoring regains, on a recorded bag through the whole pipeline."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from derain_ros.runtime.pipeline import Pipeline
 
 RESTORED, MASK = f"/derained/{CAMERA}/image_raw", f"/derained/{CAMERA}/anomaly_mask"
 VIEWS = {"wet": WET, "restored": RESTORED, "dry": DRY}
-"""Of one instant: what the camera sees, what the pipeline makes of it, and what it would see without rain; by topic."""
+"""Topics of the views of one instant: what the camera sees, what the pipeline restores, what is seen without rain."""
 SHOWN = 2
-"""Instants of which pictures are kept."""
+"""Number of instants of which pictures are kept."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a segmenter of `classes` makes of each of VIEWS, against the `reference`, in words.
+    """The figures of a segmenter of `classes` on each of VIEWS; `reference` describes the reference in words.
 
-    `masked` is the share in percent of the pixels under the pipeline's masks that are right in each view, NaN for none.
-    `frames` were evaluated, `restored` of them were restored, `left_out` could not be read; `plans` says by what.
-    `won_back` is the share, in percent, of the mIoU that rain took that restoring gave back, with the interval of its
-    bootstrap; None where there is no dry view or rain took nothing for certain. `told` is what the replay says of the
-    bag. `shown` are, of SHOWN instants, each view (H, W, 3) and its labels (H, W), both uint8.
+    `masked` is the share, in percent, of correct pixels under the pipeline's masks in each view, NaN if there are none.
+    `frames` were evaluated, `restored` of them were restored, and `left_out` could not be evaluated; `plans` lists the
+    plans and models. `won_back` is the share, in percent, of the mIoU lost by rain that restoring regained, with its
+    bootstrap interval; None if there is no dry view or no significant loss. `told` has the notes of the replay. `shown`
+    has, for up to SHOWN instants, each view (H, W, 3) and its labels (H, W), both uint8.
     """
 
     classes: Sequence[str]
@@ -55,10 +55,10 @@ class Report:
 def evaluate(
     bag: Path, engine: Engine, pipeline: Pipeline, restoring: Progress | None = None, segmenting: Progress | None = None
 ) -> Report:
-    """Restore the wet images of a bag by a loaded `pipeline` of the one camera CAMERA, and segment all views of it.
+    """Restore the wet images of a bag by a loaded `pipeline` with the one camera CAMERA, and segment all views.
 
-    The reference are the bag's labels; where it has none whose classes the segmenter knows, what the segmenter makes of
-    the dry images. EvaluationError where there is neither, ReplayError where the bag cannot be read.
+    The reference is the bag's labels, if the segmenter knows all of their classes; else the segmentation of the dry
+    images. EvaluationError if the bag has neither, or no complete instant; ReplayError if the bag cannot be read.
     """
     with TemporaryDirectory(prefix="derain") as folder:
         output = Path(folder, "restored")
@@ -87,10 +87,10 @@ def evaluate(
 
 
 def won_back(counts: Mapping[str, np.ndarray]) -> tuple[float, float, float] | None:
-    """The share of the mIoU lost from dry to wet that is there again when restored, in percent, and its interval of
-    95 %, from confusion matrices (frames, classes, classes) of each of VIEWS.
+    """The share of the mIoU lost from dry to wet that restoring regains, and its 95 % interval, in percent.
 
-    None without a dry view, or where the interval of what was lost reaches down to nothing.
+    `counts` has confusion matrices (frames, classes, classes) of each view. None if there is no dry view, or if the
+    95 % interval of the loss reaches 0.
     """
     if "dry" not in counts:
         return None
@@ -109,7 +109,7 @@ def won_back(counts: Mapping[str, np.ndarray]) -> tuple[float, float, float] | N
 
 
 def rows(report: Report) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of the table: of each view mIoU, pixels that are right, IoU of each class."""
+    """The header and the rows of the table: mIoU, correct pixels and IoU of each class, for each view."""
     views = report.views.values()
     table = [["mIoU, %", *(f"{view.miou:.1f} ({view.low:.1f} to {view.high:.1f})" for view in views)]]
     table.append(["pixels right, %", *(f"{view.accuracy:.1f}" for view in views)])
@@ -123,7 +123,7 @@ def rows(report: Report) -> tuple[list[str], list[list[str]]]:
 
 
 def notes(report: Report) -> list[str]:
-    """What is to be known beside the table, a sentence or two each."""
+    """The notes on the table, a sentence or two each."""
     told = [
         f"Reference: {report.reference}. Intervals are of 95 %, by bootstrap over frames.",
         f"{report.restored} of {report.frames} frames restored ({100 * report.restored / report.frames:.0f} %)"
@@ -143,7 +143,7 @@ def notes(report: Report) -> list[str]:
 
 
 def markdown(report: Report) -> str:
-    """The table and the notes."""
+    """The table and the notes in Markdown."""
     header, table = rows(report)
     lines = [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *table)]
     return "\n".join([*lines, "", *notes(report)]) + "\n"
@@ -159,8 +159,11 @@ def _measure(
 ) -> tuple[
     dict[str, list[np.ndarray]], dict[str, np.ndarray], set[int], list[dict[str, tuple[np.ndarray, np.ndarray]]]
 ]:
-    """Of a bag that was restored the confusion matrices of each view, their sums under the masks alone, the stamps of
-    what was measured, and the pictures of those `shown`."""
+    """The figures of a restored bag, over its complete instants.
+
+    Returns the confusion matrices of each view, their sums over pixels under the masks alone, the stamps that were
+    measured, and the pictures of the stamps in `shown`.
+    """
     segment, classes = segmented_by(engine), len(engine.model.classes)
     counts: dict[str, list[np.ndarray]] = {}
     under: dict[str, np.ndarray] = {}
@@ -172,7 +175,7 @@ def _measure(
             views = {view: images[topic] for view, topic in VIEWS.items() if topic in images}
             found: dict[str, np.ndarray] = {}
             for view, image in views.items():
-                # Frames that were passed on, and those before the rain.
+                # Equal views are segmented once: frames that were passed on, and those before the rain.
                 same = next((other for other in found if np.array_equal(views[other], image)), None)
                 found[view] = segment(image) if same is None else found[same]
             truth = found["dry"] if ids is None else ids[images[LABELS][..., 0]]

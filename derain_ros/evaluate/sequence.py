@@ -1,7 +1,7 @@
-"""Restored video: how much it flickers, and how near it comes to the clean one.
+"""Measures restored video: how much it flickers, and how close it is to the clean one.
 
-The flicker of a video is the mean absolute difference, in grey levels, between a frame and the one before it moved to
-where the scene is now; over pixels that both frames show. Motion and pixels are those of the clean video, for all.
+The flicker of a video is the mean absolute difference, in grey levels, between a frame and the motion-compensated frame
+before it, over pixels that both frames show. Motion and pixels of the clean video are used for all videos.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from derain_ros.runtime.stages.restore import restore_image
 from derain_ros.runtime.stages.temporal import TemporalFilter
 
 COVERED = 0.3
-"""Alpha of the drops from which on a pixel lies within them."""
+"""Alpha of the drops above which a pixel lies within them."""
 STILL = 1e-6
-"""Least flicker in grey levels that anything is compared with: a picture that stands still has none."""
+"""Least flicker in grey levels used as a divisor: a still picture has no flicker."""
 ALLOWED = 1.1
-"""Times the clean video's flicker that a restored one may have."""
+"""Largest flicker of a restored video, as a multiple of the clean video's."""
 SETTLED = 10
-"""Frames after which a filter has seen what it needs; robots drive for longer."""
+"""Number of frames after which a temporal filter has settled; robots drive for longer."""
 
 
 @dataclass(frozen=True)
 class Video:
-    """A clean video, (H, W) uint8 grey each, at `rate` frames a second, and its motion."""
+    """A clean video: frames (H, W) uint8 grey at `rate` frames a second, and the motion between them in `steps`."""
 
     name: str
     frames: list[np.ndarray]
@@ -45,9 +45,9 @@ class Video:
 
 @dataclass(frozen=True)
 class Figures:
-    """Flicker in grey levels and PSNR in dB of a video behind drops of a kind, over all pixels and within the drops.
+    """Flicker in grey levels and PSNR in dB of a video behind one kind of drops.
 
-    A difference in the whole picture drowns in what the drops leave free.
+    Each has two values, over all pixels and within the drops, because the area without drops hides differences.
     """
 
     sequence: str
@@ -60,20 +60,20 @@ class Figures:
     wet_psnr: tuple[float, float]
     restored_psnr: tuple[float, float]
     settled: float
-    """Flicker of the restored video in shares of the clean one's from frame SETTLED on; NaN for shorter ones."""
+    """Flicker of the restored video divided by the clean one's, from frame SETTLED on; NaN for shorter videos."""
     mask_iou: float
-    """Of the mask of the last frame."""
+    """IoU of the mask of the last frame with the true mask."""
 
     @property
     def ratio(self) -> float:
-        """Of the restored video to the clean one, over all pixels."""
+        """Flicker of the restored video divided by the clean one's, over all pixels."""
         return self.restored[0] / max(self.clean[0], STILL)
 
 
 def drive(count: int, rate: float = 20.0, seed: int = 7, width: int = 480, height: int = 360) -> Video:
-    """`count` frames of the procedural drive, at `rate` a second, with the motion that its depth and poses give.
+    """`count` frames of the procedural drive, at `rate` frames a second, with the motion from its depth and poses.
 
-    What moves by itself is left out: its depth is not where the standing scene would have it.
+    Moving objects are left out of the motion: their depth does not fit the static scene.
     """
     camera, scene = rig(width, height)["left"], Scene(seed)
     frames, steps = [], []
@@ -88,9 +88,9 @@ def drive(count: int, rate: float = 20.0, seed: int = 7, width: int = 480, heigh
 
 
 def from_folder(folder: Path, count: int, rate: float = 10.0) -> Video:
-    """The first `count` images of `folder` in order of name, `rate` a second, in grey, with their optical flow.
+    """The first `count` images of `folder` in order of name, in grey, at `rate` a second, with their optical flow.
 
-    EvaluationError where there are fewer than two.
+    EvaluationError if there are fewer than two.
     """
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))[:count]
     if len(files) < 2:
@@ -101,9 +101,9 @@ def from_folder(folder: Path, count: int, rate: float = 10.0) -> Video:
 
 
 def evaluate(engine: Engine, video: Video, kind: str, temporal: Engine | None = None, seed: int = 7) -> Figures:
-    """Figures of a video behind drops of one of `rain.style.KINDS`, as much of them as that kind has by nature.
+    """Figures of a video behind drops of one of `rain.style.KINDS`, with a coverage typical of that kind.
 
-    It is restored frame by frame, and joined with the frames before by the `temporal` filter where one is given.
+    The video is restored frame by frame, and then filtered by `temporal` if that is given.
     """
     height, width = video.frames[0].shape
     rng = np.random.default_rng(seed)
@@ -135,7 +135,10 @@ def evaluate(engine: Engine, video: Video, kind: str, temporal: Engine | None = 
 def joined(
     temporal: Engine, frames: Sequence[np.ndarray], results: Sequence[tuple[np.ndarray, np.ndarray]], rate: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The restored images and masks of a grey video, `rate` frames a second, joined with those before them."""
+    """The restored images and masks of a grey video after the temporal filter.
+
+    `frames` are the input (H, W) uint8 at `rate` frames a second; `results` has the restored image and mask of each.
+    """
     remembering, done = TemporalFilter(), []
     for n, (frame, (restored, mask)) in enumerate(zip(frames, results, strict=True)):
         image, covered = remembering.apply(
@@ -146,14 +149,14 @@ def joined(
 
 
 def _psnr(frames: Sequence[np.ndarray], clean: Sequence[np.ndarray], hidden: np.ndarray) -> tuple[float, float]:
-    """PSNR in dB of a video, over all pixels and over those of `hidden` (H, W) bool."""
+    """PSNR in dB of a video, over all pixels and over the pixels of `hidden` (H, W) bool."""
     squares = np.mean([np.square(a.astype(np.float32) - b) for a, b in zip(frames, clean, strict=True)], 0)
     whole, within = (10 * np.log10(255**2 / max(float(s.mean()), 1e-9)) for s in (squares, squares[hidden]))
     return float(whole), float(within)
 
 
 def measure(frames: Sequence[np.ndarray], steps: Sequence[Step], hidden: np.ndarray) -> tuple[float, float]:
-    """Flicker in grey levels of (H, W) uint8 `frames` over all known pixels, and over those of `hidden` (H, W) bool."""
+    """Flicker in grey levels of `frames` (H, W) uint8, over all known pixels and over those in `hidden` (H, W) bool."""
     sums = np.zeros((2, 2))
     for before, now, step in zip(frames, frames[1:], steps, strict=False):
         moved = cv2.remap(before.astype(np.float32), step.column, step.row, cv2.INTER_LINEAR)
@@ -165,7 +168,7 @@ def measure(frames: Sequence[np.ndarray], steps: Sequence[Step], hidden: np.ndar
 
 
 def markdown(rows: Sequence[Figures]) -> str:
-    """A table of the figures, and what they mean."""
+    """A Markdown table of the figures, with an explanation."""
     lines = [
         "Flicker: mean absolute difference of motion-compensated neighbouring frames in grey levels, while drops "
         "stay on the glass of a moving camera; in brackets within the drops. A restored video may flicker "
@@ -190,7 +193,7 @@ def markdown(rows: Sequence[Figures]) -> str:
 
 
 def _flow(now: np.ndarray, before: np.ndarray) -> Step:
-    """Dense optical flow by DIS; known where the way back leads home, to a pixel."""
+    """Dense optical flow by DIS; `known` where flow forth and back agree within a pixel."""
     dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]  # not in its stubs
     back, forth = dis.calc(now, before, None), dis.calc(before, now, None)
     height, width = now.shape

@@ -1,5 +1,4 @@
-"""Sheets to look at: restored images between wet and clean, from the least gain to the best; methods of fusion; what a
-segmenter makes of images."""
+"""Contact sheets: restored images from the least gain to the best, methods of fusion, segmentations."""
 
 from __future__ import annotations
 
@@ -15,14 +14,14 @@ from derain_ros.runtime.labels import coloured, palette
 from derain_ros.runtime.stages.restore import restore_image
 
 HEIGHT, LOW = 220, 140
-"""Of each picture, in pixels, and of those beside their labels."""
+"""Height in pixels of each picture, and of pictures beside their labels."""
 BAR = 22
-"""Height in pixels of the text above the sheet and each row."""
+"""Height in pixels of the text above the sheet and above each row."""
 FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA
 
 
 def before_after(engine: Engine, pairs: Sequence[Pair], scores: Sequence[Score], rows: int = 6) -> np.ndarray:
-    """The sheet (H, W, 3) uint8 BGR of at most `rows` pairs, spread over their gains in PSNR; `scores` are theirs."""
+    """The sheet (H, W, 3) uint8 BGR of at most `rows` pairs, spread over the gains in PSNR; `scores` are the pairs'."""
     order = np.argsort([s.psnr - s.input_psnr for s in scores], kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(rows, len(order))).round().astype(int))]
     strips = [_strip(engine, pairs[k], scores[k]) for k in chosen]
@@ -31,7 +30,7 @@ def before_after(engine: Engine, pairs: Sequence[Pair], scores: Sequence[Score],
 
 
 def side_by_side(scenes: Iterable[Scene], methods: Mapping[str, Method]) -> np.ndarray:
-    """The sheet (H, W, 3) uint8 BGR with a row per scene: visible, infrared, and what each method made of them."""
+    """The sheet (H, W, 3) uint8 BGR with a row per scene: visible, infrared, and the result of each method."""
     strips = []
     for scene in scenes:
         pictures = {
@@ -49,10 +48,10 @@ def side_by_side(scenes: Iterable[Scene], methods: Mapping[str, Method]) -> np.n
 def segmentations(
     rows: Iterable[Mapping[str, tuple[np.ndarray, np.ndarray]]], classes: Sequence[str], views: Sequence[str]
 ) -> np.ndarray:
-    """The sheet (H, W, 3) uint8 BGR with a row of pictures: the `views`, each beside the colours of its labels.
+    """The sheet (H, W, 3) uint8 BGR: each row has the `views`, each beside its labels in colour.
 
-    A row has by name an RGB image (H, W, 3) and its labels (H, W), both uint8; below are the colours of `classes`, of
-    those that are shown.
+    A row has, by the name of the view, an RGB image (H, W, 3) and its labels (H, W), both uint8. The last row is the
+    legend with the colours of those `classes` that occur.
     """
     strips, found = [], set()
     for row in rows:
@@ -86,13 +85,13 @@ def _strip(engine: Engine, pair: Pair, score: Score) -> np.ndarray:
 
 
 def _stacked(strips: Sequence[np.ndarray]) -> np.ndarray:
-    """Strips below each other, black where one is shorter."""
+    """The strips one below the other; narrower ones are filled up with black."""
     width = max(strip.shape[1] for strip in strips)
     return np.vstack([cv2.copyMakeBorder(s, 0, 0, 0, width - s.shape[1], cv2.BORDER_CONSTANT) for s in strips])
 
 
 def _scaled(image: np.ndarray, width: int, height: int = HEIGHT) -> np.ndarray:
-    """As BGR, so large."""
+    """The image as BGR, scaled to this size."""
     return cv2.resize(_bgr(image), (width, height), interpolation=cv2.INTER_AREA)
 
 
