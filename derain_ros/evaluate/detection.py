@@ -77,9 +77,11 @@ class Judged:
 
 @dataclass(frozen=True)
 class DetectionReport:
-    """`measured` figures by name, shares in [0, 1], those that need explaining under `evaluate`; `confusion` counts
-    rendered views of one class, true by row, found by column; `images` holds every image's line; `threshold` is where
-    RECALL of the covered frames is reached.
+    """The results of `evaluate`, which explains the figures.
+
+    `measured` has the figures by name, shares in [0, 1]. `confusion` counts rendered views of one class, with true
+    classes as rows and found classes as columns. `images` has the result of every image. `threshold` is the score that
+    RECALL of the covered frames reach.
     """
 
     measured: dict[str, Figure]
@@ -90,11 +92,11 @@ class DetectionReport:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The values alone."""
+        """The values of all figures that have samples, by name."""
         return {name: figure.value for name, figure in self.measured.items() if figure.samples}
 
     def markdown(self) -> str:
-        """Figures and confusion as tables."""
+        """The figures and the confusion matrix as Markdown tables."""
         lines = [
             "No image here was used for training or calibration. Intervals of 95 %: Wilson's for shares, "
             "bootstrap for the rest. "
@@ -116,7 +118,7 @@ class DetectionReport:
         return "\n".join(lines) + "\n"
 
     def write_csv(self, path: Path) -> None:
-        """One line per image."""
+        """Write a CSV file with a header and a line per image."""
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [f.name for f in fields(Judged)])
             writer.writeheader()
