@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny_models
 from tiny_models import write_models
+from typer.testing import CliRunner
 from waiting import PATIENCE_S, wait_for
 
 pytest.importorskip("rclpy")
@@ -19,19 +19,22 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "replay"))
 
 from live import derain, start  # noqa: E402
 
+from derain_ros.cli.main import app  # noqa: E402
+from derain_ros.replay import demo  # noqa: E402
+from derain_ros.replay.account import Account  # noqa: E402
 from derain_ros.replay.bag import BagReader  # noqa: E402
-from derain_ros.replay.demo import TOO_SLOW  # noqa: E402
+from derain_ros.replay.demo import TOO_SLOW, Demonstration  # noqa: E402
+from derain_ros.replay.player import LIVE  # noqa: E402
+from derain_ros.replay.record import Record  # noqa: E402
 
 
-def test_demo_twice_in_a_path_with_a_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_replaces_an_earlier_one_in_a_path_with_a_space(tmp_path: Path) -> None:
     output, models = tmp_path / "my demo", write_models(tmp_path / "models", with_fuser=True)
-    monkeypatch.setattr(tiny_models, "WET_ABOVE", 255)
-    blind = write_models(tmp_path / "blind")
-    code, out, err = derain("demo", "--output", output, "--seconds", "2", "--models", blind)
-    assert code == 1 and "less than half of the wet frames were restored, 0 of" in err, err
-    assert ("the detector took them for clean" in err or TOO_SLOW in err) and "Traceback" not in err
-    assert "report.html" in out and "less than half" in (output / "report.html").read_text()
+    for old in (output / "drive/old.mcap", output / "cleaned/old.mcap", output / "report.html"):
+        old.parent.mkdir(parents=True, exist_ok=True)
+        old.write_text("an earlier demo")
     code, out, err = derain("demo", "--output", output, "--seconds", "2", "--models", models)
+    assert not list(output.rglob("old.mcap"))
     # A machine that has other work may drop most of a short drive, and says so.
     busy = code == 1 and TOO_SLOW in err
     assert code == 0 or busy, err
@@ -60,6 +63,18 @@ def test_demo_twice_in_a_path_with_a_space(tmp_path: Path, monkeypatch: pytest.M
         assert not reader.damage
     assert "Fusion with the thermal camera" in out
     assert page.count("<figcaption>left: seen, thermal, published, fused</figcaption>") == min(3, fused)
+
+
+def test_too_little_that_was_restored_is_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failed(directory: Path, *_: object) -> Demonstration:
+        directory.mkdir()
+        record = Record("derain: a drive", LIVE, Account(notes=["it failed"]), [])
+        return Demonstration(directory / "drive", directory / "cleaned", record, "it failed")
+
+    monkeypatch.setattr(demo, "demonstrate", failed)
+    result = CliRunner().invoke(app, ["demo", "--output", str(tmp_path / "demo")])
+    assert result.exit_code == 1 and result.output.splitlines()[-1] == "derain: it failed"
+    assert "report:" in result.output and "it failed" in (tmp_path / "demo/report.html").read_text()
 
 
 def test_foreign_files_are_left_alone(tmp_path: Path) -> None:

@@ -86,10 +86,11 @@ def test_of_two_cameras_only_one_delivers(start: Start, stream: Callable[..., St
     lines = logged(bench)
     stream(bench, left=0.0)
     assert "only /left/image_raw delivers: set cameras:=[left]" in hint_of(bench, "cameras:=")
-    wait_for(lambda: lines, "the hint in the log")
+    wait_for(lambda: any("set cameras" in line for line in lines), "the hint in the log")
     reports = len(bench.got["/diagnostics"])
     wait_for(lambda: len(bench.got["/diagnostics"]) > reports + 3, "another window")
-    assert len(lines) == 1 and "set cameras:=[left]" in lines[0]
+    # A busy machine loses images as well, and says so.
+    assert sum("set cameras:=[left]" in line for line in lines) == 1
 
 
 def test_stamps_that_differ_pair_once_the_hint_is_followed(start: Start, stream: Callable[..., Stream]) -> None:
