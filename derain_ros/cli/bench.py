@@ -10,7 +10,7 @@ from derain_ros.cli import bench_replay, bench_soak
 
 app = typer.Typer(
     invoke_without_command=True,
-    help="Time engines, models, sizes and batches; compare two results; time the node over DDS, on a bag, too.",
+    help="Time engines, models, sizes and batches; compare two results; time the node over DDS and on a bag.",
 )
 app.command("replay")(bench_replay.command)
 app.command("soak")(bench_soak.command)
@@ -24,34 +24,37 @@ MODELS = Annotated[Optional[Path], typer.Option(help="Directory with models.yaml
 @app.callback()
 def bench(
     context: typer.Context,
-    model: Annotated[Optional[list[str]], typer.Option(help="A model, repeatable; all of them without.")] = None,
-    engine: Annotated[Optional[list[str]], typer.Option(help="An engine, repeatable; all that load without.")] = None,
+    model: Annotated[Optional[list[str]], typer.Option(help="A model; repeatable; all models by default.")] = None,
+    engine: Annotated[
+        Optional[list[str]], typer.Option(help="An engine; repeatable; all that load by default.")
+    ] = None,
     size: Annotated[
-        Optional[list[str]], typer.Option(help="Width and height of the frames, repeatable; 720x540 without.")
+        Optional[list[str]], typer.Option(help="Width and height of the frames; repeatable; 720x540 by default.")
     ] = None,
     batch: Annotated[
-        Optional[list[int]], typer.Option(min=1, help="Images run together, repeatable; 2 without.")
+        Optional[list[int]], typer.Option(min=1, help="Images in a batch; repeatable; 2 by default.")
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")] = 0,
-    repeats: Annotated[int, typer.Option(min=3, help="Turns that are counted.")] = 30,
-    warm_up: Annotated[int, typer.Option(min=0, help="Turns before them.")] = 5,
+    repeats: Annotated[int, typer.Option(min=3, help="Measured turns.")] = 30,
+    warm_up: Annotated[int, typer.Option(min=0, help="Warm-up turns, which are not measured.")] = 5,
     networks: Annotated[
         bool,
         typer.Option(
             "--networks",
-            help="Instead of models: the published and our networks with random weights; needs the extra `train`.",
+            help="Time the published networks and ours with random weights, not models; needs the extra `train`.",
         ),
     ] = False,
     peak: Annotated[
         float,
         typer.Option(
-            min=0.0, help="With --networks: what the device can do by its maker, in TOP/s; its share is shown."
+            min=0.0,
+            help="With --networks: peak of the device as its maker states it, in TOP/s; the share reached is shown.",
         ),
     ] = 0.0,
     output: OUTPUT = None,
     models: MODELS = None,
 ) -> None:
-    """Time engines x models x sizes x batches in turns: medians, spread, memory, and energy where the machine tells it.
+    """Time engines x models x sizes x batches in turns: medians, spread, memory, and energy where it can be measured.
 
     Examples:
 
@@ -112,14 +115,14 @@ def compare(
     before: Annotated[str, typer.Argument(help="JSON file of `derain bench --output`, or the record of a replay.")],
     after: Annotated[str, typer.Argument(help="Another one of the same kind.")],
     fail_if_worse: Annotated[
-        bool, typer.Option("--fail-if-worse", help="Of replays: exit code 1 where something got worse beyond chance.")
+        bool, typer.Option("--fail-if-worse", help="For replays: exit code 1 if something got significantly worse.")
     ] = False,
 ) -> None:
     """Compare two results of `derain bench`, or two records of `derain bench replay` or `derain replay`.
 
-    Of cases of engines a difference counts where their spreads lie apart. Of replays it is said with an interval of
-    95 % (bootstrap), of frames paired by stamp where both are of one bag. Give a pattern for the records of several
-    runs each, three or more: then the interval (Welch) is of how much runs differ by themselves.
+    Between results of engines, a difference counts if the spreads do not overlap. Between replays, each difference has
+    a 95 % confidence interval (bootstrap); frames are paired by stamp if both records are of one bag. To compare
+    several runs, three or more on each side, give two patterns: the interval (Welch) then includes how much runs vary.
 
     Examples:
 
@@ -137,14 +140,16 @@ def compare(
     sides = [[Path(name) for name in sorted(glob(given))] or [Path(given)] for given in (before, after)]
     kinds = {is_replay(path) for paths in sides for path in paths}
     if len(kinds) > 1:
-        raise BenchError(f"{before} and {after}: one is the record of a replay and one is not; compare like with like")
+        raise BenchError(f"{before} and {after}: only one is the record of a replay; compare two of a kind")
     if kinds == {True}:
         text, worse = compare_replays(*([Replay.read(path) for path in paths] for paths in sides))
         typer.echo(text)
         if fail_if_worse and worse:
             raise BenchError(f"worse: {'; '.join(worse)}")
     elif max(map(len, sides)) > 1:
-        raise BenchError(f"{before} and {after}: several results are compared of replays only; name one file each")
+        raise BenchError(
+            f"{before} and {after}: several files on a side can be compared for replays only; name one file for each"
+        )
     else:
         typer.echo(record.compare(*(record.Record.read(path) for [path] in sides)))
 
@@ -153,15 +158,15 @@ def compare(
 def node(
     rate: Annotated[
         Optional[list[float]],
-        typer.Option(min=0.1, help="Pairs a second, repeatable; 5, 10, 15, 20, 25 and 30 without."),
+        typer.Option(min=0.1, help="Pairs per second; repeatable; 5, 10, 15, 20, 25 and 30 by default."),
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1.0, help="How long at each rate.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=1.0, help="Seconds at each rate.")] = 20.0,
     size: Annotated[str, typer.Option(help="Width and height of the frames.")] = "720x540",
-    load: Annotated[int, typer.Option(min=0, help="Busy processes beside it.")] = 0,
+    load: Annotated[int, typer.Option(min=0, help="Busy processes that run beside the node.")] = 0,
     engine: Annotated[str, typer.Option(help="Engine of the node.")] = "auto",
-    restorer: Annotated[str, typer.Option(help="Model of the node; auto as it would by itself.")] = "auto",
+    restorer: Annotated[str, typer.Option(help="Model of the node; with auto it chooses itself.")] = "auto",
     temporal: Annotated[
-        bool, typer.Option(help="Join restored frames with those before them where there is time.")
+        bool, typer.Option(help="Use the temporal filter on restored frames if there is time.")
     ] = False,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 takes every core.")] = 0,
     output: Annotated[Optional[Path], typer.Option(help="Write OUTPUT.json and OUTPUT.md.")] = None,
@@ -169,8 +174,8 @@ def node(
 ) -> None:
     """Send wet stereo pairs through the node over DDS and find the highest rate at which every pair is restored.
 
-    Camera, node and receiver are processes of their own, in a DDS domain of their own. The networks' time is what the
-    node says of restoring; each quantile of the latency is compared with the same one of that.
+    Camera, node and receiver are separate processes in a separate DDS domain. The networks' time is the time that the
+    node reports for restoring. Each quantile of the latency is divided by the same quantile of the networks' time.
 
     Example: derain bench node --rate 20 --rate 25 --seconds 600
     """
@@ -231,7 +236,7 @@ def node(
     ]
     show(console, [Table("Pairs over DDS", header, rows)])
     best = highest(results)
-    verdict = f"Highest rate without loss: {best:g} Hz." if best else "At none of these rates all pairs were restored."
+    verdict = f"Highest rate without loss: {best:g} Hz." if best else "All pairs were restored at none of these rates."
     console.print(verdict, highlight=False)
     if output is not None:
         content = {
@@ -249,5 +254,7 @@ def _size(text: str) -> tuple[int, int]:
     """Height and width of `720x540`, which gives the width first."""
     found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not found:
-        raise typer.BadParameter(f"{text!r} is not like 720x540", param_hint="--size")
+        raise typer.BadParameter(
+            f"{text!r} is not a size; write it as WIDTHxHEIGHT, such as 720x540", param_hint="--size"
+        )
     return int(found[2]), int(found[1])

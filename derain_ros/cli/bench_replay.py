@@ -28,23 +28,23 @@ def command(
     plan: Plan = "",
     all_frames: AllFrames = False,
     highest: Annotated[
-        bool, typer.Option("--highest", help="Find the highest speed at which no frame is lost, too.")
+        bool, typer.Option("--highest", help="Also find the highest speed at which no frame is lost.")
     ] = False,
     output: Annotated[
         Optional[Path], typer.Option(help="Write OUTPUT.json, which is the record, and OUTPUT.html, its page.")
     ] = None,
     fail_if: FailIf = None,
 ) -> None:
-    """Play a bag through the node at its recorded speed, and measure what becomes of every frame.
+    """Play a bag through the node at its recorded speed, and measure what happens to every frame.
 
-    Player and node are processes of their own, in a DDS domain of their own; nothing is recorded. Latency by stage,
-    jitter, age, dropped frames by cause, plans, and what the node takes of processor, memory and GPU. With --highest
-    the bag is played again, by a new node each time: at twice the speed until frames are lost, or at half of it until
-    none is, and in between. Two records are compared by `derain bench compare`.
+    Player and node are separate processes in a separate DDS domain; no bag is written. It measures latency by stage,
+    jitter, age, dropped frames by cause, plans, and the node's use of processor, memory and GPU. With --highest the bag
+    is played again, each time with a new node: at twice the speed until frames are lost, or at half of it until none
+    is lost, and then in between. `derain bench compare` compares two records.
 
-    On a machine with an empty cache engines are built and measured while the bag plays; the second run is without that.
+    If the cache of engines is empty, engines are built and measured while the bag plays; the second run has them.
 
-    Exit code 1 says that a limit of --fail-if is broken, and the last lines which.
+    Exit code 1 means that a limit of --fail-if is broken; the last lines say which.
 
     Examples:
 

@@ -7,9 +7,13 @@ import typer
 
 
 def command(
-    hours: Annotated[float, typer.Option(min=0.001, help="How long; a round of all faults takes about 0.04.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="The faults and all that they draw are the same for one seed.")] = 0,
-    rate: Annotated[float, typer.Option(min=1.0, max=100.0, help="Frames a second of each camera.")] = 10.0,
+    hours: Annotated[
+        float, typer.Option(min=0.001, help="Hours to run; a round of all faults takes about 0.04.")
+    ] = 1.0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed gives the same faults with the same random values.")
+    ] = 0,
+    rate: Annotated[float, typer.Option(min=1.0, max=100.0, help="Frames per second of each camera.")] = 10.0,
     output: Annotated[
         Optional[Path], typer.Option(help="Write OUTPUT.json, which is the record, and OUTPUT.html, its page.")
     ] = None,
@@ -19,14 +23,16 @@ def command(
 ) -> None:
     """Run the node while cameras stop, restart, jump in time and send garbage, subscribers die, engines fail and hang.
 
-    Node, cameras and receiver are in a DDS domain of their own; small wet frames, the plan `light`. After each fault it
-    is measured how soon the node restores again, whether the stream then stalls, and what became of every frame.
+    Node, cameras and receiver run in a separate DDS domain, with small wet frames and the plan `light`. After each
+    fault it is measured how soon the node restores again, whether the stream then stalls, and what happened to every
+    frame.
 
-    Exit code 1 says that something did not hold, and the last lines what: no crash; restoring again within 2 s after
-    each fault; no stall beyond two periods of the cameras outside of faults; memory, threads and files flat after the
-    first two rounds of faults (2 %, or 8 MB, one thread, one file), where there are five rounds or more, which take
-    0.2 hours; every frame restored, passed on, or dropped by a named cause; while a fault lasts no camera waits for
-    more than 2 s, or 2 s beyond a fault that stops it. A run that is ended by Ctrl-C, or breaks, writes what there is.
+    Exit code 1 means that a requirement is not met; the last lines say which. The requirements: no crash; restoring
+    again within 2 s after each fault; outside of faults no stall longer than two periods of the cameras; after the
+    first two rounds of faults, memory, threads and open files do not grow (2 %, or 8 MB, one thread, one file), judged
+    from five rounds on, which take 0.2 hours; every frame is restored, passed on, or dropped for a named cause; during
+    a fault no camera waits for more than 2 s, or 2 s beyond a fault that stops it. After Ctrl-C or a failure, the
+    results so far are written.
 
     Examples:
 
@@ -53,7 +59,7 @@ def command(
 
     config = Config(plan="light", gating=False)
     with progress.steps(console) as step:
-        result = soak(schedule(seed), hours * 3600, seed, rate, config, models, tell, step("The long run"))
+        result = soak(schedule(seed), hours * 3600, seed, rate, config, models, tell, step("Soak test"))
     told, short = broken(result, Limits()), unjudged(result)
     result.record.account.notes += [*told, *short]
     if files:

@@ -17,19 +17,19 @@ def calibrate() -> None:
 def thermal(
     bag: Annotated[Path, typer.Argument(help="A bag's directory or one of its files.")],
     camera: Annotated[
-        Optional[str], typer.Option(metavar="TOPIC", help="Images of the left camera, found by name without.")
+        Optional[str], typer.Option(metavar="TOPIC", help="Images of the left camera; found by name by default.")
     ] = None,
     thermal: Annotated[
-        str, typer.Option(metavar="TOPIC", help="Images of the thermal camera, found by name without.")
+        str, typer.Option(metavar="TOPIC", help="Images of the thermal camera; found by name by default.")
     ] = "",
-    output: Annotated[Path, typer.Option(help="File of parameters to write; the picture lies beside it.")] = Path(
+    output: Annotated[Path, typer.Option(help="File of parameters to write; the picture is written beside it.")] = Path(
         "thermal.yaml"
     ),
 ) -> None:
-    """Find where the thermal image lies on the left camera's, and write the parameter thermal_homography.
+    """Find where the thermal image lies on the left camera's image, and write the parameter thermal_homography.
 
-    The bag should hold half a minute of driving by day, or standing before something with many contours that are warm
-    and cold: facades, trees, cars, people. Look at the picture: the thermal contours should lie on the visible ones.
+    The bag should have half a minute of driving by day, or of standing before a scene with many contours between warm
+    and cold: facades, trees, cars, people. Check the picture: the thermal contours should lie on the visible ones.
 
     Examples:
 
@@ -47,7 +47,7 @@ def thermal(
     with BagReader(bag) as reader, progress.steps(console) as step:
         cameras = topics.choose(reader.topics, {"left": camera} if camera else None, thermal)
         left = next(iter(cameras.images.values())).name
-        console.print(f"{left} and {cameras.thermal or 'no thermal camera'}", markup=False, soft_wrap=True)
+        console.print(f"cameras: {left} and {cameras.thermal or 'no thermal camera'}", markup=False, soft_wrap=True)
         pairs = calibrate.pairs_of(reader, cameras, step("Reading pairs"))
     with console.status("comparing contours"):
         found = find(pairs)

@@ -15,14 +15,14 @@ def command(
         Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
     ] = None,
 ) -> None:
-    """Record a rainy drive, play it through the node in real time, and tell how it went.
+    """Record a rainy drive, play it through the node in real time, and show the results.
 
-    A procedural street is seen by a stereo pair and a thermal camera: dry at first, then with drops on the left lens,
-    on both, and dry again. The node runs in another process and gets the images over DDS at 20 Hz, or at what this
-    machine can restore. In the end there are tables, a cleaned bag (MCAP, for ros2 bag and Foxglove) and a report
+    A stereo pair and a thermal camera see a procedural street: dry at first, then with drops on the left lens, then on
+    both, then dry again. The node runs in another process and gets the images over DDS at 20 Hz, or at the rate that
+    this machine can restore. It prints tables and writes a restored bag (MCAP, for ros2 bag and Foxglove) and a report
     (HTML) with pictures.
 
-    Exit code 1 says that less than half of the wet frames were restored, and the last line why.
+    Exit code 1 means that less than half of the wet frames were restored; the last line says why.
 
     Examples:
 

@@ -35,11 +35,11 @@ def command(
         Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
     ] = None,
 ) -> None:
-    """Say what is installed and what to do about each lack.
+    """Say what is installed, what is missing, and how to fix it.
 
-    Looks at ROS 2, engines, devices, models, the variables that say how images travel and which nodes are found, and
-    room on the disk. ok: well. note: the node runs, but something is amiss or missing. lack: the node cannot do its
-    work; exit code 1.
+    Checks ROS 2, engines, devices, models, the environment variables for transport and discovery of nodes, and free
+    space on the disk. ok: nothing to do. note: the node runs, but something is missing or badly set. lack: the node
+    cannot restore; exit code 1.
 
     Examples:
 
@@ -57,7 +57,7 @@ def command(
         discovery(),
         shared_memory(),
         library("replay", "rosbags", "derain replay and derain demo"),
-        library("train", "torch", "derain train, export, table and a part of evaluate"),
+        library("train", "torch", "derain train, export, table and parts of evaluate"),
         faster(),
         kept(),
         disk(),
@@ -119,7 +119,7 @@ def devices() -> list[Check]:
     lines = [line.partition(":") for line in _read("/proc/cpuinfo").splitlines()]
     values = {key.strip(): value.strip() for key, _, value in reversed(lines)}
     flags = set(values.get("flags", values.get("Features", "")).split())
-    speeds = ", ".join(name for name in SPEEDS if name in flags) or "no vector instructions known"
+    speeds = ", ".join(name for name in SPEEDS if name in flags) or "no known vector instructions"
     found = [
         Check(
             "processor",
@@ -130,7 +130,7 @@ def devices() -> list[Check]:
         query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
         try:
             names = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-            found.append(Check("GPU", f"{'; '.join(names.splitlines())}; `derain engine selftest` tries it"))
+            found.append(Check("GPU", f"{'; '.join(names.splitlines())}; `derain engine selftest` tests it"))
         except (OSError, subprocess.SubprocessError) as error:
             found.append(Check("GPU", f"nvidia-smi fails: {error}"))
     return found
@@ -143,7 +143,7 @@ def shipped(directory: Path | None) -> Check:
     from derain_ros.engine.images import blank
     from derain_ros.manifest import Manifest, ManifestError
 
-    remedy = "install the package again, or give --models a whole directory"
+    remedy = "install the package again, or name a complete directory with --models"
     try:
         manifest = Manifest.load(directory)
         for model in manifest.models.values():
@@ -160,7 +160,12 @@ def shipped(directory: Path | None) -> Check:
     except ManifestError as error:
         return Check("models", str(error), remedy, needed=True)
     except (EngineError, ModuleNotFoundError) as error:
-        return Check("models", f"verified, but do not run: {error}", "mend the engine above", needed=True)
+        return Check(
+            "models",
+            f"verified, but they do not run: {error}",
+            "fix the engine: see the line `engine` above",
+            needed=True,
+        )
     return Check("models", f"{', '.join(manifest.models)}: verified, each ran once")
 
 
@@ -191,7 +196,11 @@ def kept() -> Check:
 
     trial = folder() / f"doctor-{os.getpid()}.part"
     if not write_whole(trial, bytes(ENGINE_BYTES)):
-        return Check("engine cache", trouble(), f"chmod u+w or free {folder()}, or export {FOLDER_VARIABLE}=/a/folder")
+        return Check(
+            "engine cache",
+            trouble(),
+            f"make {folder()} writable, free space there, or export {FOLDER_VARIABLE}=/a/folder",
+        )
     trial.unlink()
     size = sum(entry.bytes for entry in entries())
     return Check("engine cache", f"{folder()}: {size / 1e6:.0f} MB")
@@ -201,7 +210,7 @@ def disk() -> Check:
     """Room for bags in the current directory."""
     free = shutil.disk_usage(".").free
     minutes = free // (60 * BAG_BYTES_A_SECOND)
-    remedy = "free some room, or record elsewhere" if minutes < 1 else ""
+    remedy = "free some space, or record in another folder" if minutes < 1 else ""
     return Check("disk", f"{free / 1e9:.1f} GB free here: {minutes} minutes of raw grey stereo at 20 Hz", remedy)
 
 

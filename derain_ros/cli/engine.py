@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Engines, what runs the networks: build, list, clear, selftest.")
+app = typer.Typer(no_args_is_help=True, help="Engines, which run the networks: build, list, clear, selftest.")
 
 MODELS = Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")]
 NAMES = Annotated[
@@ -21,19 +21,19 @@ THREADS = Annotated[int, typer.Option(min=0, help="Threads of the networks; 0 ta
 @app.command()
 def build(
     names: NAMES = None,
-    engine: Annotated[str, typer.Option(help="An engine, or auto: measure them all and remember the best.")] = "auto",
+    engine: Annotated[str, typer.Option(help="An engine, or auto: measure all and store the best one.")] = "auto",
     size: SIZE = "720x540",
     batch: BATCH = 2,
     threads: THREADS = 0,
     plan: Annotated[
         Optional[Path],
-        typer.Option(help="An engine that trtexec built for MODEL on this GPU: check it and take it over."),
+        typer.Option(help="An engine that trtexec built for MODEL on this GPU: check it and store it in the cache."),
     ] = None,
     models: MODELS = None,
 ) -> None:
-    """Make engines ready for frames of a size ahead of time, so that the node starts with them.
+    """Prepare engines for frames of a size ahead of time, so that the node starts with them.
 
-    Without a MODEL, all of them.
+    Without MODEL, it prepares all models.
 
     Examples:
 
@@ -49,12 +49,12 @@ def build(
     chosen = _models(models, names)
     if plan is not None:
         if engine not in ("auto", "tensorrt") or len(chosen) != 1:
-            raise typer.BadParameter("it needs the name of one MODEL, and --engine tensorrt", param_hint="--plan")
+            raise typer.BadParameter("name exactly one MODEL, and use --engine tensorrt", param_hint="--plan")
         from derain_ros.engine.tensorrt import TensorRtEngine
 
         with _progress() as tell:
             file = TensorRtEngine(chosen[0], tell).accept(plan, shape_for(chosen[0], batch, height, width))
-        typer.echo(f"{plan} fits {chosen[0].name} and is kept as {file}")
+        typer.echo(f"{plan} fits {chosen[0].name} and is stored as {file}")
         return
     failed = False
     for group in precisions(chosen):
@@ -76,7 +76,7 @@ def build(
 
 @app.command("list")
 def list_() -> None:
-    """List the compiled engines that are kept, and what was chosen.
+    """List the stored compiled engines and the stored choices.
 
     Example: derain engine list
     """
@@ -92,7 +92,7 @@ def list_() -> None:
     for entry in entries():
         size = f"{entry.bytes / 1e6:.1f} MB"
         if entry.key is None:
-            table.add_row(entry.file.name, entry.damage or "kept by its library", "", "", "", "", size)
+            table.add_row(entry.file.name, entry.damage or "stored by its library", "", "", "", "", size)
         else:
             key = entry.key
             table.add_row(
@@ -105,14 +105,14 @@ def list_() -> None:
             known = json.loads(read_file(file, MOST_CHOICE_BYTES))
             told = f"chosen for {'x'.join(map(str, known['shape']))}: {known['why']}"
         except (OSError, ValueError, KeyError, TypeError) as error:
-            told = f"{file.name} is damaged ({error!r}) and will be made anew"
+            told = f"{file.name} is damaged ({error!r}) and will be written again"
         console.print(told, soft_wrap=True, markup=False, highlight=False)
     console.print(str(folder()), soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()
 def clear() -> None:
-    """Remove all compiled engines and what was chosen; they are built and measured anew when they are needed.
+    """Remove all stored engines and choices; engines are built and measured again when they are needed.
 
     Example: derain engine clear
     """
@@ -130,7 +130,7 @@ def onnx(
     batch: BATCH = 2,
     models: MODELS = None,
 ) -> None:
-    """Write the graph from which TensorRT builds an engine: one shape, uint8 only at its ends, symmetric eight bits.
+    """Write the graph that TensorRT builds an engine from: fixed shape, uint8 only at the ends, symmetric int8.
 
     Examples:
 
@@ -157,8 +157,8 @@ def selftest(
 ) -> None:
     """Compare every engine that loads here with ONNX Runtime on the processor, on wet frames, and time it.
 
-    Without a MODEL: the detector and the grey restorers of plan balanced. Says what is missing and how to install it.
-    Exit code 1 where an engine fails or computes something else.
+    Without MODEL, it tests the detector and the grey restorers of the plan balanced. It says which engines are missing
+    and how to install them. Exit code 1 if an engine fails or its outputs differ from the reference.
 
     Example: derain engine selftest
     """
@@ -187,7 +187,7 @@ def selftest(
         )
     console.print(table)
     for engine, missing in {t.engine: t.missing for t in trials if t.missing}.items():
-        console.print(f"not here: {engine}: {missing}", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"not available: {engine}: {missing}", soft_wrap=True, markup=False, highlight=False)
     faults = [t for t in trials if t.fault]
     console.print(
         f"{len(faults)} of {sum(not t.missing for t in trials)} trials failed."
@@ -216,7 +216,9 @@ def _size(text: str) -> tuple[int, int]:
         if width < 1 or height < 1:
             raise ValueError
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is not like 720x540", param_hint="--size") from None
+        raise typer.BadParameter(
+            f"{text!r} is not a size; write it as WIDTHxHEIGHT, such as 720x540", param_hint="--size"
+        ) from None
     return width, height
 
 

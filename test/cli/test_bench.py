@@ -61,4 +61,4 @@ def test_measures_writes_and_compares(directory: Path, tmp_path: Path, monkeypat
 
 def test_a_wrong_size_is_a_wrong_call() -> None:
     result = bench("--size", "large")
-    assert result.exit_code == 2 and "'large' is not like 720x540" in result.output
+    assert result.exit_code == 2 and "'large' is not a size" in result.output

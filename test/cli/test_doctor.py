@@ -102,7 +102,7 @@ def test_whole_model_that_does_not_run_is_a_lack(models: Path) -> None:
     manifest.write_text(manifest.read_text().replace("- 96\n", "- 80\n"))
     result = examine(models)
     assert result.exit_code == 1
-    assert line(result, "models")[1].startswith("verified, but do not run: ")
+    assert line(result, "models")[1].startswith("verified, but they do not run: ")
 
 
 def test_variables_that_keep_nodes_apart_are_seen(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

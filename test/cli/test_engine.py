@@ -69,7 +69,7 @@ def test_the_selftest_finds_agreement_and_lists_what_is_missing(directory: Path)
     assert "Every engine that loads here agrees" in result.output
     rows = [line for line in result.output.splitlines() if "│ restore_mono " in line]
     assert any(" onnxruntime " in row and " 0.00 " in row and " yes " in row for row in rows)
-    assert "not here: tensorrt: " in result.output or any(" tensorrt " in row for row in rows)
+    assert "not available: tensorrt: " in result.output or any(" tensorrt " in row for row in rows)
 
 
 def test_the_selftest_fails_where_an_engine_computes_something_else(
@@ -98,4 +98,4 @@ def test_the_selftest_fails_where_an_engine_computes_something_else(
     result = engine("selftest", "restore_mono", "--size", "48x32", "--models", str(directory))
     assert result.exit_code == 1
     assert "dB of what the network" in result.output and "1 of 5 trials failed" in result.output
-    assert "not here: tensorrt: no device; install one" in result.output
+    assert "not available: tensorrt: no device; install one" in result.output
