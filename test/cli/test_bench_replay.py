@@ -77,7 +77,9 @@ def test_every_frame_is_accounted_for_and_limits_are_held(tmp_path: Path) -> Non
 def test_a_dry_bag_raises_no_alarm_and_the_highest_speed_is_found(tmp_path: Path) -> None:
     bag, models, output = write_bag(tmp_path / "sunny", 60), write_models(tmp_path / "models"), tmp_path / "today"
     arguments = ("bench", "replay", bag, "--models", models, "--output", output, "--highest")
-    code, out, err = derain(*arguments, "--fail-if", "alarm_share > 0", "--fail-if", "restored > 0")
+    limits = ("--fail-if", "alarm_share > 0", "--fail-if", "restored > 0")
+    # Each speed gets a node of its own, so that few are tried.
+    code, out, err = derain(*arguments, *limits, first="from derain_ros.bench import replay; replay.FASTEST = 2.0")
     # How much comes, and when, depends on the machine; without a frame there is no share of alarms.
     assert code == 0, out + err
     record = Record.read(Path(f"{output}.json"))
@@ -108,7 +110,7 @@ def test_a_record_of_another_version_is_refused_and_how_to_mend_it_is_told(tmp_p
             result.exit_code == 1 and "in format 2, not of a replay in format 4: replay the bag again" in result.output
         )
     result = CliRunner().invoke(app, ["bench", "compare", str(old), str(bench)])
-    assert result.exit_code == 1 and "compare like with like" in result.output
+    assert result.exit_code == 1 and "only one is the record of a replay" in result.output
 
 
 def test_a_comparison_gates_what_got_worse(tmp_path: Path) -> None:

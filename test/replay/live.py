@@ -21,10 +21,10 @@ def environment() -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}, **ours}
 
 
-def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
-    """`derain` with these arguments."""
+def start(*arguments: object, first: str = "", **options: object) -> subprocess.Popen[str]:
+    """Start `derain` with these arguments, after the code `first`."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from derain_ros.cli.main import app; app()", *map(str, arguments)],
+        [sys.executable, "-c", f"{first}\nfrom derain_ros.cli.main import app; app()", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -33,9 +33,9 @@ def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
     )
 
 
-def derain(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, output and errors of `derain` with these arguments."""
-    process = start(*arguments)
+def derain(*arguments: object, first: str = "") -> tuple[int, str, str]:
+    """Exit code, output and errors of `derain` with these arguments, run after the code `first`."""
+    process = start(*arguments, first=first)
     try:
         out, err = process.communicate(timeout=600)
     except BaseException:
