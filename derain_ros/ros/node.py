@@ -33,6 +33,7 @@ from derain_ros.ros.inputs import Inputs
 from derain_ros.ros.intake import Intake
 from derain_ros.ros.log import CameraLog, RosLogHandler
 from derain_ros.ros.mailbox import Job
+from derain_ros.ros.memory import give_back_memory
 from derain_ros.ros.messages import write_status
 from derain_ros.ros.process import tune_process
 from derain_ros.ros.qos import LATCHED_OUT, STATUS_OUT, overridden
@@ -190,6 +191,7 @@ class DerainNode(LifecycleNode):
         if self._fused is not None:
             self._fused.destroy()
         self._worker, self._topics, self._inputs, self._fused = None, {}, None, None
+        give_back_memory()
 
     def _attend(self, _: object = None) -> None:
         """Subscribe to the inputs, or unsubscribe, as outputs are wanted; called as that changes, and every second."""

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from derain_ros.ros.memory import tune_malloc
+from derain_ros.ros.memory import give_back_memory, tune_malloc
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
@@ -36,6 +36,29 @@ def test_a_large_buffer_that_is_freed_stays_with_the_process() -> None:
     assert mapped == {"tuned": "False", "not": "True"}
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_what_networks_gave_up_in_other_threads_goes_back_to_the_system() -> None:
+    code = """if True:
+        import sys, threading
+        from derain_ros.bench.meters import resident_mb
+        from derain_ros.ros.memory import give_back_memory, tune_malloc
+        assert tune_malloc()
+        def load():
+            # Small, so that they come from the heap, and one is kept, so that its top cannot shrink.
+            weights = [b"w" * 10_000 for _ in range(10_000)]
+            kept.append(weights[-1] + b"!")
+        kept, before = [], resident_mb()
+        for _ in range(4):
+            threads = [threading.Thread(target=load) for _ in range(8)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+        give_back_memory()
+        print(resident_mb() - before)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert float(done.stdout) < 50, "of 800 MB"
+
+
 def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    assert tune_malloc() is False
+    assert tune_malloc() is False and give_back_memory() is False
