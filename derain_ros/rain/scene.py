@@ -64,7 +64,7 @@ class Scene:
     """The drive of one seed: `render` gives what a camera sees at a time; the same arguments give the same picture."""
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed, self.street = seed, Street(seed)
+        self.seed, self.street = seed, _street(seed)
 
     def render(self, camera: Camera, seconds: float) -> tuple[np.ndarray, np.ndarray]:
         """Picture (H, W), uint8 or for a thermal camera uint16, and depth (H, W) float32 along the optical axis in
@@ -82,6 +82,12 @@ class Scene:
             [self.seed, round(seconds * 1e6), *(round(1e3 * abs(v)) for v in camera.offset), camera.offset[1] > 0]
         )
         return canvas.develop(rng)
+
+
+@lru_cache(maxsize=2)
+def _street(seed: int) -> Street:
+    """The street of a seed. It takes seconds to build and 150 MB, so only the last two are kept."""
+    return Street(seed)
 
 
 class _Canvas:

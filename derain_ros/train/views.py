@@ -18,6 +18,9 @@ from derain_ros.data.pictures import Pictures
 from derain_ros.data.views import draw_view
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE
 
+CHUNK = 50
+"""Number of views that a process renders at a time."""
+
 
 @dataclass(frozen=True)
 class Views:
@@ -63,7 +66,7 @@ def render_views(
     out the chunks in which they are rendered, and may show how far it is.
     """
     views = into or empty_views(len(numbers))
-    chunks = [numbers[start : start + 50] for start in range(0, len(numbers), 50)]
+    chunks = [numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK)]
     render = partial(_render, pictures, seed)
     with contextlib.ExitStack() as stack:
         parts: Iterator[tuple[np.ndarray, ...]] = map(render, chunks)
@@ -72,7 +75,7 @@ def render_views(
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)))
             parts = pool.map(render, chunks)
-        for chunk, part in zip(shown(chunks, "rendering views, fifty at a time"), parts, strict=True):
+        for chunk, part in zip(shown(chunks, f"rendering views, {CHUNK} at a time"), parts, strict=True):
             views.put(chunk.start, part)
     return views
 

@@ -19,6 +19,7 @@ from derain_ros.data.views import IGNORED, UNKNOWN, WHOLE, draw_view  # noqa: E4
 from derain_ros.nets.detector import CELLS, CLASSES, Detection, Detector  # noqa: E402
 from derain_ros.resources import model_dir  # noqa: E402
 from derain_ros.train import detector, exported, loop  # noqa: E402
+from derain_ros.train import views as rendering  # noqa: E402
 from derain_ros.train.detector import DetectRecipe, detection_loss, train, validate  # noqa: E402
 from derain_ros.train.loop import Machine  # noqa: E402
 from derain_ros.train.views import Views, empty_views, render_views  # noqa: E402
@@ -101,10 +102,11 @@ def test_missing_data_is_named(tmp_path: Path) -> None:
         train(tmp_path, tmp_path / "output", TINY, CPU)
 
 
-def test_number_and_seed_decide_each_view(pictures_folder: Path) -> None:
+def test_number_and_seed_decide_each_view(pictures_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendering, "CHUNK", 4)
     pictures = find_pictures(pictures_folder, "train")
-    views = render_views(pictures, range(53), seed=5, workers=2)
-    for number in (0, 52):  # of the first chunk and of the last
+    views = render_views(pictures, range(6), seed=5, workers=2)
+    for number in (0, 5):  # of the first chunk and of the last
         expected = draw_view(pictures, np.random.default_rng((5, number)))
         assert np.array_equal(views.images[number].numpy(), expected.image)
         assert np.array_equal(views.cells[number].numpy(), expected.cells)

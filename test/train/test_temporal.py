@@ -65,6 +65,7 @@ def sample(data_folder: Path) -> SequenceSample:
     return draw_sequence(files, 3, 64, lambda wet: (wet, np.zeros_like(wet)), np.random.default_rng(5))
 
 
+@pytest.mark.usefixtures("quick_exports")
 def test_trains_writes_resumes_and_is_published(
     data_folder: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
