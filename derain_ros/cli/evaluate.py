@@ -22,7 +22,8 @@ def restoration(
         list[str], typer.Argument(metavar="MODEL...", help="Restorers: names in the manifest, or ONNX files.")
     ],
     data: Annotated[
-        Optional[Path], typer.Option(help="Folder of images in a layout that training reads: measures those held out.")
+        Optional[Path],
+        typer.Option(help="Folder of images in a layout that training reads; the held-out ones are measured."),
     ] = None,
     split: Annotated[
         str,
@@ -34,21 +35,21 @@ def restoration(
     wet: Annotated[Optional[Path], typer.Option(help="Folder of wet images, in place of --data.")] = None,
     clean: Annotated[Optional[Path], typer.Option(help="Folder of clean images of the same names.")] = None,
     prefix: Annotated[
-        Optional[list[str]], typer.Option(help="Of --wet only files whose names begin so; repeatable.")
+        Optional[list[str]], typer.Option(help="Only files of --wet whose names begin like this; repeatable.")
     ] = None,
     models: MODELS = None,
     output: Annotated[
         Optional[Path],
-        typer.Option(help="Folder to write: the table, figures of each image as CSV, and sheets to look at."),
+        typer.Option(help="Folder to write: the table, the figures of each image as CSV, and sheets of pictures."),
     ] = None,
 ) -> None:
     """PSNR and SSIM of restorers, over RGB and over luminance, and the IoU of their masks, with bootstrap intervals.
 
-    Of what they filled in, also the grid, energy at the frequencies of the network's grid, and the corners that FAST
-    finds, both as multiples of the clean image's: dots and checkerboards show as more than 1.
+    For the filled-in pixels it also measures energy at the frequencies of the network's grid, and the number of FAST
+    corners, both as multiples of those of the clean image: dots and checkerboard patterns give more than 1.
 
-    With --data also on drops of our own, on photographs that are clean already, and for colour models on grey images;
-    models that serve streaks or night rain on rain in place of drops.
+    With --data it also measures on synthetic drops, on clean photographs, and colour models on grey images. Models that
+    serve streaks or night rain are measured on rain, not on drops.
 
     Examples:
 
@@ -66,7 +67,7 @@ def restoration(
     if split not in (*PAIR_SPLITS, ALL):
         raise typer.BadParameter(f"{split!r} is none of {', '.join(PAIR_SPLITS)}, {ALL}", param_hint="--split")
     if (data is None) == (wet is None) or (wet is None) != (clean is None):
-        raise typer.BadParameter("give either --data, or --wet and --clean")
+        raise typer.BadParameter("give either --data, or both --wet and --clean")
     rows = []
     for name in names:
         engine = restorer_named(name, models)
@@ -91,26 +92,26 @@ def sequence(
     ],
     kitti: Annotated[
         Optional[Path],
-        typer.Option(help="Folder of a KITTI sequence, with image_l in it; else the project's own drive alone."),
+        typer.Option(help="Folder of a KITTI sequence, with image_l, to measure as well as the project's own drive."),
     ] = None,
     temporal: Annotated[
-        Optional[str], typer.Option(help="Temporal filter of the manifest: each restorer is measured with it, too.")
+        Optional[str], typer.Option(help="Temporal filter of the manifest: each restorer is also measured with it.")
     ] = None,
     photographs: Annotated[
         Optional[Path],
         typer.Option(
-            help="Folder of photographs that are shown one after another; else views of the project's own drive."
+            help="Folder of photographs, shown one after another; by default views of the project's own drive."
         ),
     ] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 24,
     models: MODELS = None,
     output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
 ) -> None:
-    """How much a restored video flickers, and what it shows, while drops stay on the glass and the scene moves.
+    """How much a restored video flickers, and its quality, while drops stay on the glass and the scene moves.
 
-    A second table is of drops that land, grow, run, merge and dry, and of views that leap: PSNR in dB over all pixels
-    and within the drops, and recall of the mask, the share of the covered pixels that it holds; over all frames and in
-    the worst five in a row; of the restorer alone, with the temporal filter, and the difference.
+    A second table is for drops that land, grow, run, merge and dry, and for views that jump. It has PSNR in dB over all
+    pixels and within the drops, and recall of the mask (the share of the covered pixels that is in the mask): over all
+    frames and in the worst five in a row, for the restorer alone and with the temporal filter, and the difference.
 
     Example: derain evaluate sequence restore_mono restore_mono_light --temporal temporal --kitti
     data/kitti_stereo/sequence_1
@@ -153,19 +154,19 @@ def odometry(
     kitti: Annotated[
         Optional[Path],
         typer.Option(
-            help="Folder of a KITTI sequence: image_l, image_r, calib.txt and "
-            "poses.txt; else the project's own drive alone."
+            help="Folder of a KITTI sequence (image_l, image_r, calib.txt, poses.txt), to measure as well as the "
+            "project's own drive."
         ),
     ] = None,
     temporal: Annotated[
-        Optional[str], typer.Option(help="Temporal filter of the manifest: what it gives is tracked, too.")
+        Optional[str], typer.Option(help="Temporal filter of the manifest: its output is also tracked.")
     ] = None,
     coverage: Annotated[
         Optional[list[float]],
         typer.Option(
             min=0.0,
             max=1.0,
-            help="Share of the glass to be covered, repeatable; as the kind of drops is by nature without.",
+            help="Covered share of the glass; repeatable; by default that of each kind of drops.",
         ),
     ] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of each sequence.")] = 50,
@@ -188,7 +189,7 @@ def odometry(
     chosen = [restorer_named(name, models) for name in names]
     if colour := next((engine.model.name for engine in chosen if engine.model.channels != 1), None):
         raise EvaluationError(
-            f"{colour}: takes colour, but odometry is measured on grey images; name a restorer for grey images"
+            f"{colour}: takes colour images, but odometry is measured on grey ones; name a restorer for grey images"
         )
     check_output(output)
     sequences = [drive(frames)] + ([] if kitti is None else [from_kitti(kitti, frames)])
@@ -205,7 +206,7 @@ def odometry(
 
 @app.command()
 def detection(
-    data: Annotated[Path, typer.Option(help="Folder of training images: measures those held out.")],
+    data: Annotated[Path, typer.Option(help="Folder of training images; the held-out ones are measured.")],
     model: Annotated[str, typer.Argument(help="Name of a detector in the manifest.")] = "detect",
     models: MODELS = None,
     on_score: Annotated[
@@ -237,16 +238,16 @@ def fusion(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder with visible (or clean) and infrared in it, and a folder of "
-            "fused images for each method; all of a scene under one name."
+            help="Folder with the folders visible (or clean) and infrared, and one folder of fused images for each "
+            "method; the images of a scene have the same name."
         ),
     ],
     model: Annotated[
-        Optional[list[str]], typer.Option(help="Fuser of the manifest to be measured as well; repeatable.")
+        Optional[list[str]], typer.Option(help="Fuser of the manifest to measure as well; repeatable.")
     ] = None,
     models: MODELS = None,
     scenes: Annotated[
-        Optional[int], typer.Option(min=1, help="Pairs to measure at the most, spread over all; else all.")
+        Optional[int], typer.Option(min=1, help="Largest number of pairs to measure, spread over all; all by default.")
     ] = None,
     held_out: Annotated[
         bool,
@@ -262,10 +263,10 @@ def fusion(
         Optional[Path], typer.Option(help="PNG or JPEG file to write: up to twelve scenes, the methods side by side.")
     ] = None,
 ) -> None:
-    """What fused images keep of the visible and of the infrared image: twenty figures of each method in FOLDER.
+    """What fused images keep of the visible and of the infrared image: twenty figures for each method in FOLDER.
 
-    Average, maximum, Laplacian pyramid and guided filtering of the same pairs are measured beside. Colour images are
-    taken in grey.
+    Average, maximum, Laplacian pyramid and guided filtering of the same pairs are also measured. Colour images are
+    converted to grey.
 
     Examples:
 

@@ -10,26 +10,30 @@ def command(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint of `derain train`.")],
     name: Annotated[str, typer.Argument(help="Name of the model in the manifest; its file is NAME.onnx.")],
     models: Annotated[Path, typer.Option(help="Directory of models.yaml, which gets the entry.")] = Path("models"),
-    grey: Annotated[bool, typer.Option("--grey", help="Make a model for grey images of a colour one.")] = False,
-    data: Annotated[Optional[Path], typer.Option(help="Folder of training images: measures those held out.")] = None,
+    grey: Annotated[
+        bool, typer.Option("--grey", help="Make a model for grey images from one for colour images.")
+    ] = False,
+    data: Annotated[
+        Optional[Path], typer.Option(help="Folder of training images; the held-out ones are measured.")
+    ] = None,
     serves: Annotated[
         Optional[list[str]],
-        typer.Option(help="Anomaly that the model is made for; repeatable; a general one by default."),
+        typer.Option(help="Anomaly that the model is made for; repeatable; by default a general model."),
     ] = None,
     not_for: Annotated[
         Optional[list[str]],
         typer.Option(
-            help="Anomaly behind which a general model leaves trackers worse off (derain evaluate matrix); repeatable."
+            help="Anomaly behind which this general model makes tracking worse (derain evaluate matrix); repeatable."
         ),
     ] = None,
     purpose: Annotated[
         str, typer.Option(help="What the restored images are for, such as segmentation; any use by default.")
     ] = "",
-    plan: Annotated[str, typer.Option(help="quality, balanced or light; by default what the name says.")] = "",
+    plan: Annotated[str, typer.Option(help="quality, balanced or light; taken from the name by default.")] = "",
 ) -> None:
-    """Export a checkpoint to ONNX, check it against PyTorch, measure it, enter it into the manifest, write its card.
+    """Export a checkpoint to ONNX, compare it with PyTorch, measure it, add it to the manifest, and write its card.
 
-    Restorers are called restore_mono or restore_rgb; those of other rungs end in _quality or _light.
+    Name restorers restore_mono or restore_rgb, for other rungs with _quality or _light at the end.
 
     Examples:
 
@@ -54,33 +58,33 @@ def command(
 
     for option, given, known in (("--purpose", purpose, PURPOSES), ("--plan", plan, PLANS)):
         if given and given not in known:
-            raise typer.BadParameter(f"{given}: one of {', '.join(known)} is expected", param_hint=option)
+            raise typer.BadParameter(f"{given}: must be one of {', '.join(known)}", param_hint=option)
     path = models / f"{name}.onnx"
     instead = " in place of the former one" if path.exists() else ""
     if task_of(checkpoint) == "detect":
         from derain_ros.publish.detector import publish_detector
 
         if grey:
-            raise typer.BadParameter("the detector is grey already; leave --grey out")
+            raise typer.BadParameter("the detector already takes grey images; remove --grey")
         report = publish_detector(checkpoint, name, models, data)
         figures = report.figures if report else {}
     elif task_of(checkpoint) == "fuse":
         from derain_ros.publish.fuse import publish_fuser
 
         if grey:
-            raise typer.BadParameter("the fuser takes grey images; leave --grey out")
+            raise typer.BadParameter("the fuser already takes grey images; remove --grey")
         figures = publish_fuser(checkpoint, name, models, data)
     elif task_of(checkpoint) == "segment":
         from derain_ros.publish.segmenter import publish_segmenter
 
         if grey:
-            raise typer.BadParameter("the segmenter takes grey images in three equal channels; leave --grey out")
+            raise typer.BadParameter("the segmenter takes grey images as three equal channels; remove --grey")
         figures = publish_segmenter(checkpoint, name, models, data)
     elif task_of(checkpoint) == "temporal":
         from derain_ros.publish.temporal import publish_temporal
 
         if grey:
-            raise typer.BadParameter("the temporal filter serves grey and colour alike; leave --grey out")
+            raise typer.BadParameter("the temporal filter takes both grey and colour images; remove --grey")
         figures = publish_temporal(checkpoint, name, models, data)
     else:
         from derain_ros.publish.restorer import publish_restorer

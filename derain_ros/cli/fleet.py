@@ -19,19 +19,19 @@ def command(
     bags: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATTERN...", help="Bags, their folders or files, or patterns: 'bags/**' is every bag below bags."
+            metavar="PATTERN...", help="Bags (folders or files) or patterns: 'bags/**' means every bag below bags."
         ),
     ],
-    output: Annotated[Path, typer.Option(help="Folder of the restored bags and of fleet.html; made where needed.")],
+    output: Annotated[Path, typer.Option(help="Folder for the restored bags and fleet.html; created if needed.")],
     workers: Annotated[
-        Optional[int], typer.Option(min=1, help="Processes, of one core each; every core by default.")
+        Optional[int], typer.Option(min=1, help="Processes, each on one core; as many as cores by default.")
     ] = None,
     cluster: Annotated[
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="The scheduler of a Dask cluster that does the work, as tcp://10.0.0.1:8786; its machines see bags, "
-            "models and output by the same paths as this one.",
+            help="Scheduler of a Dask cluster that does the work, such as tcp://10.0.0.1:8786; its machines must have "
+            "bags, models and output at the same paths as this one.",
         ),
     ] = "",
     camera: Cameras = None,
@@ -41,17 +41,17 @@ def command(
     plan: Plan = "",
     all_frames: AllFrames = False,
 ) -> None:
-    """Restore many bags, and tell which lens of which robot is how bad, since when.
+    """Restore many bags, and list the lenses of all robots: how bad each one is, and since when.
 
-    Every bag is restored as by `derain replay`, with its record and its page; fleet.html lists all lenses, the worst
-    first, with links to the bags' pages, and fleet.json has the same figures. Bags are split in segments of a minute
-    that workers restore side by side; the results are the same whatever their number. A worker may be killed, and this
-    command, too: called again, it goes on where it was. A bag that is damaged is restored as far as it goes.
+    Every bag is restored as by `derain replay`, with its record and its page. fleet.html lists all lenses, the worst
+    first, with links to the bags' pages; fleet.json has the same figures. Bags are split into segments of one minute
+    that workers restore in parallel; the results do not depend on the number of workers. If a worker or this command is
+    killed, call the command again: it continues. A damaged bag is restored up to the damage.
 
-    The robot is the first folder of a bag below the part of the pattern that is fixed: of bags/robot7/monday by
-    'bags/**' it is robot7. Of a bag in no such folder it is the namespace of its topics, or the bag itself.
+    The robot's name is the first folder below the fixed part of the pattern: for bags/robot7/monday and 'bags/**' it is
+    robot7. For a bag in no such folder it is the namespace of its topics, or the bag's name.
 
-    Exit code 1 says that a bag is damaged or could not be restored; the page says which, and why.
+    Exit code 1 means that a bag is damaged or could not be restored; the page says which one, and why.
 
     Examples:
 
@@ -62,7 +62,7 @@ def command(
       derain fleet '/data/bags/**' --output /data/restored --cluster tcp://10.0.0.1:8786
     """
     if workers is not None and cluster:
-        raise typer.BadParameter("--workers is of this machine alone; a cluster has its own")
+        raise typer.BadParameter("--workers is for this machine only; a cluster has its own workers")
     named = named_cameras(camera)
     from derain_ros.cli import progress
     from derain_ros.config import Config
@@ -110,8 +110,8 @@ def command(
     if done.recorded_s:
         cost = done.worked_s / done.recorded_s
         tell(
-            f"restored {done.recorded_s / 60:.1f} min of recording; an hour takes {cost:.2f} hours of a core; "
-            f"planning and finishing took {done.beside_s / 60:.1f} min of a core beside"
+            f"restored {done.recorded_s / 60:.1f} min of recording; one hour takes {cost:.2f} core hours; "
+            f"planning and finishing took another {done.beside_s / 60:.1f} core minutes"
         )
     tell(f"page: {output / 'fleet.html'}")
     if any(bag.fault for bag in done.bags):

@@ -8,16 +8,16 @@ import typer
 
 def command(
     bag: Annotated[Path, typer.Argument(help="A ROS 2 bag: its directory, or one .mcap or .db3 file.")],
-    folder: Annotated[Path, typer.Argument(help="Folder of the pictures.")],
+    folder: Annotated[Path, typer.Argument(help="Folder for the pictures.")],
     every: Annotated[
-        float, typer.Option(min=0.0, help="Seconds from one picture of a camera to the next; 0 writes every image.")
+        float, typer.Option(min=0.0, help="Seconds between two pictures of a camera; 0 writes every image.")
     ] = 1.0,
     camera: Annotated[
         Optional[list[str]],
-        typer.Option(metavar="NAME=TOPIC", help="A camera's image topic, repeatable; found by type without."),
+        typer.Option(metavar="NAME=TOPIC", help="A camera's image topic; repeatable; found by type by default."),
     ] = None,
 ) -> None:
-    """Write images of a bag's cameras as PNG, to train on: what a dry lens saw into a folder `clean`, and so on.
+    """Write images of a bag's cameras as PNG, to train on: images of a dry lens into a folder `clean`, and so on.
 
     Example: derain frames dry_drive pictures/clean --every 2
     """

@@ -8,20 +8,21 @@ import typer
 
 def command(
     source: Annotated[Path, typer.Argument(help="A folder of images, or one image: .png, .jpg, .bmp, .tif.")],
-    output: Annotated[Path, typer.Argument(help="Folder of the restored images, made where needed.")],
-    plan: Annotated[str, typer.Option(help="quality, balanced or light; auto is the best there is.")] = "auto",
+    output: Annotated[Path, typer.Argument(help="Folder for the restored images; created if needed.")],
+    plan: Annotated[str, typer.Option(help="quality, balanced or light; auto is the best one.")] = "auto",
     masks: Annotated[
-        bool, typer.Option("--masks", help="Write NAME_mask.png beside each: white where pixels were reconstructed.")
+        bool,
+        typer.Option("--masks", help="Also write NAME_mask.png for each image: white where pixels were reconstructed."),
     ] = False,
     all_images: Annotated[bool, typer.Option("--all", help="Restore every image, also those found clean.")] = False,
     models: Annotated[
         Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
     ] = None,
 ) -> None:
-    """Restore images that have nothing to do with each other, each by itself, as PNG of the same size and depth.
+    """Restore single images, each independently, and write them as PNG of the same size and bit depth.
 
-    What is found clean is written as it was. Photographs are turned upright, as their EXIF says. Large images are
-    restored at a fitting scale.
+    Clean images are written unchanged. Photographs are rotated upright, as their EXIF data says. Large images are
+    restored at a reduced scale.
 
     Examples:
 

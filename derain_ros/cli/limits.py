@@ -15,7 +15,7 @@ FailIf = Annotated[
     Optional[list[str]],
     typer.Option(
         metavar="LIMIT",
-        help="Exit with code 1 where this is so, as 'p99_ms > 50'; repeatable. docs/benchmarks.md lists the names.",
+        help="Exit with code 1 if this is true, such as 'p99_ms > 50'; repeatable. docs/benchmarks.md lists the names.",
     ),
 ]
 

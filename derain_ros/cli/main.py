@@ -110,14 +110,14 @@ def explain(error: Exception) -> str | None:
     """What to tell the user of `error`; None where it is no mistake of the user's and deserves a traceback."""
     if isinstance(error, ImportError) and (error.name or "").split(".")[0] in EXTRA_OF_MODULE:
         name = str(error.name).split(".")[0]
-        lack = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not load ({error})"
+        lack = "is not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be loaded ({error})"
         return f"{name} {lack}: {how_to_install(EXTRA_OF_MODULE[name])}"
     origin = type(error).__module__.split(".")[0]
     # The package's own errors say what, where and how to mend it.
     if origin == derain_ros.__name__:
         return str(error)
     if origin == "rclpy":
-        return f"ROS 2 refuses: {error}"
+        return f"ROS 2 reports an error: {error}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return None
@@ -126,7 +126,7 @@ def explain(error: Exception) -> str | None:
 def how_to_install(extra: str) -> str:
     """The command that brings what the extra of setup.py holds."""
     line = f"pip install '{derain_ros.__name__}[{extra}]'"
-    return f"source your ROS 2, or on x86-64 Linux without one: {line}" if extra == "ros" else line
+    return f"source ROS 2, or on x86-64 Linux without ROS 2: {line}" if extra == "ros" else line
 
 
 def _version(wanted: bool) -> None:
@@ -149,7 +149,7 @@ def derain(
 ) -> None:
     """Restores the images of cameras that look through raindrops and dirt.
 
-    Begin with `derain doctor`, which says what is installed and what to do about what is not, and `derain demo`.
+    Start with `derain doctor`, which says what is installed and how to get what is missing, and with `derain demo`.
     Every command has --help with examples.
 
     Exit codes: 0 done, 1 failed, 2 called wrongly, 130 interrupted, 143 terminated.

@@ -9,31 +9,36 @@ from derain_ros.cli.replay import Models
 
 
 def command(
-    output: Annotated[Path, typer.Option(help="Folder to write: matrix.json, after each cell, and matrix.html.")],
+    output: Annotated[
+        Path, typer.Option(help="Folder to write: matrix.json, updated after each cell, and matrix.html.")
+    ],
     kitti: Annotated[
         Optional[Path],
-        typer.Option(help="Folder of a KITTI sequence to cut clips from; else the project's own drives."),
+        typer.Option(help="Folder of a KITTI sequence to cut clips from; the project's own drives by default."),
     ] = None,
     anomaly: Annotated[
         Optional[list[str]],
-        typer.Option(help="Repeatable, such as 'raindrop spray', 'dirt film' or streak; all without."),
+        typer.Option(help="Such as 'raindrop spray', 'dirt film' or streak; repeatable; all by default."),
     ] = None,
     severity: Annotated[
-        Optional[list[str]], typer.Option(help="light, moderate or heavy, repeatable; else all.")
+        Optional[list[str]], typer.Option(help="light, moderate or heavy; repeatable; all by default.")
     ] = None,
-    plan: Annotated[Optional[list[str]], typer.Option(help="Rung of the ladder, repeatable; else all.")] = None,
-    clips: Annotated[int, typer.Option(min=2, help="Clips of each cell, each behind a glass of its own.")] = 8,
-    segmenter: Annotated[str, typer.Option(help="Segmenter of the manifest; none leaves mIoU out.")] = "segment",
+    plan: Annotated[Optional[list[str]], typer.Option(help="Rung of the ladder; repeatable; all by default.")] = None,
+    clips: Annotated[int, typer.Option(min=2, help="Clips in each cell, each with different drops or dirt.")] = 8,
+    segmenter: Annotated[
+        str, typer.Option(help="Segmenter of the manifest; with none, mIoU is not measured.")
+    ] = "segment",
     slam: Annotated[
-        Optional[Path], typer.Option(help="slam.json of `derain evaluate slam`: its right steps are shown as well.")
+        Optional[Path],
+        typer.Option(help="slam.json of `derain evaluate slam`, to show its share of right steps as well."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another number gives other scenes and glasses.")] = 7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes and of the drops and dirt.")] = 7,
     models: Models = None,
 ) -> None:
     """Every anomaly by severity and rung: PSNR, IoU of the mask, stereo matches, drift of odometry, mIoU, as heat maps.
 
-    A rung hurts where matches or drift are worse than without restoring, over the whole bootstrap interval; beside it
-    stands what the node publishes by default.
+    A rung hurts where matches or drift are worse than without restoring, over the whole bootstrap interval. Beside it
+    are the results of what the node publishes by default.
 
     Examples:
 
@@ -60,7 +65,7 @@ def command(
     )
     for option, given, known in options:
         if unknown := [name for name in given or () if name not in known]:
-            raise typer.BadParameter(f"{unknown[0]!r}: one of {', '.join(known)} is expected", param_hint=option)
+            raise typer.BadParameter(f"{unknown[0]!r}: must be one of {', '.join(known)}", param_hint=option)
     study = None if slam is None else Study.read(slam)
     segment = None if segmenter == "none" else segmented_by(segmenter_named(segmenter, models))
     made = {

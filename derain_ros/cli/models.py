@@ -25,7 +25,7 @@ def command(
 ) -> None:
     """List the models, or show one with all its figures, and verify them.
 
-    With --verify, exit code 1 where a file is damaged or missing.
+    With --verify, exit code 1 means that a file is damaged or missing.
 
     Examples:
 

@@ -26,7 +26,7 @@ RANGES = {
     "SUBNET": "this network",
     "LOCALHOST": "this machine only",
     "OFF": "no other process",
-    "SYSTEM_DEFAULT": "what the middleware is set to",
+    "SYSTEM_DEFAULT": "as the middleware is configured",
 }
 """Whom nodes find, by ROS_AUTOMATIC_DISCOVERY_RANGE."""
 DISCOVERY = (
@@ -51,20 +51,20 @@ def transport() -> Check:
         shipped_profile = shlex.quote(str(default_file("fastdds.xml")))
     except FileNotFoundError as error:
         return Check("transport", str(error), "install the package again")
-    remedy = f"here and where the camera driver starts: export {PROFILE}={shipped_profile}"
+    remedy = f"in this terminal and in the camera driver's: export {PROFILE}={shipped_profile}"
     name = chosen(os.environ)
     value = os.environ.get(name, "")
     if name == "RMW_IMPLEMENTATION":
-        return Check("transport", f"{value}: Fast DDS's profile does not concern it")
+        return Check("transport", f"{value}: it does not use the profile of Fast DDS")
     if name == BUILTIN:
         return _builtin(value, f"unset {BUILTIN}; {remedy}")
     if not value:
         which = (
-            f"{name} is empty, so the node takes no profile"
+            f"{name} is empty, so the node uses no profile"
             if name
-            else (f"{PROFILE} is not set: the node takes the shipped profile, other programs in this terminal do not")
+            else (f"{PROFILE} is not set: the node uses the shipped profile, other programs in this terminal do not")
         )
-        return Check("transport", f"{which}; images of those without one will get lost", remedy)
+        return Check("transport", f"{which}; images of programs without a profile will get lost", remedy)
     path = Path(value)
     try:
         profile = ElementTree.fromstring(read_file(path, MOST_BYTES))
@@ -72,28 +72,28 @@ def transport() -> Check:
     except (OSError, ElementTree.ParseError, ValueError) as error:
         return Check("transport", f"{name}: {path} cannot be used: {error}", remedy)
     if max(sizes, default=0) < SEGMENT:
-        return Check("transport", f"{path} gives a publisher less than {SEGMENT >> 20} MiB of shared memory", remedy)
-    found = f"{path}, {max(sizes) >> 20} MiB of shared memory a publisher"
+        return Check("transport", f"{path}: less than {SEGMENT >> 20} MiB of shared memory per publisher", remedy)
+    found = f"{path}, {max(sizes) >> 20} MiB of shared memory per publisher"
     if name != PROFILE:
-        return Check("transport", f"{found}; Fast DDS 2 has it by this node alone, not by {name}", remedy)
+        return Check("transport", f"{found}; in Fast DDS 2 only this node uses it: Fast DDS 2 ignores {name}", remedy)
     if os.environ.get(BUILTIN):
         return Check(
             "transport",
-            f"{found}; its transports overrule {BUILTIN}={os.environ[BUILTIN]}",
-            f"unset {BUILTIN}, or {name} to have what it says",
+            f"{found}; its transports override {BUILTIN}={os.environ[BUILTIN]}",
+            f"unset {BUILTIN}, or unset {name} to use {BUILTIN}",
         )
     return Check("transport", found)
 
 
 def _builtin(value: str, remedy: str) -> Check:
     """What comes of FASTDDS_BUILTIN_TRANSPORTS, whose value may go on with options behind a question mark."""
-    found = f"{BUILTIN}={value}, which the node takes in place of its profile"
+    found = f"{BUILTIN}={value}, which the node uses instead of its profile"
     kind = value.partition("?")[0]
     if kind not in (*BUILTINS, *FEW_BYTES):
         return Check("transport", f"{found}: is none of {', '.join((*BUILTINS, *FEW_BYTES))}", remedy)
     if kind in FEW_BYTES:
-        return Check("transport", f"{found}: a publisher has 512 kB of shared memory; images will get lost", remedy)
-    return Check("transport", f"{found}; camera driver and subscribers need it too")
+        return Check("transport", f"{found}: 512 kB of shared memory per publisher; images will get lost", remedy)
+    return Check("transport", f"{found}; set it for the camera driver and the subscribers too")
 
 
 def discovery() -> Check:
@@ -101,7 +101,7 @@ def discovery() -> Check:
     variable = "ROS_AUTOMATIC_DISCOVERY_RANGE"
     given = os.environ.get(variable) or "SUBNET"
     more = "".join(f", {name}={os.environ[name]}" for name in DISCOVERY if os.environ.get(name))
-    found = f"domain {os.environ.get('ROS_DOMAIN_ID') or 0}, {given}: {RANGES.get(given, 'no such range')}{more}"
+    found = f"domain {os.environ.get('ROS_DOMAIN_ID') or 0}, {given}: {RANGES.get(given, 'unknown range')}{more}"
     if given not in RANGES:
         return Check("discovery", found, f"set {variable} to one of {', '.join(RANGES)}")
     return Check("discovery", found, f"unset {variable}, or set it to LOCALHOST" if given == "OFF" else "")
@@ -110,7 +110,7 @@ def discovery() -> Check:
 def shared_memory() -> Check:
     """Room for the transport's segments; containers are often given too little."""
     if not Path("/dev/shm").is_dir():
-        return Check("shared memory", "/dev/shm is not there: Fast DDS sends through the network")
+        return Check("shared memory", "/dev/shm does not exist: Fast DDS sends over the network")
     free = shutil.disk_usage("/dev/shm").free
     remedy = "start the container with --ipc=host or --shm-size=512m" if free < SHARED_MEMORY else ""
     return Check("shared memory", f"{free >> 20} MiB free", remedy)

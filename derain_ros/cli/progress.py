@@ -29,9 +29,13 @@ def check_output(path: Path | None) -> None:
     if path is None:
         return
     if not path.parent.is_dir():
-        raise typer.BadParameter(f"{path}: there is no folder {path.parent}", param_hint="--output")
+        raise typer.BadParameter(
+            f"{path}: there is no folder {path.parent}; create it, or name another file", param_hint="--output"
+        )
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise typer.BadParameter(f"{path}: cannot be written", param_hint="--output")
+        raise typer.BadParameter(
+            f"{path}: cannot be written; name a file in a folder that you may write to", param_hint="--output"
+        )
 
 
 @contextmanager

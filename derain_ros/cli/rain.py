@@ -18,9 +18,9 @@ def gallery(
             "from it. Without, all is drawn on a procedural street."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another number gives other scenes, drops and dirt.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes, drops and dirt.")] = 0,
 ) -> None:
-    """Write a sheet with every kind of drops and dirt, beside real ones where there are any.
+    """Write a sheet with every kind of synthetic drops and dirt, beside real ones if there are any.
 
     Examples:
 
@@ -36,20 +36,20 @@ def gallery(
     from derain_ros.rain.gallery import gallery as draw
 
     if output.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise typer.BadParameter(f"{output}: a name that ends in .png or .jpg is expected")
+        raise typer.BadParameter(f"{output}: the name must end in .png or .jpg")
     progress.check_output(output)
     with progress.steps(Console(stderr=True)) as step:
         sheet = draw(data, seed, step("drawing rows"))
     if not cv2.imwrite(str(output), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-        raise GalleryError(f"{output}: cannot be written; is there such a folder?")
+        raise GalleryError(f"{output}: cannot be written; check that its folder exists and is writable")
     typer.echo(f"written: {output}")
 
 
 @app.command()
 def speed(
-    seconds: Annotated[float, typer.Option(min=0.1, max=60.0, help="How long to measure each kind.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.1, max=60.0, help="Seconds to measure each kind.")] = 2.0,
 ) -> None:
-    """Print how many images of 720x540 a second one core gives a newly drawn wet or dirty glass.
+    """Print on how many images of 720x540 per second one core renders a new wet or dirty glass.
 
     Example: derain rain speed
     """
@@ -59,7 +59,7 @@ def speed(
     from derain_ros.rain import dirt, style
     from derain_ros.rain.gallery import images_per_second
 
-    table = Table("glass", "grey", "colour", title="images of 720x540 a second, one core", title_justify="left")
+    table = Table("glass", "grey", "colour", title="images of 720x540 per second, one core", title_justify="left")
     console = output_console()
     with console.status("measuring"):
         for kind in (*style.KINDS, *dirt.KINDS):
@@ -71,14 +71,17 @@ def speed(
 def sequence(
     scenes: Annotated[
         Path,
-        typer.Argument(help="Street scenes: a folder of CamVid or Cityscapes, one that has it, or a folder of images."),
+        typer.Argument(
+            help="Street scenes: a folder of CamVid or Cityscapes, its parent folder, or a folder of images."
+        ),
     ],
     output: Annotated[
-        Path, typer.Argument(help="Folder of the pictures; a name that ends in .mp4 gives a video. It must be new.")
+        Path,
+        typer.Argument(help="Folder of the pictures, or with a name that ends in .mp4 a video; it must not exist."),
     ],
     frames: Annotated[int, typer.Option(min=2, help="Frames of the shower.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Another number gives another shower.")] = 0,
-    rate: Annotated[float, typer.Option(min=0.1, max=200.0, help="Frames a second.")] = 10.0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the shower.")] = 0,
+    rate: Annotated[float, typer.Option(min=0.1, max=200.0, help="Frames per second.")] = 10.0,
     split: Annotated[
         str, typer.Option(help="train, validation or test: which scenes of CamVid or Cityscapes to take.")
     ] = "train",
@@ -86,16 +89,16 @@ def sequence(
         bool,
         typer.Option(
             "--bag",
-            help="Write an MCAP bag: images on /left/image_raw, masks on /left/anomaly_mask, clean images and labels "
-            "below /truth/left; to replay, and for `derain evaluate segmentation`.",
+            help="Write an MCAP bag, for `derain replay` and `derain evaluate segmentation`: images on "
+            "/left/image_raw, masks on /left/anomaly_mask, clean images and labels below /truth/left.",
         ),
     ] = False,
 ) -> None:
-    """Write a whole shower over street scenes: dry, streaks, drops that gather, run down and leave trails, and drying.
+    """Write a whole shower over street scenes: dry, streaks, drops that collect, run down and leave trails, drying.
 
-    Pictures are written with masks of what is occluded, clean images and, where the scenes have them, labels (255 is
-    void): image/, mask/, clean/, label/. One scene a frame in order of name, there and back again where there are
-    fewer. The same seed gives the same frames.
+    Writes wet images, masks of the occluded pixels, clean images and, if the scenes have them, labels (255 is void):
+    image/, mask/, clean/, label/. Each frame shows one scene, in order of name; if there are fewer scenes than frames,
+    they are shown forward and backward in turns. The same seed gives the same frames.
 
     Examples:
 
@@ -114,11 +117,11 @@ def sequence(
 
     video = output.suffix.lower() == ".mp4"
     if split not in SCENE_SPLITS:
-        raise typer.BadParameter(f"{split}: one of {', '.join(SCENE_SPLITS)} is expected", param_hint="--split")
+        raise typer.BadParameter(f"{split}: must be one of {', '.join(SCENE_SPLITS)}", param_hint="--split")
     if video and bag:
-        raise typer.BadParameter(f"{output}: a bag is a directory, whose name does not end in .mp4")
+        raise typer.BadParameter(f"{output}: a bag is a directory; give a name that does not end in .mp4")
     if output.exists() and (not output.is_dir() or bag or any(output.iterdir())):
-        raise typer.BadParameter(f"{output} exists already; name another output or remove it")
+        raise typer.BadParameter(f"{output}: exists already; name another output, or remove this one")
     if video:
         progress.check_output(output)
     found = street_scenes(scenes, split)

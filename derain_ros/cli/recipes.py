@@ -25,7 +25,9 @@ def read_phases(path: Path | None, recipe: type) -> list[Any]:
     values = read_yaml(path)
     phases = values.pop("phases", [{}])
     if not isinstance(phases, list) or not phases or not all(isinstance(phase, dict) for phase in phases):
-        raise typer.BadParameter(f"{path}: phases: must be a list of what differs in each, such as `- steps: 20000`")
+        raise typer.BadParameter(
+            f"{path}: phases: must be a list with the values of each phase, such as `- steps: 20000`"
+        )
     return [recipe(**_fitting(recipe, path, {**values, **phase})) for phase in phases]
 
 
@@ -38,7 +40,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, files.FileError) as error:
         raise typer.BadParameter(f"{path}: cannot be read: {error}") from error
     if not isinstance(values, dict):
-        raise typer.BadParameter(f"{path}: must hold names and values, such as `steps: 20000`")
+        raise typer.BadParameter(f"{path}: must have names and values, such as `steps: 20000`")
     return values
 
 

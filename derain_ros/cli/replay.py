@@ -17,25 +17,25 @@ Cameras = Annotated[
     Optional[list[str]],
     typer.Option(
         metavar="NAME=TOPIC",
-        help="A camera's image topic; once for each camera restored together. Found by type "
-        "without; NAME=none where there is no such camera.",
+        help="A camera's image topic; once for each camera. Found by type by default; NAME=none if there is no such "
+        "camera.",
     ),
 ]
 Thermal = Annotated[
     str,
-    typer.Option(metavar="TOPIC", help="The thermal image topic, found by its name without; none where there is none."),
+    typer.Option(metavar="TOPIC", help="The thermal image topic; found by name by default; none if there is none."),
 ]
 Models = Annotated[Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")]
 Parameters = Annotated[
     Optional[Path],
     typer.Option(
-        help="Parameters of the node, as in config/derain.yaml; cameras and thermal are the bag's, and offline there "
-        "is no budget."
+        help="Parameters file of the node, like config/derain.yaml; cameras and thermal are taken from the bag, and "
+        "offline there is no budget."
     ),
 ]
 Plan = Annotated[
     str,
-    typer.Option(help="quality, balanced or light; auto is the best there is, or live the best that keeps up."),
+    typer.Option(help="quality, balanced or light; auto is the best one, or with --live the best one that keeps up."),
 ]
 AllFrames = Annotated[bool, typer.Option("--all-frames", help="Restore every frame, also clean ones.")]
 
@@ -78,7 +78,7 @@ def tell_cameras(tell: Callable[[str], None], reader: BagReader, cameras: topics
         tell(f"other images: {', '.join(cameras.unused)}")
     if reader.left_out:
         odd = ", ".join(f"{name} ({encoding})" for name, encoding in reader.left_out.items())
-        tell(f"left out, for ROS 2 plays messages in CDR only: {odd}")
+        tell(f"left out, because ROS 2 plays only messages in CDR: {odd}")
 
 
 def command(
@@ -87,7 +87,9 @@ def command(
     camera: Cameras = None,
     thermal: Thermal = "",
     live: Annotated[bool, typer.Option("--live", help="Play through the node in another process, over DDS.")] = False,
-    rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="With --live: times the recorded speed.")] = 1.0,
+    rate: Annotated[
+        float, typer.Option(min=0.01, max=100.0, help="With --live: speed of playing; 1 is the recorded speed.")
+    ] = 1.0,
     models: Models = None,
     config: Parameters = None,
     plan: Plan = "",
@@ -96,13 +98,13 @@ def command(
     """Restore the images of a recorded bag.
 
     Writes an MCAP bag with every topic of the input and, beside them, /derained/<camera>/image_raw, camera_info and
-    anomaly_mask, /derain/status and /derain/anomaly. Cameras are found by type: the topics that differ in left and
-    right, else the first two by name, which become left and right; a topic named for a camera is nothing else, whatever
-    its name is. A damaged bag is read as far as it goes, and the reason is told.
+    anomaly_mask, /derain/status and /derain/anomaly. Cameras are found by type: the topics whose names differ in left
+    and right, else the first two by name, as left and right. A topic given with --camera or --thermal is used for that
+    camera only, whatever its name is. A damaged bag is read up to the damage, and the reason is printed.
 
-    Offline (the default) every frame that is found affected is restored by the best plan. With --live the node has to
-    keep up as it would on the robot: frames may be passed on or dropped. That runs in a DDS domain of its own,
-    so that no node of a robot takes the bag's images for its cameras'.
+    Offline (the default) every affected frame is restored with the best plan. With --live the node has to keep up as on
+    the robot: frames may be passed on or dropped. It runs in a separate DDS domain, so that no node of a robot receives
+    the bag's images.
 
     Examples:
 
@@ -115,7 +117,7 @@ def command(
       derain replay drive --output cleaned --live --rate 0.5
     """
     if rate != 1.0 and not live:
-        raise typer.BadParameter("--rate goes with --live; offline is as fast as the machine")
+        raise typer.BadParameter("--rate needs --live; offline runs as fast as the machine allows")
     named = named_cameras(camera)
     if live:
         import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work

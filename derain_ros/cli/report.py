@@ -11,18 +11,16 @@ from derain_ros.cli.limits import FailIf, hold, read_limits
 def command(
     record: Annotated[
         Path,
-        typer.Argument(
-            help="A record.json, as derain replay, derain demo, derain bench replay and derain bench soak write it."
-        ),
+        typer.Argument(help="A record.json of derain replay, derain demo, derain bench replay or derain bench soak."),
     ],
     output: Annotated[
         Optional[Path], typer.Option(help="The HTML file to write; report.html beside the record by default.")
     ] = None,
     fail_if: FailIf = None,
 ) -> None:
-    """Write the page of a saved record again: one HTML file that stands alone; check limits.
+    """Write the page of a saved record again as one self-contained HTML file, and check limits.
 
-    Exit code 1 says that a limit of --fail-if is broken, and the last lines which.
+    Exit code 1 means that a limit of --fail-if is broken; the last lines say which.
 
     Examples:
 

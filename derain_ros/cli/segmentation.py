@@ -7,27 +7,27 @@ import typer
 
 
 def command(
-    bag: Annotated[Path, typer.Argument(help="A bag as `derain rain sequence --bag` writes it.")],
+    bag: Annotated[Path, typer.Argument(help="A bag written by `derain rain sequence --bag`.")],
     segmenter: Annotated[
         str, typer.Option(metavar="NAME|FILE.onnx", help="Segmenter of the manifest, or an ONNX file of one.")
     ] = "segment",
     models: Annotated[
         Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
     ] = None,
-    plan: Annotated[str, typer.Option(help="quality, balanced or light; auto is the best there is.")] = "auto",
+    plan: Annotated[str, typer.Option(help="quality, balanced or light; auto is the best one.")] = "auto",
     purpose: Annotated[
-        str, typer.Option(help="segmentation takes networks that were made for it, any takes the general ones.")
+        str, typer.Option(help="segmentation: networks made for it; any: the general ones.")
     ] = "segmentation",
     output: Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")] = None,
     sheet: Annotated[
-        Optional[Path], typer.Option(help="PNG or JPEG file to write: wet and restored images and what was found.")
+        Optional[Path], typer.Option(help="PNG or JPEG file to write: wet and restored images with their classes.")
     ] = None,
 ) -> None:
-    """mIoU of a segmenter on the wet images of a bag, on what the pipeline makes of them, and on the dry ones.
+    """mIoU of a segmenter on the wet images of a bag, on the same images after the pipeline, and on the dry ones.
 
     The pipeline runs as in `derain replay`: it decides itself which frames it restores, with the networks for
-    segmentation where there are such. The reference are the labels in the bag; where it has none, what the
-    segmenter makes of the dry images, so that 100 % is what rain and restoring leave as it was.
+    segmentation if there are any. The reference is the labels in the bag. If it has none, the reference is the
+    segmenter's output on the dry images: 100 % then means that rain and restoring change nothing.
 
     Examples:
 
@@ -76,6 +76,6 @@ def command(
         output.write_text(markdown(report), encoding="utf-8")
     if sheet is not None:
         if not report.shown:
-            console.print(f"{sheet}: is not written, for no frame was restored", markup=False, soft_wrap=True)
+            console.print(f"{sheet}: not written, because no frame was restored", markup=False, soft_wrap=True)
         else:
             cv2.imwrite(str(sheet), segmentations(report.shown, report.classes, ("wet", "restored")))

@@ -27,8 +27,8 @@ def command(
         Optional[Path],
         typer.Argument(
             metavar="[BAG|FOLDER]",
-            help="A bag, or a folder in KITTI's form: image_l, image_r, calib.txt, poses.txt. Without, the project's "
-            "own drive.",
+            help="A bag, or a folder in KITTI format: image_l, image_r, calib.txt, poses.txt; the project's own drive "
+            "by default.",
         ),
     ] = None,
     output: Annotated[
@@ -37,16 +37,17 @@ def command(
             help="Folder to write: slam.json, slam.md, slam.html, and each trajectory in TUM and KITTI format."
         ),
     ] = None,
-    plan: Annotated[Optional[list[str]], typer.Option(help="Rung of the ladder, repeatable; else all.")] = None,
+    plan: Annotated[Optional[list[str]], typer.Option(help="Rung of the ladder; repeatable; all by default.")] = None,
     masked: Annotated[
-        bool, typer.Option("--masked/--no-masked", help="Also without detail under the widened mask.")
+        bool,
+        typer.Option("--masked/--no-masked", help="Also run on views whose detail under the widened mask is removed."),
     ] = True,
     all_frames: AllFrames = False,
     anomaly: Annotated[
         Optional[list[str]],
         typer.Option(
-            help="Of a folder: what is on the lenses, repeatable, such as 'raindrop spray', 'dirt film' or streak; "
-            "heavy, photograph and spray drops without."
+            help="For a folder: what is on the lenses, such as 'raindrop spray', 'dirt film' or streak; repeatable; "
+            "heavy, photograph and spray drops by default."
         ),
     ] = None,
     amount: Annotated[
@@ -54,17 +55,17 @@ def command(
         typer.Option(
             min=0.0,
             max=0.99,
-            help="Of a folder: share of the glass that is covered, or intensity of falling rain; repeatable; 0.12, 0.2 "
-            "and 0.4 without.",
+            help="For a folder: covered share of the glass, or intensity of falling rain; repeatable; 0.12, 0.2 and "
+            "0.4 by default.",
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=3, help="Of a folder: pairs at the most.")] = 50,
-    seed: Annotated[int, typer.Option(min=0, help="Another number gives other drops.")] = 7,
+    frames: Annotated[int, typer.Option(min=3, help="For a folder: largest number of pairs.")] = 50,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drops.")] = 7,
     dry: Annotated[
         Optional[Path],
         typer.Option(
             metavar="BAG",
-            help="Of a bag: the same drive with the same stamps and dry lenses; its trajectory is the truth where "
+            help="For a bag: the same drive with the same stamps and dry lenses; its trajectory is the ground truth if "
             "there is no other.",
         ),
     ] = None,
@@ -72,31 +73,33 @@ def command(
         str,
         typer.Option(
             metavar="TOPIC",
-            help="Of a bag: poses of the robot, found by type without; none where they are not to be used.",
+            help="For a bag: poses of the robot; found by type by default; none to use no poses.",
         ),
     ] = "",
     camera: Cameras = None,
     live: Annotated[
-        bool, typer.Option("--live", help="Of a bag: restored by the node over DDS as it plays, not offline.")
+        bool, typer.Option("--live", help="For a bag: restore it with the node over DDS while it plays, not offline.")
     ] = False,
-    rate: Annotated[float, typer.Option(min=0.01, max=100.0, help="With --live: times the recorded speed.")] = 1.0,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs on the same views; they differ.")] = 3,
+    rate: Annotated[
+        float, typer.Option(min=0.01, max=100.0, help="With --live: speed of playing; 1 is the recorded speed.")
+    ] = 1.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs on the same views; their results differ.")] = 3,
     vocabulary: Annotated[
-        Optional[Path], typer.Option(help="Vocabulary of ORB-SLAM3; else a small one is made of the images.")
+        Optional[Path], typer.Option(help="Vocabulary of ORB-SLAM3; by default a small one is made from the images.")
     ] = None,
     slam_python: Annotated[
         Optional[Path],
         typer.Option(
-            help="A Python that has pyorbslam3; else $DERAIN_SLAM_PYTHON; else an environment of its own is made in "
-            "the cache folder, with the wheel from PyPI."
+            help="A Python with pyorbslam3; by default $DERAIN_SLAM_PYTHON, or a new environment in the cache folder, "
+            "with the wheel from PyPI."
         ),
     ] = None,
     models: Models = None,
 ) -> None:
     """ORB-SLAM3 on dry, wet, restored and masked views, side by side: tracked share, right steps, ATE and RPE.
 
-    ORB-SLAM3 is under the GPL: it is run as a program of its own, in an environment of its own. A folder's views get
-    drops or dirt, other ones on each eye; a bag is taken as it is, and restored offline or by the node.
+    ORB-SLAM3 is under the GPL, so it runs as a separate program in a separate environment. The images of a folder get
+    synthetic drops or dirt, different ones on each camera. A bag is used as it is, and restored offline or by the node.
 
     Examples:
 
@@ -110,9 +113,9 @@ def command(
     """
     is_folder = source is None or (source / "image_l").is_dir()
     if is_folder and (dry or truth or camera or live):
-        raise typer.BadParameter("--dry, --truth, --camera and --live go with a bag")
+        raise typer.BadParameter("--dry, --truth, --camera and --live need a bag, not a folder")
     if not is_folder and (anomaly or amount):
-        raise typer.BadParameter("--anomaly and --amount go with a folder; a bag is taken as it is")
+        raise typer.BadParameter("--anomaly and --amount need a folder; a bag is used as it is")
     if live:
         import rclpy  # noqa: F401  the wheels of ROS 2 start this process anew, so before any work
 
@@ -126,7 +129,7 @@ def command(
 
     for option, given, known in (("--plan", plan, PLANS), ("--anomaly", anomaly, ANOMALIES)):
         if unknown := [name for name in given or () if name not in known]:
-            raise typer.BadParameter(f"{unknown[0]!r}: one of {', '.join(known)} is expected", param_hint=option)
+            raise typer.BadParameter(f"{unknown[0]!r}: must be one of {', '.join(known)}", param_hint=option)
     for bag in (None if is_folder else source, dry):
         if bag is not None:
             files.find(bag)

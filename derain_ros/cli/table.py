@@ -15,23 +15,26 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Make the tables of the papers; needs the extra `train`.")
 
 Markdown = Annotated[Optional[Path], typer.Option(help="Markdown file to write as well.")]
-Runs = Annotated[Path, typer.Option(help="Folder of the trainings; those found there are taken up.")]
-Steps = Annotated[Optional[int], typer.Option(min=1, help="Steps of each phase at the most; else by the recipe.")]
+Runs = Annotated[Path, typer.Option(help="Folder of the trainings; trainings found there are reused.")]
+Steps = Annotated[
+    Optional[int], typer.Option(min=1, help="Largest number of steps in each phase; by default that of the recipe.")
+]
 Crop = Annotated[
-    Optional[int], typer.Option(min=32, help="Side of the training crops, a multiple of 32; else by the recipe.")
+    Optional[int],
+    typer.Option(min=32, help="Side of the training crops, a multiple of 32; by default that of the recipe."),
 ]
 Recipe = Annotated[Path, typer.Option(help="YAML file of a recipe with phases, or the name of a shipped one.")]
-Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")]
+Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest one.")]
 PAPER, TASK_DRIVEN = Path("paper"), Path("task_driven_small")
 
 
 @app.command()
 def speed(
     output: Markdown = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Frames timed with each network, by turns.")] = 15,
+    repeats: Annotated[int, typer.Option(min=1, help="Frames timed with each network, in turns.")] = 15,
     threads: Annotated[int, typer.Option(min=0, help="Threads of the processor; 0 takes all cores.")] = 0,
 ) -> None:
-    """Table III: milliseconds for a frame of 540x360, of our networks and of those rebuilt from other papers.
+    """Table III: milliseconds per frame of 540x360, for our networks and for those rebuilt from other papers.
 
     Example: derain table speed --output speed.md
     """
@@ -51,10 +54,10 @@ def ablation(
     config: Recipe = PAPER,
     accelerator: Accelerator = "auto",
 ) -> None:
-    """Table I: the printed network without enhancer and aggregation, with the first, with both; all trained alike.
+    """Table I: the printed network without enhancer and aggregation, with the enhancer, with both; all trained alike.
 
-    Six trainings, of 50000 steps at the most each: hours on a graphics card. For half an hour on a processor's core:
-    --steps 250 --crop 96.
+    It does six trainings of at most 50000 steps each, which take hours on a GPU. With --steps 250 --crop 96 it takes
+    half an hour on one CPU core.
 
     Example: derain table ablation --data data --runs runs/ablation --output ablation.md
     """
@@ -73,9 +76,10 @@ def initialisation(
     config: Recipe = PAPER,
     accelerator: Accelerator = "auto",
 ) -> None:
-    """Table II: weights at first random, learnt on drops with sharp borders, or on ours; then real pairs.
+    """Table II: initial weights random, trained on drops with sharp borders, or on ours; then trained on real pairs.
 
-    Five trainings, of 50000 steps at the most each. For half an hour on a processor's core: --steps 300 --crop 96.
+    It does five trainings of at most 50000 steps each. With --steps 300 --crop 96 it takes half an hour on one CPU
+    core.
 
     Example: derain table initialisation --data data --runs runs/initialisation --output initialisation.md
     """
@@ -88,13 +92,13 @@ def initialisation(
 def night(
     data: Annotated[Path, typer.Option(help="Folder with rainy, clean and infrared images of the same views.")],
     checkpoint: Annotated[Optional[Path], typer.Option(help="Last checkpoint of `derain train night`.")] = None,
-    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes at the most.")] = 40,
+    scenes: Annotated[int, typer.Option(min=1, help="Largest number of held-out scenes.")] = 40,
     models: Annotated[
         Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
     ] = None,
     output: Markdown = None,
 ) -> None:
-    """The table of paper 3: rainy road scenes cleaned and fused with infrared, by its networks and by the node's.
+    """Table of paper 3: rainy road scenes cleaned and fused with infrared, by its networks and by the node's.
 
     Example: derain table night --data data --checkpoint runs/night/2/last.pt --output night.md
     """
@@ -112,21 +116,21 @@ def task_driven(
     output: Markdown = None,
     config: Recipe = TASK_DRIVEN,
     segmenter: Annotated[
-        str, typer.Option(help="The segmenter that the losses see and the table judges by: a checkpoint or a model.")
+        str, typer.Option(help="The segmenter that the losses and the table use: a checkpoint or a model.")
     ] = "",
     other: Annotated[
-        str, typer.Option(help="A second segmenter, which no loss has seen: a checkpoint or a model; none if empty.")
+        str, typer.Option(help="A second segmenter, which no loss uses: a checkpoint or a model; none if empty.")
     ] = "",
     steps: Steps = None,
-    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes at the most.")] = 48,
+    scenes: Annotated[int, typer.Option(min=1, help="Largest number of held-out scenes.")] = 48,
     models: Annotated[
         Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
     ] = None,
     accelerator: Accelerator = "auto",
 ) -> None:
-    """The ablation of paper 2: joint training in one stage, in two, or none; the shipped ladder beside it.
+    """The ablation of paper 2: joint training in one stage, in two, or none; beside it the shipped ladder.
 
-    Five trainings, those found in RUNS are used. For an hour on a processor's core: --steps 400.
+    It does five trainings; trainings found in RUNS are used. With --steps 400 it takes an hour on one CPU core.
 
     Example: derain table task-driven --data data --runs runs/task --output task.md
     """
@@ -139,7 +143,7 @@ def task_driven(
 
     phases: list[TaskDrivenRecipe] = read_phases(config, TaskDrivenRecipe)
     if len(phases) != 2:
-        raise typer.BadParameter(f"{config}: needs two phases, stage I and stage II; it has {len(phases)}")
+        raise typer.BadParameter(f"{config}: must have two phases, stage I and stage II, but has {len(phases)}")
     phases = [replace(p, steps=steps or p.steps, segmenter=segmenter or p.segmenter) for p in phases]
     judges = {"the losses' segmenter": phases[1].segmenter} | ({"a second segmenter": other} if other else {})
     _give(table(data, runs, phases, judges, models, scenes, Machine(accelerator, precision="32-true")), output)
@@ -174,8 +178,8 @@ def _trained(
     rows = make(data, runs, phases, Machine(accelerator))
     last = phases[-1]
     trained = (
-        f"Each training: {last.steps} steps at the most, of {last.batch} crops of {last.crop}x{last.crop}, in "
-        f"each of its phases; stopped early after {last.patience} validations without a gain."
+        f"Each training: at most {last.steps} steps in each phase, with {last.batch} crops of "
+        f"{last.crop}x{last.crop} per step; early stopping after {last.patience} validations without improvement."
     )
     _give(tables.restoration_table(rows, printed, trained), output)
 

@@ -11,12 +11,12 @@ from derain_ros.cli.recipes import read_phases
 
 app = typer.Typer(no_args_is_help=True, help="Train the networks; needs the extra `train`.")
 
-Data = Annotated[Path, typer.Option(help="Folder of training images; docs/training.md tells its layout.")]
+Data = Annotated[Path, typer.Option(help="Folder of training images; docs/training.md describes its layout.")]
 Folders = Annotated[list[Path], typer.Option("--data", help="Folder of images in a known layout; may be repeated.")]
-Output = Annotated[Path, typer.Option(help="Folder of the checkpoint and the log.")]
-Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest there is.")]
-Precision = Annotated[str, typer.Option(help="bf16-mixed, 16-mixed, 32-true, or auto: what is faster.")]
-Workers = Annotated[Optional[int], typer.Option(min=0, help="Processes that draw samples for each device.")]
+Output = Annotated[Path, typer.Option(help="Folder for the checkpoint and the log.")]
+Accelerator = Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the fastest one.")]
+Precision = Annotated[str, typer.Option(help="bf16-mixed, 16-mixed, 32-true, or auto: the fastest one.")]
+Workers = Annotated[Optional[int], typer.Option(min=0, help="Processes that load samples for each device.")]
 
 NIGHT, TASK_DRIVEN = Path("night_small"), Path("task_driven_small")
 PRECISIONS = ("auto", "bf16-mixed", "16-mixed", "32-true")
@@ -31,25 +31,25 @@ def restore(
     config: Annotated[
         Optional[Path],
         typer.Option(
-            help="YAML file of what differs from the defaults, or a shipped one: quality, balanced, light, paper, "
-            "rain, segmentation, and tune, which is taken with --start-from."
+            help="YAML file with the values that differ from the defaults, or a shipped one: quality, balanced, light, "
+            "paper, rain, segmentation, or tune, which needs --start-from."
         ),
     ] = None,
     start_from: Annotated[
         str,
         typer.Option(
-            help="Begin with a trained network: a shipped restorer for colour, such as "
-            "restore_rgb, an exported model, or a checkpoint."
+            help="Start from a trained network: a shipped restorer for colour, such as restore_rgb, an exported model, "
+            "or a checkpoint."
         ),
     ] = "",
     accelerator: Accelerator = "auto",
-    devices: Annotated[int, typer.Option(min=1, help="Processors or graphics cards that share a batch.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="CPUs or GPUs that share a batch.")] = 1,
     precision: Precision = "auto",
     workers: Workers = None,
 ) -> None:
-    """Train a restorer, of any network, on real and synthetic pairs, plainly or against a discriminator.
+    """Train a restorer of any network on real and synthetic pairs, with or without a discriminator.
 
-    Takes up what an earlier call left in the output folder. Watch it with: tensorboard --logdir OUTPUT
+    Continues the training in the output folder, if there is one. Watch it with: tensorboard --logdir OUTPUT
 
     Examples:
 
@@ -108,22 +108,23 @@ def _name(recipe: Any) -> str:
 def temporal(
     data: Folders,
     output: Output,
-    config: Annotated[Optional[Path], typer.Option(help="YAML file of what differs from the defaults.")] = None,
+    config: Annotated[
+        Optional[Path], typer.Option(help="YAML file with the values that differ from the defaults.")
+    ] = None,
     restorer: Annotated[
         Optional[list[str]],
         typer.Option(
-            help="Grey restorer of the manifest whose output is "
-            "filtered; may be repeated. By default the general ones in "
-            "eight bits for speed and for balance."
+            help="Grey restorer of the manifest whose output is filtered; may be repeated. By default "
+            "restore_mono_int8 and restore_mono_light_int8."
         ),
     ] = None,
     models: Annotated[
         Optional[Path], typer.Option(help="Directory with models.yaml; the shipped one by default.")
     ] = None,
 ) -> None:
-    """Train the temporal filter on sequences that are made of photographs, drops and dirt.
+    """Train the temporal filter on sequences made from photographs, drops and dirt.
 
-    Takes up what an earlier call left in the output folder.
+    Continues the training in the output folder, if there is one.
 
     Example: derain train temporal --data data --output runs/temporal
     """
@@ -145,15 +146,15 @@ def detect(
     config: Annotated[
         Optional[Path],
         typer.Option(
-            help="YAML file of what differs from the defaults, or the shipped one: tune_detector, which is taken with "
-            "--start-from."
+            help="YAML file with the values that differ from the defaults, or the shipped one: tune_detector, which "
+            "needs --start-from."
         ),
     ] = None,
     start_from: Annotated[
         str,
         typer.Option(
-            help="Begin with a trained detector: a shipped one in floating point, such "
-            "as detect_float, an exported one, or a checkpoint."
+            help="Start from a trained detector: a shipped one in floating point, such as detect_float, an exported "
+            "one, or a checkpoint."
         ),
     ] = "",
     accelerator: Accelerator = "auto",
@@ -162,8 +163,8 @@ def detect(
 ) -> None:
     """Train the anomaly detector on rendered and real views.
 
-    Takes up what an earlier call left in the output folder. Pictures of your own go into folders named by what is wrong
-    with them: clean, which must be there, raindrop, dirt, streak, night_rain.
+    Continues the training in the output folder, if there is one. Put your own pictures into folders named after the
+    anomaly: clean (required), raindrop, dirt, streak, night_rain.
 
     Examples:
 
@@ -184,15 +185,17 @@ def detect(
 def fuse(
     data: Data,
     output: Output,
-    config: Annotated[Optional[Path], typer.Option(help="YAML file of what differs from the defaults.")] = None,
-    start_from: Annotated[str, typer.Option(help="Begin with a trained fuser: a checkpoint.")] = "",
+    config: Annotated[
+        Optional[Path], typer.Option(help="YAML file with the values that differ from the defaults.")
+    ] = None,
+    start_from: Annotated[str, typer.Option(help="Start from a trained fuser: a checkpoint.")] = "",
     accelerator: Accelerator = "auto",
     precision: Precision = "32-true",
     workers: Workers = None,
 ) -> None:
     """Train the fuser on pairs of visible and infrared images, some of them behind drops.
 
-    Takes up what an earlier call left in the output folder.
+    Continues the training in the output folder, if there is one.
 
     Example: derain train fuse --data data --output runs/fuse
     """
@@ -211,8 +214,8 @@ def night(
     config: Annotated[
         Path,
         typer.Option(
-            help="YAML file of what differs from the defaults, or a shipped one: night, "
-            "as printed, or night_small, which a processor trains."
+            help="YAML file with the values that differ from the defaults, or a shipped one: night, as printed, or "
+            "night_small, for training on a CPU."
         ),
     ] = NIGHT,
     accelerator: Accelerator = "auto",
@@ -220,8 +223,8 @@ def night(
 ) -> None:
     """Train paper 3's CleanNet, then its FusionNet, on rainy, clean and infrared images of the same views.
 
-    Takes up what an earlier call left in the output folder. The networks are for the paper's table; in the node the
-    restorers of rain and the fuser do this job.
+    Continues the training in the output folder, if there is one. The networks are for the paper's table only; the node
+    uses the restorers for rain and the fuser for this.
 
     Examples:
 
@@ -241,15 +244,17 @@ def night(
 def segmentation(
     data: Data,
     output: Output,
-    config: Annotated[Optional[Path], typer.Option(help="YAML file of what differs from the defaults.")] = None,
-    start_from: Annotated[str, typer.Option(help="Begin with a trained segmenter: a checkpoint.")] = "",
+    config: Annotated[
+        Optional[Path], typer.Option(help="YAML file with the values that differ from the defaults.")
+    ] = None,
+    start_from: Annotated[str, typer.Option(help="Start from a trained segmenter: a checkpoint.")] = "",
     accelerator: Accelerator = "auto",
     precision: Precision = "32-true",
     workers: Workers = None,
 ) -> None:
     """Train the segmenter on dry labelled street scenes, in the layout of CamVid or of Cityscapes.
 
-    Takes up what an earlier call left in the output folder. It begins with ImageNet weights.
+    Continues the training in the output folder, if there is one. It starts from ImageNet weights.
 
     Example: derain train segmentation --data data --output runs/segment
     """
@@ -268,8 +273,8 @@ def task_driven(
     config: Annotated[
         Path,
         typer.Option(
-            help="YAML file of what differs from the defaults, or a shipped one: task_driven, "
-            "as printed, or task_driven_small, which a processor trains."
+            help="YAML file with the values that differ from the defaults, or a shipped one: task_driven, as printed, "
+            "or task_driven_small, for training on a CPU."
         ),
     ] = TASK_DRIVEN,
     segmenter: Annotated[
@@ -280,7 +285,7 @@ def task_driven(
 ) -> None:
     """Train paper 2's cascade in its two stages: attention and coarse network, then the refinement for a segmenter.
 
-    Takes up what an earlier call left in the output folder. Labels are not used. The networks are for the paper's
+    Continues the training in the output folder, if there is one. Labels are not used. The networks are for the paper's
     table.
 
     Examples:

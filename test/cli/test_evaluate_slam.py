@@ -25,10 +25,10 @@ def run(*arguments: object) -> tuple[int, str]:
 
 def test_what_does_not_go_together_is_told(tmp_path: Path) -> None:
     for wrong, told in (
-        (("--live",), "go with a bag"),
-        ((tmp_path, "--anomaly", "streak"), "go with a folder"),
-        (("--anomaly", "snow"), "'snow': one of raindrop heavy"),
-        (("--plan", "best"), "'best': one of quality"),
+        (("--live",), "need a bag"),
+        ((tmp_path, "--anomaly", "streak"), "need a folder"),
+        (("--anomaly", "snow"), "'snow': must be one of raindrop heavy"),
+        (("--plan", "best"), "'best': must be one of quality"),
     ):
         code, output = run(*wrong)
         assert code == 2 and told in output, output

@@ -166,4 +166,4 @@ def test_a_library_that_does_not_load_is_told_with_its_cause() -> None:
     error = ImportError("libGL.so.1: cannot open shared object file", name="cv2")
     assert explain(error) is None, "OpenCV is no extra: a broken one deserves its traceback"
     told = explain(ImportError("cannot import name 'zstd' from 'backports'", name="backports"))
-    assert told is not None and "does not load (cannot import name 'zstd'" in told and "[replay]" in told
+    assert told is not None and "cannot be loaded (cannot import name 'zstd'" in told and "[replay]" in told

@@ -64,13 +64,13 @@ def test_a_profile_that_is_no_file_is_told_and_not_waited_for(
 @pytest.mark.parametrize(
     ("given", "found", "well"),
     [
-        ({}, "the node takes the shipped profile, other programs", False),
+        ({}, "the node uses the shipped profile, other programs", False),
         ({PROFILE: SHIPPED}, "16 MiB of shared memory", True),
-        ({PROFILE: SHIPPED, BUILTIN: "UDPv4"}, f"overrule {BUILTIN}=UDPv4", False),
-        ({PROFILE: ""}, f"{PROFILE} is empty, so the node takes no profile", False),
-        ({PROFILES[1]: SHIPPED}, f"not by {PROFILES[1]}", False),
-        ({BUILTIN: "LARGE_DATA"}, f"{BUILTIN}=LARGE_DATA, which the node takes", True),
-        ({BUILTIN: "LARGE_DATA?max_msg_size=1MB"}, "camera driver and subscribers need it too", True),
+        ({PROFILE: SHIPPED, BUILTIN: "UDPv4"}, f"override {BUILTIN}=UDPv4", False),
+        ({PROFILE: ""}, f"{PROFILE} is empty, so the node uses no profile", False),
+        ({PROFILES[1]: SHIPPED}, f"ignores {PROFILES[1]}", False),
+        ({BUILTIN: "LARGE_DATA"}, f"{BUILTIN}=LARGE_DATA, which the node uses", True),
+        ({BUILTIN: "LARGE_DATA?max_msg_size=1MB"}, "set it for the camera driver and the subscribers too", True),
         ({BUILTIN: "UDPv4"}, f"{BUILTIN}=UDPv4", True),
         ({BUILTIN: "DEFAULT"}, "512 kB", False),
         ({BUILTIN: "SHM"}, "512 kB", False),
@@ -94,7 +94,7 @@ def test_how_images_travel(monkeypatch: pytest.MonkeyPatch, given: dict[str, str
         ({"ROS_DOMAIN_ID": "7", RANGE: ""}, "domain 7, SUBNET", True),
         ({RANGE: "LOCALHOST"}, "LOCALHOST: this machine only", True),
         ({RANGE: "OFF"}, "OFF: no other process", False),
-        ({RANGE: "lan"}, "lan: no such range", False),
+        ({RANGE: "lan"}, "lan: unknown range", False),
         (
             {"ROS_STATIC_PEERS": "10.0.0.2", "ROS_DISCOVERY_SERVER": "10.0.0.1:11811"},
             "ROS_STATIC_PEERS=10.0.0.2, ROS_DISCOVERY_SERVER=10.0.0.1:11811",

@@ -33,5 +33,5 @@ def test_refused_ros_arguments_are_told_without_a_traceback(monkeypatch: pytest.
     monkeypatch.setattr(main, "main", refuse)
     result = CliRunner().invoke(app, ["node", "--ros-args", "--nonsense"])
     assert result.exit_code == 1
-    assert "derain: ROS 2 refuses: " in result.output
+    assert "derain: ROS 2 reports an error: " in result.output
     assert "--nonsense" in result.output

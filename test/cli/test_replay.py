@@ -186,7 +186,7 @@ def test_no_right_camera_and_a_topic_that_is_not_of_ros_2(tmp_path: Path) -> Non
     )
     assert result.exit_code == 0, result.output
     assert "cameras: left /left/image_raw\n" in result.output and "damaged" not in result.output
-    assert "left out, for ROS 2 plays messages in CDR only: /plan (json)" in result.output
+    assert "left out, because ROS 2 plays only messages in CDR: /plan (json)" in result.output
     with BagReader(output) as reader:
         assert {"/left/image_raw", "/right/image_raw", "/derained/left/image_raw"} <= set(reader.topics)
         assert not {"/plan", "/derained/right/image_raw"} & set(reader.topics)

@@ -55,7 +55,7 @@ def test_tables_that_train(table: str, row: str, trainings: int, data_folder: Pa
         "--output",
         tmp_path / "table.md",
     )
-    assert code == 0 and "1 steps at the most, of 2 crops of 32x32" in output
+    assert code == 0 and "at most 1 steps in each phase, with 2 crops of 32x32" in output
     assert f"| {row} | " in (tmp_path / "table.md").read_text() and f"| {row} | " in output
     logs = list((tmp_path / "runs").rglob("log.jsonl"))
     assert len(logs) == trainings and all(len(log.read_text().splitlines()) == 1 for log in logs)

@@ -85,4 +85,4 @@ def test_without_data_it_is_exported_alone(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, again)
     assert result.exit_code == 1 and "a fuser is in eight bits when it is exported with --data" in result.output
     result = CliRunner().invoke(app, ["export", str(checkpoint), "fuse", "--grey"])
-    assert result.exit_code == 2 and "the fuser takes grey images" in result.output
+    assert result.exit_code == 2 and "the fuser already takes grey images" in result.output

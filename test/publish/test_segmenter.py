@@ -98,7 +98,7 @@ def test_an_exported_segmenter_is_a_judge_of_trainings(published: Path) -> None:
 def test_there_is_none_for_grey_alone(published: Path) -> None:
     arguments = ["export", str(published / "last.pt"), "segment", "--grey", "--models", str(published / "other")]
     done = CliRunner().invoke(app, arguments)
-    assert done.exit_code == 2 and "leave --grey out" in done.output
+    assert done.exit_code == 2 and "remove --grey" in done.output
 
 
 @pytest.mark.parametrize(("option", "known"), [("--purpose", "one of segmentation"), ("--plan", "one of quality")])
