@@ -39,7 +39,7 @@ def disagreement(
     """Describe where the outputs for `images` differ too much from the reference's; empty if they agree."""
     for name, expected in reference.items():
         if name not in outputs or outputs[name].shape != expected.shape or outputs[name].dtype != expected.dtype:
-            return f"{name} is not as the reference gives it"
+            return f"{name} is missing or differs in shape or type from the reference"
     task = TASKS[model.task]
     whole = 255.0 if task.dtype == "uint8" else 1.0
     wrong = []
@@ -57,7 +57,7 @@ def disagreement(
             gap = float(gaps.max() if output.compared == "largest" else gaps.mean())
             limit = MASK_LIMIT.get(precision, FLOAT_MASK_LIMIT) if name == "mask" else LIMIT
             if not gap <= limit:
-                wrong.append(f"{name}: {gap:.0%} apart")
+                wrong.append(f"{name}: differs by {gap:.0%}")
     return " and ".join(wrong)
 
 

@@ -120,7 +120,7 @@ def choose(
         "until": time.time() + DAY_S if passing else None,
     }
     if not write_whole(memory, json.dumps(record, indent=1).encode()):
-        why += f"; not remembered, as {memory.parent} cannot be written"
+        why += f"; not stored, because {memory.parent} cannot be written"
     tell(f"chosen: {why}")
     return Choice(best.engine, why, tuple(failures), tuple(times))
 
@@ -194,7 +194,7 @@ def _candidates(
                     reference = reference or _reference(models[0], images, threads)
                     fault = disagreement(model, engine.precision, images, outputs, reference) if reference else ""
                     if fault:
-                        raise EngineError(f"{label(engine)} is not trusted: {fault}")
+                        raise EngineError(f"the results of {label(engine)} are wrong: {fault}")
                     candidates.append(Candidate(engine))
             except Exception as error:  # device libraries raise undocumented exceptions
                 failures.append(f"{name}: {_in_words(error)}")
@@ -232,9 +232,9 @@ def _remembered(memory: Path, models: Sequence[Model], shape: Shape, threads: in
 
 def _reason(best: Candidate, times: Sequence[tuple[str, float]]) -> str:
     """Say in a few words why this candidate was chosen."""
-    if not best.ms:
-        return f"{label(best.engine)}, the only one that can be used"
     others = [f"{text} {ms:.1f} ms" for text, ms in times if text != label(best.engine)]
+    if not others:
+        return f"{label(best.engine)}; there is no other candidate"
     return f"{label(best.engine)} {best.median_ms:.1f} ms; next: {others[0]}"
 
 

@@ -100,7 +100,7 @@ def store(key: Key, data: bytes) -> Path:
     """Store an engine compiled elsewhere under `key`, and return its file; EngineError if it cannot be written."""
     file = folder() / key.file
     if not _write(file, key, data):
-        raise EngineError(f"{file}: cannot be written; free some room, or name another folder in {FOLDER_VARIABLE}")
+        raise EngineError(f"{file}: cannot be written; free some space, or name another folder in {FOLDER_VARIABLE}")
     return file
 
 
@@ -122,7 +122,7 @@ def within_folder(key: Key, work: Callable[[Path], Loaded], tell: Tell) -> Loade
                 shutil.rmtree(place, ignore_errors=True)
                 if not again:
                     raise
-                tell(f"{key.model}: what {key.engine} kept cannot be used ({error}); it is built anew")
+                tell(f"{key.model}: the engine that {key.engine} stored cannot be used ({error}); it is built again")
     raise AssertionError("the last try returns or raises")
 
 
@@ -179,8 +179,8 @@ def _note(file: Path, error: OSError | None) -> None:
         ""
         if error is None
         else (
-            f"compiled engines cannot be kept in {file.parent} ({error.strerror}), so that every start builds them "
-            f"anew: free some room there, or name another folder in {FOLDER_VARIABLE}"
+            f"compiled engines cannot be kept in {file.parent} ({error.strerror}), so every start builds them "
+            f"again: free some space there, or name another folder in {FOLDER_VARIABLE}"
         )
     )
 
@@ -214,9 +214,9 @@ def _parse(file: Path) -> tuple[Key, bytes]:
             raise ValueError("is of another version of this package")
         key, digest = Key(**{**content["key"], "shape": tuple(content["key"]["shape"])}), content["sha256"]
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError("has no readable head") from error
+        raise ValueError("has no readable header") from error
     if hashlib.sha256(data).hexdigest() != digest:
-        raise ValueError("is damaged: its digest is another")
+        raise ValueError("is damaged: its digest does not match")
     return key, data
 
 

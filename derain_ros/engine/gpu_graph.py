@@ -22,7 +22,7 @@ def for_gpu(onnx_bytes: bytes, shape: tuple[int, int, int, int], tensorrt: bool 
     try:
         import onnx
     except ImportError as error:
-        raise EngineError("the package onnx, which adapts models to GPUs, is missing; pip install onnx") from error
+        raise EngineError("the package onnx is missing, which adapts models to GPUs; pip install onnx") from error
     try:
         model = onnx.load_from_string(onnx_bytes)
     except Exception as error:

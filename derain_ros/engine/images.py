@@ -48,12 +48,11 @@ def check_interface(model: Model, inputs: list[tuple[str, str, int]], outputs: l
     wanted = [(name, "uint8", model.channels) for name in TASKS[model.task].inputs]
     if sorted(inputs) != sorted(wanted):
         raise EngineError(
-            f"{model.file}: inputs are {inputs}, where {wanted} is asked for; export the model "
-            "again with `derain export`"
+            f"{model.file}: inputs are {inputs}, but must be {wanted}; export the model again with `derain export`"
         )
     if missing := set(TASKS[model.task].outputs) - set(outputs):
         raise EngineError(
-            f"{model.file}: no output {', '.join(sorted(missing))} among {', '.join(outputs)}; "
+            f"{model.file}: has no output {', '.join(sorted(missing))}, only {', '.join(outputs)}; "
             "export the model again with `derain export`"
         )
 

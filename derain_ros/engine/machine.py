@@ -15,7 +15,7 @@ INSTALL = {
     "onnxruntime-tensorrt": "pip install 'derain_ros[gpu]'",
     "openvino": "pip install 'derain_ros[cpu]'",
     "openvino-gpu": "pip install 'derain_ros[cpu]', and Intel's compute runtime for the GPU",
-    "tensorrt": "pip install 'derain_ros[gpu]'; a Jetson has TensorRT in JetPack",
+    "tensorrt": "pip install 'derain_ros[gpu]'; on a Jetson, TensorRT is part of JetPack",
 }
 """How to install each engine."""
 

@@ -45,9 +45,7 @@ class OnnxRuntimeGpuEngine:
                 f"onnxruntime and {INSTALL[self.name]}"
             )
         if DEVICE == "cuda" and not has_nvidia_device():
-            raise EngineError(
-                "there is no NVIDIA GPU here, or its driver is not loaded; see whether `nvidia-smi` works"
-            )
+            raise EngineError("there is no NVIDIA GPU here, or its driver is not loaded; check with `nvidia-smi`")
         if hasattr(self._ort, "preload_dlls"):
             self._ort.preload_dlls()  # pip installs CUDA's libraries where the loader does not search
         self._tensorrt = _load_tensorrt() if provider == "tensorrt" else ""
@@ -72,7 +70,7 @@ class OnnxRuntimeGpuEngine:
             if used != self._provider:
                 raise EngineError(
                     f"ONNX Runtime falls back to {used}: the libraries of {self._provider} do not load; "
-                    "see its documentation for the versions of CUDA, cuDNN and TensorRT it wants"
+                    "see its documentation for the required versions of CUDA, cuDNN and TensorRT"
                 )
             check_session(self.model, session)
             self._ready[padded] = (session, *self._bound(session, padded))
@@ -130,7 +128,7 @@ class OnnxRuntimeGpuEngine:
         for output in session.get_outputs():
             if not all(isinstance(size, int) for size in output.shape):
                 raise EngineError(
-                    f"{self.model.file}: the shape of {output.name} stays open ({output.shape}); export "
+                    f"{self.model.file}: the shape of {output.name} is not fixed ({output.shape}); export "
                     "the model again with `derain export`"
                 )
             values[output.name] = make(output.shape, kinds[output.type], DEVICE, 0)

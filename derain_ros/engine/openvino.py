@@ -132,7 +132,7 @@ class OpenVinoEngine:
             return self._core.import_model(BytesIO(data), self._target, self._config)
         except Exception as error:
             raise EngineError(
-                f"{self.model.name}: OpenVINO refuses the compiled engine: {_last_line(error)}"
+                f"{self.model.name}: OpenVINO cannot load the compiled engine: {_last_line(error)}"
             ) from error
 
     def _check(self) -> None:

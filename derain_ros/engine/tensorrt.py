@@ -119,7 +119,7 @@ def check_bindings(model: Model, padded: tuple[int, int, int, int], bindings: li
     wanted |= {name: (False, shapes.get(output.shape), task.dtype) for name, output in task.outputs.items()}
     wanted |= {name: (False, None, task.dtype) for name in task.optional if name in found}
     faults = [f"it has no {name}" for name in wanted if name not in found]
-    faults += [f"{name} is no tensor of this model" for name in found if name not in wanted]
+    faults += [f"{name} is not a tensor of this model" for name in found if name not in wanted]
     for name, (is_input, shape, dtype) in wanted.items():
         binding = found.get(name)
         if binding is None:
@@ -159,7 +159,7 @@ def _import_tensorrt() -> Any:
         raise EngineError(f"TensorRT cannot be imported ({error}); {INSTALL['tensorrt']}") from error
     if str(tensorrt.__version__).split(".")[0] != MAJOR:
         raise EngineError(
-            f"TensorRT is version {tensorrt.__version__}, where {MAJOR} is asked for; "
+            f"TensorRT is version {tensorrt.__version__}, but version {MAJOR} is needed; "
             f"pip install 'tensorrt>={MAJOR},<{int(MAJOR) + 1}'"
         )
     return tensorrt

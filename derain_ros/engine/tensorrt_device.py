@@ -38,7 +38,7 @@ def find_device(cuda: Any) -> str:
     """Return name and compute capability of the first GPU; EngineError if there is none."""
     error, count = cuda.cudaGetDeviceCount()
     if error != cuda.cudaError_t.cudaSuccess or not count:
-        raise EngineError(f"CUDA finds no device ({error.name}); see whether `nvidia-smi` does, and install the driver")
+        raise EngineError(f"CUDA finds no device ({error.name}); if `nvidia-smi` finds none either, install the driver")
     properties = value_of(cuda, cuda.cudaGetDeviceProperties(0))
     name = properties.name.decode(errors="replace").rstrip("\0")
     return f"{name} (compute capability {properties.major}.{properties.minor})"
@@ -83,7 +83,7 @@ class Program:
         cuda, value = self._cuda, lambda result: value_of(self._cuda, result)
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise EngineError("TensorRT cannot make an execution context: is the GPU's memory full?")
+            raise EngineError("TensorRT cannot create an execution context: the GPU's memory may be full")
         self._stream = value(cuda.cudaStreamCreateWithFlags(cuda.cudaStreamNonBlocking))
         host: list[Any] = []
         device: list[Any] = []
@@ -97,7 +97,7 @@ class Program:
             memory = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(host[-1])))
             arrays[binding.name] = memory.view(binding.dtype).reshape(binding.shape)
             if not self._context.set_tensor_address(binding.name, int(device[-1])):
-                raise EngineError(f"TensorRT does not take the memory of {binding.name}")
+                raise EngineError(f"TensorRT does not accept the memory of {binding.name}")
             self._copies.append((binding.is_input, host[-1], device[-1], size))
         self._enqueue()  # a first run, so that TensorRT's deferred set-up is not recorded
         value(cuda.cudaStreamSynchronize(self._stream))

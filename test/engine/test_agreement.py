@@ -45,12 +45,12 @@ def test_detectors_are_compared_by_probability(manifest: Manifest) -> None:
     right = load(model).run(**images)
     off = {**right, "probabilities": right["probabilities"] + np.float32(0.1)}
     assert disagreement(model, "fp32", images, right, right) == ""
-    assert disagreement(model, "fp32", images, off, right) == "probabilities: 10% apart"
+    assert disagreement(model, "fp32", images, off, right) == "probabilities: differs by 10%"
     nothing = {**right, "probabilities": right["probabilities"] * np.float32("nan")}
     assert disagreement(model, "fp32", images, nothing, right)
     assert (
         disagreement(model, "fp32", images, {"mask": right["mask"]}, right)
-        == "probabilities is not as the reference gives it"
+        == "probabilities is missing or differs in shape or type from the reference"
     )
 
 

@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_written_costs_a_build_only(tmp_path: Path, monk
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DERAIN_CACHE", str(tmp_path / "file" / "below"))
     data, said = built()
-    assert data == b"compiled" and "cannot be kept in" in said[0] and "every start builds them anew" in said[0]
+    assert data == b"compiled" and "cannot be kept in" in said[0] and "every start builds them again" in said[0]
     assert trouble() == said[0]
     with pytest.raises(EngineError, match="DERAIN_CACHE"):
         store(KEY, b"compiled")
@@ -190,7 +190,7 @@ def test_trouble_ends_once_something_can_be_kept(cache: Path) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.write_text("where the folder should be")
     built()
-    assert "free some room there, or name another folder in DERAIN_CACHE" in trouble()
+    assert "free some space there, or name another folder in DERAIN_CACHE" in trouble()
     cache.unlink()
     built()
     assert trouble() == ""

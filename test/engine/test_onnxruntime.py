@@ -138,7 +138,7 @@ def test_a_file_that_is_no_model_is_refused(manifest: Manifest, tmp_path: Path) 
 
 def test_a_model_of_another_kind_is_refused(manifest: Manifest) -> None:
     detector, mono = manifest.get("detect"), manifest.get("restore_mono")
-    with pytest.raises(EngineError, match=r"detect\.onnx: no output restored among probabilities, mask"):
+    with pytest.raises(EngineError, match=r"detect\.onnx: has no output restored, only probabilities, mask"):
         load(dataclasses.replace(mono, file=detector.file))
     with pytest.raises(EngineError, match=r"restore_mono\.onnx: inputs are .*'image', 'uint8', 1"):
         load(dataclasses.replace(manifest.get("restore_rgb"), file=mono.file))

@@ -310,7 +310,7 @@ def test_the_shipped_models_fit(gpu: Any, name: str, flags: list[str]) -> None:
 def test_without_a_device_nothing_is_touched(manifest: Manifest, gpu: Any) -> None:
     gpu.cuda.devices = 0
     gpu.trt.Runtime = gpu.trt.Builder = None
-    with pytest.raises(EngineError, match="CUDA finds no device .cudaErrorNoDevice.; see whether `nvidia-smi` does"):
+    with pytest.raises(EngineError, match="CUDA finds no device .cudaErrorNoDevice.; if `nvidia-smi` finds none"):
         load(manifest.get("restore_mono"), "tensorrt")
 
 
@@ -318,7 +318,7 @@ def test_other_versions_and_missing_libraries_are_told(
     manifest: Manifest, gpu: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpu.trt.__version__ = "11.4.0"
-    with pytest.raises(EngineError, match=r"TensorRT is version 11\.4\.0, where 10 is asked for"):
+    with pytest.raises(EngineError, match=r"TensorRT is version 11\.4\.0, but version 10 is needed"):
         load(manifest.get("restore_mono"), "tensorrt")
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(EngineError, match=r"TensorRT cannot be imported .*derain_ros\[gpu\]"):
@@ -369,7 +369,7 @@ GOOD = [
     ("bindings", "fault"),
     [
         (GOOD[:2], "it has no mask"),
-        ([*GOOD, Binding("extra", False, (1,), "float32")], "extra is no tensor of this model"),
+        ([*GOOD, Binding("extra", False, (1,), "float32")], "extra is not a tensor of this model"),
         ([*GOOD[:2], Binding("mask", True, (2, 16, 24), "uint8")], "mask is an input"),
         ([*GOOD[:2], Binding("mask", False, (2, 16, -1), "uint8")], "mask has no fixed shape"),
         ([*GOOD[:2], Binding("mask", False, (2, 16, 8), "uint8")], r"mask is of shape \(2, 16, 8\), not \(2, 16, 24\)"),
