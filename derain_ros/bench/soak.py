@@ -63,7 +63,7 @@ def soak(
     """
     os.environ.update(transport_environment())  # read when this process joins DDS
     if os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "OFF":
-        raise BenchError("ROS_AUTOMATIC_DISCOVERY_RANGE is OFF, so that no process finds another; unset it")
+        raise BenchError("ROS_AUTOMATIC_DISCOVERY_RANGE is OFF, so processes cannot find each other; unset it")
     join_own_domain()
     usage: list[Usage] = []
     with Rig(config, models, rate) as rig:

@@ -41,10 +41,10 @@ class BagReader:
         self._stores: dict[str, Typestore] = {}
         self._files: list[Path] = []
         found = files.find(path)
-        self._trouble = [f"{name}, which metadata.yaml names, is missing" for name in found.missing]
+        self._trouble = [f"{name} is missing, although metadata.yaml names it" for name in found.missing]
         self.notes = [
-            f"{name} lies there, too, but metadata.yaml does not name it: it is not read; name the file "
-            "itself to read it"
+            f"{name} is not read, because metadata.yaml does not name it; to read it, name this file instead of the "
+            "folder"
             for name in found.beside
         ]
         topics: list[Topic] = []
@@ -157,9 +157,8 @@ class BagReader:
         """Raise ReplayError if there is nothing to read and the reason is known."""
         if self.left_out and not self.topics:
             raise ReplayError(
-                f"{self.path} is no ROS 2 bag: its messages are not in CDR but in "
-                f"{', '.join(sorted(set(self.left_out.values())))}; convert it, one of ROS 1 with "
-                "rosbags-convert"
+                f"{self.path} is not a ROS 2 bag: its messages are not in CDR but in "
+                f"{', '.join(sorted(set(self.left_out.values())))}; convert it (a bag of ROS 1 with rosbags-convert)"
             )
         if not self.topics:
             for _ in self.messages():
@@ -173,7 +172,7 @@ class BagWriter:
 
     def __init__(self, path: Path) -> None:
         if path.exists():
-            raise ReplayError(f"{path} exists already; name another output or remove it")
+            raise ReplayError(f"{path} exists already; name another output, or remove this one")
         self.path, self._file_name = path, f"{path.name}.mcap"
         self.types = get_typestore(Stores.ROS2_JAZZY)
         self._topics: dict[str, Topic] = {}

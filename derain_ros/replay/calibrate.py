@@ -56,12 +56,12 @@ def pairs_of(reader: BagReader, cameras: Cameras, progress: Progress | None = No
     pairs = [pair for pair in pairs if (pair[0].shape, pair[1].shape) == sizes[0][0]]
     if len(pairs) < LEAST:
         why = (
-            f"; their stamps are {nearest_ns / 1e9:.3g} s apart at the least: do both cameras stamp by one clock?"
+            f"; the nearest stamps are {nearest_ns / 1e9:.3g} s apart: check that both cameras use the same clock"
             if tolerance_ns < nearest_ns < float("inf")
             else ""
         )
         raise ReplayError(
-            f"{len(pairs)} pairs of {camera} ({topic.name}) and {cameras.thermal} could be read, and "
+            f"only {len(pairs)} pairs of {camera} ({topic.name}) and {cameras.thermal} could be read, but "
             f"{LEAST} are needed{why}"
         )
     return pairs
@@ -80,14 +80,14 @@ def write(found: Found, bag: Path, pairs: int, parameters: Path, picture: np.nda
     except OSError as error:
         raise ReplayError(f"{parameters}: cannot be written ({error.strerror})") from error
     if not cv2.imwrite(str(shown), picture):
-        raise ReplayError(f"{shown}: cannot be written; is there such a folder, and does it end in .png or .jpg?")
+        raise ReplayError(f"{shown}: cannot be written; its folder must exist, and its name must end in .png or .jpg")
 
 
 def told(found: Found) -> str:
     """Describe in words how certain a homography is."""
     return (
-        f"{found.cells} of {found.of} cells of the view agree to {found.rms_px:.1f} px; found in one half of the "
-        f"pairs and in the other, the corners are {found.apart_px:.1f} px apart"
+        f"{found.cells} of {found.of} cells of the view agree to {found.rms_px:.1f} px; between the results of the two "
+        f"halves of the pairs, the corners differ by {found.apart_px:.1f} px"
     )
 
 

@@ -95,7 +95,7 @@ class NodeProcess:
         """Raise ReplayError if the node has ended."""
         code = self._process.poll()
         if code is not None:
-            raise ReplayError(f"the node ended by itself with exit code {code}; it said: {self._last_words()}")
+            raise ReplayError(f"the node ended by itself with exit code {code}; its last output: {self._last_words()}")
 
     def end(self) -> None:
         """End the node with SIGINT; ReplayError unless it exits with code 0 within ENDS_S."""
@@ -105,10 +105,12 @@ class NodeProcess:
             code = self._process.wait(ENDS_S)
         except subprocess.TimeoutExpired:
             raise ReplayError(
-                f"the node did not end {ENDS_S:.0f} s after SIGINT; it said: {self._last_words()}"
+                f"the node did not end {ENDS_S:.0f} s after SIGINT; its last output: {self._last_words()}"
             ) from None
         if code != 0:
-            raise ReplayError(f"the node ended with exit code {code} after SIGINT; it said: {self._last_words()}")
+            raise ReplayError(
+                f"the node ended with exit code {code} after SIGINT; its last output: {self._last_words()}"
+            )
 
     def __enter__(self) -> NodeProcess:
         return self

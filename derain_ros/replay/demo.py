@@ -37,11 +37,11 @@ RUNS = 5
 """Pairs on which each plan is measured, after one warm-up."""
 IMAGES = 10
 """Approximate number of images that are written for each pair: recorded, dry, published, masks, thermal."""
-TOO_SLOW = "this machine is too slow or too busy: end what else runs, and see what `derain doctor` says of engines"
+TOO_SLOW = "this machine is too slow or too busy: end other programs, and see what `derain doctor` says about engines"
 REASONS = {
     "dropped": TOO_SLOW,
     Action.PASSED_BUDGET.value: TOO_SLOW,
-    Action.PASSED_CLEAN.value: "the detector took them for clean",
+    Action.PASSED_CLEAN.value: "the detector classified them as clean",
     Action.PASSED_DISABLED.value: "the models were not ready: see `derain doctor`",
     Action.PASSED_UNPAIRED.value: "images of the other camera got lost on the way",
     Action.PASSED_ERROR.value: "restoring failed: /derain/status in the cleaned bag says why",
@@ -70,8 +70,8 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     """
     _clear(directory)
     bag, truth, cleaned = (directory / name for name in (DRIVE, TRUTH, CLEANED))
-    rate, plan = measure(Config(), drive, models, step("Measuring engines, once"))
-    notes = [f"played at {rate:g} Hz, which this machine can restore"] if rate < drive.rate else []
+    rate, plan = measure(Config(), drive, models, step("Measuring engines (once)"))
+    notes = [f"played at {rate:g} Hz, the rate that this machine can restore"] if rate < drive.rate else []
     drive = replace(drive, rate=rate)
     check_room(directory, drive)
     record(drive, bag, truth, step("Recording the drive"))
@@ -86,7 +86,7 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
         )
         account = play(reader, cleaned, cameras, config, models, progress=step("Playing through the node"))
     account.notes += notes
-    told = step("Comparing with the truth")
+    told = step("Comparing with the ground truth")
     wet = {camera: drive.truth(camera) for camera in cameras.images}
     quality, pictures = compare(cleaned, truth, wet)
     pictures += fused_pictures(cleaned, cameras)
@@ -141,7 +141,7 @@ def check_room(directory: Path, drive: Drive) -> None:
     needed, free = IMAGES * drive.frames * drive.width * drive.height, shutil.disk_usage(directory).free
     if needed > free:
         raise ReplayError(
-            f"{directory}: the bags take about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
+            f"{directory}: the bags take about {needed / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free; "
             "name another --output, or fewer --seconds"
         )
 
@@ -173,7 +173,7 @@ def _clear(directory: Path) -> None:
     ours = {DRIVE, TRUTH, CLEANED, RECORD, PAGE}
     foreign = sorted(p.name for p in directory.iterdir() if p.name not in ours) if directory.exists() else []
     if foreign:
-        raise ReplayError(f"{directory} holds other things ({', '.join(foreign[:3])}); name another --output")
+        raise ReplayError(f"{directory} contains other files ({', '.join(foreign[:3])}); name another --output")
     directory.mkdir(parents=True, exist_ok=True)
     for name in (DRIVE, TRUTH, CLEANED):
         shutil.rmtree(directory / name, ignore_errors=True)

@@ -20,7 +20,7 @@ PACKED = (".zstd", ".zst")
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 MCAP_MAGIC, SQLITE_MAGIC = b"\x89MCAP0\r\n", b"SQLite format 3\0"
 NO_RECORDING = {
-    b"version https://git-lfs": "is a pointer of git-lfs, not the recording; `git lfs pull` in its folder fetches that",
+    b"version https://git-lfs": "is a Git LFS pointer, not the recording; run `git lfs pull` in its folder",
     b"#ROSBAG": "is a bag of ROS 1; convert it with rosbags-convert",
     b"\x1f\x8b": "is compressed; unpack it with `gzip -d`",
     b"\xfd7zXZ": "is compressed; unpack it with `xz -d`",
@@ -56,7 +56,7 @@ def find(path: Path) -> BagFiles:
     if path.name == "metadata.yaml":
         path = path.parent
     if not (path.is_dir() or path.is_file()):
-        what = "is neither a folder nor a regular file, but a pipe or a device" if path.exists() else "does not exist"
+        what = "is a pipe or a device, not a folder or a regular file" if path.exists() else "does not exist"
         raise ReplayError(f"{path} {what}; name a bag's directory or one of its .mcap or .db3 files")
     folder = path if path.is_dir() else path.parent
     information = _information(folder / "metadata.yaml")
@@ -76,7 +76,7 @@ def find(path: Path) -> BagFiles:
     in_order = [there[name] for name in sorted(there, key=_natural)]
     if not there and not found:
         raise ReplayError(
-            f"{path} is no ROS 2 bag: it holds neither .mcap nor .db3 files"
+            f"{path} is not a ROS 2 bag: it contains neither .mcap nor .db3 files"
             + (f", and its metadata.yaml names {', '.join(named)}" if named else "")
         )
     lacking = [name for name, file in named.items() if file is None]
@@ -126,12 +126,12 @@ def is_mcap(file: Path) -> bool:
     if head.startswith((MCAP_MAGIC, SQLITE_MAGIC)):
         return head.startswith(MCAP_MAGIC)
     if not head:
-        raise ReplayError(f"{file.name} is empty; was it copied completely?")
+        raise ReplayError(f"{file.name} is empty; check that it was copied completely")
     for begin, what in NO_RECORDING.items():
         if head.startswith(begin):
             raise ReplayError(f"{file.name} {what}")
     raise ReplayError(
-        f"{file.name} is no recording: it begins neither as MCAP nor as sqlite3 does; was it copied completely?"
+        f"{file.name} is not a recording: it is neither MCAP nor sqlite3; check that it was copied completely"
     )
 
 

@@ -162,9 +162,8 @@ def _common(places: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, int, flo
     """
     if len(places) < 4:
         raise HomographyError(
-            f"thermal and visible images have contours in common in {len(places)} of the cells of "
-            "the view: record some seconds of driving by day past buildings, trees and people, with "
-            "both cameras in focus"
+            f"thermal and visible images have common contours in only {len(places)} cells of the view: record some "
+            "seconds of driving by day past buildings, trees and people, with both cameras in focus"
         )
     targets = places + moves
     # A fixed seed, so that the same bag gives the same numbers.
@@ -176,8 +175,8 @@ def _common(places: np.ndarray, moves: np.ndarray) -> tuple[np.ndarray, int, flo
         change = None if part is None else np.vstack((part, (0, 0, 1)))
     if change is None:
         raise HomographyError(
-            "the cells of the view disagree on where the thermal image lies: are both cameras fixed to each other, "
-            "and do their stamps come from one clock?"
+            "the cells of the view disagree on where the thermal image lies: check that the cameras are fixed to each "
+            "other and that their stamps come from the same clock"
         )
     left = (cv2.perspectiveTransform(places[:, None], change)[:, 0] - targets)[agree.ravel() > 0]
     return change, len(left), float(np.sqrt((left**2).sum(axis=1).mean()))

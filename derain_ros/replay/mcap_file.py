@@ -69,7 +69,7 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
             raise ReplayError(f"{file.name} is damaged: its index is wrong; copy it again") from None
     expected = summary.statistics.message_count if summary.statistics else count
     if count < expected and not start_ns and end_ns is None:
-        raise ReplayError(f"{file.name} is damaged: of {expected} messages {expected - count} cannot be found")
+        raise ReplayError(f"{file.name} is damaged: {expected - count} of {expected} messages are missing")
 
 
 def _messages_by_index(

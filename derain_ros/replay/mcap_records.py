@@ -77,12 +77,12 @@ def records_of(file: Path) -> Iterator[McapRecord]:
     if broken:
         trouble.append(
             f"{file.name} is damaged: it is cut off or broken at byte {_some(broken)} of {size}; copy it again from "
-            "where it is complete"
+            "the original"
         )
     if large:
         trouble.append(
-            f"{file.name} holds more than {MOST_BYTES >> 20} MiB in one chunk or message at byte {_some(large)}: that "
-            "is not read; write it anew in smaller chunks"
+            f"{file.name} has a chunk or message of more than {MOST_BYTES >> 20} MiB at byte {_some(large)}, which is "
+            "not read; write the file again with smaller chunks"
         )
     if trouble:
         raise ReplayError("; ".join(trouble))

@@ -52,7 +52,7 @@ def content_of(message: Message) -> bytes:
         return message.data  # decoding it will report the damage
     except TooLarge as error:
         raise ReplayError(
-            f"a message on {message.topic} at {message.stamp_ns / 1e9:.3f} s unpacks to {error}, which no image is"
+            f"a message on {message.topic} at {message.stamp_ns / 1e9:.3f} s is too large when decompressed: {error}"
         ) from error
 
 
@@ -78,9 +78,9 @@ def unpack(file: Path, made: Path) -> None:
                 while not trouble and (piece := stream.read(PIECE_BYTES)):
                     size += len(piece)
                     if size > most:
-                        trouble = f"it is more than {most >> 20} MiB, which a recording of its size is not"
+                        trouble = f"it is more than {most >> 20} MiB, too much for a recording of its size"
                     elif shutil.disk_usage(made.parent).free < KEEP_FREE_BYTES + len(piece):
-                        trouble = "there is no room left"
+                        trouble = "the disk is full"
                     else:
                         target.write(piece)
             except zstandard.ZstdError as error:  # reading the rest will report what is missing
@@ -90,6 +90,6 @@ def unpack(file: Path, made: Path) -> None:
     if trouble:
         made.unlink(missing_ok=True)
         raise ReplayError(
-            f"{file} cannot be unpacked into {made.parent} ({trouble}); unpack it with `zstd -d` where "
-            "there is room, or set TMPDIR to such a place"
+            f"{file} cannot be unpacked into {made.parent} ({trouble}); unpack it with `zstd -d` on a "
+            "disk with free space, or set TMPDIR to a folder there"
         )

@@ -44,7 +44,7 @@ def play(
     """
     os.environ.update(transport_environment())  # read when this process joins DDS
     if os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "OFF":
-        raise ReplayError("ROS_AUTOMATIC_DISCOVERY_RANGE is OFF, so that no process finds another; unset it")
+        raise ReplayError("ROS_AUTOMATIC_DISCOVERY_RANGE is OFF, so processes cannot find each other; unset it")
     from derain_ros.replay.link import Link
 
     inputs = _inputs(cameras, reader.topics)
@@ -77,7 +77,7 @@ def _inputs(cameras: Cameras, topics: Mapping[str, Topic]) -> dict[str, tuple[st
         {topics[cameras.thermal].msgtype} if cameras.thermal else set()
     )
     if len(kinds) > 1:
-        raise ReplayError("one camera is raw and another one compressed; name topics of one kind, or replay offline")
+        raise ReplayError("some cameras are raw and some compressed; name topics of one kind, or replay offline")
     suffix = "/compressed" if kinds == {COMPRESSED} else ""
     inputs = {t.name: (f"/{camera}/image_raw{suffix}", t.msgtype) for camera, t in cameras.images.items()}
     inputs |= {name: (f"/{camera}/camera_info", INFO) for camera, name in cameras.info.items()}
@@ -93,8 +93,8 @@ def _await_ready(node: NodeProcess, link: Any) -> None:
         if time.monotonic() > deadline:
             topics = "all" if link.matched() else "not all"
             raise ReplayError(
-                f"the node was not ready within {READY_S:.0f} s: its topics are {topics} there, its "
-                f"engine is {link.engine or 'silent'}; try `derain node` by itself"
+                f"the node was not ready within {READY_S:.0f} s: {topics} of its topics are there, and its engine is "
+                f"{link.engine or 'silent'}; try `derain node` alone"
             )
         time.sleep(0.02)
     # On a robot the images must go on even then; here unprocessed images would pass for a result.

@@ -92,7 +92,7 @@ class Record:
         except OSError as error:
             raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
         except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ReplayError(f"{path}: is no record of `derain replay` ({error})") from error
+            raise ReplayError(f"{path}: is not a record of `derain replay` ({error})") from error
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Record:

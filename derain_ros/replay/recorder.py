@@ -35,8 +35,8 @@ class Recorder:
             self._waiting_bytes += len(message.data)
             if self._waiting_bytes > WAITING_BYTES and self._error is None:
                 self._error = ReplayError(
-                    f"{self.writer.path}: the disk is too slow for this bag, {WAITING_BYTES >> 20} MiB wait for it; "
-                    "write to a faster one, or play slower with --rate"
+                    f"{self.writer.path}: the disk is too slow for this bag: {WAITING_BYTES >> 20} MiB wait; "
+                    "write to a faster disk, or play slower with --rate"
                 )
         if self._error is None:
             self._queue.put(message)

@@ -115,11 +115,11 @@ class Session:
         account.frames_in.update(self._in)
         if self._skipped:
             account.notes.append(
-                f"pauses in the recording of more than {GAP_NS / 1e9:g} s were not waited for: {self._skipped}"
+                f"pauses in the recording of more than {GAP_NS / 1e9:g} s were skipped: {self._skipped}"
             )
         for topic, number in self._cut.items():
             account.broken[self._camera_of.get(topic, topic)] += number
-            account.notes.append(f"{topic}: not played, for they end within their header: {number}")
+            account.notes.append(f"{topic}: {number} messages were not played, because they end within their header")
         outputs = []
         for (camera, stamp), came in self._came.items():
             sent, told = self._sent.get((camera, stamp), []), said[camera, stamp]
@@ -139,8 +139,8 @@ class Session:
         ]
         if len(slow) > SLOW_SHARE * len(account.outputs):
             account.notes.append(
-                f"this machine is too slow or too busy: {len(slow)} frames were passed on, the last "
-                f"as {slow[-1]}; end what else runs, and see what `derain doctor` says of engines"
+                f"this machine is too slow or too busy: {len(slow)} frames were passed on, the last one because "
+                f"{slow[-1]}; end other programs, and see what `derain doctor` says about engines"
             )
 
     def _fill_causes(self, account: Account) -> None:

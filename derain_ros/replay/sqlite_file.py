@@ -70,12 +70,12 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
         except sqlite3.Error as error:
             raise ReplayError(
                 f"{file.name} is damaged: it can be read up to row {count} ({error}); copy it again "
-                "from where it is complete, or try `sqlite3 FILE .recover`"
+                "from the original, or try `sqlite3 FILE .recover`"
             ) from error
     if broken:
         raise ReplayError(
-            f"{file.name} is damaged: {broken} of its {count} rows are not messages: they have no "
-            "topic, time or content"
+            f"{file.name} is damaged: {broken} of its {count} rows are not messages, because topic, time or content "
+            "is missing"
         )
     if trouble:
         raise ReplayError(trouble)
@@ -84,7 +84,7 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
 def _check(database: sqlite3.Connection, file: Path) -> None:
     """Raise ReplayError if tables or columns are missing, or tables are views, which may have endless rows."""
     for row in database.execute(VIEWS, (*COLUMNS, "message_definitions")):
-        raise ReplayError(f"{file.name} is no recording of rosbag2: its `{row['name']}` is a view, not a table")
+        raise ReplayError(f"{file.name} is not a recording of rosbag2: its `{row['name']}` is a view, not a table")
     for table, columns in COLUMNS.items():
         there = {row["name"] for row in database.execute(f"PRAGMA table_info({table})")}
         lacks = (
@@ -93,7 +93,7 @@ def _check(database: sqlite3.Connection, file: Path) -> None:
             else ", ".join(f"no column `{column}` in its table `{table}`" for column in columns if column not in there)
         )
         if lacks:
-            raise ReplayError(f"{file.name} is no recording of rosbag2: it has {lacks}")
+            raise ReplayError(f"{file.name} is not a recording of rosbag2: it has {lacks}")
 
 
 def _topics(database: sqlite3.Connection) -> dict[Any, Topic]:
@@ -147,8 +147,8 @@ def _opened(file: Path) -> tuple[sqlite3.Connection, str]:
         except sqlite3.Error as error:
             database.close()
             trouble = (
-                f"the newest messages of {file.name} lie in {newest.name}, which cannot be used ({error}); copy "
-                "both into a folder that can be written to"
+                f"the newest messages of {file.name} are in {newest.name}, which cannot be used ({error}); copy both "
+                "into a folder that you can write to"
             )
     return _connected(file, "mode=ro&immutable=1"), trouble
 

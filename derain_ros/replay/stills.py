@@ -36,7 +36,7 @@ def files_of(source: Path) -> list[Path]:
         raise ReplayError(f"{source}: there is no such file or folder")
     files = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
     if not files:
-        raise ReplayError(f"{source}: holds no images ({', '.join(SUFFIXES)})")
+        raise ReplayError(f"{source}: contains no images ({', '.join(SUFFIXES)})")
     return files
 
 
@@ -72,7 +72,7 @@ def restore_files(
         for file, image in zip(written[path], (done.frame.image, done.mask), strict=False):
             packed, data = cv2.imencode(".png", image)
             if not packed:
-                raise ReplayError(f"{file}: an image of {image.shape[1]}x{image.shape[0]} does not fit into a PNG")
+                raise ReplayError(f"{file}: an image of {image.shape[1]}x{image.shape[0]} is too large for PNG")
             try:
                 file.write_bytes(data.tobytes())
             except OSError as error:
@@ -89,7 +89,7 @@ def _written(files: Sequence[Path], output: Path, masks: bool) -> dict[Path, lis
         for target in targets:
             if target in makers:
                 raise ReplayError(
-                    f"{path}: both this and {makers[target].name} would be written into {target.name}; rename one"
+                    f"{path}: this file and {makers[target].name} would both be written to {target.name}; rename one"
                 )
             makers[target] = path
     for folder in {path.parent for path in files}:
@@ -109,4 +109,6 @@ def _read(path: Path) -> Frame | str:
     except StoredError as error:
         return str(error)
     encoding = DECODED.get((1 if image.ndim == 2 else image.shape[2], str(image.dtype)))
-    return f"holds {image.dtype} of shape {image.shape}" if encoding is None else Frame(image, encoding)
+    return (
+        f"has unsupported pixels: {image.dtype} of shape {image.shape}" if encoding is None else Frame(image, encoding)
+    )

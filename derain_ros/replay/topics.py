@@ -61,8 +61,8 @@ def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, 
         chosen = {camera: topic for camera, topic in found.items() if camera not in named}
     if not chosen:
         raise ReplayError(
-            "no camera found: the bag has no image topic that is neither thermal, depth nor a mask; its "
-            f"topics are {', '.join(sorted(topics)) or 'none'}; name one with --camera"
+            "no camera found: the bag has no image topic other than thermal, depth or masks; its topics are "
+            f"{', '.join(sorted(topics)) or 'none'}; name one with --camera"
         )
     if not thermal:  # of the cameras' type: the node takes all of them raw, or all compressed
         kinds = {t.msgtype for t in chosen.values()}

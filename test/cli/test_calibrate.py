@@ -72,7 +72,7 @@ def test_the_parameter_is_found_and_the_picture_drawn(tmp_path: Path) -> None:
     [
         ({"thermal": "/depth/image_raw"}, "no thermal camera found in the bag; name its topic with --thermal"),
         ({"number": 3}, "3 pairs of left"),
-        ({"late_s": 60.0}, "their stamps are 59.9 s apart at the least: do both cameras stamp by one clock?"),
+        ({"late_s": 60.0}, "the nearest stamps are 59.9 s apart: check that both cameras use the same clock"),
     ],
 )
 def test_what_a_bag_lacks_is_told(tmp_path: Path, bag: dict[str, object], told: str) -> None:

@@ -70,7 +70,7 @@ def test_a_file_that_is_no_image_is_told_and_the_others_are_restored(
     assert code == 1 and "broken.png: is no readable JPEG, PNG" in output and "3 of 5 images restored" in output
 
 
-@pytest.mark.parametrize(("given", "told"), [("missing", "there is no such file"), ("empty", "holds no images")])
+@pytest.mark.parametrize(("given", "told"), [("missing", "there is no such file"), ("empty", "contains no images")])
 def test_what_cannot_be_done_is_told(tmp_path: Path, models: Path, given: str, told: str) -> None:
     (tmp_path / "empty").mkdir()
     code, output = run(tmp_path / given, tmp_path / "out", "--models", models)
@@ -88,7 +88,7 @@ def test_no_name_is_written_twice(tmp_path: Path, models: Path, names: tuple[str
     for name in names:
         cv2.imwrite(str(tmp_path / "in" / name), np.full((40, 56), WET, np.uint8))
     code, output = run(tmp_path / "in", tmp_path / "out", "--models", models, *["--masks"] * masks)
-    assert code == 1 and f"would be written into {names[1][:-4]}.png; rename one" in output
+    assert code == 1 and f"would both be written to {names[1][:-4]}.png; rename one" in output
     assert not (tmp_path / "out").exists()
     if masks:
         assert run(tmp_path / "in", tmp_path / "out", "--models", models)[0] == 0

@@ -325,7 +325,7 @@ def test_split_files_of_which_some_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "run_3.mcap").write_bytes(b"")
     read, damage = contents(tmp_path)
     assert read[-10:] == parts[2] and len(read) < 20
-    assert "run_0.mcap is damaged" in damage and "run_1.mcap is a pointer of git-lfs" in damage
+    assert "run_0.mcap is damaged" in damage and "run_1.mcap is a Git LFS pointer" in damage
     assert "run_3.mcap is empty" in damage and f"{len(read)} messages were read" in damage
 
 
@@ -335,7 +335,7 @@ def test_a_missing_part_is_told_without_calling_the_others_damaged(tmp_path: Pat
         "rosbag2_bagfile_information:\n  relative_file_paths: [run_0.mcap, run_1.mcap]\n"
     )
     read, damage = contents(tmp_path)
-    assert read == [text(1)] and "run_1.mcap, which metadata.yaml names, is missing" in damage
+    assert read == [text(1)] and "run_1.mcap is missing, although metadata.yaml names it" in damage
     assert "damaged" not in damage
 
 

@@ -75,6 +75,6 @@ def test_a_recording_that_the_metadata_does_not_name_is_told(write_bag: Callable
     write_mcap(bag / "other.mcap", [text(0)])
     with BagReader(bag) as reader:
         assert reader.notes == [
-            "other.mcap lies there, too, but metadata.yaml does not name it: it is not read; name "
-            "the file itself to read it"
+            "other.mcap is not read, because metadata.yaml does not name it; to read it, name this file "
+            "instead of the folder"
         ]

@@ -109,7 +109,7 @@ def test_half_of_the_wet_frames_is_enough() -> None:
     [
         (["passed_budget"] * 6, "12 were passed budget: this machine is too slow"),
         ([], "12 were dropped: this machine"),
-        (["passed_clean"] * 6, "took them for clean"),
+        (["passed_clean"] * 6, "classified them as clean"),
         (["passed_disabled"] * 6, "models were not ready"),
         (["passed_error"] * 4 + ["passed_clean"] * 2, "8 were passed error: restoring failed"),
         (["unknown"] * 6, "the node did not say why"),

@@ -95,7 +95,7 @@ def test_recordings_that_the_metadata_does_not_name_are_known(tmp_path: Path) ->
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])
 def test_a_pipe_is_no_bag(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "bag")
-    with pytest.raises(ReplayError, match="bag is neither a folder nor a regular file, but a pipe or a device; name a"):
+    with pytest.raises(ReplayError, match="bag is a pipe or a device, not a folder or a regular file; name a"):
         files.find(tmp_path / "bag")
 
 

@@ -127,4 +127,4 @@ def test_messages_that_the_index_does_not_lead_to_are_told(tmp_path: Path) -> No
         writer._Writer__statistics.message_count = 3
         writer.finish()
     found, told = read_mcap(tmp_path / "a.mcap")
-    assert len(found) == 1 and "of 3 messages 2 cannot be found" in told
+    assert len(found) == 1 and "2 of 3 messages are missing" in told

@@ -138,7 +138,7 @@ def test_messages_without_a_whole_header_are_counted_and_not_sent(write_bag: Wri
     assert link.sent == {"/left/image_raw": 1, "/right/camera_info": 5}
     assert account.frames_in["left"] == 6 and account.total()["dropped"] == 1
     assert account.causes == {"not known, the node did not tell": 1}
-    assert account.notes[0] == "/left/image_raw: not played, for they end within their header: 5"
+    assert account.notes[0] == "/left/image_raw: 5 messages were not played, because they end within their header"
 
 
 def same_stamps(session: Session, messages: list[Message], came: list[tuple[str, str]]) -> Account:
@@ -222,7 +222,7 @@ def test_a_clock_that_was_set_during_the_recording_is_not_waited_for(tmp_path: P
         session.fill(account)
     assert link.sent == {"/left/image_raw": 6}
     assert account.recorded_s == pytest.approx(0.05, abs=0.011) and account.played_s >= account.recorded_s
-    assert account.notes == ["pauses in the recording of more than 10 s were not waited for: 1"]
+    assert account.notes == ["pauses in the recording of more than 10 s were skipped: 1"]
 
 
 def test_a_node_that_ends_by_itself_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +267,7 @@ def test_a_node_ends_when_its_player_is_killed(tmp_path: Path) -> None:
 def test_a_thermal_camera_of_another_form_than_the_cameras_is_refused() -> None:
     topics = {"/left/image_raw": Topic("/left/image_raw", IMAGE, 5), "/ir": Topic("/ir", COMPRESSED, 5)}
     cameras = choose(topics, {"left": "/left/image_raw"}, "/ir")
-    with pytest.raises(ReplayError, match="one camera is raw and another one compressed"):
+    with pytest.raises(ReplayError, match="some cameras are raw and some compressed"):
         _inputs(cameras, topics)
 
 

@@ -62,7 +62,7 @@ def test_newest_messages_that_cannot_be_used_are_told(unended: Path) -> None:
     newest.unlink()
     newest.mkdir()
     found: list[Message] = []
-    with pytest.raises(ReplayError, match=r"lie in a #1.db3-wal, which cannot be used .*written to"):
+    with pytest.raises(ReplayError, match=r"are in a #1.db3-wal, which cannot be used .*write to"):
         for message in sqlite_file.messages(unended):
             found.append(message)
     assert found == NOTES[:20]
@@ -72,7 +72,7 @@ def test_another_database_is_not_called_damaged(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "a.db3")) as database:
         database.execute("CREATE TABLE songs(name TEXT)")
     for read in (sqlite_file.topics, sqlite_file.messages):
-        with pytest.raises(ReplayError, match="no recording of rosbag2: it has no table `topics`"):
+        with pytest.raises(ReplayError, match="not a recording of rosbag2: it has no table `topics`"):
             list(read(tmp_path / "a.db3"))
 
 
@@ -91,7 +91,9 @@ def test_a_view_is_not_read_as_it_may_have_rows_without_end(tmp_path: Path, name
         tmp_path, f"ALTER TABLE {name} RENAME TO former", f"CREATE VIEW {name} AS SELECT rowid, * FROM former"
     )
     for read in (sqlite_file.topics, sqlite_file.messages):
-        with pytest.raises(ReplayError, match=f"a.db3 is no recording of rosbag2: its `{name}` is a view, not a table"):
+        with pytest.raises(
+            ReplayError, match=f"a.db3 is not a recording of rosbag2: its `{name}` is a view, not a table"
+        ):
             list(read(file))
 
 
@@ -108,7 +110,7 @@ def test_a_view_is_not_read_as_it_may_have_rows_without_end(tmp_path: Path, name
 def test_what_is_missing_is_named(tmp_path: Path, statement: str, lacks: str) -> None:
     file = changed(tmp_path, statement)
     for read in (sqlite_file.topics, sqlite_file.messages):
-        with pytest.raises(ReplayError, match=f"a.db3 is no recording of rosbag2: it has {lacks}"):
+        with pytest.raises(ReplayError, match=f"a.db3 is not a recording of rosbag2: it has {lacks}"):
             list(read(file))
 
 

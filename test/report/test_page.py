@@ -166,9 +166,9 @@ def test_a_record_is_read_as_it_was_saved(tmp_path: Path, changes: dict[str, obj
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no record of `derain replay`"),
-        ("[]", "is no record"),
-        ('{"kind": "replay"}', "is no record"),
+        ("{", "is not a record of `derain replay`"),
+        ("[]", "is not a record"),
+        ('{"kind": "replay"}', "is not a record"),
         ('{"kind": "bench", "format": 1}', "is a record of 'bench' in format 1"),
         ('{"kind": "replay", "format": 99}', "in format 99, not of a replay in format 4: replay the bag again"),
     ],
