@@ -26,14 +26,14 @@ from derain_ros.rain.style import DropStyle
 from derain_ros.runtime.stages.restore import restore_image
 
 CASES = {
-    "land": "a dry glass, on which drops land from the first third to the second, at once in their size",
-    "grow": "drops grow from nothing to their size",
+    "land": "drops land on a dry glass between one third and two thirds of the sequence, at full size",
+    "grow": "drops grow from nothing to full size",
     "run": "the larger drops run down and leave trails",
-    "merge": "pairs of drops move together, from the first third on, and become one",
-    "dry": "drops that are there go, from the first third to the second",
-    "cut": "drops stay; from the middle on, another video",
-    "stills": "drops stay; each frame is another view",
-    "standing": "drops land as above before a camera that stands: the same clean frame again and again",
+    "merge": "pairs of drops move together between one third and two thirds of the sequence, and merge",
+    "dry": "drops vanish between one third and two thirds of the sequence",
+    "cut": "drops stay; the video changes in the middle",
+    "stills": "drops stay; each frame shows another view",
+    "standing": "drops land as above while the camera stands: the clean frame is always the same",
 }
 """What changes in each case."""
 DROPS = ("heavy", "photograph")
@@ -183,7 +183,7 @@ def _stills(folder: Path, count: int, width: int, height: int) -> list[np.ndarra
     """`count` grey photographs of a folder, in turn, scaled to this size; EvaluationError if it has fewer than two."""
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))[:count]
     if len(files) < 2:
-        raise EvaluationError(f"{folder}: holds fewer than two .png or .jpg images to show one after another")
+        raise EvaluationError(f"{folder}: contains fewer than two .png or .jpg images; name a folder with more")
     images = [cv2.resize(read(path, 1), (width, height), interpolation=cv2.INTER_AREA) for path in files]
     return [images[n % len(images)] for n in range(count)]
 

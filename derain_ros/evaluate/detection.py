@@ -100,7 +100,7 @@ class DetectionReport:
         lines = [
             "No image here was used for training or calibration. Intervals of 95 %: Wilson's for shares, "
             "bootstrap for the rest. "
-            f"False alarms at {RECALL:.0%} recall are those at the score {self.threshold:.3f}.",
+            f"False alarms at {RECALL:.0%} recall are counted at the score {self.threshold:.3f}.",
             "",
             "| figure | value | interval | n |",
             "| --- | --- | --- | --- |",
@@ -153,7 +153,7 @@ def evaluate(
     """
     if (engine.model.classes, engine.model.size) != (CLASSES, SIZE):
         raise EvaluationError(
-            f"{engine.model.name}: tells {', '.join(engine.model.classes)} on {engine.model.size}; "
+            f"{engine.model.name}: detects {', '.join(engine.model.classes)} on {engine.model.size}; "
             f"only detectors of {', '.join(CLASSES)} on {SIZE} can be measured: train and export one"
         )
     detector, pictures = Detector(engine), find_pictures(data, "evaluation")

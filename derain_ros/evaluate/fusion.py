@@ -63,8 +63,8 @@ class Collection:
         visible, infrared = read(self.visible[name], 1), read(self.infrared[name], 1)
         if visible.shape != infrared.shape:
             raise EvaluationError(
-                f"{name}: the visible image has {_size(visible)} pixels, the infrared one "
-                f"{_size(infrared)}; bring both to one view"
+                f"{name}: the visible image has {_size(visible)} pixels, but the infrared one "
+                f"{_size(infrared)}; register both to the same view and size"
             )
         if min(visible.shape) < structure.SMALLEST:
             raise EvaluationError(
@@ -89,12 +89,12 @@ def find(folder: Path) -> Collection:
     name = next((name for name in VISIBLE if (folder / name).is_dir()), None)
     if name is None or not (folder / INFRARED).is_dir():
         raise EvaluationError(
-            f"{folder}: holds no folders of visible and infrared images; they are to be named "
-            f"{' or '.join(VISIBLE)}, and {INFRARED}"
+            f"{folder}: contains no folders of visible and infrared images; name them {' or '.join(VISIBLE)}, and "
+            f"{INFRARED}"
         )
     visible, infrared = _images(folder / name), _images(folder / INFRARED)
     if not visible:
-        raise EvaluationError(f"{folder / name}: holds no images ({', '.join(FILES)})")
+        raise EvaluationError(f"{folder / name}: contains no images ({', '.join(FILES)})")
     _check_counterparts(visible, infrared, folder / name, folder / INFRARED)
     _check_counterparts(infrared, visible, folder / INFRARED, folder / name)
     beside = sorted(p for p in folder.iterdir() if p.is_dir() and p.name not in (name, INFRARED, *VISIBLE[name]))
@@ -102,8 +102,8 @@ def find(folder: Path) -> Collection:
     for method, files in fused.items():
         if method in BASELINES:
             raise EvaluationError(
-                f"{folder / method}: {method} is the name of a method that is measured anyway; name "
-                "the folder otherwise"
+                f"{folder / method}: {method} is the name of a built-in method, which is always measured; rename the "
+                "folder"
             )
         _check_counterparts(visible, files, folder / name, folder / method)
     return Collection(visible, infrared, fused)
@@ -120,8 +120,10 @@ def _images(folder: Path) -> dict[str, Path]:
 
 def _check_counterparts(images: Mapping[str, Path], others: Mapping[str, Path], folder: Path, other: Path) -> None:
     if missing := sorted(set(images) - set(others)):
-        more = f" and of {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise EvaluationError(f"{other}: lacks the counterpart of {images[missing[0]].name} in {folder}{more}")
+        more = f" and for {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise EvaluationError(
+            f"{other}: has no image for {images[missing[0]].name} in {folder}{more}; add it or remove that one"
+        )
 
 
 def _size(image: np.ndarray) -> str:
@@ -171,10 +173,10 @@ METRICS = {
     "fmi_wavelet": Metric("FMI wavelet", 3, _fmi(features.wavelets)),
 }
 TABLES = {
-    "What of the sources is in the fused image": ("mi", "vif", "qabf", "scd", "mef_ssim"),
-    "How like its sources it is": ("ssim", "ssim_printed", "ms_ssim", "cc", "mse", "psnr", "psnr_printed"),
-    "Features that they have in common": ("fmi_pixel", "fmi_edge", "fmi_dct", "fmi_wavelet"),
-    "What it holds by itself": ("en", "sd", "sf", "ag"),
+    "Information from the sources in the fused image": ("mi", "vif", "qabf", "scd", "mef_ssim"),
+    "Similarity to the sources": ("ssim", "ssim_printed", "ms_ssim", "cc", "mse", "psnr", "psnr_printed"),
+    "Common features": ("fmi_pixel", "fmi_edge", "fmi_dct", "fmi_wavelet"),
+    "Properties of the fused image alone": ("en", "sd", "sf", "ag"),
 }
 """Keys of METRICS by the table that shows them."""
 

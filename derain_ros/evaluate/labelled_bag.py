@@ -41,11 +41,11 @@ def reference(reader: BagReader, classes: Sequence[str]) -> tuple[np.ndarray | N
         why = (
             f"the segmenter does not know the classes {', '.join(unknown)} of the bag's labels"
             if unknown
-            else f"nothing on {CLASSES} names the classes of the bag's labels"
+            else f"no message on {CLASSES} names the classes of the bag's labels"
         )
     if DRY not in reader.topics:
-        raise EvaluationError(f"{reader.path}: {why}, nor are there dry images on {DRY}; {HOW_TO_MAKE}")
-    return None, f"the segmentation of the dry images, for {why}"
+        raise EvaluationError(f"{reader.path}: {why}, and there are no dry images on {DRY}; {HOW_TO_MAKE}")
+    return None, f"the segmentation of the dry images, because {why}"
 
 
 def instants(reader: BagReader, topics: set[str]) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
@@ -80,6 +80,6 @@ def _class_names(reader: BagReader) -> list[str]:
             except ValueError:
                 names = None
             if not isinstance(names, list) or len(names) >= VOID or not all(isinstance(name, str) for name in names):
-                raise EvaluationError(f"{reader.path}: {CLASSES} holds {text[:80]!r}, not a JSON list of names")
+                raise EvaluationError(f"{reader.path}: {CLASSES} has {text[:80]!r}, not a JSON list of names")
             return names
     return []

@@ -94,7 +94,9 @@ def clips_of(sequence: StereoSequence, count: int) -> list[StereoSequence]:
     """Clips of FRAMES spread over a sequence; EvaluationError where it is too short."""
     starts = np.unique(np.linspace(0, len(sequence.poses) - FRAMES, count).astype(int))
     if len(starts) < count or starts[0] < 0:
-        raise EvaluationError(f"{sequence.name}: has {len(sequence.poses)} frames, too few for {count} clips")
+        raise EvaluationError(
+            f"{sequence.name}: has {len(sequence.poses)} frames, too few for {count} clips; use fewer --clips"
+        )
     return [
         replace(
             sequence,

@@ -99,13 +99,13 @@ def from_kitti(folder: Path, count: int, rate: float = 10.0) -> StereoSequence:
     ]
     projections = _numbers(folder / "calib.txt", 12)
     if len(projections) < 2:
-        raise EvaluationError(f"{folder / 'calib.txt'}: should hold lines of 12 numbers, one for each eye")
+        raise EvaluationError(f"{folder / 'calib.txt'}: must have lines of 12 numbers, one for each camera")
     left, right = projections[:2]
     poses = _numbers(folder / "poses.txt", 12)[:count].reshape(-1, 3, 4)
     if not len(eyes[0]) == len(eyes[1]) == len(poses) or len(poses) < 2:
         raise EvaluationError(
             f"{folder}: has {len(eyes[0])} left and {len(eyes[1])} right images and {len(poses)} "
-            "poses; there must be as many of each, and two at the least"
+            "poses; there must be as many of each, and at least two"
         )
     below = np.tile(np.array([[[0.0, 0.0, 0.0, 1.0]]]), (len(poses), 1, 1))
     return StereoSequence(
@@ -129,7 +129,7 @@ def _numbers(path: Path, columns: int) -> np.ndarray:
         rows = [line.split(":")[-1].split() for line in lines if line.strip()]
         return np.array(rows, float).reshape(-1, columns)
     except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: should hold lines of {columns} numbers: {error}") from error
+        raise EvaluationError(f"{path}: must have lines of {columns} numbers: {error}") from error
 
 
 def drive(
@@ -282,9 +282,9 @@ def _track(here: np.ndarray, there: np.ndarray, places: np.ndarray) -> np.ndarra
 def markdown(rows: Sequence[Row]) -> str:
     """Markdown tables of the figures, with an explanation."""
     lines = [
-        "Stereo odometry from frame to frame: root mean square of its error in centimetres for each step, in "
-        "brackets the median of the points that agree on the motion; and in how many steps none was found, which "
-        "count as standstills. Masked: without corners under the restorer's mask.",
+        "Stereo odometry from frame to frame: root mean square of its error in centimetres per step, in brackets the "
+        "median number of points that agree on the motion. Lost: steps in which no motion was found, which count as "
+        "standstill. Masked: without corners under the restorer's mask.",
         "",
     ]
     for names in dict.fromkeys(tuple(row.figures) for row in rows):

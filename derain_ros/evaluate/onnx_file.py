@@ -43,7 +43,7 @@ class OnnxFile:
         if axis is None or inputs[0].type not in TYPES:
             told = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
             raise EvaluationError(
-                f"{path}: takes {told}; what is measured takes one image of 1 or 3 channels, (N, C, "
+                f"{path}: takes {told}; it must take one image of 1 or 3 channels, (N, C, "
                 "H, W) or (N, H, W, C), uint8 or float"
             )
         self._input, self._type, self._first = inputs[0].name, TYPES[inputs[0].type], axis == 1
@@ -55,7 +55,7 @@ class OnnxFile:
             if len(output.shape) == 4 and (output.shape[axis] == shape[axis] or output.name == "restored")
         ]
         if not alike:
-            raise EvaluationError(f"{path}: gives {', '.join(outputs)}, and no image of {shape[axis]} channels")
+            raise EvaluationError(f"{path}: gives {', '.join(outputs)}, but no image of {shape[axis]} channels")
         self._restored = "restored" if "restored" in outputs else alike[0]
         self._mask = "mask" if "mask" in outputs else None
         self.model = Model(
@@ -76,7 +76,7 @@ class OnnxFile:
         if high < height or wide < width:
             raise EvaluationError(
                 f"{self.model.file}: takes images of {wide}x{high}, not of {width}x{height}; export "
-                "it with an open height and width"
+                "it with dynamic height and width"
             )
         padded = np.empty((batch, high, wide, channels), np.uint8)
         pad_into(padded, image)

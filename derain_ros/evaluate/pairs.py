@@ -62,7 +62,7 @@ def engine_of(plan: str, models: Path | None) -> Engine:
             model = network.models[-1]
             manifest.verify(model)
             return load(model, "openvino" if find_spec("openvino") else "onnxruntime")
-    raise EvaluationError(f"{manifest.directory}: there is no general restorer for grey images on the rung {plan}")
+    raise EvaluationError(f"{manifest.directory}: there is no general restorer for grey images for the plan {plan}")
 
 
 def restored(pipeline: Pipeline, eyes: Sequence[Sequence[np.ndarray]], stamps_ns: Sequence[int]) -> Restored:

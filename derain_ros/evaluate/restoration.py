@@ -78,13 +78,13 @@ def read_pairs(wet: Path, clean: Path, channels: int, prefixes: tuple[str, ...] 
         p.name for p in wet.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg") and p.name.startswith(prefixes)
     )
     if not names:
-        raise EvaluationError(f"{wet}: holds no .png or .jpg images to evaluate on")
+        raise EvaluationError(f"{wet}: contains no .png or .jpg images to evaluate")
     for name in names:
         images = [read(folder / name, channels) for folder in (wet, clean)]
         if images[0].shape != images[1].shape:
             raise EvaluationError(
-                f"{name}: {wet} and {clean} hold images of different sizes: {images[0].shape[:2]} "
-                f"and {images[1].shape[:2]}"
+                f"{name}: the images in {wet} and {clean} have different sizes: {images[0].shape[:2]} and "
+                f"{images[1].shape[:2]}"
             )
         yield Pair(name, *images)
 
@@ -113,7 +113,7 @@ def similarity(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
     """
     if min(a.shape[:2]) < WINDOW:
         raise EvaluationError(
-            f"an image of {a.shape[1]}x{a.shape[0]} has no SSIM: that looks at {WINDOW}x{WINDOW} pixels at once"
+            f"SSIM needs at least {WINDOW}x{WINDOW} pixels, but an image has {a.shape[1]}x{a.shape[0]}"
         )
     channel_axis = -1 if a.ndim == 3 else None
     ssim = structural_similarity(
@@ -255,9 +255,9 @@ HEADER = {
     "corners": "corners",
 }
 MASKED = {
-    "mask_iou": "Mask: intersection over union with the true one.",
+    "mask_iou": "Mask: intersection over union with the true mask.",
     "grid": "Grid: energy at the frequencies of the network's grid (periods of 16, 8 and 4 pixels) within the "
-    "found mask, restored / clean; dots and checkerboards show as more than 1.",
+    "found mask, restored / clean; dots and checkerboard patterns give more than 1.",
     "corners": f"Corners: those that FAST, threshold {THRESHOLD}, finds there, restored / clean.",
 }
 """Figures of masks and of what was filled in, with their explanation; they are the same in both protocols."""

@@ -69,7 +69,7 @@ def evaluate(
         shown = set(restored[len(restored) // (2 * SHOWN) :: max(1, len(restored) // SHOWN)][:SHOWN])
         counts, under, done, pictures = _measure(output, engine, ids, account.frames_in[CAMERA], shown, segmenting)
     if not done:
-        raise EvaluationError(f"{bag}: holds no instant with all of {', '.join(_needed(ids))}; {HOW_TO_MAKE}")
+        raise EvaluationError(f"{bag}: has no stamp with all of {', '.join(_needed(ids))}; {HOW_TO_MAKE}")
     names = engine.model.classes
     return Report(
         names,
@@ -112,9 +112,9 @@ def rows(report: Report) -> tuple[list[str], list[list[str]]]:
     """The header and the rows of the table: mIoU, correct pixels and IoU of each class, for each view."""
     views = report.views.values()
     table = [["mIoU, %", *(f"{view.miou:.1f} ({view.low:.1f} to {view.high:.1f})" for view in views)]]
-    table.append(["pixels right, %", *(f"{view.accuracy:.1f}" for view in views)])
+    table.append(["correct pixels, %", *(f"{view.accuracy:.1f}" for view in views)])
     if np.isfinite(list(report.masked.values())).any():
-        table.append(["right under the mask, %", *(f"{value:.1f}" for value in report.masked.values())])
+        table.append(["correct under the mask, %", *(f"{value:.1f}" for value in report.masked.values())])
     for name in report.classes:
         values = [view.classes[name] for view in views]
         if np.isfinite(values).any():
@@ -130,11 +130,11 @@ def notes(report: Report) -> list[str]:
         + (f", by {report.plans}." if report.plans else "."),
     ]
     if report.won_back is not None:
-        told.append("Of the mIoU that rain took, {:.0f} % ({:.0f} to {:.0f}) was won back.".format(*report.won_back))
+        told.append("Of the mIoU lost to rain, {:.0f} % ({:.0f} to {:.0f}) was recovered.".format(*report.won_back))
     elif "dry" in report.views:
-        told.append("Rain took no mIoU for certain: no share that was won back can be told.")
+        told.append("Rain did not significantly reduce mIoU, so there is no recovered share.")
     else:
-        told.append(f"There are no dry images on {DRY}: no share that was won back can be told.")
+        told.append(f"There are no dry images on {DRY}, so the recovered share is not known.")
     if report.left_out:
         told.append(
             f"{report.left_out} frames are left out: images, dry images or labels are missing or cannot be read."
@@ -181,7 +181,7 @@ def _measure(
             truth = found["dry"] if ids is None else ids[images[LABELS][..., 0]]
             if odd := [view for view in found if found[view].shape != truth.shape]:
                 raise EvaluationError(
-                    f"{bag}: at {stamp_ns / 1e9:.3f} s the {odd[0]} image is not of the size of its reference: "
+                    f"{bag}: at {stamp_ns / 1e9:.3f} s the {odd[0]} image differs in size from its reference: "
                     f"{found[odd[0]].shape} and {truth.shape}; {HOW_TO_MAKE}"
                 )
             masked = images[MASK][..., 0] > 0

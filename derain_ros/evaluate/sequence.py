@@ -94,7 +94,7 @@ def from_folder(folder: Path, count: int, rate: float = 10.0) -> Video:
     """
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg"))[:count]
     if len(files) < 2:
-        raise EvaluationError(f"{folder}: holds fewer than two .png or .jpg images to make a sequence of")
+        raise EvaluationError(f"{folder}: contains fewer than two .png or .jpg images; name a folder with more")
     frames = [read(path, 1) for path in files]
     steps = [_flow(now, before) for before, now in zip(frames, frames[1:], strict=False)]
     return Video(folder.parent.name, frames, steps, rate)
@@ -171,9 +171,9 @@ def markdown(rows: Sequence[Figures]) -> str:
     """A Markdown table of the figures, with an explanation."""
     lines = [
         "Flicker: mean absolute difference of motion-compensated neighbouring frames in grey levels, while drops "
-        "stay on the glass of a moving camera; in brackets within the drops. A restored video may flicker "
-        f"{ALLOWED:g} times as much as the clean one. Settled: restored / clean from frame {SETTLED} on. PSNR in "
-        "dB, in brackets within the drops. Mask: intersection over union of the last frame.",
+        "stay on the glass of a moving camera; in brackets within the drops. Holds: whether the restored video "
+        f"flickers at most {ALLOWED:g} times as much as the clean one. Settled: restored / clean from frame {SETTLED} "
+        "on. PSNR in dB, in brackets within the drops. Mask: intersection over union of the last frame.",
         "",
         "| sequence | drops | cover | model | flicker clean | wet | restored | restored / clean | holds | settled "
         "| PSNR wet | restored | mask |",

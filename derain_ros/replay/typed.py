@@ -43,7 +43,7 @@ def read_as(kind: Any, value: Any, name: str) -> Any:
         fields = value if isinstance(value, dict) else dict(zip(hints, value, strict=True))
         if set(fields) == set(hints):
             return outer(**{key: read_as(hints[key], each, f"{name}.{key}") for key, each in fields.items()})  # type: ignore[operator]
-    raise TypeError(f"{name}: {value!r:.80} is not a {kind if inner else outer.__name__}")
+    raise TypeError(f"{name}: {value!r:.80} is not of type {kind if inner else outer.__name__}")
 
 
 def _is_integer(value: Any) -> bool:

@@ -102,7 +102,7 @@ def test_what_cannot_be_evaluated_is_told(tmp_path: Path) -> None:
     models = write_models(tmp_path / "models")
     folders = ("--wet", tmp_path, "--clean", tmp_path, "--models", models)
     code, output = run("evaluate", "restoration", "restore_mono", *folders)
-    assert code == 1 and "holds no .png or .jpg" in output
+    assert code == 1 and "contains no .png or .jpg" in output
     code, output = run("evaluate", "restoration", "nonesuch", *folders)
     assert code == 1 and "nonesuch: no such model" in output
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40), np.uint8))

@@ -65,13 +65,13 @@ def test_fusers_of_the_manifest_and_pairs_held_out(tmp_path: Path) -> None:
 
 def test_mistakes_are_told(folder: Path, tmp_path: Path) -> None:
     code, output = run("evaluate", "fusion", tmp_path)
-    assert code == 1 and "holds no folders of visible and infrared images" in output
+    assert code == 1 and "contains no folders of visible and infrared images" in output
     for sheet in (tmp_path / "sheet.txt", tmp_path / "nowhere/sheet.png"):
         code, output = run("evaluate", "fusion", folder, "--sheet", sheet)
         assert code == 2 and "name a .png or .jpg file in a folder that exists" in output
     cv2.imwrite(str(folder / "infrared/b.png"), np.zeros((80, 80), np.uint8))
     code, output = run("evaluate", "fusion", folder)
-    assert code == 1 and "b: the visible image has 80x60 pixels, the infrared one 80x80" in output
+    assert code == 1 and "b: the visible image has 80x60 pixels, but the infrared one 80x80" in output
     (folder / "ours/c.png").unlink()
     code, output = run("evaluate", "fusion", folder)
-    assert code == 1 and "ours: lacks the counterpart of c.png" in output
+    assert code == 1 and "ours: has no image for c.png" in output

@@ -43,7 +43,7 @@ def test_a_drive_in_the_rain(shower: Path, tmp_path: Path) -> None:
     assert code == 0, output
     text = table.read_text(encoding="utf-8")
     assert "|  | wet | restored | dry |" in text and "| mIoU, % |" in text and "100.0 (100.0 to 100.0) |" in text
-    assert "Reference: the segmentation of the dry images, for the bag has no labels on /truth/left/labels." in text
+    assert "Reference: the segmentation of the dry images, because the bag has no labels on /truth/left/labels." in text
     # The tiny detector takes this drive, which is bright, for wet in every frame.
     assert "8 of 8 frames restored (100 %), by balanced (restore_rgb)." in text
     assert "Segmentation by segment" in output and all(line in output for line in text.splitlines()[-3:])

@@ -67,32 +67,32 @@ def test_clean_images_stand_for_visible_ones_and_rain_is_no_method(tmp_path: Pat
 
 
 def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="holds no folders of visible and infrared"):
+    with pytest.raises(EvaluationError, match="contains no folders of visible and infrared"):
         find(tmp_path)
     (tmp_path / "empty/visible").mkdir(parents=True)
     (tmp_path / "empty/infrared").mkdir()
-    with pytest.raises(EvaluationError, match="holds no images"):
+    with pytest.raises(EvaluationError, match="contains no images"):
         find(tmp_path / "empty")
     folder = write_pairs(tmp_path / "pairs", names=("a", "b", "c"))
     (folder / "ours").mkdir()
     cv2.imwrite(str(folder / "ours/b.png"), A)
-    with pytest.raises(EvaluationError, match="ours: lacks the counterpart of a.png in .* and of 1 more"):
+    with pytest.raises(EvaluationError, match="ours: has no image for a.png in .* and for 1 more"):
         find(folder)
     for name in "ac":
         cv2.imwrite(str(folder / f"ours/{name}.png"), A)
     (folder / "infrared/c.bmp").unlink()
-    with pytest.raises(EvaluationError, match="infrared: lacks the counterpart of c.png"):
+    with pytest.raises(EvaluationError, match="infrared: has no image for c.png"):
         find(folder)
     (folder / "visible/c.png").unlink()
     (folder / "visible/b.png").rename(folder / "visible/d.png")
-    with pytest.raises(EvaluationError, match="infrared: lacks the counterpart of d.png"):
+    with pytest.raises(EvaluationError, match="infrared: has no image for d.png"):
         find(folder)
     (folder / "visible/d.png").unlink()
-    with pytest.raises(EvaluationError, match="visible: lacks the counterpart of b.bmp"):
+    with pytest.raises(EvaluationError, match="visible: has no image for b.bmp"):
         find(folder)
     (folder / "infrared/b.bmp").unlink()
     (folder / "ours").rename(folder / "average")
-    with pytest.raises(EvaluationError, match="average is the name of a method"):
+    with pytest.raises(EvaluationError, match="average is the name of a built-in method"):
         find(folder)
 
 
@@ -101,7 +101,7 @@ def test_sizes_that_do_not_fit_are_told(tmp_path: Path) -> None:
     cv2.imwrite(str(folder / "infrared/a.bmp"), A[:, :62])
     cv2.imwrite(str(folder / "infrared/b.bmp"), A[:40])
     cv2.imwrite(str(folder / "visible/b.png"), A[:40])
-    with pytest.raises(EvaluationError, match="a: the visible image has 64x60 pixels, the infrared one 62x60"):
+    with pytest.raises(EvaluationError, match="a: the visible image has 64x60 pixels, but the infrared one 62x60"):
         find(folder).scene("a")
     with pytest.raises(EvaluationError, match="b.png: 64x40 pixels; figures need at least 44"):
         find(folder).scene("b")

@@ -122,11 +122,11 @@ def test_a_sequence_in_kittis_form_is_read_as_it_is(kitti: Path, sequence: Stere
 @pytest.mark.parametrize(
     ("file", "text", "told"),
     [
-        ("poses.txt", "1 2 3", "poses.txt: should hold lines of 12 numbers"),
+        ("poses.txt", "1 2 3", "poses.txt: must have lines of 12 numbers"),
         ("poses.txt", " ".join("0" * 12), "4 left and 4 right images and 1 poses"),
-        ("calib.txt", None, "calib.txt: should hold"),
-        ("calib.txt", "P0: a b", "calib.txt: should hold"),
-        ("calib.txt", "P0: " + " ".join("0" * 12), "one for each eye"),
+        ("calib.txt", None, "calib.txt: must have"),
+        ("calib.txt", "P0: a b", "calib.txt: must have"),
+        ("calib.txt", "P0: " + " ".join("0" * 12), "one for each camera"),
     ],
 )
 def test_what_does_not_fit_is_told(kitti: Path, file: str, text: str | None, told: str) -> None:

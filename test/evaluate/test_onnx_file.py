@@ -69,11 +69,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         (tmp_path / "none.onnx", "cannot be loaded"),
         (write(tmp_path / "two.onnx", ["n", 3, "h", "w"], inputs=2), "takes x0 tensor.float."),
         (write(tmp_path / "five.onnx", ["n", 5, "h", "w"]), "image of 1 or 3 channels"),
-        (detector, "gives probabilities, mask, and no image"),
+        (detector, "gives probabilities, mask, but no image"),
     ):
         with pytest.raises(EvaluationError, match=told):
             OnnxFile(path)
     with pytest.raises(EvaluationError, match=r"gives y of float32 \(1, 3, 62, 62\), not of uint8 or floats"):
         restore_image(OnnxFile(write_cropping(tmp_path / "crop.onnx")), np.zeros((60, 50, 3), np.uint8))
-    with pytest.raises(EvaluationError, match="takes images of 64x64, not of 70x60; export it with an open height"):
+    with pytest.raises(EvaluationError, match="takes images of 64x64, not of 70x60; export it with dynamic height"):
         restore_image(OnnxFile(write(tmp_path / "one.onnx", [1, 3, 64, 64])), np.zeros((60, 70, 3), np.uint8))

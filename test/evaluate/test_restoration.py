@@ -103,7 +103,7 @@ def test_clean_images_have_no_gain_and_grey_ones_one_protocol(tmp_path: Path) ->
 
 def test_an_image_smaller_than_the_window_is_told() -> None:
     small = np.zeros((10, 40), np.uint8)
-    with pytest.raises(EvaluationError, match="an image of 40x10 has no SSIM"):
+    with pytest.raises(EvaluationError, match="SSIM needs at least 11x11 pixels, but an image has 40x10"):
         score(Pair("a", small, small), small, small)
 
 
@@ -130,5 +130,5 @@ def test_pairs_are_read_by_name(tmp_path: Path) -> None:
     (tmp_path / "clean/b_1.png").write_bytes(b"not a picture")
     with pytest.raises(EvaluationError, match="b_1.png: cannot be read"):
         list(read_pairs(tmp_path / "wet", tmp_path / "clean", 3, ("b_",)))
-    with pytest.raises(EvaluationError, match="holds no"):
+    with pytest.raises(EvaluationError, match="contains no"):
         list(read_pairs(tmp_path, tmp_path, 3))

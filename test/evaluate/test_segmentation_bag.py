@@ -95,7 +95,7 @@ def test_labels_of_the_bag_are_the_reference(run: Run, tmp_path: Path) -> None:
     assert report.won_back == (100, 100, 100)
     # The tiny restorer masks what is brighter than 200: the last column, which is right everywhere.
     assert report.masked == dict.fromkeys(("wet", "restored", "dry"), 100.0)
-    assert "Of the mIoU that rain took, 100 % (100 to 100) was won back." in notes(report)
+    assert "Of the mIoU lost to rain, 100 % (100 to 100) was recovered." in notes(report)
     assert f"8 of 12 frames restored (67 %), by {report.plans}." in notes(report)
     header, table = rows(report)
     assert header == ["", "wet", "restored", "dry"] and [row[0] for row in table][3:] == list(SEGMENTS)
@@ -110,7 +110,7 @@ def test_labels_under_the_mask_are_counted_by_themselves(run: Run, tmp_path: Pat
     rainy = (Rainy(image, image, image[..., 0] * 0, labels) for _ in range(DRY_FRAMES + WET_FRAMES))
     report = run(bag_of(tmp_path / "bag", rainy, SEGMENTS))
     assert report.masked == pytest.approx(dict.fromkeys(("wet", "restored", "dry"), 100 * 8 / 12))
-    assert rows(report)[1][2] == ["right under the mask, %", "66.7", "66.7", "66.7"]
+    assert rows(report)[1][2] == ["correct under the mask, %", "66.7", "66.7", "66.7"]
 
 
 def test_nothing_is_restored_where_it_is_switched_off(run: Run, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_classes_are_found_by_name(run: Run, tmp_path: Path) -> None:
 
 def test_without_labels_the_dry_images_are_the_reference(run: Run, tmp_path: Path) -> None:
     report = run(bag_of(tmp_path / "bag", frames(with_labels=False)))
-    assert report.reference == f"the segmentation of the dry images, for the bag has no labels on {LABELS}"
+    assert report.reference == f"the segmentation of the dry images, because the bag has no labels on {LABELS}"
     assert report.views["dry"].miou == report.views["restored"].miou == 100
     assert report.views["wet"].miou == pytest.approx(50)
     assert any(note.startswith("Reference: the segmentation of the dry images") for note in notes(report))
@@ -143,7 +143,7 @@ def test_labels_of_other_classes_are_no_reference(run: Run, tmp_path: Path) -> N
     report = run(bag_of(tmp_path / "bag", frames(), ("road", "lawn", "tree", "sea")))
     assert "the segmenter does not know the classes lawn, sea of the bag's labels" in report.reference
     report = run(without(tmp_path / "bag", tmp_path / "unnamed", CLASSES))
-    assert f"nothing on {CLASSES} names the classes" in report.reference and report.views["dry"].miou == 100
+    assert f"no message on {CLASSES} names the classes" in report.reference and report.views["dry"].miou == 100
 
 
 def test_labels_without_dry_images(run: Run, tmp_path: Path) -> None:
@@ -155,12 +155,12 @@ def test_labels_without_dry_images(run: Run, tmp_path: Path) -> None:
 def test_what_a_bag_lacks_is_told(run: Run, tmp_path: Path) -> None:
     whole = bag_of(tmp_path / "bag", frames(), SEGMENTS)
     made = r"`derain rain sequence SCENES NAME --bag` writes one"
-    with pytest.raises(EvaluationError, match=rf"no labels on {LABELS}, nor are there dry images on {DRY}; {made}"):
+    with pytest.raises(EvaluationError, match=rf"no labels on {LABELS}, and there are no dry images on {DRY}; {made}"):
         run(without(whole, tmp_path / "wet alone", DRY, LABELS, CLASSES, MASK))
     with pytest.raises(EvaluationError, match=rf"has no images on {WET}; {made}"):
         run(without(whole, tmp_path / "no wet", WET))
     later = [EPOCH_NS + k * 100_000_000 for k in range(DRY_FRAMES + WET_FRAMES)]
-    with pytest.raises(EvaluationError, match="holds no instant with all of"):
+    with pytest.raises(EvaluationError, match="has no stamp with all of"):
         run(without(whole, tmp_path / "never both", LABELS, stamps=later))
 
 
@@ -173,7 +173,7 @@ def test_frames_without_a_dry_image_are_left_out_and_told(run: Run, tmp_path: Pa
 
 def test_labels_of_another_size_are_told(run: Run, tmp_path: Path) -> None:
     cut = (replace(frame, label=frame.label[:8]) for frame in frames())
-    with pytest.raises(EvaluationError, match="the wet image is not of the size of its reference"):
+    with pytest.raises(EvaluationError, match="the wet image differs in size from its reference"):
         run(bag_of(tmp_path / "bag", cut, SEGMENTS))
 
 
@@ -185,7 +185,7 @@ def test_names_that_are_no_list_are_told(run: Run, tmp_path: Path) -> None:
             writer.add(topic)
         for message in reader.messages():
             writer.write(message)
-    with pytest.raises(EvaluationError, match=r"classes holds 'road, sky', not a JSON list"):
+    with pytest.raises(EvaluationError, match=r"classes has 'road, sky', not a JSON list"):
         run(tmp_path / "odd")
 
 

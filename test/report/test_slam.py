@@ -53,10 +53,10 @@ def test_a_record_is_read_as_it_was_written(study: Study, tmp_path: Path) -> Non
     assert (told["format"], told["kind"]) == (1, "slam") and "processor" in told["machine"]
     odd = tmp_path / "odd.json"
     for content, why in (
-        ({"rows": 3}, r"odd.json: is no record of `derain evaluate slam`"),
+        ({"rows": 3}, r"odd.json: is not a record of `derain evaluate slam`"),
         ({**told, "kind": "replay"}, "odd.json: is a record of 'replay' in format 1, not of `derain evaluate slam`"),
         ({**told, "format": 2}, "in format 2, not of `derain evaluate slam` in format 1: run that again"),
-        ({**told, "frames": "many"}, "frames: 'many' is no int"),
+        ({**told, "frames": "many"}, "frames: 'many' is not of type int"),
     ):
         odd.write_text(json.dumps(content))
         with pytest.raises(EvaluationError, match=why) as error:

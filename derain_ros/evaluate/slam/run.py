@@ -72,7 +72,9 @@ class Tape:
     def add(self, image: np.ndarray, stamp_ns: int) -> None:
         """Append an image (H, W) uint8; EvaluationError if its size differs from that of the first one."""
         if image.shape != (self.size or image.shape):
-            raise EvaluationError(f"an image of {image.shape} follows those of {self.size}: a camera has one size")
+            raise EvaluationError(
+                f"an image of {image.shape} follows images of {self.size}: all images of a camera must have one size"
+            )
         self.size = (image.shape[0], image.shape[1])
         self.stamps_ns.append(stamp_ns)
         with self.path.open("ab") as file:
@@ -81,7 +83,7 @@ class Tape:
     def images(self) -> np.ndarray:
         """Return all images as a memory map (N, H, W) uint8; EvaluationError if there are none."""
         if self.size is None:
-            raise EvaluationError(f"{self.path.name}: there are no images of that eye")
+            raise EvaluationError(f"{self.path.name}: there are no images of this camera")
         return np.memmap(self.path, np.uint8, "r", shape=(len(self.stamps_ns), *self.size))
 
 
@@ -128,7 +130,9 @@ def track(
     """
     pairs = tapes.pairs(tolerance_ns)
     if not pairs:
-        raise EvaluationError("there is no stereo pair to track: the stamps of the two cameras are never the same")
+        raise EvaluationError(
+            f"there is no stereo pair: no stamps of the two cameras are within {tolerance_ns / 1e6:g} ms of each other"
+        )
     period_s = float(np.median(np.diff(stamps_ns))) / 1e9 if len(stamps_ns) > 1 else 0.1
     with tempfile.TemporaryDirectory(prefix="derain") as name:
         place = Path(name)
@@ -181,8 +185,8 @@ def _run(command: Sequence[str], limit_s: float, place: Path) -> str:
         try:
             done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, timeout=limit_s, cwd=place)
         except subprocess.TimeoutExpired:
-            return f"it had not ended after {limit_s:.0f} s"
+            return f"it did not end within {limit_s:.0f} s"
     if done.returncode == 0:
         return ""
     lines = log.read_text(errors="replace").strip().splitlines()
-    return f"exit code {done.returncode}, the last it said: {lines[-1] if lines else 'nothing'}"
+    return f"exit code {done.returncode}, last output: {lines[-1] if lines else 'none'}"

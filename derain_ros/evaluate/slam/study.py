@@ -89,7 +89,7 @@ class Study:
         except OSError as error:
             raise EvaluationError(f"{path}: cannot be read ({error.strerror})") from error
         except (FileError, ValueError, KeyError, TypeError) as error:
-            raise EvaluationError(f"{path}: is no record of `derain evaluate slam` ({error})") from error
+            raise EvaluationError(f"{path}: is not a record of `derain evaluate slam` ({error})") from error
 
 
 class Judge:

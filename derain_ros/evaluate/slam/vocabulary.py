@@ -28,7 +28,7 @@ def write(images: Iterable[np.ndarray], path: Path, seed: int = 1) -> int:
     orb = cv2.ORB_create(FEATURES, 1.2, 8)  # type: ignore[attr-defined]  # not in its stubs
     found = [found for found in (orb.detectAndCompute(image, None)[1] for image in images) if found is not None]
     if not found:
-        raise EvaluationError("the images show no features to make a vocabulary of; give one with --vocabulary")
+        raise EvaluationError("the images have no features to make a vocabulary from; name one with --vocabulary")
     rng = np.random.default_rng(seed)
     bits = np.unpackbits(rng.permutation(np.concatenate(found))[:MOST], axis=1).astype(np.float32)
     lines, waiting, words = [f"{BRANCHES} {LEVELS} 0 0"], [(np.arange(len(bits)), 0, 1)], 0

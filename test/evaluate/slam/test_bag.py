@@ -92,14 +92,14 @@ def test_the_truth_is_interpolated_at_the_stamps(write_bag: Callable[..., Path])
         assert topic == "/pose" and places is not None
         assert np.allclose(places[:3], [[5, 1, 0], [15, 1, 0], [25, 1, 0]]) and np.isnan(places[3]).all()
         assert truth(reader, "none", STAMPS) == ("", None)
-        with pytest.raises(EvaluationError, match="/left/image_raw: holds no poses; .*: /pose"):
+        with pytest.raises(EvaluationError, match="/left/image_raw: has no poses; .*: /pose"):
             truth(reader, "/left/image_raw", STAMPS)
 
 
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ({"baseline": 0.0}, "states no baseline"),
+        ({"baseline": 0.0}, "has no baseline"),
         ({"infos": False}, "without camera_info: left, right"),
     ],
 )

@@ -22,7 +22,7 @@ def test_a_python_without_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_variable_names_one_and_the_option_goes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path / "nowhere"))
-    with pytest.raises(EvaluationError, match=f"{tmp_path}/nowhere: ORB-SLAM3 cannot be run by it: .*No such file"):
+    with pytest.raises(EvaluationError, match=f"{tmp_path}/nowhere: cannot run ORB-SLAM3: .*No such file"):
         interpreter(None, print)
     with pytest.raises(EvaluationError, match=sys.executable):
         interpreter(Path(sys.executable), print)

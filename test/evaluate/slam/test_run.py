@@ -36,7 +36,7 @@ def test_a_tape_keeps_images_and_their_order(tmp_path: Path) -> None:
     for n, picture in enumerate(pictures):
         tape.add(picture[:, ::-1][:, ::-1], n)
     assert np.array_equal(tape.images(), pictures)
-    with pytest.raises(EvaluationError, match="a camera has one size"):
+    with pytest.raises(EvaluationError, match="all images of a camera must have one size"):
         tape.add(np.zeros((5, 8), np.uint8), 3)
 
 
@@ -63,7 +63,7 @@ def test_a_program_that_fails_leaves_all_untracked_and_says_why(tmp_path: Path) 
     found, trouble = track(Path(sys.executable), tmp_path / "voc.txt", CAMERA, tapes, [1, 2, 3])
     assert not found.known.any() and found.points.tolist() == [0, 0, 0]
     assert "exit code 1" in trouble and "pyorbslam3" in trouble
-    with pytest.raises(EvaluationError, match="never the same"):
+    with pytest.raises(EvaluationError, match="no stamps of the two cameras are within 0 ms"):
         track(Path(sys.executable), tmp_path / "voc.txt", CAMERA, taped(tmp_path / "b", [1], [9]), [1])
 
 
