@@ -43,7 +43,7 @@ class Ailing:
         while (what := ailment_of(self._ailment, self.model.task)) == HANG:
             time.sleep(LOOKS_S)
         if what == FAIL:
-            raise EngineError(f"{self.model.name}: fails, as the long run wants it")
+            raise EngineError(f"{self.model.name}: fails on purpose, as a fault of the soak test")
         return self._engine.run(**images)
 
 

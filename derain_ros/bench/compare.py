@@ -29,7 +29,7 @@ T_95 = (1, 2, 3, 4, 5, 6, 8, 10, 15, 30, 1000), (12.71, 4.30, 3.18, 2.78, 2.57, 
 """Degrees of freedom, and for each the 97.5th percentile of Student's t."""
 BUSY = 0.5
 """Load average per core above which the machine had other work."""
-UNKNOWN = "cannot be told"
+UNKNOWN = "unclear"
 WORSE = ("slower", "less restored", "more dropped")
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -59,7 +59,7 @@ def is_replay(path: Path) -> bool:
     except OSError as error:
         raise BenchError(f"{path}: cannot be read ({error.strerror})") from error
     except (FileError, ValueError) as error:
-        raise BenchError(f"{path}: is no result of `derain bench` ({error})") from error
+        raise BenchError(f"{path}: is not a result of `derain bench` ({error})") from error
     return isinstance(content, dict) and content.get("kind") == "replay"
 
 
@@ -142,11 +142,11 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> tuple[str, lis
         if not math.isnan(found.before + found.after):
             rows.append(_row(name.replace("_", " "), found, 3, ""))
     said = (
-        f"One bag, by its digests; {len(both)} frames paired by stamp."
+        f"Both sides are of one bag, by its digests; {len(both)} frames are paired by stamp."
         if paired
-        else "One bag, by its digests, but no frame came out of all."
+        else "Both sides are of one bag, by its digests, but no frame is in the output of all runs."
         if same_bag
-        else "The bags differ or are not known, so frames are not paired."
+        else "The bags differ or are unknown, so frames are not paired."
     )
     lines = [table(["", "before", "after", "difference", "95 % interval", ""], rows), "", said]
     busy = [
@@ -158,9 +158,13 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> tuple[str, lis
     if busy:
         lines.append(f"The machine had other work: load {', '.join(busy)}.")
     if min(len(before), len(after)) == 1:
-        lines.append("The intervals do not know what differs from run to run: give several runs of each to find out.")
+        lines.append(
+            "The intervals do not include differences between runs: to include them, give several runs of each side."
+        )
     else:
-        lines.append(f"{len(before)} runs before and {len(after)} after; the intervals are of how these differ.")
+        lines.append(
+            f"{len(before)} runs before and {len(after)} after; the intervals include differences between runs."
+        )
     lines += [f"- {text}" for text in differing(before[0], after[0])] or ["Machine, models and settings are the same."]
     return "\n".join(lines), [f"{name}: {verdict}" for name, *_, verdict in rows if verdict in WORSE]
 

@@ -62,7 +62,7 @@ def camera_restarts(rig: Rig, seconds: float, chance: Random) -> str:
     name = chance.choice(CAMERAS)
     rig.senders.restart(name, max(SILENCE_S, seconds / 2))
     rig.await_matched()
-    return f"{name} ended and began anew"
+    return f"{name} ended and started again"
 
 
 def size_changes(rig: Rig, seconds: float, chance: Random) -> str:
@@ -110,7 +110,7 @@ def stamps_repeat(rig: Rig, seconds: float, chance: Random) -> str:
     rig.wait(seconds)
     for sending in rig.senders.sending.values():
         sending.still_ns = 0
-    return "one stamp for all" if still_ns > 1 else "stamps of 1970"
+    return "one stamp for all frames" if still_ns > 1 else "stamps of 1970"
 
 
 def garbage(rig: Rig, seconds: float, chance: Random) -> str:
@@ -130,7 +130,7 @@ def duplicates(rig: Rig, seconds: float, chance: Random) -> str:
     rig.wait(seconds)
     for sending in rig.senders.sending.values():
         sending.copies = 1
-    return f"each frame {copies} times"
+    return f"each frame sent {copies} times"
 
 
 def slow_subscriber(rig: Rig, seconds: float, chance: Random) -> str:
@@ -141,7 +141,7 @@ def slow_subscriber(rig: Rig, seconds: float, chance: Random) -> str:
             rig.wait(0.9)
             process.send_signal(signal.SIGCONT)
             rig.wait(0.1)
-    return "awake a tenth of the time"
+    return "reads a tenth of the time"
 
 
 def dead_subscriber(rig: Rig, seconds: float, chance: Random) -> str:
@@ -195,7 +195,7 @@ def configured_anew(rig: Rig, seconds: float, chance: Random) -> str:
         change_state(rig, transition, True)
     rig.await_matched()
     rig.await_loaded()
-    return "topics and models given up before"
+    return "topics and models released before"
 
 
 def engine_fails(rig: Rig, seconds: float, chance: Random) -> str:

@@ -203,7 +203,7 @@ def _warm_up(
 
     BenchError if this takes longer than READY_S, or if an engine fails.
     """
-    tell("the node gets ready")
+    tell("waiting for the node")
     deadline = time.monotonic() + READY_S
     with CameraProcess(rate, height, width) as camera:
         camera.await_sending()
@@ -213,8 +213,8 @@ def _warm_up(
                 raise BenchError(f"the node's engine {link.engine}")
             if time.monotonic() > deadline:
                 raise BenchError(
-                    f"the node restored {receiver.restored()} pairs within {READY_S:.0f} s at {rate:g} Hz;"
-                    " try a lower rate, and `derain node` by itself"
+                    f"the node restored only {receiver.restored()} pairs within {READY_S:.0f} s at {rate:g} Hz;"
+                    " try a lower rate, and `derain node` alone"
                 )
             time.sleep(0.1)
         camera.end()

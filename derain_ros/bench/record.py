@@ -35,13 +35,13 @@ class Record:
         try:
             content = json.loads(read_file(path, MOST_BYTES))
             if content.pop("format") != FORMAT:
-                raise BenchError(f"{path}: is of another version of this package; measure again")
+                raise BenchError(f"{path}: is from another version of this package; measure again")
             cases = [Case(**{**case, "shape": tuple(case["shape"])}) for case in content.pop("cases")]
             return cls(cases, **content)
         except OSError as error:
             raise BenchError(f"{path}: cannot be read ({error.strerror})") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BenchError(f"{path}: is no result of `derain bench` ({error})") from error
+            raise BenchError(f"{path}: is not a result of `derain bench` ({error})") from error
 
 
 def markdown(record: Record, peak_tops: float = 0.0) -> str:
@@ -63,7 +63,7 @@ def markdown(record: Record, peak_tops: float = 0.0) -> str:
         "MB",
         "GPU MB",
         *(["GOP/s"] if known else []),
-        *(["of the peak"] if known and peak_tops else []),
+        *(["share of the peak"] if known and peak_tops else []),
         *(f"J {meter}" for meter in meters),
     ]
     rows = []
@@ -101,7 +101,7 @@ def compare(before: Record, after: Record) -> str:
     older = {case.name: case for case in before.cases}
     shared = [(older[case.name], case) for case in after.cases if case.name in older]
     if not shared:
-        raise BenchError("the two results share no case; measure the same models, engines, sizes and batches")
+        raise BenchError("the two results have no case in common; measure the same models, engines, sizes and batches")
     rows = []
     for old, new in shared:
         apart = old.quantile_ms(0.9) < new.quantile_ms(0.1) or new.quantile_ms(0.9) < old.quantile_ms(0.1)
@@ -110,7 +110,7 @@ def compare(before: Record, after: Record) -> str:
         rows.append([new.name, f"{old.quantile_ms(0.5):.2f}", f"{new.quantile_ms(0.5):.2f}", f"{ratio:.2f}", verdict])
     lines = [table(["case", "ms before", "ms after", "ratio", ""], rows)]
     alone = {case.name for case in before.cases} ^ {case.name for case in after.cases}
-    lines += ["", *(f"- only in one: {name}" for name in sorted(alone))] if alone else []
+    lines += ["", *(f"- only in one result: {name}" for name in sorted(alone))] if alone else []
     changed = [key for key in before.machine if before.machine[key] != after.machine.get(key) and key != "load_average"]
     lines += ["", f"The machines differ in {', '.join(changed)}."] if changed else []
     return "\n".join(lines)
@@ -138,7 +138,7 @@ def plot(record: Record, path: Path) -> bool:
         ecolor="#333333",
         capsize=2,
     )
-    axes.set_xlabel("ms a batch: median, 10th to 90th percentile")
+    axes.set_xlabel("ms per batch: median, 10th to 90th percentile")
     axes.set_xlim(left=0)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)

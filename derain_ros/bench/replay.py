@@ -59,7 +59,7 @@ def measure(
         pictures = restored_again(reader, cameras, account, Manifest.load(models), step("Drawing"))
     except EngineError as error:
         pictures = []
-        account.notes.append(f"there are no pictures: {error}")
+        account.notes.append(f"no pictures were made: {error}")
     return Record(
         f"derain: {reader.path.name}",
         LIVE,

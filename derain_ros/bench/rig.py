@@ -105,7 +105,7 @@ class Control:
             self._clients[name] = self._node.create_client(kind, f"/derain/{name}")
         client = self._clients[name]
         if not client.wait_for_service(ANSWERS_S):
-            raise BenchError(f"the node's service {name} was not there within {ANSWERS_S:g} s")
+            raise BenchError(f"the node's service {name} was not available within {ANSWERS_S:g} s")
         future = client.call_async(kind.Request(**fields))
         self._executor.spin_until_future_complete(future, ANSWERS_S)
         if not future.done():
@@ -241,8 +241,8 @@ class Rig:
 
         if not self.await_true(ready, READY_S):
             raise BenchError(
-                f"the node did not restore {WARM_PAIRS} pairs within {READY_S:g} s, its engine is {self.link.engine}; "
-                "try a lower rate, and `derain node` by itself"
+                f"the node did not restore {WARM_PAIRS} pairs within {READY_S:g} s (its engine: {self.link.engine}); "
+                "try a lower rate, and `derain node` alone"
             )
 
     def __enter__(self) -> Rig:

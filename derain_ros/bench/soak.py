@@ -74,7 +74,7 @@ def soak(
         account = run.account()
     digests = {model.name: model.sha256 for model in Manifest.load(models).models.values()}
     record = Record(
-        f"derain: the long run, {account.played_s:.0f} s",
+        f"derain: soak test, {account.played_s:.0f} s",
         LIVE,
         account,
         [],

@@ -37,13 +37,15 @@ def tables_of(soak: Soak) -> list[Table]:
         after = [fault.restored_after_s for fault in of]
         longest = [f"{max(getattr(fault, what) for fault in of):.0f}" for what in ("gap_ms", "stall_ms")]
         kinds.append([kind, str(len(of)), f"{middle(after):.2f}", f"{max(after):.2f}", *longest, *_counts(frames)])
-    titles = ["fault", "times", "restoring after s", "at the most", "longest gap ms", "afterwards", *FRAMES]
+    titles = ["fault", "times", "restoring after s", "longest", "longest gap ms", "afterwards", *FRAMES]
     causes = [[cause, str(n)] for cause, n in soak.causes().most_common()]
     grown = [[GROWN[what], f"{before:.0f}", f"{after:.0f}"] for what, (before, after) in soak.growth().items()]
     tables = [Table("Faults", titles, [*kinds, ["all", str(len(soak.faults)), *[""] * 4, *_counts(soak.frames())]])]
-    tables += [Table("Dropped while faults were played", ["", "frames"], causes)]
+    tables += [Table("Frames dropped during faults", ["", "frames"], causes)]
     return tables + (
-        [Table("The node configured anew, after the warm-up", ["", "begin", "end"], grown)] if grown else []
+        [Table("After the warm-up, each time the node was configured anew", ["", "first third", "last third"], grown)]
+        if grown
+        else []
     )
 
 

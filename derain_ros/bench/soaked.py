@@ -114,14 +114,14 @@ class Soak:
         try:
             content = json.loads(read_file(path, MOST_BYTES))
             if content["kind"] != "soak" or content["format"] != FORMAT:
-                raise ReplayError(f"{path}: is no long run in format {FORMAT}: run `derain bench soak` again")
+                raise ReplayError(f"{path}: is not a soak test in format {FORMAT}: run `derain bench soak` again")
             kinds = get_type_hints(cls)
             own = {key: read_as(kinds[key], content[key], key) for key in (*OWN, "faults")}
             return cls(record=Record.of(content["replay"]), **own)
         except OSError as error:
             raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
         except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ReplayError(f"{path}: is no record of `derain bench soak` ({error})") from error
+            raise ReplayError(f"{path}: is not a record of `derain bench soak` ({error})") from error
 
     def frames(self) -> Counter[str]:
         """Total numbers of frames in, restored, passed and dropped."""
@@ -162,13 +162,13 @@ def broken(soak: Soak, limits: Limits) -> list[str]:
             when = f"after {after:.2f} s" if math.isfinite(after) else "not at all"
             told.append(f"{name}: restoring again {when}, not within {limits.restored_s:g} s")
         if fault.stall_ms > limits.periods * period_ms:
-            told.append(f"{name}: then a stall of {fault.stall_ms:.0f} ms, beyond {limits.periods:g} periods")
+            told.append(f"{name}: then a stall of {fault.stall_ms:.0f} ms, more than {limits.periods:g} periods")
         may_s = limits.gap_s + (fault.ended_s - fault.begun_s if fault.kind in PAUSING else 0.0)
         if fault.gap_ms > 1e3 * may_s:
-            told.append(f"{name}: meanwhile no output for {fault.gap_ms / 1e3:.1f} s, beyond {may_s:.1f} s")
+            told.append(f"{name}: during the fault no output for {fault.gap_ms / 1e3:.1f} s, more than {may_s:.1f} s")
         may = max(limits.lost[0] * (fault.frames["restored"] + fault.frames["passed"]), limits.lost[1])
         if fault.unreceived > may and fault.kind not in DEAF:
-            told.append(f"{name}: {fault.unreceived} frames were lost on the way back, beyond {may:.0f}")
+            told.append(f"{name}: {fault.unreceived} frames were lost on the way back, more than {may:.0f}")
         told += [f"{name}: {text}" for text in _amiss(fault)]
     if soak.twice:
         told.append(f"{soak.twice} frames came back more often than they were sent")
@@ -176,7 +176,7 @@ def broken(soak: Soak, limits: Limits) -> list[str]:
         told.append(f"{soak.kept} frames were neither published nor dropped by the node")
     unknown = sum(abs(n) for fault in soak.faults for cause, n in fault.causes.items() if cause.startswith(UNKNOWN))
     if unknown:
-        told.append(f"{unknown} frames were dropped, or counted twice, and it is not known why")
+        told.append(f"{unknown} frames were dropped or counted twice for an unknown reason")
     for what, (before, after) in soak.growth().items():
         if after - before > max(limits.growth * before, limits.floor[what]):
             told.append(f"{what.replace('_mb', '')} grew after the warm-up from {before:.0f} to {after:.0f}")
@@ -190,7 +190,7 @@ def unjudged(soak: Soak) -> list[str]:
     times = sum(fault.kind == ANEW for fault in soak.faults[soak.warm :])
     return [
         "the run was too short to judge the growth of memory, threads and files: after its first "
-        f"{soak.warm} faults the node was configured anew {times} times, and {JUDGED_FROM} are needed"
+        f"{soak.warm} faults the node was configured anew {times} times, but {JUDGED_FROM} are needed"
     ]
 
 
@@ -198,11 +198,11 @@ def _amiss(fault: FaultResult) -> list[str]:
     """Contradictions in the counts of one fault, as texts."""
     frames, told = fault.frames, []
     if frames["in"] != frames["restored"] + frames["passed"] + frames["dropped"]:
-        told.append(f"frames do not add up: {frames}")
+        told.append(f"the numbers of frames do not add up: {frames}")
     if sum(fault.causes.values()) != frames["dropped"]:
-        told.append(f"{frames['dropped']} frames were dropped, {sum(fault.causes.values())} by their causes")
+        told.append(f"{frames['dropped']} frames were dropped, but the causes add up to {sum(fault.causes.values())}")
     if fault.unreceived < 0:
-        told.append(f"{-fault.unreceived} frames more came back than the node says it has published")
+        told.append(f"{-fault.unreceived} more frames came back than the node reports as published")
     return told
 
 

@@ -111,7 +111,9 @@ def measure(
         if loaded is not None:
             loaded(done, len(wanted))
     if not running:
-        raise BenchError(f"nothing can be measured: {'; '.join(dict.fromkeys(failures)) or 'nothing is asked for'}")
+        raise BenchError(
+            f"nothing can be measured: {'; '.join(dict.fromkeys(failures)) or 'no model or engine is chosen'}"
+        )
     for turn in range(warm_up + repeats):
         for case, engine, images in running:
             before, begun = meters.joules(), time.perf_counter()

@@ -46,15 +46,15 @@ def find_bags(patterns: Iterable[str], output: Path) -> list[FoundBag]:
                     place = place if bag.is_dir() else place.with_name(_stem(bag.name))
                     names.setdefault(bag.resolve(), place.as_posix())
     if not names:
-        raise FleetError(f"{' '.join(patterns)}: no bag is there; 'FOLDER/**' finds every bag below a folder")
+        raise FleetError(f"{' '.join(patterns)}: no bag found; 'FOLDER/**' means every bag below a folder")
     found: dict[str, Path] = {}
     for path, name in names.items():
         if found.setdefault(name, path) != path:
-            raise FleetError(f"{found[name]} and {path} would both be restored as {name}; rename one")
+            raise FleetError(f"{found[name]} and {path} would both be restored as {name}; rename one of them")
     for name, path in found.items():
         above = next((found[str(p)] for p in PurePosixPath(name).parents if str(p) in found), None)
         if above is not None:
-            raise FleetError(f"{path} would be restored into the bag that is made of {above}; move one")
+            raise FleetError(f"{path} would be restored into the bag that is restored from {above}; move one of them")
     return [FoundBag(path, name) for name, path in sorted(found.items())]
 
 

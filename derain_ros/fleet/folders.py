@@ -32,7 +32,7 @@ def check_ours(folder: Path) -> None:
     if folder.is_dir() and ((folder / KEY).exists() or not any(folder.iterdir())):
         return
     if folder.exists() or folder.is_symlink():
-        raise FleetError(f"{folder} exists already, and is no bag of a fleet; name another output or remove it")
+        raise FleetError(f"{folder} exists already, and is not a bag of a fleet; name another output, or remove it")
 
 
 def tidy(folder: Path, name: str) -> None:

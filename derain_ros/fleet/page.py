@@ -18,10 +18,10 @@ from derain_ros.report.tables import Table
 
 FORMAT = 1
 HEADER = ["robot", "lens", "affected since", "until", "severity", "affected", "severe", "frames"]
-MEANS = """A lens is affected while its alarm is up, debounced, and severely so where the severity stays high. Severity
-is from 0 to 1: how much of the view is lost, on average over all of its frames. Since: the begin of the alarm that is
-up at the end of the last recording, or of the last alarm. The robot is the first folder below that of all bags; of a
-bag that lies in no such folder the namespace of its topics, or the bag itself. Times are those of the stamps, in UTC.
+MEANS = """A lens is affected while its debounced alarm is on, and severely affected while the severity stays high.
+Severity, from 0 to 1, is how much of the view is lost, averaged over all frames. "Affected since" is the start of the
+alarm that is on at the end of the last recording, or of the last alarm. The robot is the first folder below the common
+folder; for a bag in no such folder, it is the namespace of its topics, or the bag. Times are stamps, in UTC.
 """
 
 
@@ -71,7 +71,7 @@ def write(path: Path, bags: Sequence[BagDone]) -> None:
                         f"{bag.recorded_s / 60:.1f}",
                         str(bag.frames),
                         str(bag.restored),
-                        "yes, see above" if bag.fault else "",
+                        "see above" if bag.fault else "",
                     ]
                 )
                 for bag in bags

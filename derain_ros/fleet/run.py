@@ -89,13 +89,13 @@ def run(
         future = ended.get()
         work = pending.pop(future)
         if future.cancelled():
-            raise FleetError("the connection to the cluster is lost; the same command goes on where it was")
+            raise FleetError("the connection to the cluster is lost; run the same command again to continue")
         bag, error = work.bag, future.exception()
         done += 1
         if bag.failed:
             pass
         elif error is not None and work.tries < TRIES and not (work.function is plan and isinstance(error, CERTAIN)):
-            tell(f"{bag.task.found.name}: {error}; tried again")
+            tell(f"{bag.task.found.name}: {error}; trying again")
             begin(_Work(bag, work.function, work.arguments, work.tries + 1))
         elif error is not None:
             bag.failed = True

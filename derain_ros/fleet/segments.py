@@ -32,7 +32,7 @@ SEGMENT_S = 60.0
 """Length of a segment: a lost worker costs little, and loading networks takes a small share of the time."""
 WARM_UP_S = 10.0
 """Warm-up before a segment, to which the longest hold time of the alarms is added: it brings alarms to their state."""
-TIMED = "Time of the pipeline: not kept, as a fleet's results do not depend on it"
+TIMED = "Time of the pipeline: not stored, because the results of a fleet do not depend on it"
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def plan(task: Task) -> Plan:
                 # Every transform, and the first camera_info of each camera.
                 lead.setdefault(message.data if message.topic == STATIC else message.topic, message)
         if first_ns is None:
-            raise FleetError(f"{bag}: {reader.damage or 'no message is in it'}")
+            raise FleetError(f"{bag}: {reader.damage or 'it has no messages'}")
         if reader.damage or reader.packed:
             segments = [Segment(0, None, (last_ns - first_ns) / 1e9)]
         else:

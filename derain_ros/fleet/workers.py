@@ -74,7 +74,9 @@ class Workers(Executor):
             del self._running[process]
             pipe.close()
             process.join()
-            raise WorkerLost(f"a worker ended with code {process.exitcode}; -9 may be for want of memory") from None
+            raise WorkerLost(
+                f"a worker ended with exit code {process.exitcode}; -9 may mean that memory ran out"
+            ) from None
         if error is not None:
             raise error
         return answer
@@ -107,11 +109,13 @@ def cluster(address: str) -> Iterator[tuple[Executor, int]]:
     try:
         client = Client(address, timeout="10s")
     except (OSError, ValueError) as error:
-        raise FleetError(f"{address}: no Dask scheduler answers ({error}); start one with `dask scheduler`") from error
+        raise FleetError(
+            f"{address}: the Dask scheduler does not answer ({error}); start one with `dask scheduler`"
+        ) from error
     with client:
         count = sum(client.nthreads().values())
         if not count:
-            raise FleetError(f"{address}: the cluster has no worker; start some with `dask worker {address}`")
+            raise FleetError(f"{address}: the cluster has no workers; start some with `dask worker {address}`")
         executor = client.get_executor(pure=False)
         try:
             yield executor, count

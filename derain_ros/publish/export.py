@@ -65,7 +65,7 @@ def export_onnx(
         allowed = 0 if name in LABELS else 1 if ours.dtype == torch.uint8 else 1e-3
         wrong = np.mean(difference > allowed)
         if wrong > 1e-4:
-            raise ExportError(f"{path}: {name} differs from PyTorch's in {wrong:.2%} of its values")
+            raise ExportError(f"{path}: the output {name} differs from PyTorch's in {wrong:.2%} of its values")
 
 
 def _tidy(path: Path, dynamic: Mapping[int, str]) -> None:

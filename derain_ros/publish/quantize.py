@@ -69,9 +69,7 @@ def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
         model = onnx.load(prepared)
         kept = _additions_to_the_image(model) or _from_the_generated_image_on(model)
         if not kept:
-            raise ExportError(
-                f"{source}: neither adds to the image nor generates one; quantise a model of `derain export`"
-            )
+            raise ExportError(f"{source}: is not a model that can be quantised; name one that `derain export` wrote")
         equalise(model, images)
         onnx.save(model, prepared)
         _quantize(prepared, target, images, QUANTIZED_OPS, kept)
@@ -103,7 +101,7 @@ def _quantize(
         )
     except ValueError as error:
         raise ExportError(
-            f"{target.stem}: its activations hardly vary, so that they have no range: {error}; train it longer"
+            f"{target.stem}: its activations hardly vary, so they have no range: {error}; train it longer"
         ) from error
 
 
@@ -112,8 +110,8 @@ def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float
     model = Manifest.load(directory).get(name)
     if model.task not in ("restore", "temporal"):
         raise ExportError(
-            f"{name}: a {TASKS[model.task].called} is in eight bits when it is exported with --data; "
-            "export its checkpoint again"
+            f"{name}: a {TASKS[model.task].called} is quantised by `derain export` with --data; export its checkpoint "
+            "again"
         )
     path = directory / f"{name}{SUFFIX}.onnx"
     if model.task == "temporal":

@@ -120,7 +120,7 @@ def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Pat
     try:
         rows = measure(model, data)
     except (EvaluationError, DataError) as error:
-        log.warning("%s is entered without figures: %s", name, error)
+        log.warning("%s is added to the manifest without figures: %s", name, error)
         return {}
     figures = {
         f"{kind}_{key}": value

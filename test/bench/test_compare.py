@@ -40,14 +40,14 @@ def test_noise_alone_is_mostly_no_difference_and_a_shift_is_one(paired: bool) ->
         assert difference([before], [after + 3], median, paired).verdict("faster", "slower") == "slower"
         assert difference([before], [after - 3], median, paired).verdict("faster", "slower") == "faster"
     # The interval is of 95 %, and what disturbs several frames widens it by less than it should.
-    assert verdicts["cannot be told"] >= 8
+    assert verdicts["unclear"] >= 8
 
 
 def test_pairing_takes_out_what_is_common_to_both() -> None:
     frames = np.random.default_rng(1).uniform(10, 60, FRAMES)
     after = frames - 1 + np.random.default_rng(2).normal(0, 0.1, FRAMES)
     assert difference([frames], [after], median, True).verdict("faster", "slower") == "faster"
-    assert difference([frames], [after], median, False).verdict("faster", "slower") == "cannot be told"
+    assert difference([frames], [after], median, False).verdict("faster", "slower") == "unclear"
 
 
 @pytest.mark.parametrize("number", [2, 3, 5])
@@ -57,7 +57,7 @@ def test_of_several_runs_the_interval_is_right_as_often_as_it_says(number: int) 
     for _ in range(trials):
         # Whole runs are faster and slower, by more than neighbouring frames tell.
         before, after = ([rng.normal(20 + shift, 1.0, 50) for shift in rng.normal(0, 2, number)] for _ in range(2))
-        wrong += difference(before, after, median, True).verdict("faster", "slower") != "cannot be told"
+        wrong += difference(before, after, median, True).verdict("faster", "slower") != "unclear"
         seen += difference(before, [run + 60 for run in after], median, True).verdict("faster", "slower") == "slower"
     assert wrong < 0.08 * trials and seen > 0.9 * trials
 
@@ -67,12 +67,12 @@ def test_of_single_runs_the_interval_does_not_know_how_runs_differ() -> None:
         difference([noise(k)], [noise(k + 50) + 3 * (-1) ** k], median, True).verdict("faster", "slower")
         for k in range(6)
     )
-    assert verdicts["cannot be told"] < 3
+    assert verdicts["unclear"] < 3
 
 
 def test_of_nothing_nothing_can_be_told() -> None:
     found = difference([np.empty(0)], [np.ones(3)], median, False)
-    assert math.isnan(found.before) and found.verdict("faster", "slower") == "cannot be told"
+    assert math.isnan(found.before) and found.verdict("faster", "slower") == "unclear"
 
 
 def record(ms: np.ndarray, sent: int, restored: int, origin: Origin, first: int = 0, **machine: object) -> Record:
@@ -107,11 +107,11 @@ def test_frames_of_one_bag_are_paired_by_stamp() -> None:
         cores=4, load_average=2.0,
     )  # fmt: skip
     text, worse = compare([before], [after])
-    assert "One bag, by its digests; 395 frames paired by stamp." in text
+    assert "Both sides are of one bag, by its digests; 395 frames are paired by stamp." in text
     assert row(text, "latency p50 ms")[-1] == "slower" and row(text, "latency p99 ms")[-1] == "slower"
     assert {"latency p50 ms: slower", "restored share: less restored"} <= set(worse)
-    assert row(text, "detect p50 ms") == ["2.00", "2.00", "+0.00", "+0.00 to +0.00", "cannot be told"]
-    assert row(text, "restore p99 ms")[-1] == "cannot be told: too few frames", "200 frames were restored in both"
+    assert row(text, "detect p50 ms") == ["2.00", "2.00", "+0.00", "+0.00 to +0.00", "unclear"]
+    assert row(text, "restore p99 ms")[-1] == "unclear: too few frames", "200 frames were restored in both"
     assert row(text, "restored share")[:3] + row(text, "restored share")[-1:] == [
         "1.0000",
         "0.5000",
@@ -135,7 +135,7 @@ def test_frames_of_different_bags_are_not_paired() -> None:
     before = record(noise(1), 400, 400, Origin({"a.mcap": "a" * 64}))
     after = record(noise(2), 420, 400, Origin({"a.mcap": "b" * 64}))
     text, worse = compare([before], [after])
-    assert "The bags differ or are not known, so frames are not paired." in text
+    assert "The bags differ or are unknown, so frames are not paired." in text
     assert not [name for name in worse if name.startswith("detect")]
     assert row(text, "dropped share")[1] == "0.0476" and "Machine, models and settings are the same." in text
     assert differing(before, before) == []
@@ -146,17 +146,17 @@ def test_runs_of_each_side_are_taken_together() -> None:
     before = [record(noise(k), 400, 400, origin) for k in range(3)]
     after = [record(noise(k + 9, 390) + 10, 400, 300, origin, first=10) for k in range(3)]
     text, worse = compare(before, after)
-    assert "390 frames paired by stamp" in text and "3 runs before and 3 after; the intervals are of" in text
+    assert "390 frames are paired by stamp" in text and "3 runs before and 3 after; the intervals include" in text
     assert row(text, "latency p50 ms")[-1] == "slower" and row(text, "restored share")[1] == "0.7500"
-    assert "do not know what differs from run to run" in compare(before, after[:1])[0]
+    assert "do not include differences between runs" in compare(before, after[:1])[0]
 
 
 def test_of_empty_records_nothing_can_be_told() -> None:
     empty = Record("a", "Latency", Account(Counter(left=0)), [], origin=Origin({"a": "a"}))
     text, worse = compare([empty], [empty])
     assert not worse
-    assert row(text, "latency p50 ms") == ["nan", "nan", "+nan", "", "cannot be told"]
-    assert "no frame came out of all" in text
+    assert row(text, "latency p50 ms") == ["nan", "nan", "+nan", "", "unclear"]
+    assert "no frame is in the output of all" in text
 
 
 def test_which_kind_a_file_is(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_which_kind_a_file_is(tmp_path: Path) -> None:
     (tmp_path / "bench.json").write_text('{"format": 1, "cases": []}')
     assert not is_replay(tmp_path / "bench.json")
     (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(BenchError, match="is no result of `derain bench`"):
+    with pytest.raises(BenchError, match="is not a result of `derain bench`"):
         is_replay(tmp_path / "broken.json")
     with pytest.raises(BenchError, match="cannot be read"):
         is_replay(tmp_path / "none.json")

@@ -57,9 +57,9 @@ def test_only_differences_beyond_the_spread_count() -> None:
     assert "| 11.00 | 22.00 | 2.00 | slower |" in lines["slow"]
     assert "| 0.50 | faster |" in lines["quick"]
     text = compare(before, after)
-    assert "- only in one: new" in text and "- only in one: old" in text
+    assert "- only in one result: new" in text and "- only in one result: old" in text
     assert text.endswith("The machines differ in cores.")
-    with pytest.raises(BenchError, match="share no case"):
+    with pytest.raises(BenchError, match="have no case in common"):
         compare(Record([case("old", 1)]), Record([case("new", 1)]))
 
 

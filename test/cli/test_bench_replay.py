@@ -70,7 +70,7 @@ def test_every_frame_is_accounted_for_and_limits_are_held(tmp_path: Path) -> Non
     code, out, err = derain("report", f"{output}.json", "--fail-if", "frames_in > 39", "--fail-if", "p50_ms <= 0")
     assert code == 1 and err.strip() == "derain: broken limit frames_in > 39: it is 40", err
     compared = derain("bench", "compare", f"{output}.json", f"{output}.json", "--fail-if-worse")
-    assert compared[0] == 0 and f"{len(account.outputs)} frames paired by stamp" in compared[1], compared
+    assert compared[0] == 0 and f"{len(account.outputs)} frames are paired by stamp" in compared[1], compared
     assert "faster" not in compared[1] and "slower" not in compared[1]
 
 

@@ -32,7 +32,7 @@ def test_the_faults_of_the_seed_are_played_and_the_verdict_is_the_exit_code(tmp_
     assert [fault.kind for fault in soak.faults] == [f.kind for f in islice(schedule(3), len(soak.faults))]
     assert (soak.seed, soak.rate, soak.crash, soak.twice, soak.kept) == (3, 5.0, "", 0, 0), out + err
     page = Path(f"{output}.html").read_text()
-    assert "the long run" in page and "<caption>Faults</caption>" in page
+    assert "soak test" in page and "<caption>Faults</caption>" in page
     assert "too short to judge the growth" in out and "too short to judge the growth" in page
     assert all(fault.kind in out for fault in soak.faults) and f"written: {output}.json" in out.replace("\n", "")
 

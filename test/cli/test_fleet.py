@@ -56,7 +56,7 @@ def test_bad_bags_are_told_and_end_with_1(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("more", "code", "says"),
-    [(["--workers", "1", "--cluster", "tcp://127.0.0.1:1"], 2, "of this machine alone"), ([], 1, "no bag is there")],
+    [(["--workers", "1", "--cluster", "tcp://127.0.0.1:1"], 2, "for this machine only"), ([], 1, "no bag found")],
 )
 def test_wrong_calls(tmp_path: Path, more: list[str], code: int, says: str) -> None:
     result = runner.invoke(app, ["fleet", f"{tmp_path}/**", "--output", str(tmp_path / "out"), *more])

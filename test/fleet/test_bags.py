@@ -43,7 +43,7 @@ def test_folders_and_files_are_found_each_once(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FleetError, match="no bag is there"):
+    with pytest.raises(FleetError, match="no bag found"):
         find_bags([f"{tmp_path}/**"], tmp_path / "out")
     touch(tmp_path / "bags" / "drive.mcap", tmp_path / "bags" / "drive.db3")
     with pytest.raises(FleetError, match="both be restored as drive"):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fleet_bags import START_NS, task_of, write_bag
@@ -109,15 +112,29 @@ def test_what_fails_again_and_again_is_given_up(bags: list[Path], models: Path, 
     assert done.bags[0].fault.startswith(f"given up after {TRIES} tries") and str(tmp_path) in done.bags[0].fault
 
 
-def test_a_cluster_gives_the_same(bags: list[Path], models: Path, by_one: Path, tmp_path: Path) -> None:
+def test_a_cluster_gives_the_same_even_if_a_worker_is_killed(
+    bags: list[Path], models: Path, by_one: Path, tmp_path: Path
+) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
+    output, killed = tmp_path / "out", list[int]()
+
+    def kill(workers: dict[str, Any]) -> None:
+        """Kill the worker that has begun a segment."""
+        wait_for(lambda: list(output.glob("*.part/*/bag/*.mcap")), "a segment")
+        for nanny in workers.values():
+            opened = [os.readlink(link) for link in Path(f"/proc/{nanny.pid}/fd").iterdir() if link.is_symlink()]
+            if any(str(output) in path for path in opened):
+                os.kill(nanny.pid, signal.SIGKILL)
+                killed.append(nanny.pid)
+
     with (
-        # Two workers in one process, which is light; what they are given goes over TCP, as to any other.
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
-        ) as local,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, protocol="tcp://", dashboard_address=None) as local,
         cluster(local.scheduler_address) as (executor, count),
     ):
         assert count == 2
-        restored(bags[:1], tmp_path / "out", models, executor, count)
-    assert contents(tmp_path / "out" / "bad") == contents(by_one / "bad")
+        thread = threading.Thread(target=kill, args=(local.workers,))
+        thread.start()
+        restored(bags[:1], output, models, executor, count)
+        thread.join()
+    assert len(killed) == 1
+    assert contents(output / "bad") == contents(by_one / "bad")

@@ -98,7 +98,7 @@ def test_what_was_made_of_something_else_is_made_again(tmp_path: Path, models: P
     changed = replace(task, settings={**SETTINGS, "enabled": False})
     assert len(plan(changed).segments) == 1
     (output / "drive" / ".fleet").unlink()
-    with pytest.raises(FleetError, match="no bag of a fleet"):
+    with pytest.raises(FleetError, match="is not a bag of a fleet"):
         plan(changed)
 
 

@@ -83,6 +83,6 @@ def test_without_data_it_is_exported_alone(tmp_path: Path) -> None:
     assert model.precision == "float32" and "Not measured." in (tmp_path / "models/fuse.md").read_text()
     again = ["quantize", "fuse", "--data", str(tmp_path), "--models", str(tmp_path / "models")]
     result = CliRunner().invoke(app, again)
-    assert result.exit_code == 1 and "a fuser is in eight bits when it is exported with --data" in result.output
+    assert result.exit_code == 1 and "a fuser is quantised by `derain export` with --data" in result.output
     result = CliRunner().invoke(app, ["export", str(checkpoint), "fuse", "--grey"])
     assert result.exit_code == 2 and "the fuser already takes grey images" in result.output

@@ -74,7 +74,7 @@ def test_data_of_one_s_own_calibrates_and_lacks_only_figures(
     (tmp_path / "photographs/bsds500").mkdir(parents=True)
     (tmp_path / "wet").rename(tmp_path / "photographs/bsds500/train")
     assert publish_quantized("restore_mono", tmp_path / "models", tmp_path / "photographs") == {}
-    assert "restore_mono_int8 is entered without figures" in caplog.text
+    assert "restore_mono_int8 is added to the manifest without figures" in caplog.text
     manifest = Manifest.load(tmp_path / "models")
     manifest.verify(manifest.get("restore_mono_int8"))
 
@@ -138,7 +138,7 @@ def test_other_models_are_refused(data_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "other.onnx"
     graph = onnx.helper.make_graph([node], "other", value[:1], value[1:])
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)]), path)
-    with pytest.raises(ExportError, match="neither adds to the image nor generates one"):
+    with pytest.raises(ExportError, match="is not a model that can be quantised"):
         quantize_onnx(path, tmp_path / "q.onnx", [np.zeros((32, 32, 1), np.uint8)])
 
 
