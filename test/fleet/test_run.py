@@ -112,20 +112,18 @@ def test_what_fails_again_and_again_is_given_up(bags: list[Path], models: Path, 
     assert done.bags[0].fault.startswith(f"given up after {TRIES} tries") and str(tmp_path) in done.bags[0].fault
 
 
-def test_a_cluster_gives_the_same_even_if_a_worker_is_killed(
+def test_a_cluster_gives_the_same_even_if_its_workers_are_killed(
     bags: list[Path], models: Path, by_one: Path, tmp_path: Path
 ) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra `fleet` is not installed")
     output, killed = tmp_path / "out", list[int]()
 
     def kill(workers: dict[str, Any]) -> None:
-        """Kill the worker that has begun a segment."""
+        """Kill every worker as soon as a segment is under way; Dask starts others."""
         wait_for(lambda: list(output.glob("*.part/*/bag/*.mcap")), "a segment")
         for nanny in workers.values():
-            opened = [os.readlink(link) for link in Path(f"/proc/{nanny.pid}/fd").iterdir() if link.is_symlink()]
-            if any(str(output) in path for path in opened):
-                os.kill(nanny.pid, signal.SIGKILL)
-                killed.append(nanny.pid)
+            os.kill(nanny.pid, signal.SIGKILL)
+            killed.append(nanny.pid)
 
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, protocol="tcp://", dashboard_address=None) as local,
@@ -136,5 +134,5 @@ def test_a_cluster_gives_the_same_even_if_a_worker_is_killed(
         thread.start()
         restored(bags[:1], output, models, executor, count)
         thread.join()
-    assert len(killed) == 1
+    assert len(killed) == 2
     assert contents(output / "bad") == contents(by_one / "bad")
