@@ -92,4 +92,4 @@ def test_task_driven(tmp_path: Path) -> None:
     assert folders == ["ac", "ac_ojt", "acr", "acr_ojt", "acr_tjt"], "stage I is trained once"
     (tmp_path / "one.yaml").write_text("{steps: 1}")
     code, output = run("table", "task-driven", "--data", data, "--runs", tmp_path, "--config", tmp_path / "one.yaml")
-    assert code == 2 and "needs two phases" in output
+    assert code == 2 and "must have two phases" in output
