@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import numpy as np
 
-from derain_ros.files import FileError, read_file
-from derain_ros.replay.record import MOST_BYTES, Record, known, write_json
-from derain_ros.replay.records import ReplayError
+from derain_ros.replay.record import Record, known, read_json, write_json
 from derain_ros.replay.typed import read_as
 
 FORMAT = 1
@@ -111,17 +108,13 @@ class Soak:
     @classmethod
     def read(cls, path: Path) -> Soak:
         """Read a run that `save` wrote; ReplayError if the file cannot be read or holds no such run."""
-        try:
-            content = json.loads(read_file(path, MOST_BYTES))
-            if content["kind"] != "soak" or content["format"] != FORMAT:
-                raise ReplayError(f"{path}: is not a soak test in format {FORMAT}: run `derain bench soak` again")
-            kinds = get_type_hints(cls)
-            own = {key: read_as(kinds[key], content[key], key) for key in (*OWN, "faults")}
-            return cls(record=Record.of(content["replay"]), **own)
-        except OSError as error:
-            raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
-        except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ReplayError(f"{path}: is not a record of `derain bench soak` ({error})") from error
+        return read_json(path, "soak", FORMAT, "derain bench soak", cls._of)
+
+    @classmethod
+    def _of(cls, content: Mapping[str, Any]) -> Soak:
+        kinds = get_type_hints(cls)
+        own = {key: read_as(kinds[key], content[key], key) for key in (*OWN, "faults")}
+        return cls(record=Record.of(content["replay"]), **own)
 
     def frames(self) -> Counter[str]:
         """Total numbers of frames in, restored, passed and dropped."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from derain_ros.engine.machine import this_machine
 from derain_ros.files import FileError, read_file
@@ -22,6 +22,8 @@ from derain_ros.replay.typed import UNKNOWN, read_as
 
 FORMAT = 4
 MOST_BYTES = 1 << 30
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,7 @@ class Record:
     @classmethod
     def read(cls, path: Path) -> Record:
         """Read what `save` wrote; ReplayError if it cannot be read or is not a record of this format."""
-        try:
-            content = json.loads(read_file(path, MOST_BYTES))
-            if content["kind"] != "replay" or content["format"] != FORMAT:
-                raise ReplayError(
-                    f"{path}: is a record of {content['kind']!r} in format {content['format']!r}, not "
-                    f"of a replay in format {FORMAT}: replay the bag again with this version of the package"
-                )
-            return cls.of(content)
-        except OSError as error:
-            raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
-        except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ReplayError(f"{path}: is not a record of `derain replay` ({error})") from error
+        return read_json(path, "replay", FORMAT, "derain replay", cls.of)
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Record:
@@ -114,6 +105,26 @@ def kind_of(path: Path) -> str:
     except (OSError, FileError, ValueError):
         return ""
     return str(content.get("kind", "")) if isinstance(content, dict) else ""
+
+
+def read_json(path: Path, kind: str, form: int, command: str, make: Callable[[Mapping[str, Any]], T]) -> T:
+    """Return what `make` makes of the record of this `kind` in the format `form`, which `command` wrote to a file.
+
+    ReplayError if the file cannot be read or is not such a record, which `make` reports by a ValueError, KeyError,
+    TypeError or AttributeError.
+    """
+    try:
+        content = json.loads(read_file(path, MOST_BYTES))
+        if (content["kind"], content["format"]) != (kind, form):
+            raise ReplayError(
+                f"{path}: is a record of {content['kind']!r} in format {content['format']!r}, not of `{command}` in "
+                f"format {form}: run `{command}` again with this version of the package"
+            )
+        return make(content)
+    except OSError as error:
+        raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
+    except (FileError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReplayError(f"{path}: is not a record of `{command}` ({error})") from error
 
 
 def write_json(path: Path, content: object) -> None:

@@ -170,7 +170,7 @@ def test_a_record_is_read_as_it_was_saved(tmp_path: Path, changes: dict[str, obj
         ("[]", "is not a record"),
         ('{"kind": "replay"}', "is not a record"),
         ('{"kind": "bench", "format": 1}', "is a record of 'bench' in format 1"),
-        ('{"kind": "replay", "format": 99}', "in format 99, not of a replay in format 4: replay the bag again"),
+        ('{"kind": "replay", "format": 99}', "in format 99, not of `derain replay` in format 4: run"),
     ],
 )
 def test_what_is_no_record_is_told(tmp_path: Path, text: str, message: str) -> None:

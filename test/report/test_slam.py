@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.evaluate.slam.study import Row, Study
 from derain_ros.evaluate.slam.trajectory import Figures
 from derain_ros.replay.origin import Origin
+from derain_ros.replay.records import ReplayError
 from derain_ros.report.slam import markdown, notes, table, write
 
 NAN = float("nan")
@@ -55,12 +55,15 @@ def test_a_record_is_read_as_it_was_written(study: Study, tmp_path: Path) -> Non
     for content, why in (
         ({"rows": 3}, r"odd.json: is not a record of `derain evaluate slam`"),
         ({**told, "kind": "replay"}, "odd.json: is a record of 'replay' in format 1, not of `derain evaluate slam`"),
-        ({**told, "format": 2}, "in format 2, not of `derain evaluate slam` in format 1: run that again"),
+        (
+            {**told, "format": 2},
+            "in format 2, not of `derain evaluate slam` in format 1: run",
+        ),
         ({**told, "frames": "many"}, "frames: 'many' is not of type int"),
     ):
         odd.write_text(json.dumps(content))
-        with pytest.raises(EvaluationError, match=why) as error:
+        with pytest.raises(ReplayError, match=why) as error:
             Study.read(odd)
         assert str(error.value).count("odd.json") == 1
-    with pytest.raises(EvaluationError, match="none.json: cannot be read"):
+    with pytest.raises(ReplayError, match="none.json: cannot be read"):
         Study.read(tmp_path / "none.json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +13,13 @@ import numpy as np
 from derain_ros.engine.machine import this_machine
 from derain_ros.evaluate.odometry import StereoSequence
 from derain_ros.evaluate.pairs import restored
-from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.evaluate.saved import FORMAT, save
 from derain_ros.evaluate.slam import trajectory
 from derain_ros.evaluate.slam.run import Stereo, Tapes, track
 from derain_ros.evaluate.slam.trajectory import Figures, Trajectory, compare
-from derain_ros.files import FileError, read_file
 from derain_ros.rain.weather import Weather
 from derain_ros.replay.origin import Origin
-from derain_ros.replay.record import MOST_BYTES, number
+from derain_ros.replay.record import number, read_json
 from derain_ros.replay.typed import read_as
 from derain_ros.runtime.pipeline import Pipeline
 from derain_ros.runtime.stages.fill import smooth
@@ -72,24 +69,15 @@ class Study:
 
     @classmethod
     def read(cls, path: Path) -> Study:
-        """Read what `save` wrote; EvaluationError if it cannot be read or is not a study of this format."""
-        try:
-            told = json.loads(read_file(path, MOST_BYTES))
-            if told["kind"] != "slam" or told["format"] != FORMAT:
-                raise EvaluationError(
-                    f"{path}: is a record of {told['kind']!r} in format {told['format']!r}, not of `derain evaluate "
-                    f"slam` in format {FORMAT}: run that again with this version of the package"
-                )
-            found = {name: read_as(kind, told[name], name) for name, kind in get_type_hints(cls).items()}
-            found["places"] = {int(number): of for number, of in found["places"].items()}
-            found["machine"] = {name: number(value) for name, value in found["machine"].items()}
-            return cls(**found)
-        except EvaluationError:
-            raise
-        except OSError as error:
-            raise EvaluationError(f"{path}: cannot be read ({error.strerror})") from error
-        except (FileError, ValueError, KeyError, TypeError) as error:
-            raise EvaluationError(f"{path}: is not a record of `derain evaluate slam` ({error})") from error
+        """Read what `save` wrote; ReplayError if it cannot be read or is not a study of this format."""
+        return read_json(path, "slam", FORMAT, "derain evaluate slam", cls._of)
+
+    @classmethod
+    def _of(cls, content: Mapping[str, Any]) -> Study:
+        found = {name: read_as(kind, content[name], name) for name, kind in get_type_hints(cls).items()}
+        found["places"] = {int(number): of for number, of in found["places"].items()}
+        found["machine"] = {name: number(value) for name, value in found["machine"].items()}
+        return cls(**found)
 
 
 class Judge:
