@@ -61,6 +61,18 @@ def test_the_border_follows_a_press_and_the_arrow_keys(phone: Browser) -> None:
     assert phone.evaluate(second) == "inset(0px 0px 0px 50%)", "each has a border of its own"
 
 
+def test_the_border_follows_a_finger(phone: Browser) -> None:
+    phone.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    left, top, width = phone.evaluate(
+        "(({left, top, width}) => [left, top, width])(document.querySelector('.slider').getBoundingClientRect())"
+    )
+    for kind, share in (("touchStart", 0.5), ("touchMove", 0.6), ("touchMove", 0.8), ("touchEnd", None)):
+        points = [] if share is None else [{"x": left + share * width, "y": top + 20}]
+        phone.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    phone.call("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert 75 <= int(phone.evaluate("document.querySelector('.slider input').value")) <= 85
+
+
 def test_the_slider_says_what_it_does(phone: Browser) -> None:
     labels = phone.evaluate("[...document.querySelectorAll('.slider input')].map(i => i.ariaLabel)")
     assert labels == [
