@@ -1,4 +1,4 @@
-"""Accounts for the frames of the long run: what was sent, what the node counted, what came back, and when."""
+"""Accounts for the frames of the soak test: what was sent, what the node counted, what came back, and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The faults of the long run: one function per fault, and the seeded order in which they are played.
+"""The faults of the soak test: one function per fault, and the seeded order in which they are played.
 
 A fault function gets the rig, about how many seconds the fault lasts, and `chance` for its random choices. It returns a
 text that says what it did. When it returns, the fault is over: what it stopped is running again; what it changed is

@@ -1,4 +1,4 @@
-"""The set-up of the long run: the node in its process, cameras, receiver, services, other subscribers."""
+"""The set-up of the soak test: the node in its process, cameras, receiver, services, other subscribers."""
 
 from __future__ import annotations
 

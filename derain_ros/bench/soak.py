@@ -1,4 +1,4 @@
-"""The long run: one node for hours, one fault after another, every frame accounted for."""
+"""The soak test: one node for hours, one fault after another, every frame accounted for."""
 
 from __future__ import annotations
 

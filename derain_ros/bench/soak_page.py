@@ -1,4 +1,4 @@
-"""The tables and the page of a long run."""
+"""The tables and the page of a soak test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GROWN = {"memory_mb": "memory, MB", "threads": "threads", "files": "files"}
 
 
 def write(path: Path, soak: Soak) -> None:
-    """Write the page of a long run: its faults, memory, threads and files over time, and the page of all its frames.
+    """Write the page of a soak test: its faults, memory, threads and files over time, and the page of all its frames.
 
     ReplayError if `path` cannot be written.
     """

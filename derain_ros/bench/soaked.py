@@ -1,4 +1,4 @@
-"""The record of a long run: its faults, what became of the frames, and whether all limits were kept."""
+"""The record of a soak test: its faults, what became of the frames, and whether all limits were kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from derain_ros.replay.typed import read_as
 
 FORMAT = 1
 OWN = ("seed", "rate", "warm", "crash", "twice", "kept")
-"""Fields of a long run that are written unchanged."""
+"""Fields of a soak test that are written unchanged."""
 FRAMES = ("in", "restored", "passed", "dropped")
 UNKNOWN = "not known"
 """The cause for drops that no count explains; the camera is appended, so that cameras cannot cancel each other out."""
@@ -63,7 +63,7 @@ class FaultResult:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a long run.
+    """The limits of a soak test.
 
     The node restores again within `restored_s` after a fault. After that no camera waits longer than `periods` camera
     periods for an output; until then none longer than `gap_s`, plus the duration of a PAUSING fault. In each fault, the
@@ -82,7 +82,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Soak:
-    """A long run at `rate` frames a second per camera: the `record` as of a replay, and the faults.
+    """A soak test at `rate` frames a second per camera: the `record` as of a replay, and the faults.
 
     The first `warm` faults are the warm-up; they have every kind twice. `crash` says what ended the run early, empty if
     nothing did. `twice` counts outputs in excess of how often their frames were sent. `kept` counts frames that the

@@ -1,4 +1,4 @@
-"""The long run: its order of faults, its books, its verdict, and a short run of the node itself."""
+"""The soak test: its order of faults, its books, its verdict, and a short run of the node itself."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ FAULT = FaultResult(
 
 def run(*faults: FaultResult, **more: Any) -> Soak:
     account = Account(Counter(left=40, right=40), recorded_s=60.0, played_s=60.0)
-    record = Record("the long run", "Latency", account, [])
+    record = Record("the soak test", "Latency", account, [])
     return Soak(record, 7, 10.0, ROUNDS, list(faults or (FAULT,)), **more)
 
 
