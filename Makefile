@@ -14,7 +14,8 @@ ROS ?= ros
 # Tests that start no node, no training and no process; those of the networks, which export, take too long.
 QUICK = test/runtime test/engine test/report test/rain test/test_layers.py test/test_manifest.py test/test_tasks.py
 
-# More at once than there are cores: many tests wait, for nodes, timeouts and processes.
+# More at once than there are cores: many tests wait, for nodes, timeouts and processes. In the order of the folders, as
+# the longest are in the first ones; by default files of few tests, which take longest, come last.
 AT_ONCE = $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 2)')
 
 # The environments hold a ROS 2 of their own, from wheels: one that is sourced must not mix with it.
@@ -31,7 +32,7 @@ demo: .venv/demo/.installed
 	.venv/demo/bin/derain demo
 
 test: .venv/test/.installed
-	.venv/test/bin/python -m pytest -n $(AT_ONCE) --dist loadfile
+	.venv/test/bin/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 check: lint
 	.venv/test/bin/python -m pytest -q -n auto --dist loadfile $(QUICK)

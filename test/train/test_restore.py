@@ -91,7 +91,7 @@ def test_learns_from_rain(data_folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "machine"), [(TINY, Machine("cpu")), (replace(PAPER, steps=3), CPU)], ids=["fast, mixed", "paper"]
+    ("recipe", "machine"), [(TINY, Machine("cpu")), (replace(PAPER, steps=2), CPU)], ids=["fast, mixed", "paper"]
 )
 def test_resumes_to_the_bit(
     recipe: RestoreRecipe, machine: Machine, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
