@@ -92,7 +92,8 @@ class Config:
     )
     plan: str = setting(
         "auto",
-        "The best plan that may be run. auto: the best that keeps up with the cameras; offline, the best there is.",
+        "The best plan that may be run. auto: the best that keeps up with the cameras; offline, the best there is. "
+        "Behind dirt alone auto runs none; the others do.",
         choices=("auto", *PLANS),
     )
     purpose: str = setting(

@@ -23,6 +23,8 @@ class Action(str, Enum):
     """Restoration is switched off, or no engine is ready."""
     PASSED_BUDGET = "passed_budget"
     """Restoration would not have met, or did not meet, the latency budget."""
+    PASSED_NO_PLAN = "passed_no_plan"
+    """No plan that is allowed helps against what is there: restoring would leave trackers worse off."""
     PASSED_UNPAIRED = "passed_unpaired"
     """No frame of the same instant came from the other camera."""
     PASSED_ERROR = "passed_error"

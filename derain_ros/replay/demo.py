@@ -41,6 +41,7 @@ TOO_SLOW = "this machine is too slow or too busy: end other programs, and see wh
 REASONS = {
     "dropped": TOO_SLOW,
     Action.PASSED_BUDGET.value: TOO_SLOW,
+    Action.PASSED_NO_PLAN.value: "no plan helps against what the detector classified them as",
     Action.PASSED_CLEAN.value: "the detector classified them as clean",
     Action.PASSED_DISABLED.value: "the models were not ready: see `derain doctor`",
     Action.PASSED_UNPAIRED.value: "images of the other camera got lost on the way",

@@ -31,6 +31,7 @@ FIGURES = {
     "passed_clean": "passed on because they were found clean",
     "passed_disabled": "passed on because restoring was switched off or no model was ready",
     "passed_budget": "passed on for want of time",
+    "passed_no_plan": "passed on because no plan that is allowed helps against what is on the lens",
     "passed_unpaired": "passed on because no frame of the other camera came",
     "passed_error": "passed on because a stage failed or the encoding cannot be processed",
     "dropped": "frames that did not come back",

@@ -17,6 +17,7 @@ COLOURS = {
     Action.PASSED_CLEAN.value: "#2ca02c",
     Action.PASSED_DISABLED.value: "#7f7f7f",
     Action.PASSED_BUDGET.value: "#ff7f0e",
+    Action.PASSED_NO_PLAN.value: "#8c564b",
     Action.PASSED_ERROR.value: "#d62728",
     Action.PASSED_UNPAIRED.value: "#9467bd",
 }

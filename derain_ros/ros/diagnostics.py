@@ -17,7 +17,7 @@ OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, Diagnostic
 ALARMS = {Alarm.CLEAR: OK, Alarm.AFFECTED: WARN, Alarm.SEVERE: ERROR}
 NOT_LOOKED_AT = ("unusable", Action.PASSED_ERROR.value, Action.PASSED_UNPAIRED.value)
 """Counts of frames that were not judged."""
-LOOKED_AT = (Action.RESTORED, Action.PASSED_CLEAN, Action.PASSED_BUDGET)
+LOOKED_AT = (Action.RESTORED, Action.PASSED_CLEAN, Action.PASSED_BUDGET, Action.PASSED_NO_PLAN)
 """What is done with frames that the detector has judged."""
 _LATENCIES = 1000
 _SILENT, _GAPS = 2.0, 20

@@ -257,7 +257,12 @@ class Pipeline:
                 passed = Action.PASSED_DISABLED, f"models: {loader.state or 'loading'}"
             else:
                 kinds = ", ".join(sorted(self.decision.kinds))
-                passed = Action.PASSED_BUDGET, f"no plan that is allowed and keeps up helps against {kinds}"
+                slow = any(stage is not fuse for each in plans for stage in each.steps)
+                passed = (
+                    (Action.PASSED_BUDGET, f"no plan that keeps up helps against {kinds}")
+                    if slow
+                    else (Action.PASSED_NO_PLAN, f"no plan that is allowed helps against {kinds}")
+                )
         if passed is not None:
             return run.passed(*passed), to_fuse
         assert plan is not None

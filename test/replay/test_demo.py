@@ -90,7 +90,7 @@ def test_a_full_disk_is_told_of_before_the_work(tmp_path: Path, monkeypatch: pyt
     usage = namedtuple("usage", ("total", "used", "free"))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 10**9))
     check_room(tmp_path, Drive(seconds=10.0))
-    with pytest.raises(ReplayError, match=r"take about 4.7 GB, and 1.0 GB are free; name another --output"):
+    with pytest.raises(ReplayError, match=r"take about 4.7 GB, but only 1.0 GB are free; name another --output"):
         check_room(tmp_path, Drive(seconds=60.0))
 
 
