@@ -25,7 +25,7 @@ from derain_ros.runtime.loading.lane import Lane, Late
 from derain_ros.runtime.loading.loader import Loader
 from derain_ros.runtime.loading.models import find_detector, find_restorers, find_temporal
 from derain_ros.runtime.plan.budget import Times
-from derain_ros.runtime.plan.choice import Choice
+from derain_ros.runtime.plan.choice import PlanChoice
 from derain_ros.runtime.plan.ladder import Ladder, Plan, followed
 from derain_ros.runtime.run import Run
 from derain_ros.runtime.stages import Images, Stage
@@ -72,7 +72,7 @@ class Pipeline:
         self._loader: Loader | None = None
         self._ladder = Ladder([])
         self.fusion = Fusion(self.config)
-        self._choice, self._choice_of_passed = Choice(), Choice()
+        self._choice, self._choice_of_passed = PlanChoice(), PlanChoice()
         self._overhead = Times()  # Time around the stages of a plan, from the mailbox to publication.
         self._started_ns = 0
         self._stages_ms = 0.0
@@ -201,7 +201,7 @@ class Pipeline:
             time.sleep(0.01)
         # Drop all references to networks, so that they are freed now and not at the next garbage collection.
         self._judge = self._loader = self._at_work = None
-        self._ladder, self._choice, self._choice_of_passed = Ladder([]), Choice(), Choice()
+        self._ladder, self._choice, self._choice_of_passed = Ladder([]), PlanChoice(), PlanChoice()
         self.fusion.stage = self._to_fuse = None
         return done and not busy
 
@@ -284,7 +284,7 @@ class Pipeline:
         clean = not self.decision.affected and not any(anomaly.affected for anomaly in found)
         return (Action.PASSED_CLEAN, "") if self.config.gating and clean else None
 
-    def _choose(self, choice: Choice, ready: Sequence[Plan], images: Images, run: Run) -> Plan | None:
+    def _choose(self, choice: PlanChoice, ready: Sequence[Plan], images: Images, run: Run) -> Plan | None:
         """The plan that keeps up with the cameras within the budget; None where the stream would stall."""
         budget_ms = self.config.budget_ms
         run.left_ms = budget_ms - run.age_ms

@@ -27,7 +27,7 @@ class _Wait:
     fits_since_ns: int | None = None
 
 
-class Choice:
+class PlanChoice:
     """Chooses among the plans of a ladder for successive frame sets, by the time that their stages take."""
 
     def __init__(self) -> None:

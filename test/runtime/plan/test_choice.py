@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 import pytest
 
 from derain_ros.runtime.plan.budget import Times
-from derain_ros.runtime.plan.choice import LONGEST_RETRY_NS, RETRY_NS, Choice
+from derain_ros.runtime.plan.choice import LONGEST_RETRY_NS, RETRY_NS, PlanChoice
 from derain_ros.runtime.plan.ladder import Plan
 from derain_ros.runtime.stages import Batch
 
@@ -49,7 +49,7 @@ class World:
         budget_ms: float = 200.0,
     ) -> None:
         self.stages = {name: Played(name, ms) for name, ms in costs.items()}
-        self.choice, self.load, self.limit_ms = Choice(), load, min(budget_ms, PERIOD_MS)
+        self.choice, self.load, self.limit_ms = PlanChoice(), load, min(budget_ms, PERIOD_MS)
         self.done: list[tuple[float, str]] = []
 
     def choose(self, at_ms: float) -> Plan | None:
@@ -218,7 +218,7 @@ def test_a_better_plan_is_kept_while_it_takes_no_more_than_there_is_but_not_take
 
 
 def test_a_trial_forgets_what_was_measured_but_not_of_the_stage_at_work() -> None:
-    choice, light, temporal = Choice(), Played("light", 10.0), Played("temporal", 50.0)
+    choice, light, temporal = PlanChoice(), Played("light", 10.0), Played("temporal", 50.0)
     alone, joined = Plan((light,)), Plan((light, temporal))  # type: ignore[arg-type]
 
     def choose(at_ms: int) -> Plan | None:
@@ -243,12 +243,12 @@ def test_images_of_another_size_wait_for_nothing() -> None:
 
 def test_without_the_stage_that_goes_first_the_rest_of_a_plan_stays() -> None:
     """What a plan takes up anew must leave a margin; what was run with one stage more is not taken up anew."""
-    choice, quality, light, fuse = Choice(), Played("quality", 95.0), Played("light", 10.0), Played("fuse", 4.0)
+    choice, quality, light, fuse = PlanChoice(), Played("quality", 95.0), Played("light", 10.0), Played("fuse", 4.0)
     steps = [(quality, fuse), (quality,), (light, fuse), (light,)]
     plans = [Plan(each) for each in steps]  # type: ignore[arg-type]
     assert choice.choose(plans, BATCHES, 120.0, STALL_MS, 0) == plans[0]
     assert choice.choose(plans, BATCHES, 98.0, STALL_MS, 100 * MS) == plans[1]
     # Nobody asks for the stage any more.
-    alone = Choice()
+    alone = PlanChoice()
     alone.choose(plans, BATCHES, 120.0, STALL_MS, 0)
     assert alone.choose(plans[1::2], BATCHES, 98.0, STALL_MS, 100 * MS) == plans[1]
