@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 from derain_ros.runtime.plan.ladder import Plan
-from derain_ros.runtime.stages import Batch
+from derain_ros.runtime.stages import BatchShape
 
 MARGIN = 0.9
 """Share of the available time within which a plan is taken up. A plan in use may take all of it."""
@@ -36,7 +36,7 @@ class PlanChoice:
         self._stalled_until_ns: int | None = None
 
     def choose(
-        self, plans: Sequence[Plan], batches: Collection[Batch], limit_ms: float, stall_ms: float, now_ns: int
+        self, plans: Sequence[Plan], batches: Collection[BatchShape], limit_ms: float, stall_ms: float, now_ns: int
     ) -> Plan | None:
         """One of `plans`, the best first, for such images, where `limit_ms` are available; `now_ns` is monotonic.
 
@@ -60,7 +60,7 @@ class PlanChoice:
         self._current = chosen
         return chosen
 
-    def _fits(self, plan: Plan, batches: Collection[Batch], limit_ms: float, now_ns: int) -> bool:
+    def _fits(self, plan: Plan, batches: Collection[BatchShape], limit_ms: float, now_ns: int) -> bool:
         """Whether a plan should run. One that should not waits before it is tried again."""
         key = plan.key(batches)
         wait = self._waits.get(key)
@@ -88,7 +88,7 @@ class PlanChoice:
         """Whether a plan ran last, or is the plan that ran last without its later stages."""
         return self._current is not None and self._current.steps[: len(plan.steps)] == plan.steps
 
-    def _forget(self, plan: Plan, batches: Collection[Batch]) -> None:
+    def _forget(self, plan: Plan, batches: Collection[BatchShape]) -> None:
         """Forget the times of a plan's stages, except those that it shares with the plan in use."""
         at_work = self._current.steps if self._current is not None and self._current != plan else ()
         for step in plan.steps:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from derain_ros.config import PLANS
 from derain_ros.runtime.loading.loader import Wanted
-from derain_ros.runtime.stages import Batch, Stage
+from derain_ros.runtime.stages import BatchShape, Stage
 from derain_ros.runtime.stages.restore import Restore
 
 
@@ -22,15 +22,15 @@ class Plan:
         """The names of its stages, such as `balanced + temporal`."""
         return " + ".join(step.name for step in self.steps)
 
-    def key(self, batches: Collection[Batch]) -> Hashable:
+    def key(self, batches: Collection[BatchShape]) -> Hashable:
         """What identifies the plan on such images."""
         return self.name, tuple(batches)
 
-    def cost_ms(self, batches: Collection[Batch]) -> float:
+    def cost_ms(self, batches: Collection[BatchShape]) -> float:
         """Milliseconds that it takes: the sum over its stages, where a stage whose time is not known counts as 0."""
         return sum(step.cost_ms(batches) for step in self.steps)
 
-    def ready(self, batches: Collection[Batch]) -> bool:
+    def ready(self, batches: Collection[BatchShape]) -> bool:
         """Whether all its stages can run now."""
         return all(step.ready(batches) for step in self.steps)
 
@@ -55,7 +55,7 @@ class Ladder:
         self._special = [stage for stage in restorers if stage.serves]
         self._after = after
 
-    def wanted(self, plans: Sequence[Plan], batches: Collection[Batch]) -> list[Wanted]:
+    def wanted(self, plans: Sequence[Plan], batches: Collection[BatchShape]) -> list[Wanted]:
         """What must be loaded for these plans, the cheapest first, and then for anomalies that may come."""
         stages = [step for plan in reversed(plans) for step in plan.steps]
         general = [stage for stage in self._general if stage.can(batches)]
@@ -63,7 +63,7 @@ class Ladder:
         stages += [stage for stage in self._special if stage.can(batches)]
         return list(dict.fromkeys(wanted for stage in stages for wanted in stage.load(batches)))
 
-    def plans(self, batches: Collection[Batch], kinds: Collection[str], best: str = "auto") -> list[Plan]:
+    def plans(self, batches: Collection[BatchShape], kinds: Collection[str], best: str = "auto") -> list[Plan]:
         """All plans that remove these kinds of anomaly from such images, the best first, loaded or not. None is better
         than the rung `best`, unless there are no others. Empty where no restorer takes such images."""
         found: dict[str, Plan] = {}

@@ -30,7 +30,7 @@ def mask_of(probability: np.ndarray) -> np.ndarray:
     return cv2.threshold(probability, RECONSTRUCTED, 255, cv2.THRESH_BINARY)[1]
 
 
-Batch = tuple[int, int, int, int]
+BatchShape = tuple[int, int, int, int]
 """Images that go through a network together: number, height, width, channels."""
 
 
@@ -52,7 +52,7 @@ class Images:
     frames: Sequence[Frame]
     now_ns: int = 0
     seen: list[np.ndarray] = field(init=False)
-    batches: dict[Batch, list[int]] = field(init=False)
+    batches: dict[BatchShape, list[int]] = field(init=False)
     """Indices of the images that go through a network together: those of one size with one number of channels."""
     restored: list[np.ndarray] | None = None
     masks: list[np.ndarray] | None = None
@@ -77,22 +77,22 @@ class Stage(Protocol):
     name: str
     """Its part of a plan's name."""
 
-    def load(self, batches: Collection[Batch]) -> list[Wanted]:
+    def load(self, batches: Collection[BatchShape]) -> list[Wanted]:
         """What must be loaded for such images."""
 
-    def can(self, batches: Collection[Batch]) -> bool:
+    def can(self, batches: Collection[BatchShape]) -> bool:
         """Whether there are networks for such images, loaded or not."""
 
-    def ready(self, batches: Collection[Batch]) -> bool:
+    def ready(self, batches: Collection[BatchShape]) -> bool:
         """Whether it can run on such images now."""
 
-    def cost_ms(self, batches: Collection[Batch]) -> float:
+    def cost_ms(self, batches: Collection[BatchShape]) -> float:
         """Milliseconds of a run, by the last runs or else as measured when it was loaded; 0 where not known."""
 
-    def learn(self, batches: Collection[Batch], ms: float) -> None:
+    def learn(self, batches: Collection[BatchShape], ms: float) -> None:
         """Add the milliseconds of a run."""
 
-    def forget(self, batches: Collection[Batch]) -> None:
+    def forget(self, batches: Collection[BatchShape]) -> None:
         """Forget the times of runs: they were measured under another load of the machine."""
 
     def run(self, images: Images) -> None:
@@ -115,38 +115,38 @@ class NetworkStage:
         self._times = Times()
         self._ran: list[tuple[Wanted, Engine]] = []
 
-    def wanted(self, batch: Batch) -> Wanted:
+    def wanted(self, batch: BatchShape) -> Wanted:
         """The network for a batch, and the shape that it gets."""
         return Wanted(self.networks[batch[3]], batch[:3])
 
-    def of(self, batches: Collection[Batch]) -> Collection[Batch]:
+    def of(self, batches: Collection[BatchShape]) -> Collection[BatchShape]:
         """The batches that go through the networks, for such images."""
         return batches
 
-    def can(self, batches: Collection[Batch]) -> bool:
+    def can(self, batches: Collection[BatchShape]) -> bool:
         """See `Stage.can`."""
         return all(
             batch[3] in self.networks and not self._loader.is_out(self.networks[batch[3]]) for batch in self.of(batches)
         )
 
-    def load(self, batches: Collection[Batch]) -> list[Wanted]:
+    def load(self, batches: Collection[BatchShape]) -> list[Wanted]:
         """See `Stage.load`."""
         return [self.wanted(batch) for batch in self.of(batches)]
 
-    def ready(self, batches: Collection[Batch]) -> bool:
+    def ready(self, batches: Collection[BatchShape]) -> bool:
         """See `Stage.ready`."""
         return self.can(batches) and all(engine is not None for engine in map(self._loader.engine, self.load(batches)))
 
-    def cost_ms(self, batches: Collection[Batch]) -> float:
+    def cost_ms(self, batches: Collection[BatchShape]) -> float:
         """See `Stage.cost_ms`."""
         measured = sum(map(self._loader.measured_ms, self.load(batches)))
         return self._times.usual(self._key(batches)) or measured
 
-    def learn(self, batches: Collection[Batch], ms: float) -> None:
+    def learn(self, batches: Collection[BatchShape], ms: float) -> None:
         """See `Stage.learn`."""
         self._times.learn(self._key(batches), ms)
 
-    def forget(self, batches: Collection[Batch]) -> None:
+    def forget(self, batches: Collection[BatchShape]) -> None:
         """See `Stage.forget`."""
         self._times.forget(self._key(batches))
 
@@ -158,7 +158,7 @@ class NetworkStage:
     def close(self) -> None:
         """See `Stage.close`."""
 
-    def engine_for(self, batch: Batch) -> Engine:
+    def engine_for(self, batch: BatchShape) -> Engine:
         """The engine that is to run a batch now; EngineError where it is no longer loaded."""
         wanted = self.wanted(batch)
         engine = self._loader.engine(wanted)
@@ -167,7 +167,7 @@ class NetworkStage:
         self._ran = [(wanted, engine)]
         return engine
 
-    def _key(self, batches: Collection[Batch]) -> object:
+    def _key(self, batches: Collection[BatchShape]) -> object:
         """All that the time of a run depends on."""
         engines = [(batch, self._loader.engine(self.wanted(batch))) for batch in self.of(batches)]
         return tuple((batch, e and (e.name, e.device, e.streams, e.model.name)) for batch, e in engines)

@@ -10,7 +10,7 @@ import numpy as np
 from derain_ros.engine import EngineError
 from derain_ros.runtime.loading.loader import Loader
 from derain_ros.runtime.loading.models import Network
-from derain_ros.runtime.stages import Batch, Images, NetworkStage, mask_of
+from derain_ros.runtime.stages import BatchShape, Images, NetworkStage, mask_of
 
 
 class Fuse(NetworkStage):
@@ -19,7 +19,7 @@ class Fuse(NetworkStage):
     def __init__(self, network: Network, loader: Loader) -> None:
         super().__init__("fuse", {1: network}, loader)
 
-    def of(self, batches: Collection[Batch]) -> list[Batch]:
+    def of(self, batches: Collection[BatchShape]) -> list[BatchShape]:
         """See `NetworkStage.of`: the luminance of one image, the first camera's."""
         _, height, width, _ = next(iter(batches))
         return [(1, height, width, 1)]

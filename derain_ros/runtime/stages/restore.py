@@ -11,7 +11,7 @@ from derain_ros.engine import Engine, EngineError
 from derain_ros.manifest import Model
 from derain_ros.runtime.loading.loader import Loader, Wanted
 from derain_ros.runtime.loading.models import Network
-from derain_ros.runtime.stages import Batch, Images, NetworkStage, mask_of
+from derain_ros.runtime.stages import BatchShape, Images, NetworkStage, mask_of
 from derain_ros.runtime.stages.scale import compose, fitting_scale, reduce, small_size
 
 
@@ -27,7 +27,7 @@ class Restore(NetworkStage):
         """The kinds of anomaly that it leaves trackers worse off behind."""
         super().__init__(network.name if self.serves else self.rung, networks, loader)
 
-    def wanted(self, batch: Batch) -> Wanted:
+    def wanted(self, batch: BatchShape) -> Wanted:
         """The network for a batch, and the shape of what it gets."""
         network = self.networks[batch[3]]
         return Wanted(network, (batch[0], *small_size(*batch[1:3], fitting_scale(network.scale, *batch[1:3]))))

@@ -12,7 +12,7 @@ import numpy as np
 from derain_ros.engine import Engine, EngineError
 from derain_ros.runtime.loading.loader import Loader, Wanted
 from derain_ros.runtime.loading.models import Network
-from derain_ros.runtime.stages import Batch, Images, NetworkStage, mask_of
+from derain_ros.runtime.stages import BatchShape, Images, NetworkStage, mask_of
 from derain_ros.runtime.stages.motion import Motion
 from derain_ros.tasks import TEMPORAL_PLANES
 
@@ -62,7 +62,7 @@ class Temporal(NetworkStage):
         super().__init__("temporal", {1: network, 3: network}, loader)
         self._filter = TemporalFilter()
 
-    def wanted(self, batch: Batch) -> Wanted:
+    def wanted(self, batch: BatchShape) -> Wanted:
         """The network for a batch, and the shape of what it gets."""
         return Wanted(self.networks[batch[3]], (batch[0], *half_size(*batch[1:3])))
 

@@ -11,7 +11,7 @@ import pytest
 from derain_ros.runtime.plan.budget import Times
 from derain_ros.runtime.plan.choice import LONGEST_RETRY_NS, RETRY_NS, PlanChoice
 from derain_ros.runtime.plan.ladder import Plan
-from derain_ros.runtime.stages import Batch
+from derain_ros.runtime.stages import BatchShape
 
 MS, SECOND = 1_000_000, 1_000_000_000
 BATCHES = [(2, 270, 360, 1)]
@@ -25,13 +25,13 @@ class Played:
     def __init__(self, name: str, ms: float) -> None:
         self.name, self.ms, self._times = name, ms, Times()
 
-    def cost_ms(self, batches: Collection[Batch]) -> float:
+    def cost_ms(self, batches: Collection[BatchShape]) -> float:
         return self._times.usual(None) or self.ms
 
-    def learn(self, batches: Collection[Batch], ms: float) -> None:
+    def learn(self, batches: Collection[BatchShape], ms: float) -> None:
         self._times.learn(None, ms)
 
-    def forget(self, batches: Collection[Batch]) -> None:
+    def forget(self, batches: Collection[BatchShape]) -> None:
         self._times.forget(None)
 
 
