@@ -34,7 +34,7 @@ from derain_ros.nets.detector import CLASSES, SIZE
 from derain_ros.rain.dirt import LensDirt
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.soiled import SoiledLens, read_soil
-from derain_ros.runtime.judge.detect import Detector
+from derain_ros.runtime.judge.detect import Detect
 
 RECALL = 0.98
 """Recall, on frames with more than COVERED of the view covered, at which false alarms are counted."""
@@ -156,7 +156,7 @@ def evaluate(
             f"{engine.model.name}: detects {', '.join(engine.model.classes)} on {engine.model.size}; "
             f"only detectors of {', '.join(CLASSES)} on {SIZE} can be measured: train and export one"
         )
-    detector, pictures = Detector(engine), find_pictures(data, "evaluation")
+    detector, pictures = Detect(engine), find_pictures(data, "evaluation")
     sequence, photographs = data / "kitti_stereo" / "sequence_1", data / "raindrop_real" / "inputs"
     stereo = {side: image_files(sequence / f"image_{side}") if sequence.is_dir() else [] for side in "lr"}
     clean = {**pictures.clean, "kitti": stereo["l"] + stereo["r"]}
@@ -193,7 +193,7 @@ def evaluate(
 
 
 def _judge(
-    detector: Detector,
+    detector: Detect,
     picture: Path | np.ndarray,
     group: str,
     true: str,
@@ -228,7 +228,7 @@ def _cells(found: Anomaly, cells: np.ndarray) -> tuple[int, int]:
     return int((mask & truth).sum()), int(((mask | truth) & known).sum())
 
 
-def _covered(detector: Detector, paths: list[Path], pictures: Pictures, on_score: float, seed: int) -> Iterator[Judged]:
+def _covered(detector: Detect, paths: list[Path], pictures: Pictures, on_score: float, seed: int) -> Iterator[Judged]:
     """Every photograph behind drops, and every third also behind dirt."""
     for number, path in enumerate(track(paths, "behind drops and dirt")):
         rng = np.random.default_rng((seed, number))
@@ -259,7 +259,7 @@ def _truth(image: np.ndarray, affected: np.ndarray, alpha: np.ndarray) -> tuple[
 
 
 def _pasted(
-    detector: Detector, paths: list[Path], group: str, pictures: Pictures, on_score: float, seed: int
+    detector: Detect, paths: list[Path], group: str, pictures: Pictures, on_score: float, seed: int
 ) -> Iterator[Judged]:
     """Every photograph behind real dirt that visibly covers more than COVERED of the view, if one of DRAWS does."""
     soils = [read_soil(*soil) for soil in pictures.soil]
@@ -274,7 +274,7 @@ def _pasted(
                 break
 
 
-def _kitti(detector: Detector, paths: list[Path], on_score: float, seed: int) -> Iterator[Judged]:
+def _kitti(detector: Detect, paths: list[Path], on_score: float, seed: int) -> Iterator[Judged]:
     for coverage in COVERAGES:
         for number, path in enumerate(paths):
             image = read_grey(path)
@@ -291,7 +291,7 @@ def _kitti(detector: Detector, paths: list[Path], on_score: float, seed: int) ->
             )
 
 
-def _views(detector: Detector, pictures: Pictures, count: int, seed: int) -> Iterator[tuple[Judged, View]]:
+def _views(detector: Detect, pictures: Pictures, count: int, seed: int) -> Iterator[tuple[Judged, View]]:
     for number in track(range(count), "views"):
         rng = np.random.default_rng((seed, number))
         kind = draw_kind(pictures, rng)

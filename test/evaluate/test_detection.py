@@ -24,7 +24,7 @@ from derain_ros.evaluate.restoration import EvaluationError  # noqa: E402
 from derain_ros.frame import Frame  # noqa: E402
 from derain_ros.manifest import Manifest, Model  # noqa: E402
 from derain_ros.nets.detector import CELLS, CLASSES, SIZE  # noqa: E402
-from derain_ros.runtime.judge.detect import Detector  # noqa: E402
+from derain_ros.runtime.judge.detect import Detect  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(
@@ -141,7 +141,7 @@ def test_a_detector_of_other_classes_is_refused(tmp_path: Path) -> None:
 
 @needs_data
 def test_the_shipped_detector_tells_wet_from_dry() -> None:
-    detector, pictures = Detector(load(Manifest.load().get("detect"))), find_pictures(DATA, "evaluation")
+    detector, pictures = Detect(load(Manifest.load().get("detect"))), find_pictures(DATA, "evaluation")
 
     def scores(paths: list[Path]) -> np.ndarray:
         return np.array([detector.detect([Frame(read_grey(path))])[0].score for path in paths])

@@ -17,7 +17,7 @@ from derain_ros.engine import load  # noqa: E402
 from derain_ros.evaluate.held_out import held_out  # noqa: E402
 from derain_ros.evaluate.restoration import evaluate, luminance, similarity, summary  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
-from derain_ros.runtime.judge.detect import Detector  # noqa: E402
+from derain_ros.runtime.judge.detect import Detect  # noqa: E402
 from derain_ros.runtime.stages.restore import restore_image  # noqa: E402
 
 DATA = Path(os.environ.get("DERAIN_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -112,7 +112,7 @@ def test_rain_is_restored_by_its_own_restorer_in_the_pipeline() -> None:
 def test_the_detectors_coverage_is_that_of_the_restorers_mask() -> None:
     """`coverage` is the detector's where nothing is restored, and the mask's where something is."""
     manifest = Manifest.load()
-    detector, restorer = Detector(load(manifest.get("detect"))), load(manifest.get("restore_mono_light_int8"))
+    detector, restorer = Detect(load(manifest.get("detect"))), load(manifest.get("restore_mono_light_int8"))
     means = []
     for kind in ("real", "synthetic", "focused", "pane"):
         wet = [pair.wet for pair in held_out(DATA, 1, count=16)[kind][:16]]

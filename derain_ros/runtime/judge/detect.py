@@ -19,7 +19,7 @@ view (`light` masks 0.48, `balanced` 0.51; true 0.44), with drops in focus 0.20 
 (0.81, 0.86)."""
 
 
-class Detector:
+class Detect:
     """The detector network on frames of any size and encoding."""
 
     def __init__(self, engine: Engine) -> None:

@@ -11,7 +11,7 @@ from derain_ros.engine import Engine, EngineError
 from derain_ros.frame import Anomaly, Frame
 from derain_ros.manifest import Model
 from derain_ros.runtime.judge.crosscheck import CrossCheck
-from derain_ros.runtime.judge.detect import Detector
+from derain_ros.runtime.judge.detect import Detect
 from derain_ros.runtime.loading.models import load_detector
 
 FAILURES = 3
@@ -57,7 +57,7 @@ class Judge:
             logger.error("%s: %s; ONNX Runtime on the processor takes over", self.engine.name, error)
             self._detector = self._load(replace(self._config, engine="onnxruntime"))
 
-    def _load(self, config: Config) -> Detector:
-        detector = Detector(load_detector(self._model, config))
+    def _load(self, config: Config) -> Detect:
+        detector = Detect(load_detector(self._model, config))
         detector.warm_up(len(config.cameras))
         return detector

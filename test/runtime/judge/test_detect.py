@@ -11,7 +11,7 @@ from derain_ros.engine import EngineError, load
 from derain_ros.frame import Anomaly, Frame
 from derain_ros.manifest import Manifest, Model
 from derain_ros.runtime.input.encoding import FrameError
-from derain_ros.runtime.judge.detect import COVERED, Detector
+from derain_ros.runtime.judge.detect import COVERED, Detect
 
 
 class Spy:
@@ -37,7 +37,7 @@ def frame(value: int, encoding: str = "mono8", size: tuple[int, int] = (54, 72))
 
 
 def test_both_eyes_of_any_size_and_encoding_are_told_apart(manifest: Manifest) -> None:
-    detector = Detector(load(manifest.get("detect")))
+    detector = Detect(load(manifest.get("detect")))
     left, right, third = detector.detect([frame(150), frame(50, "bgr8", (200, 300)), frame(150 << 4, "mono16", (3, 2))])
     assert (left.kind, right.kind, third.kind) == ("raindrop", "clean", "raindrop")
     assert left.affected and not right.affected
@@ -55,7 +55,7 @@ def test_all_frames_go_in_one_batch_by_area_and_unaltered(manifest: Manifest) ->
     before = whole.copy()
     view = whole[:, :256]
     view.flags.writeable = False
-    Detector(spy).detect([Frame(view), Frame(view)])
+    Detect(spy).detect([Frame(view), Frame(view)])
     assert len(spy.seen) == 1 and spy.seen[0].shape == (2, 96, 128, 1)
     mean = before[:, :256].reshape(96, 2, 128, 2).mean((1, 3))
     for seen in spy.seen[0]:
@@ -68,16 +68,16 @@ def test_what_is_lost_is_taken_from_the_network_where_it_tells(manifest: Manifes
         def run(self, image: np.ndarray) -> dict[str, np.ndarray]:
             return {**super().run(image=image), "severity": np.linspace(0.1, 0.2, len(image), dtype=np.float32)}
 
-    left, right = Detector(Telling(manifest.get("detect"), [0.5, 0.5, 0, 0, 0])).detect([frame(1), frame(1)], 0.5)
+    left, right = Detect(Telling(manifest.get("detect"), [0.5, 0.5, 0, 0, 0])).detect([frame(1), frame(1)], 0.5)
     assert (left.lost, right.lost) == (pytest.approx(0.1), pytest.approx(0.2))
     assert (left.severity, right.severity) == (pytest.approx(0.25), pytest.approx(0.5))
-    assert np.isnan(Detector(Spy(manifest.get("detect"), [0.5, 0.5, 0, 0, 0])).detect([frame(1)])[0].lost)
+    assert np.isnan(Detect(Spy(manifest.get("detect"), [0.5, 0.5, 0, 0, 0])).detect([frame(1)])[0].lost)
 
 
 def test_colour_is_seen_as_grey(manifest: Manifest) -> None:
     spy = Spy(manifest.get("detect"), [1, 0, 0, 0, 0])
     colour = np.random.default_rng(3).integers(0, 256, (96, 128, 3), np.uint8)
-    Detector(spy).detect([Frame(colour, "rgb8")])
+    Detect(spy).detect([Frame(colour, "rgb8")])
     assert np.array_equal(spy.seen[0][0, ..., 0], cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY))
 
 
@@ -92,7 +92,7 @@ def test_colour_is_seen_as_grey(manifest: Manifest) -> None:
 def test_the_score_decides_and_the_most_probable_names(
     manifest: Manifest, probabilities: list[float], on_score: float, kind: str
 ) -> None:
-    anomaly = Detector(Spy(manifest.get("detect"), probabilities)).detect([frame(1)], on_score)[0]
+    anomaly = Detect(Spy(manifest.get("detect"), probabilities)).detect([frame(1)], on_score)[0]
     assert anomaly.kind == kind
     assert anomaly.score == pytest.approx(1 - probabilities[0])
     assert anomaly.coverage == pytest.approx(8 / (12 * 16))
@@ -101,10 +101,10 @@ def test_the_score_decides_and_the_most_probable_names(
 
 def test_kinds_at_work_together_are_each_told(manifest: Manifest) -> None:
     model = dataclasses.replace(manifest.get("detect"), multi_label=True)
-    anomaly = Detector(Spy(model, [0.0, 0.7, 0.1, 0.9, 0.2])).detect([frame(1)])[0]
+    anomaly = Detect(Spy(model, [0.0, 0.7, 0.1, 0.9, 0.2])).detect([frame(1)])[0]
     assert (anomaly.kind, anomaly.score) == ("streak", pytest.approx(0.9))
     assert anomaly.probabilities["raindrop"] == pytest.approx(0.7)
-    clean = Detector(Spy(model, [0.1, 0.2, 0.1, 0.3, 0.2])).detect([frame(1)])[0]
+    clean = Detect(Spy(model, [0.1, 0.2, 0.1, 0.3, 0.2])).detect([frame(1)])[0]
     assert (clean.kind, clean.score) == ("clean", pytest.approx(0.3))
 
 
@@ -126,22 +126,22 @@ def test_severity_is_of_what_is_lost_where_the_detector_tells() -> None:
 
 def test_a_network_gone_wild_is_an_error(manifest: Manifest) -> None:
     with pytest.raises(EngineError, match="detect: gave"):
-        Detector(Spy(manifest.get("detect"), [float("nan"), 0, 0, 0, 0])).detect([frame(1)])
+        Detect(Spy(manifest.get("detect"), [float("nan"), 0, 0, 0, 0])).detect([frame(1)])
     with pytest.raises(EngineError, match="detect: gave"):
-        Detector(Spy(manifest.get("detect"), [0.5, 0.5])).detect([frame(1)])
+        Detect(Spy(manifest.get("detect"), [0.5, 0.5])).detect([frame(1)])
 
 
 def test_a_malformed_frame_is_refused(manifest: Manifest) -> None:
     with pytest.raises(FrameError, match="mono16"):
-        Detector(Spy(manifest.get("detect"), [1, 0, 0, 0, 0])).detect([Frame(np.zeros((8, 8), np.uint8), "mono16")])
+        Detect(Spy(manifest.get("detect"), [1, 0, 0, 0, 0])).detect([Frame(np.zeros((8, 8), np.uint8), "mono16")])
 
 
 def test_only_a_detector_detects(manifest: Manifest) -> None:
     with pytest.raises(EngineError, match="restore_mono: a restore model cannot detect"):
-        Detector(load(manifest.get("restore_mono")))
+        Detect(load(manifest.get("restore_mono")))
 
 
 def test_warming_up_runs_the_batch_to_come(manifest: Manifest) -> None:
     spy = Spy(manifest.get("detect"), [1, 0, 0, 0, 0])
-    Detector(spy).warm_up(2)
+    Detect(spy).warm_up(2)
     assert [seen.shape for seen in spy.seen] == [(2, 96, 128, 1)]

@@ -78,7 +78,7 @@ def test_where_the_engine_fails_onnx_runtime_takes_over(
 def test_what_fails_all_the_time_is_loaded_anew_so_many_times_and_comes_back_by_itself(
     world: World, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judge_module.Detector, "warm_up", lambda self, frames: None)
+    monkeypatch.setattr(judge_module.Detect, "warm_up", lambda self, frames: None)
     judge = Judge(DETECT, Config(engine="onnxruntime"))
     world.failure["detect"] = EngineError("out of memory")
     for _ in range(10):

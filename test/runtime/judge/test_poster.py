@@ -10,7 +10,7 @@ from derain_ros.manifest import Manifest
 from derain_ros.rain.drops import LensDrops
 from derain_ros.rain.scene import Scene, rig
 from derain_ros.rain.style import DropStyle
-from derain_ros.runtime.judge.detect import Detector
+from derain_ros.runtime.judge.detect import Detect
 from derain_ros.runtime.loading.models import find_detector, load_detector
 from derain_ros.runtime.pipeline import Pipeline
 
@@ -28,7 +28,7 @@ def test_a_poster_with_drops_raises_no_alarm_and_the_same_drops_on_a_lens_do() -
     with_poster[0][90:450, 120:600] = poster
     with_poster[1][90:450, 120 - disparity : 600 - disparity] = poster
 
-    detector = Detector(load_detector(find_detector(config, Manifest.load()), config))
+    detector = Detect(load_detector(find_detector(config, Manifest.load()), config))
     alone = detector.detect([Frame(image) for image in with_poster], config.on_score)
     assert all(found.kind == "raindrop" and found.coverage > 0.15 for found in alone), "each eye by itself is deceived"
 
