@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from derain_ros.engine import Engine
-    from derain_ros.evaluate.restoration import Pair, Score
+    from derain_ros.evaluate.restoration import EvaluationPair, Score
     from derain_ros.manifest import Model
 
 
@@ -49,7 +49,7 @@ def segmenter_named(name: str, models: Path | None) -> Engine:
 
 
 def figures_of(
-    engine: Engine, sets: Mapping[str, Sequence[Pair]], output: Path | None
+    engine: Engine, sets: Mapping[str, Sequence[EvaluationPair]], output: Path | None
 ) -> list[tuple[str, str, list[Score]]]:
     """The restorer's figures on each set, as rows (set, model, scores), with progress shown.
 

@@ -11,7 +11,7 @@ import numpy as np
 from derain_ros.data.layouts import pairs
 from derain_ros.data.samples import STREAKED, image_files, rain_on, random_crop, read_rgb
 from derain_ros.data.splits import VALIDATION_FOLDERS
-from derain_ros.evaluate.restoration import EvaluationError, Pair, luminance
+from derain_ros.evaluate.restoration import EvaluationError, EvaluationPair, luminance
 from derain_ros.rain.drops import OCCLUDED, LensDrops, mask_of
 from derain_ros.rain.style import DropStyle
 
@@ -41,7 +41,7 @@ KINDS = {
 
 def held_out(
     data: Path, channels: int, split: str = "test", count: int = 40, anomaly: str = "drops"
-) -> dict[str, list[Pair]]:
+) -> dict[str, list[EvaluationPair]]:
     """The sets of `KINDS` that the folder `data` gives, for a model of `channels`: RGB, or luminance for one channel.
 
     They are those of `anomaly`, one of ANOMALIES, and the clean photographs. Pairs are the part `split` of any layout
@@ -50,7 +50,9 @@ def held_out(
     """
     rain = anomaly == "rain"
     read = [(path.name, path.read()) for path in pairs(data, split, anomaly)]
-    sets = {"real_rain" if rain else "real": [Pair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]}
+    sets = {
+        "real_rain" if rain else "real": [EvaluationPair(name, pair.wet, pair.clean, pair.mask) for name, pair in read]
+    }
     files = [path for name in VALIDATION_FOLDERS if (data / name).is_dir() for path in _spread(data / name, count // 2)]
     if files:
         made = (
@@ -65,7 +67,7 @@ def held_out(
         if rain and (data / NIGHTS).is_dir():
             made["by_night"] = _in_rain(_spread(data / NIGHTS, count), night=True)
         sets |= {kind: list(chosen) for kind, chosen in made.items()}
-        sets["clean"] = [Pair(path.stem, image, image) for path, image in ((p, read_rgb(p)) for p in files)]
+        sets["clean"] = [EvaluationPair(path.stem, image, image) for path, image in ((p, read_rgb(p)) for p in files)]
     sets = {kind: chosen for kind, chosen in sets.items() if chosen}
     if not sets:
         raise EvaluationError(
@@ -75,14 +77,14 @@ def held_out(
     return grey if channels == 1 else sets | {f"{kind}_grey": chosen for kind, chosen in grey.items()}
 
 
-def _synthetic(files: Sequence[Path]) -> Iterator[Pair]:
+def _synthetic(files: Sequence[Path]) -> Iterator[EvaluationPair]:
     rng = np.random.default_rng(977)
     for path in files:
         clean = random_crop(read_rgb(path), SIDE, rng)
         yield _behind(clean, path.stem, LensDrops(SIDE, SIDE, rng, float(rng.uniform(0.03, 0.65))))
 
 
-def _focused(files: Sequence[Path], seed: int, larger: float) -> Iterator[Pair]:
+def _focused(files: Sequence[Path], seed: int, larger: float) -> Iterator[EvaluationPair]:
     """Photographs behind fairly sharp drops, which are enlarged by a random factor of up to `larger`."""
     rng = np.random.default_rng(seed)
     for path in files:
@@ -94,19 +96,19 @@ def _focused(files: Sequence[Path], seed: int, larger: float) -> Iterator[Pair]:
         yield _behind(clean, path.stem, LensDrops(height, width, rng, style=style))
 
 
-def _in_rain(files: Sequence[Path], night: bool) -> Iterator[Pair]:
+def _in_rain(files: Sequence[Path], night: bool) -> Iterator[EvaluationPair]:
     rng = np.random.default_rng(980 if night else 979)
     for path in files:
         pair = rain_on(read_rgb(path), night, rng)
-        yield Pair(path.stem, pair.wet, pair.clean, pair.mask)
+        yield EvaluationPair(path.stem, pair.wet, pair.clean, pair.mask)
 
 
-def _behind(clean: np.ndarray, name: str, glass: LensDrops) -> Pair:
+def _behind(clean: np.ndarray, name: str, glass: LensDrops) -> EvaluationPair:
     wet, alpha = glass.apply(clean)
-    return Pair(name, wet, clean, mask_of(alpha))
+    return EvaluationPair(name, wet, clean, mask_of(alpha))
 
 
-def _in_grey(pair: Pair) -> Pair:
+def _in_grey(pair: EvaluationPair) -> EvaluationPair:
     return replace(pair, wet=luminance(pair.wet), clean=luminance(pair.clean))
 
 

@@ -26,7 +26,7 @@ class EvaluationError(ValueError):
 
 
 @dataclass(frozen=True)
-class Pair:
+class EvaluationPair:
     """A wet and a clean image of the same view, (H, W, 3) uint8 RGB or (H, W) grey, with the true mask.
 
     `mask` is (H, W) uint8, 255 where the view is hidden, or None if it is not known.
@@ -69,7 +69,7 @@ class Score:
     corners_clean: int = 0
 
 
-def read_pairs(wet: Path, clean: Path, channels: int, prefixes: tuple[str, ...] = ("",)) -> Iterator[Pair]:
+def read_pairs(wet: Path, clean: Path, channels: int, prefixes: tuple[str, ...] = ("",)) -> Iterator[EvaluationPair]:
     """Pairs of images with equal file names in two folders, grey or RGB; names begin with one of `prefixes`.
 
     EvaluationError if there are none, if an image is unreadable, or if the images of a pair differ in size.
@@ -86,7 +86,7 @@ def read_pairs(wet: Path, clean: Path, channels: int, prefixes: tuple[str, ...] 
                 f"{name}: the images in {wet} and {clean} have different sizes: {images[0].shape[:2]} and "
                 f"{images[1].shape[:2]}"
             )
-        yield Pair(name, *images)
+        yield EvaluationPair(name, *images)
 
 
 def read(path: Path, channels: int) -> np.ndarray:
@@ -127,7 +127,7 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> float:
     return SAME if np.array_equal(a, b) else float(peak_signal_noise_ratio(a, b, data_range=255))
 
 
-def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
+def score(pair: EvaluationPair, restored: np.ndarray, found: np.ndarray) -> Score:
     """The figures of a `restored` image of the pair's shape, and of the `found` mask (H, W) uint8."""
     both = similarity(pair.wet, pair.clean) + similarity(restored, pair.clean)
     wet, clean, out = (luminance(image) for image in (pair.wet, pair.clean, restored))
@@ -150,7 +150,7 @@ def score(pair: Pair, restored: np.ndarray, found: np.ndarray) -> Score:
     )
 
 
-def evaluate(engine: Engine, pairs: Iterable[Pair]) -> list[Score]:
+def evaluate(engine: Engine, pairs: Iterable[EvaluationPair]) -> list[Score]:
     """The figures of every pair, with the wet image restored by `engine`."""
     return [score(pair, *restore_image(engine, pair.wet)) for pair in pairs]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from derain_ros.engine import Engine
 from derain_ros.evaluate.fusion import Method, Scene
-from derain_ros.evaluate.restoration import Pair, Score
+from derain_ros.evaluate.restoration import EvaluationPair, Score
 from derain_ros.runtime.labels import coloured, palette
 from derain_ros.runtime.stages.restore import restore_image
 
@@ -20,7 +20,7 @@ BAR = 22
 FONT = cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA
 
 
-def before_after(engine: Engine, pairs: Sequence[Pair], scores: Sequence[Score], rows: int = 6) -> np.ndarray:
+def before_after(engine: Engine, pairs: Sequence[EvaluationPair], scores: Sequence[Score], rows: int = 6) -> np.ndarray:
     """The sheet (H, W, 3) uint8 BGR of at most `rows` pairs, spread over the gains in PSNR; `scores` are the pairs'."""
     order = np.argsort([s.psnr - s.input_psnr for s in scores], kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(rows, len(order))).round().astype(int))]
@@ -75,7 +75,7 @@ def segmentations(
     return _stacked([*strips, legend])
 
 
-def _strip(engine: Engine, pair: Pair, score: Score) -> np.ndarray:
+def _strip(engine: Engine, pair: EvaluationPair, score: Score) -> np.ndarray:
     """One row: four pictures of one height under a line of text."""
     restored, mask = restore_image(engine, pair.wet)
     width = round(pair.wet.shape[1] * HEIGHT / pair.wet.shape[0])

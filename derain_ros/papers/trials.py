@@ -14,7 +14,7 @@ from torch import nn
 from derain_ros.data.layouts import TrainingFolders, pairs
 from derain_ros.data.samples import DataError
 from derain_ros.data.splits import ABLATION_FRAMES
-from derain_ros.evaluate.restoration import Pair, Score, score
+from derain_ros.evaluate.restoration import EvaluationPair, Score, score
 from derain_ros.train.checkpoint import load_network
 from derain_ros.train.loop import Machine, train_phases
 from derain_ros.train.recipe import RestoreRecipe
@@ -83,7 +83,7 @@ def _rows(
             output / name.lower().replace("+", "_").replace(" ", "_"),
             phases,
         )
-        held_out = [Pair(place, pair.wet, pair.clean, pair.mask) for place, pair in test]
+        held_out = [EvaluationPair(place, pair.wet, pair.clean, pair.mask) for place, pair in test]
         rows[name] = score_network(load_network(checkpoint), held_out)
     return rows
 
@@ -103,7 +103,7 @@ def split(data: Sequence[Path]) -> TrainingFolders:
 
 
 @torch.no_grad()
-def score_network(net: nn.Module, held_out: Sequence[Pair]) -> list[Score]:
+def score_network(net: nn.Module, held_out: Sequence[EvaluationPair]) -> list[Score]:
     """Figures of colour pairs restored by `net`, rounded to 8 bits as a robot gets them."""
     scores = []
     for pair in track(held_out, "restoring"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from derain_ros.evaluate.artefacts import corners, grid
-from derain_ros.evaluate.restoration import Pair, markdown, score, summary
+from derain_ros.evaluate.restoration import EvaluationPair, markdown, score, summary
 
 
 def texture(seed: int = 0) -> np.ndarray:
@@ -78,15 +78,17 @@ def test_corners_are_counted_within_the_mask() -> None:
 
 def test_they_are_figures_of_a_set_with_a_true_mask() -> None:
     clean, found = texture(), np.where(BLOT, 255, 0).astype(np.uint8)
-    plain, patterned = (score(Pair("a", clean, clean, found), image, found) for image in (clean, dotted(clean, 8)))
+    plain, patterned = (
+        score(EvaluationPair("a", clean, clean, found), image, found) for image in (clean, dotted(clean, 8))
+    )
     assert summary([plain])["grid"] == 1 and summary([plain])["corners"] == 1
     one, both = summary([patterned]), summary([plain, patterned])
     assert one["grid"] > 1.5 and both["grid"] == pytest.approx((1 + one["grid"]) / 2)
     table = markdown([("held out", "tiny", [plain, patterned])])
     assert "| grid | corners |" in table and "Grid: " in table and "Corners: " in table
-    none = score(Pair("a", clean, clean, found), clean, np.zeros_like(found))
+    none = score(EvaluationPair("a", clean, clean, found), clean, np.zeros_like(found))
     assert not {"grid", "corners"} & set(summary([none])), "nothing was filled in"
-    unknown = score(Pair("a", clean, clean), dotted(clean, 8), found)
+    unknown = score(EvaluationPair("a", clean, clean), dotted(clean, 8), found)
     assert not {"grid", "corners"} & set(summary([unknown])) and "Grid: " not in markdown([("set", "tiny", [unknown])])
     colour = np.repeat(clean[..., None], 3, 2)
-    assert score(Pair("a", colour, colour, found), colour, found).corners == plain.corners
+    assert score(EvaluationPair("a", colour, colour, found), colour, found).corners == plain.corners

@@ -13,7 +13,7 @@ import tiny_models
 from derain_ros.engine import load
 from derain_ros.evaluate.restoration import (
     EvaluationError,
-    Pair,
+    EvaluationPair,
     evaluate,
     markdown,
     mean_and_interval,
@@ -38,7 +38,7 @@ def test_scores_a_restorer_on_pairs(tmp_path: Path) -> None:
     # The tiny restorer adds 10, so an image that is 10 too dark comes back as it should be.
     engine = load(Manifest.load(tiny_models.write_models(tmp_path)).get("restore_rgb"))
     clean = np.random.default_rng(0).integers(20, 200, (48, 40, 3), dtype=np.uint8)
-    scores = evaluate(engine, [Pair("a", clean - 10, clean), Pair("b", clean, clean)])
+    scores = evaluate(engine, [EvaluationPair("a", clean - 10, clean), EvaluationPair("b", clean, clean)])
     assert scores[0].psnr == 100.0 and scores[0].input_psnr == pytest.approx(28.13, abs=0.01)
     assert scores[1].input_psnr == 100.0 and scores[1].psnr == pytest.approx(28.13, abs=0.01)
     figures = summary(scores)
@@ -62,7 +62,7 @@ def test_both_protocols_and_the_mask() -> None:
     mask[:, :20] = 255
     found = np.zeros_like(mask)
     found[:, 10:30] = 255
-    figures = score(Pair("a", wet, clean, mask), restored, found)
+    figures = score(EvaluationPair("a", wet, clean, mask), restored, found)
     assert figures.input_psnr == pytest.approx(20 * np.log10(255 / 30) + 10 * np.log10(3))
     assert figures.input_psnr_luma == pytest.approx(20 * np.log10(255 / 3), abs=1e-6), "0.114 of 30, rounded"
     assert figures.psnr_luma == pytest.approx(20 * np.log10(255 / 6) + 10 * np.log10(2)), "0.587 of 10, rounded"
@@ -75,26 +75,28 @@ def test_what_is_wrong_under_the_mask_is_told_apart() -> None:
     mask = np.zeros((20, 40), np.uint8)
     mask[:, :10] = 255
     restored = clean + np.where(mask[..., None] > 0, 20, 5).astype(np.uint8)
-    figures = score(Pair("a", clean + 30, clean, mask), restored, mask)
+    figures = score(EvaluationPair("a", clean + 30, clean, mask), restored, mask)
     assert figures.covered == 0.25
     assert figures.psnr_hidden == pytest.approx(20 * np.log10(255 / 20) + 10 * np.log10(4)) and figures.psnr_hidden > (
         figures.psnr
     )
-    unknown = score(Pair("a", clean + 30, clean), restored, mask)
+    unknown = score(EvaluationPair("a", clean + 30, clean), restored, mask)
     assert np.isnan(unknown.covered) and np.isnan(unknown.psnr_hidden)
 
 
 def test_the_iou_is_that_of_all_pixels_together() -> None:
     image = np.zeros((16, 16), np.uint8)
-    small = score(Pair("a", image, image + 1, np.where(np.arange(256).reshape(16, 16) < 2, 255, 0)), image, image)
-    large = score(Pair("b", image, image + 1, image + 255), image, image + 255)
+    small = score(
+        EvaluationPair("a", image, image + 1, np.where(np.arange(256).reshape(16, 16) < 2, 255, 0)), image, image
+    )
+    large = score(EvaluationPair("b", image, image + 1, image + 255), image, image + 255)
     assert summary([small, large])["mask_iou"] == pytest.approx(256 / 258)
 
 
 def test_clean_images_have_no_gain_and_grey_ones_one_protocol(tmp_path: Path) -> None:
     engine = load(Manifest.load(tiny_models.write_models(tmp_path)).get("restore_rgb"))
     grey = np.random.default_rng(0).integers(20, 200, (32, 32), dtype=np.uint8)
-    scores = evaluate(engine, [Pair("a", grey, grey)])
+    scores = evaluate(engine, [EvaluationPair("a", grey, grey)])
     assert scores[0].psnr == pytest.approx(28.13, abs=0.01), "a colour model takes grey as three equal channels"
     assert set(summary(scores)) == {"images", "psnr", "ssim"}
     table = markdown([("clean", "tiny", scores)])
@@ -104,7 +106,7 @@ def test_clean_images_have_no_gain_and_grey_ones_one_protocol(tmp_path: Path) ->
 def test_an_image_smaller_than_the_window_is_told() -> None:
     small = np.zeros((10, 40), np.uint8)
     with pytest.raises(EvaluationError, match="SSIM needs at least 11x11 pixels, but an image has 40x10"):
-        score(Pair("a", small, small), small, small)
+        score(EvaluationPair("a", small, small), small, small)
 
 
 def test_interval_holds_the_mean_and_narrows() -> None:

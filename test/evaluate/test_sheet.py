@@ -9,7 +9,7 @@ import tiny_models
 
 from derain_ros.engine import load
 from derain_ros.evaluate.fusion import Scene
-from derain_ros.evaluate.restoration import Pair, evaluate
+from derain_ros.evaluate.restoration import EvaluationPair, evaluate
 from derain_ros.evaluate.sheet import BAR, HEIGHT, before_after, side_by_side
 from derain_ros.manifest import Manifest
 
@@ -17,7 +17,10 @@ from derain_ros.manifest import Manifest
 def test_rows_from_least_to_greatest_gain(tmp_path: Path) -> None:
     # The tiny restorer adds 10 and masks what is above 200.
     engine = load(Manifest.load(tiny_models.write_models(tmp_path)).get("restore_mono"))
-    pairs = [Pair(str(k), np.full((40, 60), 100 + k, np.uint8), np.full((40, 60), 110, np.uint8)) for k in (9, 0, 5)]
+    pairs = [
+        EvaluationPair(str(k), np.full((40, 60), 100 + k, np.uint8), np.full((40, 60), 110, np.uint8))
+        for k in (9, 0, 5)
+    ]
     pairs[2].wet[:, :30] = 220
     sheet = before_after(engine, pairs, evaluate(engine, pairs), rows=2)
     assert sheet.shape == (BAR + 2 * (BAR + HEIGHT), 4 * round(60 * HEIGHT / 40), 3)

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from derain_ros.data.samples import DataError  # noqa: E402
-from derain_ros.evaluate.restoration import Pair  # noqa: E402
+from derain_ros.evaluate.restoration import EvaluationPair  # noqa: E402
 from derain_ros.papers import trials  # noqa: E402
 from derain_ros.train import restore  # noqa: E402
 from derain_ros.train.checkpoint import build, read  # noqa: E402
@@ -49,7 +49,7 @@ def test_scores_a_network() -> None:
             return build(asdict(TINY))(image)._replace(restored=image - 10 / 255)
 
     clean = np.random.default_rng(0).integers(20, 200, (33, 40, 3), dtype=np.uint8)
-    (score,) = trials.score_network(Darker(), [Pair("a", clean + 10, clean)])
+    (score,) = trials.score_network(Darker(), [EvaluationPair("a", clean + 10, clean)])
     assert score.psnr == 100.0 and score.input_psnr == pytest.approx(28.13, abs=0.01)
 
 
