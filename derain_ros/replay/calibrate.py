@@ -12,7 +12,7 @@ import numpy as np
 from derain_ros.config import Config
 from derain_ros.frame import Frame
 from derain_ros.replay.bag import BagReader
-from derain_ros.replay.homography import Found, Pair
+from derain_ros.replay.homography import Found, ThermalPair
 from derain_ros.replay.records import Message, ReplayError
 from derain_ros.replay.topics import Cameras
 from derain_ros.runtime.input.alignment import structure
@@ -29,7 +29,7 @@ CONTOUR = 0.55
 Progress = Callable[[int, int], None]
 
 
-def pairs_of(reader: BagReader, cameras: Cameras, progress: Progress | None = None) -> list[Pair]:
+def pairs_of(reader: BagReader, cameras: Cameras, progress: Progress | None = None) -> list[ThermalPair]:
     """Return grey images of the first camera, each with the thermal image nearest in time.
 
     All visible images have one size, and so have all thermal images. Raises ReplayError if there is no thermal camera
@@ -39,7 +39,7 @@ def pairs_of(reader: BagReader, cameras: Cameras, progress: Progress | None = No
         raise ReplayError("no thermal camera found in the bag; name its topic with --thermal")
     camera, topic = next(iter(cameras.images.items()))
     tolerance_ns = Config().thermal_tolerance_ms * 1e6
-    pairs: list[Pair] = []
+    pairs: list[ThermalPair] = []
     nearest_ns = float("inf")
     for visible, candidates in _chosen(reader, topic.name, cameras.thermal, max(1, topic.count // PAIRS)):
         frame = _frame(reader, visible)
@@ -91,7 +91,7 @@ def told(found: Found) -> str:
     )
 
 
-def overlay(pairs: list[Pair], matrix: np.ndarray) -> np.ndarray:
+def overlay(pairs: list[ThermalPair], matrix: np.ndarray) -> np.ndarray:
     """Make a picture (H, W, 3) BGR uint8 of at most SHOWN pairs, one below the other.
 
     Left is the visible image, in the middle the thermal image warped by `matrix`, right the visible image with the

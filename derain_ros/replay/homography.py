@@ -31,7 +31,7 @@ APART = 2.0
 ENOUGH = 16
 """Smallest number of cells for a full homography; with fewer cells it has only scale, rotation and position."""
 
-Pair = tuple[np.ndarray, np.ndarray]
+ThermalPair = tuple[np.ndarray, np.ndarray]
 """A visible image (H, W) and the thermal one (h, w) of the same instant, both uint8."""
 
 
@@ -54,7 +54,7 @@ class Found:
     apart_px: float
 
 
-def find(pairs: Sequence[Pair]) -> Found:
+def find(pairs: Sequence[ThermalPair]) -> Found:
     """Find the homography of at least four pairs, all of one size; HomographyError if they do not agree."""
     matrix, cells, of, rms_px = _refined(_roughly(pairs), pairs, LEVELS)
     halves = [_refined(matrix, pairs[half::2], LEVELS[1:])[0] for half in range(2)]
@@ -69,7 +69,7 @@ def corners(matrix: np.ndarray, width: int, height: int) -> np.ndarray:
     return cv2.perspectiveTransform(places, matrix)[:, 0]
 
 
-def _roughly(pairs: Sequence[Pair]) -> np.ndarray:
+def _roughly(pairs: Sequence[ThermalPair]) -> np.ndarray:
     """Find scale and position of the thermal image on the visible one by trying all; returns the homography (3, 3)."""
     (height, width), (rows, columns) = pairs[0][0].shape, pairs[0][1].shape
     small = COARSE, round(COARSE * height / width)
@@ -94,7 +94,7 @@ def _roughly(pairs: Sequence[Pair]) -> np.ndarray:
 
 
 def _refined(
-    matrix: np.ndarray, pairs: Sequence[Pair], levels: Sequence[tuple[int, int, int]]
+    matrix: np.ndarray, pairs: Sequence[ThermalPair], levels: Sequence[tuple[int, int, int]]
 ) -> tuple[np.ndarray, int, int, float]:
     """Refine a homography from level to level.
 

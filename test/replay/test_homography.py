@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from derain_ros.rain.scene import Scene, rig
-from derain_ros.replay.homography import HomographyError, Pair, corners, find
+from derain_ros.replay.homography import HomographyError, ThermalPair, corners, find
 
 TRUE = np.array([[1.35, 0.03, 12.0], [-0.02, 1.32, -6.0], [2e-5, -3e-5, 1.0]])
 THERMAL = (192, 256)
@@ -32,7 +32,7 @@ def apart(matrix: np.ndarray, true: np.ndarray) -> float:
 
 
 @pytest.fixture(scope="module")
-def drive() -> list[Pair]:
+def drive() -> list[ThermalPair]:
     """Instants of the procedural drive in light and in warmth, by one lens at one place."""
     camera = rig(360, 270)["left"]
     scene = Scene(7)
@@ -45,14 +45,14 @@ def drive() -> list[Pair]:
     return pairs
 
 
-def test_the_homography_of_the_drive_is_found_and_how_sure_it_is_is_told(drive: list[Pair]) -> None:
+def test_the_homography_of_the_drive_is_found_and_how_sure_it_is_is_told(drive: list[ThermalPair]) -> None:
     found = find(drive)
     assert apart(found.matrix, TRUE) < 3.0
     assert found.matrix[2, 2] == 1 and found.cells > found.of // 2 and found.rms_px < 3 and found.apart_px < 6
     assert np.array_equal(find(drive).matrix, found.matrix), "the same pairs give the same numbers"
 
 
-def test_images_that_have_nothing_in_common_are_told(drive: list[Pair]) -> None:
+def test_images_that_have_nothing_in_common_are_told(drive: list[ThermalPair]) -> None:
     rng = np.random.default_rng(0)
     noise = [(visible, rng.integers(0, 256, THERMAL, np.uint8)) for visible, _ in drive]
     with pytest.raises(HomographyError, match="record some seconds of driving by day|cells of the view disagree"):
