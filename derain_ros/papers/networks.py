@@ -20,7 +20,7 @@ from derain_ros.engine.machine import INSTALL
 from derain_ros.manifest import Model
 from derain_ros.nets.fast import Restoration
 from derain_ros.nets.macs import macs
-from derain_ros.papers.speed import CANDIDATES, Candidate
+from derain_ros.papers.speed import CANDIDATES, TimedNetwork
 from derain_ros.publish.export import export_onnx
 
 PYTORCH = "pytorch-cuda"
@@ -96,7 +96,7 @@ def contenders(
     threads: int,
     tell: Tell,
     progress: Progress,
-    candidates: Sequence[Candidate] = CANDIDATES,
+    candidates: Sequence[TimedNetwork] = CANDIDATES,
 ) -> list[Contender]:
     """Every network by every engine, exported for each (height, width) and batch, padded to its stride."""
     found = []

@@ -25,7 +25,7 @@ HEIGHT, WIDTH = 360, 540
 
 
 @dataclass(frozen=True)
-class Candidate:
+class TimedNetwork:
     """A network of three channels to be timed; frames are padded up to multiples of `stride`."""
 
     name: str
@@ -35,13 +35,13 @@ class Candidate:
 
 
 CANDIDATES = (
-    Candidate("paper 1, G+E+A", lambda: PrintedRestorer().folded(), 4),
-    Candidate("fast family, 64 wide, 9 blocks", lambda: FastRestorer(3, 64, 9), STRIDE),
-    Candidate("fast family, 32 wide, 6 blocks", lambda: FastRestorer(3, 32, 6), STRIDE),
-    Candidate("DeRaindrop", DeRaindrop, 4),
-    Candidate("Porav et al.", Porav, 4),
-    Candidate("PReNet, 6 rounds", PReNet),
-    Candidate("NAFNet, 16 wide", NAFNet, 16),
+    TimedNetwork("paper 1, G+E+A", lambda: PrintedRestorer().folded(), 4),
+    TimedNetwork("fast family, 64 wide, 9 blocks", lambda: FastRestorer(3, 64, 9), STRIDE),
+    TimedNetwork("fast family, 32 wide, 6 blocks", lambda: FastRestorer(3, 32, 6), STRIDE),
+    TimedNetwork("DeRaindrop", DeRaindrop, 4),
+    TimedNetwork("Porav et al.", Porav, 4),
+    TimedNetwork("PReNet, 6 rounds", PReNet),
+    TimedNetwork("NAFNet, 16 wide", NAFNet, 16),
 )
 
 
@@ -78,7 +78,7 @@ class _Graph(nn.Module):
 
 
 def measure(
-    candidates: Sequence[Candidate] = CANDIDATES,
+    candidates: Sequence[TimedNetwork] = CANDIDATES,
     repeats: int = 15,
     warm_up: int = 2,
     threads: int = 0,
@@ -112,7 +112,7 @@ def measure(
 
 
 def _prepare(
-    candidate: Candidate, path: Path, threads: int, height: int, width: int
+    candidate: TimedNetwork, path: Path, threads: int, height: int, width: int
 ) -> tuple[onnxruntime.InferenceSession, np.ndarray, tuple[int, int]]:
     """A session that runs the candidate, its frame, and its parameters and operations."""
     height, width = (-(-side // candidate.stride) * candidate.stride for side in (height, width))

@@ -6,11 +6,11 @@ torch = pytest.importorskip("torch")
 
 from derain_ros.bench.speed import measure  # noqa: E402
 from derain_ros.papers.networks import PYTORCH, contenders  # noqa: E402
-from derain_ros.papers.speed import Candidate  # noqa: E402
+from derain_ros.papers.speed import TimedNetwork  # noqa: E402
 
 
 def test_networks_run_by_engines_and_operations_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = Candidate("tiny", lambda: torch.nn.Conv2d(3, 3, 3, padding=1), 8)
+    tiny = TimedNetwork("tiny", lambda: torch.nn.Conv2d(3, 3, 3, padding=1), 8)
     told: list[tuple[int, int]] = []
     wanted = contenders(["onnxruntime"], [(12, 16)], [2], 1, print, lambda *n: told.append(n), [tiny])
     cases, failures = measure(wanted, 3, 0)

@@ -15,8 +15,8 @@ from derain_ros.papers import speed  # noqa: E402
 
 def test_measures_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     candidates = (
-        speed.Candidate("one", lambda: nn.Conv2d(3, 3, 3, padding=1)),
-        speed.Candidate("two", lambda: FastRestorer(3, 16, 1), 32),
+        speed.TimedNetwork("one", lambda: nn.Conv2d(3, 3, 3, padding=1)),
+        speed.TimedNetwork("two", lambda: FastRestorer(3, 16, 1), 32),
     )
     runs: list[int] = []
 
@@ -39,7 +39,7 @@ def test_measures_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("candidate", speed.CANDIDATES, ids=lambda c: c.name)
-def test_strides_fit(candidate: speed.Candidate) -> None:
+def test_strides_fit(candidate: speed.TimedNetwork) -> None:
     side = -(-36 // candidate.stride) * candidate.stride
     with torch.device("meta"):
         net = candidate.make().eval()
