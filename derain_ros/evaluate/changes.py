@@ -51,7 +51,7 @@ APART = 9.0
 
 
 @dataclass(frozen=True)
-class Case:
+class ChangeCase:
     """A video behind drops: `clean` and `wet` frames, (H, W) uint8 grey, and where each is `covered`, (H, W) bool.
 
     `rate` is in frames per second.
@@ -91,7 +91,7 @@ class Row:
     joined: Figures | None
 
 
-def cases(video: Video, drops: str, photographs: Path | None = None, seed: int = 7) -> Iterator[Case]:
+def cases(video: Video, drops: str, photographs: Path | None = None, seed: int = 7) -> Iterator[ChangeCase]:
     """Every case of CASES over the clean `video`, behind drops of the kind `drops`.
 
     The stills are the images in the folder `photographs`, or else distant views of the procedural drive.
@@ -109,7 +109,7 @@ def cases(video: Video, drops: str, photographs: Path | None = None, seed: int =
     for name, glass in _glasses(height, width, drops, count / video.rate, np.random.default_rng(seed)).items():
         frames = clean.get(name, video.frames)
         seen = [glass(n / count).apply(frame) for n, frame in enumerate(frames)]
-        yield Case(
+        yield ChangeCase(
             name,
             video.name,
             drops,
@@ -188,7 +188,7 @@ def _stills(folder: Path, count: int, width: int, height: int) -> list[np.ndarra
     return [images[n % len(images)] for n in range(count)]
 
 
-def evaluate(engine: Engine, case: Case, temporal: Engine | None = None) -> Row:
+def evaluate(engine: Engine, case: ChangeCase, temporal: Engine | None = None) -> Row:
     """The figures of a case restored frame by frame, and also with the filter `temporal` if there is one."""
     results = [restore_image(engine, frame) for frame in case.wet]
     both = None if temporal is None else measure(case, joined(temporal, case.wet, results, case.rate))
@@ -196,7 +196,7 @@ def evaluate(engine: Engine, case: Case, temporal: Engine | None = None) -> Row:
     return Row(case.name, case.sequence, case.drops, model, measure(case, results), both)
 
 
-def measure(case: Case, results: Sequence[tuple[np.ndarray, np.ndarray]]) -> Figures:
+def measure(case: ChangeCase, results: Sequence[tuple[np.ndarray, np.ndarray]]) -> Figures:
     """The figures of a case from `results`, the restored image and mask, (H, W) uint8, of each frame."""
     sums = np.array([_sums(*of) for of in zip(case.clean, case.covered, *zip(*results, strict=True), strict=True)])
     error, pixels, error_within, covered, found = np.vstack([np.zeros(5), sums.cumsum(axis=0)]).T

@@ -12,7 +12,7 @@ import tiny_models
 
 from derain_ros.engine import Engine, load
 from derain_ros.evaluate import changes
-from derain_ros.evaluate.changes import CASES, Case, cases, evaluate, markdown, measure
+from derain_ros.evaluate.changes import CASES, ChangeCase, cases, evaluate, markdown, measure
 from derain_ros.evaluate.restoration import EvaluationError
 from derain_ros.evaluate.sequence import Video
 from derain_ros.manifest import Manifest
@@ -74,14 +74,16 @@ def test_stills_of_a_folder(video: Video, tmp_path: Path) -> None:
         next(cases(video, "few", tmp_path))
 
 
-def constructed(errors: Sequence[int], covered: Sequence[int]) -> tuple[Case, list[tuple[np.ndarray, np.ndarray]]]:
+def constructed(
+    errors: Sequence[int], covered: Sequence[int]
+) -> tuple[ChangeCase, list[tuple[np.ndarray, np.ndarray]]]:
     """Frames of 20x20 with such errors within the columns that are covered; the mask holds the first one alone."""
     clean = [np.full((20, 20), 100, np.uint8)] * len(errors)
     where = [np.arange(400).reshape(20, 20) % 20 < c for c in covered]
     mask = np.zeros((20, 20), np.uint8)
     mask[:, 0] = 255
     results = [(np.where(w, 100 + e, 100).astype(np.uint8), mask) for w, e in zip(where, errors, strict=True)]
-    return Case("land", "made", "few", clean, clean, where, 20.0), results
+    return ChangeCase("land", "made", "few", clean, clean, where, 20.0), results
 
 
 def test_figures_over_all_frames_and_of_the_worst_five() -> None:
