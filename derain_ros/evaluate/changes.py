@@ -67,7 +67,7 @@ class ChangeCase:
 
 
 @dataclass(frozen=True)
-class Figures:
+class ChangeFigures:
     """PSNR in dB over all pixels and within the drops, and recall of the mask.
 
     Each has two values: over all frames, and in the worst window of WINDOW frames. NaN if nothing is covered. Recall is
@@ -87,8 +87,8 @@ class Row:
     sequence: str
     drops: str
     model: str
-    alone: Figures
-    joined: Figures | None
+    alone: ChangeFigures
+    joined: ChangeFigures | None
 
 
 def cases(video: Video, drops: str, photographs: Path | None = None, seed: int = 7) -> Iterator[ChangeCase]:
@@ -196,7 +196,7 @@ def evaluate(engine: Engine, case: ChangeCase, temporal: Engine | None = None) -
     return Row(case.name, case.sequence, case.drops, model, measure(case, results), both)
 
 
-def measure(case: ChangeCase, results: Sequence[tuple[np.ndarray, np.ndarray]]) -> Figures:
+def measure(case: ChangeCase, results: Sequence[tuple[np.ndarray, np.ndarray]]) -> ChangeFigures:
     """The figures of a case from `results`, the restored image and mask, (H, W) uint8, of each frame."""
     sums = np.array([_sums(*of) for of in zip(case.clean, case.covered, *zip(*results, strict=True), strict=True)])
     error, pixels, error_within, covered, found = np.vstack([np.zeros(5), sums.cumsum(axis=0)]).T
@@ -212,7 +212,9 @@ def measure(case: ChangeCase, results: Sequence[tuple[np.ndarray, np.ndarray]]) 
         values = 10 * np.log10(255**2 / np.maximum(share, 1e-9)) if psnr else share
         return float(values[0]), float(values[1:].min()) if known.any() else math.nan
 
-    return Figures(figure(error, pixels, True), figure(error_within, covered, True), figure(found, covered, False))
+    return ChangeFigures(
+        figure(error, pixels, True), figure(error_within, covered, True), figure(found, covered, False)
+    )
 
 
 def _sums(clean: np.ndarray, covered: np.ndarray, restored: np.ndarray, mask: np.ndarray) -> tuple[float, ...]:
