@@ -80,7 +80,7 @@ class ChangeFigures:
 
 
 @dataclass(frozen=True)
-class Row:
+class ChangeRow:
     """The figures of one case: of the restorer `alone`, and with the temporal filter in `joined` if there is one."""
 
     case: str
@@ -188,12 +188,12 @@ def _stills(folder: Path, count: int, width: int, height: int) -> list[np.ndarra
     return [images[n % len(images)] for n in range(count)]
 
 
-def evaluate(engine: Engine, case: ChangeCase, temporal: Engine | None = None) -> Row:
+def evaluate(engine: Engine, case: ChangeCase, temporal: Engine | None = None) -> ChangeRow:
     """The figures of a case restored frame by frame, and also with the filter `temporal` if there is one."""
     results = [restore_image(engine, frame) for frame in case.wet]
     both = None if temporal is None else measure(case, joined(temporal, case.wet, results, case.rate))
     model = engine.model.name + (f" + {temporal.model.name}" if temporal else "")
-    return Row(case.name, case.sequence, case.drops, model, measure(case, results), both)
+    return ChangeRow(case.name, case.sequence, case.drops, model, measure(case, results), both)
 
 
 def measure(case: ChangeCase, results: Sequence[tuple[np.ndarray, np.ndarray]]) -> ChangeFigures:
@@ -229,7 +229,7 @@ def _sums(clean: np.ndarray, covered: np.ndarray, restored: np.ndarray, mask: np
     )
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[ChangeRow]) -> str:
     """A Markdown table of the figures, case by case, with an explanation."""
     lines = [
         "Drops that change, or stay before a view that leaps; they cover a fifth of the glass when all are there. "
