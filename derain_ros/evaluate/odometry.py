@@ -62,7 +62,7 @@ class StereoSequence:
 
 
 @dataclass(frozen=True)
-class Figures:
+class OdometryFigures:
     """How well the motion was found.
 
     `error_m` is the root mean square error of a step in metres; `points` is the median number of points that agreed on
@@ -82,7 +82,7 @@ class Row:
     sequence: str
     drops: str
     coverage: float
-    figures: dict[str, Figures]
+    figures: dict[str, OdometryFigures]
 
 
 def from_kitti(folder: Path, count: int, rate: float = 10.0) -> StereoSequence:
@@ -196,10 +196,12 @@ def evaluate(
     )
 
 
-def measure(sequence: StereoSequence, eyes: Views, masks: Views | None = None) -> Figures:
+def measure(sequence: StereoSequence, eyes: Views, masks: Views | None = None) -> OdometryFigures:
     """Figures of the odometry on the images `eyes` of `sequence`, without corners where `masks` are above 0."""
     errors, points = errors_and_points(sequence, eyes, masks)
-    return Figures(float(np.sqrt(np.mean(np.square(errors)))), float(np.median(points)), points.count(0), len(points))
+    return OdometryFigures(
+        float(np.sqrt(np.mean(np.square(errors)))), float(np.median(points)), points.count(0), len(points)
+    )
 
 
 def errors_and_points(
@@ -306,6 +308,6 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _told(figures: Figures) -> str:
+def _told(figures: OdometryFigures) -> str:
     lost = f", lost {figures.lost} of {figures.steps}" if figures.lost else ""
     return f"{100 * figures.error_m:.1f} ({figures.points:.0f}){lost}"
