@@ -83,7 +83,9 @@ class Config:
     )
     autostart: bool = setting(True, "Configure and activate the node by itself.", read_only=True)
     enabled: bool = setting(True, "Restore; when false every frame is passed on untouched.")
-    gating: bool = setting(True, "Pass a clean pair on untouched; when false every frame is restored.")
+    gating: bool = setting(
+        True, "Pass a clean pair on untouched; when false every frame is restored, also behind dirt."
+    )
     detector: str = setting("detect", "Model that detects anomalies.", read_only=True)
     restorer: str = setting(
         "auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -47,6 +48,14 @@ def read_yaml(path: Path, most_bytes: int = MOST_YAML_BYTES, most_characters: in
         raise FileError(f"is no text in UTF-8: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number or a date that there is not
         raise error if isinstance(error, FileError) else FileError(f"is not valid YAML: {error}") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The values in a JSON text; FileError for one that is not valid, also if it is nested too deeply to be parsed."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"is not valid JSON: {error}") from error
 
 
 def _measure(text: str, most_characters: int) -> None:

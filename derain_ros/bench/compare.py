@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 
 from derain_ros.bench import BenchError
 from derain_ros.bench.record import table
-from derain_ros.files import FileError, read_file
+from derain_ros.files import FileError, parse_json, read_file
 from derain_ros.frame import Action
 from derain_ros.replay.account import Output
 from derain_ros.replay.record import MOST_BYTES, Record
@@ -55,7 +54,7 @@ class Difference:
 def is_replay(path: Path) -> bool:
     """Whether a file holds the record of a replay, of any format; BenchError if it cannot be read as JSON."""
     try:
-        content = json.loads(read_file(path, MOST_BYTES))
+        content = parse_json(read_file(path, MOST_BYTES))
     except OSError as error:
         raise BenchError(f"{path}: cannot be read ({error.strerror})") from error
     except (FileError, ValueError) as error:

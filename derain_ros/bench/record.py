@@ -10,7 +10,7 @@ from pathlib import Path
 
 from derain_ros.bench import BenchError
 from derain_ros.bench.speed import Case
-from derain_ros.files import read_file
+from derain_ros.files import parse_json, read_file
 
 FORMAT = 1
 MOST_BYTES = 1 << 26
@@ -33,7 +33,7 @@ class Record:
     def read(cls, path: Path) -> Record:
         """Read a record that `save` wrote; BenchError if the file cannot be read or holds no such record."""
         try:
-            content = json.loads(read_file(path, MOST_BYTES))
+            content = parse_json(read_file(path, MOST_BYTES))
             if content.pop("format") != FORMAT:
                 raise BenchError(f"{path}: is from another version of this package; measure again")
             cases = [Case(**{**case, "shape": tuple(case["shape"])}) for case in content.pop("cases")]

@@ -80,13 +80,12 @@ def list_() -> None:
 
     Example: derain engine list
     """
-    import json
 
     from rich.table import Table
 
     from derain_ros.engine.auto import MOST_CHOICE_BYTES
     from derain_ros.engine.cache import entries, folder
-    from derain_ros.files import read_file
+    from derain_ros.files import parse_json, read_file
 
     table = Table("model", "engine", "precision", "shape", "device", "version", "size")
     for entry in entries():
@@ -102,7 +101,7 @@ def list_() -> None:
     console.print(table)
     for file in sorted(folder().glob("choice-*.json")):
         try:
-            known = json.loads(read_file(file, MOST_CHOICE_BYTES))
+            known = parse_json(read_file(file, MOST_CHOICE_BYTES))
             told = f"chosen for {'x'.join(map(str, known['shape']))}: {known['why']}"
         except (OSError, ValueError, KeyError, TypeError) as error:
             told = f"{file.name} is damaged ({error!r}) and will be written again"

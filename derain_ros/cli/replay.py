@@ -35,9 +35,11 @@ Parameters = Annotated[
 ]
 Plan = Annotated[
     str,
-    typer.Option(help="quality, balanced or light; auto is the best one, or with --live the best one that keeps up."),
+    typer.Option(help="quality, balanced or light; auto is the best one; live, the best one that keeps up."),
 ]
-AllFrames = Annotated[bool, typer.Option("--all-frames", help="Restore every frame, also clean ones.")]
+AllFrames = Annotated[
+    bool, typer.Option("--all-frames", help="Restore every frame, also clean ones and those behind dirt.")
+]
 
 
 def named_cameras(given: Optional[list[str]]) -> dict[str, str]:

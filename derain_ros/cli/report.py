@@ -11,7 +11,9 @@ from derain_ros.cli.limits import FailIf, hold, read_limits
 def command(
     record: Annotated[
         Path,
-        typer.Argument(help="A record.json of derain replay, derain demo, derain bench replay or derain bench soak."),
+        typer.Argument(
+            help="A record (JSON) of derain replay, demo, bench replay, bench soak, evaluate slam or evaluate matrix."
+        ),
     ],
     output: Annotated[
         Optional[Path], typer.Option(help="The HTML file to write; report.html beside the record by default.")
@@ -39,7 +41,20 @@ def command(
 
     check_output(output)
     target = output or record.with_name("report.html")
-    if kind_of(record) == "soak":
+    kind, saved = kind_of(record), None
+    if kind in ("slam", "matrix") and limits:
+        raise typer.BadParameter(f"a record of kind {kind!r} has no frames to check", param_hint="--fail-if")
+    if kind == "slam":
+        from derain_ros.evaluate.slam.study import Study
+        from derain_ros.report import slam
+
+        slam.write(target, Study.read(record))
+    elif kind == "matrix":
+        from derain_ros.evaluate.matrix import Matrix
+        from derain_ros.report import matrix
+
+        matrix.write(target, Matrix.read(record))
+    elif kind == "soak":
         from derain_ros.bench import soak_page
         from derain_ros.bench.soaked import Soak
 
@@ -50,4 +65,5 @@ def command(
         saved = Record.read(record)
         page.write(target, saved)
     output_console().print(f"report: {target.resolve()}", soft_wrap=True, highlight=False, markup=False)
-    hold(saved, limits)
+    if saved is not None:
+        hold(saved, limits)

@@ -37,7 +37,9 @@ def command(
             help="Folder to write: slam.json, slam.md, slam.html, and each trajectory in TUM and KITTI format."
         ),
     ] = None,
-    plan: Annotated[Optional[list[str]], typer.Option(help="Rung of the ladder; repeatable; all by default.")] = None,
+    plan: Annotated[
+        Optional[list[str]], typer.Option(help="Rung of the ladder; repeatable; all by default, auto with --live.")
+    ] = None,
     masked: Annotated[
         bool,
         typer.Option("--masked/--no-masked", help="Also run on views whose detail under the widened mask is removed."),

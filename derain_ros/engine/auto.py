@@ -18,7 +18,7 @@ from derain_ros.engine.agreement import disagreement, pictures
 from derain_ros.engine.cache import folder, write_whole
 from derain_ros.engine.images import read_model
 from derain_ros.engine.machine import nvidia_gpus, physical_cores, processor, versions
-from derain_ros.files import read_file
+from derain_ros.files import parse_json, read_file
 from derain_ros.manifest import Model
 
 ON_PROCESSOR = ("onnxruntime", "openvino")
@@ -218,7 +218,7 @@ def _reference(model: Model, images: Mapping[str, np.ndarray], threads: int) -> 
 def _remembered(memory: Path, models: Sequence[Model], shape: Shape, threads: int, tell: Tell) -> Choice | None:
     """Load the stored choice; None if there is none, it has expired, or it no longer loads."""
     try:
-        record = json.loads(read_file(memory, MOST_CHOICE_BYTES))
+        record = parse_json(read_file(memory, MOST_CHOICE_BYTES))
         if record["until"] is not None and time.time() > record["until"]:
             return None
         model = next(m for m in models if m.name == record["model"])

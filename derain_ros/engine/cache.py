@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from derain_ros.engine import EngineError, Tell
-from derain_ros.files import read_file
+from derain_ros.files import FileError, parse_json, read_file
 
 FOLDER_VARIABLE = "DERAIN_CACHE"
 SUFFIX = ".engine"
@@ -209,11 +209,11 @@ def _parse(file: Path) -> tuple[Key, bytes]:
         raise ValueError("belongs to another user")
     head, _, data = read_file(file, MOST_ENGINE_BYTES).partition(b"\n")
     try:
-        content = json.loads(head)
+        content = parse_json(head)
         if content["magic"] != MAGIC:
             raise ValueError("is of another version of this package")
         key, digest = Key(**{**content["key"], "shape": tuple(content["key"]["shape"])}), content["sha256"]
-    except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, FileError) as error:
         raise ValueError("has no readable header") from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError("is damaged: its digest does not match")

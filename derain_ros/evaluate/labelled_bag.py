@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from derain_ros.data.labelled import VOID
 from derain_ros.data.rain_sequence import CLASSES, DRY, LABELS, WET
 from derain_ros.evaluate.restoration import EvaluationError
+from derain_ros.files import parse_json
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.records import ReplayError
 from derain_ros.runtime.input.encoding import FrameError
@@ -76,7 +76,7 @@ def _class_names(reader: BagReader) -> list[str]:
         if message.topic == CLASSES:
             text = getattr(reader.decode(message), "data", "")
             try:
-                names = json.loads(text)
+                names = parse_json(text)
             except ValueError:
                 names = None
             if not isinstance(names, list) or len(names) >= VOID or not all(isinstance(name, str) for name in names):

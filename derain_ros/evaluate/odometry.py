@@ -76,7 +76,7 @@ class OdometryFigures:
 
 
 @dataclass(frozen=True)
-class Row:
+class OdometryRow:
     """Figures of one sequence behind one kind of drops, by the name of what was tracked."""
 
     sequence: str
@@ -161,7 +161,7 @@ def evaluate(
     coverage: float | None = None,
     temporal: Engine | None = None,
     seed: int = 7,
-) -> Row:
+) -> OdometryRow:
     """Figures of a sequence behind drops of one of `rain.style.KINDS`, with different drops on each eye.
 
     The drops cover the share `coverage`, or by default as much as is typical of their kind. Tracked are the clean, the
@@ -188,7 +188,7 @@ def evaluate(
             for frames, eye in zip(wet, restored, strict=True)
         ]
         tracked[f"{name} + {temporal.model.name}"] = (steady[0], steady[1]), None
-    return Row(
+    return OdometryRow(
         sequence.name,
         kind,
         float(np.mean([(glass.alpha > 0.3).mean() for glass in glasses])),
@@ -281,7 +281,7 @@ def _track(here: np.ndarray, there: np.ndarray, places: np.ndarray) -> np.ndarra
     return np.asarray(found)
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(rows: Sequence[OdometryRow]) -> str:
     """Markdown tables of the figures, with an explanation."""
     lines = [
         "Stereo odometry from frame to frame: root mean square of its error in centimetres per step, in brackets the "

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from derain_ros.engine.machine import this_machine
-from derain_ros.files import FileError, read_file
+from derain_ros.files import FileError, parse_json, read_file
 from derain_ros.replay.account import Account
 from derain_ros.replay.measured import AtRate, Usage
 from derain_ros.replay.origin import Origin
@@ -101,7 +101,7 @@ class Record:
 def kind_of(path: Path) -> str:
     """Return the kind of record that a file states; empty if it is not a record, which reading it will report."""
     try:
-        content = json.loads(read_file(path, MOST_BYTES))
+        content = parse_json(read_file(path, MOST_BYTES))
     except (OSError, FileError, ValueError):
         return ""
     return str(content.get("kind", "")) if isinstance(content, dict) else ""
@@ -114,11 +114,12 @@ def read_json(path: Path, kind: str, form: int, command: str, make: Callable[[Ma
     TypeError or AttributeError.
     """
     try:
-        content = json.loads(read_file(path, MOST_BYTES))
+        content = parse_json(read_file(path, MOST_BYTES))
         if (content["kind"], content["format"]) != (kind, form):
+            again = f": run `{command}` again with this version of the package" if content["kind"] == kind else ""
             raise ReplayError(
                 f"{path}: is a record of {content['kind']!r} in format {content['format']!r}, not of `{command}` in "
-                f"format {form}: run `{command}` again with this version of the package"
+                f"format {form}{again}"
             )
         return make(content)
     except OSError as error:

@@ -22,6 +22,8 @@ PLAIN = {b"\0\0": ">", b"\0\1": "<", b"\0\6": ">", b"\0\7": "<"}
 WORD = struct.Struct("<I")
 PADDING = (b"", bytes(3), bytes(2), bytes(1))
 """What aligns to four bytes, by what is over."""
+SHORT = 64
+"""Characters of the longest text that is kept in its serialized form."""
 ESCAPE = "surrogateescape"
 """What is no UTF-8 comes out as it came in."""
 
@@ -181,11 +183,14 @@ class _Writer:
         self.out.append(value)
 
     def text(self, text: str) -> None:
-        self.out += PADDING[len(self.out) % 4] + _text(text)
+        # A frame_id may be of any length; the status's own texts are short, and the same for every frame.
+        self.out += PADDING[len(self.out) % 4] + (_short_text(text) if len(text) <= SHORT else _text(text))
 
 
-@functools.lru_cache(1024)
 def _text(text: str) -> bytes:
-    """A text with its length before it. The same ones come with every frame."""
+    """A text with its length before it."""
     encoded = text.encode("utf-8", ESCAPE)
     return WORD.pack(len(encoded) + 1) + encoded + b"\0"
+
+
+_short_text = functools.lru_cache(1024)(_text)

@@ -227,7 +227,7 @@ class Pipeline:
         self.decision.update(run.anomalies, now_ns, config)
 
         fuse = self.fusion.stage_for(run, run.thermal, images)
-        plans = ladder.plans(images.batches, self.decision.kinds, config.plan)
+        plans = ladder.plans(images.batches, self.decision.kinds, config.plan, every=not config.gating)
         passed = self._why_passed(found)
         if passed is None and not plans:
             raise FrameError(f"there is no restorer for such images; {loader.state or 'set restorer to auto'}")

@@ -104,6 +104,8 @@ def test_the_page_and_the_record(tmp_path: Path) -> None:
     assert (told["format"], told["kind"], told["seed"]) == (1, "matrix", 7) and "processor" in told["machine"]
     assert told["cells"][0]["views"]["light"]["matches"] == [90, 92, 95, 91]
     assert told["cells"][0]["views"]["wet"]["iou"] == ["nan"] * 4
+    Matrix.read(tmp_path / "matrix.json").save(tmp_path / "again.json")
+    assert json.loads((tmp_path / "again.json").read_text()) == told
 
 
 def test_the_command(sequence: StereoSequence, tmp_path: Path) -> None:
@@ -123,9 +125,15 @@ def test_the_command(sequence: StereoSequence, tmp_path: Path) -> None:
     matrix = json.loads((output / "matrix.json").read_text(), parse_constant=pytest.fail)
     assert (matrix["scenes"], matrix["clips"], len(matrix["cells"])) == ("kitti", 2, 1)
     assert matrix["origin"]["models"]["restore_mono"] == Manifest.load(models).get("restore_mono").sha256
-    assert "streak light" in (output / "matrix.html").read_text()
+    page = (output / "matrix.html").read_text()
+    assert "streak light" in page
+    (output / "matrix.html").unlink()
+    again = ["report", str(output / "matrix.json"), "--output", str(output / "again.html")]
+    assert CliRunner().invoke(app, again).exit_code == 0 and (output / "again.html").read_text() == page
+    refused = CliRunner().invoke(app, [*again, "--fail-if", "p99_ms > 50"])
+    assert refused.exit_code == 2 and "'matrix' has no frames" in refused.output
     code, told = run("--output", output, "--severity", "mild")
-    assert code == 2 and "'mild': one of light, moderate, heavy" in told
+    assert code == 2 and "'mild': must be one of light, moderate, heavy" in told
 
 
 def run(*arguments: object) -> tuple[int, str]:

@@ -168,6 +168,7 @@ def test_a_record_is_read_as_it_was_saved(tmp_path: Path, changes: dict[str, obj
     [
         ("{", "is not a record of `derain replay`"),
         ("[]", "is not a record"),
+        ("[" * 200_000, "is not a record of `derain replay` .is not valid JSON"),
         ('{"kind": "replay"}', "is not a record"),
         ('{"kind": "bench", "format": 1}', "is a record of 'bench' in format 1"),
         ('{"kind": "replay", "format": 99}', "in format 99, not of `derain replay` in format 4: run"),

@@ -175,6 +175,17 @@ def test_rain_is_taken_away_by_what_is_made_for_it_and_the_rest_by_another(
     assert set(results[-1].cameras["left"].frame.image.flat) == {WET + 1 + models.count(",")}
 
 
+@pytest.mark.parametrize(("settings", "action"), [({}, Action.PASSED_NO_PLAN), ({"gating": False}, Action.RESTORED)])
+def test_behind_dirt_that_no_plan_helps_against_pairs_are_passed_on(
+    make: Make, world: World, settings: dict[str, bool], action: Action
+) -> None:
+    pipeline = make(*(replace(model, not_for=("dirt",)) for model in (QUALITY, LIGHT)), on_hold_s=0.1, **settings)
+    world.seen = {"dirt": 0.9}
+    last = [pipeline.process(pair(at_s=0.1 * n, period_ms=100.0)) for n in range(4)][-1]
+    assert {camera.action for camera in last.cameras.values()} == {action} and last.affected
+    assert last.detail == ("" if settings else "no plan that is allowed helps against dirt")
+
+
 @pytest.mark.parametrize(("ms", "settings"), [(190.0, {}), (30.0, {"plan": "light"})])
 def test_falling_rain_is_passed_on_where_what_is_made_for_it_does_not_keep_up_or_is_not_allowed(
     make: Make, world: World, ms: float, settings: dict[str, str]

@@ -63,9 +63,12 @@ class Ladder:
         stages += [stage for stage in self._special if stage.can(batches)]
         return list(dict.fromkeys(wanted for stage in stages for wanted in stage.load(batches)))
 
-    def plans(self, batches: Collection[BatchShape], kinds: Collection[str], best: str = "auto") -> list[Plan]:
+    def plans(
+        self, batches: Collection[BatchShape], kinds: Collection[str], best: str = "auto", every: bool = False
+    ) -> list[Plan]:
         """All plans that remove these kinds of anomaly from such images, the best first, loaded or not. None is better
-        than the rung `best`, unless there are no others. Empty where no restorer takes such images."""
+        than the rung `best`, unless there are no others. With `every` each of them restores, whether that helps or not.
+        Empty where no restorer takes such images."""
         found: dict[str, Plan] = {}
         served = {kind for stage in self._special if stage.can(batches) for kind in stage.serves}
         all_served = bool(kinds) and set(kinds) <= served
@@ -78,8 +81,8 @@ class Ladder:
                 if stage.serves & set(kinds) and stage.can(batches) and PLANS.index(rung) <= PLANS.index(stage.rung)
             ]
             asked_for = rung == best or len(rungs) == 1
-            hurts = not asked_for and bool(kinds) and set(kinds) <= rungs[rung].not_for | served
-            general = () if all_served or hurts else (rungs[rung],)
+            hurts = not every and not asked_for and bool(kinds) and set(kinds) <= rungs[rung].not_for | served
+            general = () if all_served and (special or not every) or hurts else (rungs[rung],)
             joined = () if special or not general else tuple(stage for stage in self._after if stage.can(batches))
             for steps in ((*special, *general, *joined), (*special, *general)):
                 found.setdefault(Plan(steps).name, Plan(steps))

@@ -16,7 +16,7 @@ those in training."""
 _pool = ThreadPoolExecutor(2, "derain compose")
 
 
-@functools.cache
+@functools.lru_cache(64)
 def fitting_scale(scale: int, height: int, width: int) -> int:
     """The factor by which images of this size are reduced for a network that wants them reduced by `scale`."""
     return max(scale, math.ceil(math.sqrt(height * width / MOST_PIXELS)))

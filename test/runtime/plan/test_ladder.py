@@ -52,8 +52,8 @@ def ladder(shelf: Any, *models: Model, temporal: bool = False) -> Ladder:
     return Ladder(restorers(networks, shelf), after)
 
 
-def names(ladder: Ladder, *kinds: str, best: str = "auto") -> list[str]:
-    return [plan.name for plan in ladder.plans([GREY], kinds, best)]
+def names(ladder: Ladder, *kinds: str, best: str = "auto", every: bool = False) -> list[str]:
+    return [plan.name for plan in ladder.plans([GREY], kinds, best, every)]
 
 
 @pytest.mark.parametrize("kinds", [("raindrop",), ("clean",), ("dirt", "raindrop")])
@@ -113,6 +113,9 @@ def test_the_shipped_ones_are_for_dirt_only_if_they_are_asked_for(shelf: Shelf) 
     assert names(made, "dirt", best="quality") == ["quality", ""]
     assert names(made, "dirt", best="balanced") == ["balanced", ""]
     assert names(made, "dirt", "streak") == ["rain", ""]
+    # With gating off every frame is restored, by something.
+    assert names(made, "dirt", every=True) == ["quality", "balanced", "light"]
+    assert names(made, "streak", every=True) == ["rain", "light"]
     assert names(made, "dirt", "raindrop") == ["quality", "balanced", "light"]
 
 
