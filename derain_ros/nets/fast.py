@@ -53,7 +53,7 @@ class ResidualBlock(nn.Module):
         return x + self.second(F.relu(self.first(x)))
 
 
-class Enhancer(nn.Module):
+class PyramidEnhancer(nn.Module):
     """Pyramid pooling at 1/4, 1/8, 1/16 and 1/32 of the image, 1x1 convolutions, concatenated with the features.
 
     (N, inputs, h, w) on the quarter grid to (N, outputs, h, w); h and w multiples of 8.
@@ -103,7 +103,7 @@ class FastRestorer(nn.Module):
         self.fuse_quarter = conv(2 * edge + pixels, edge)
         self.image = conv(edge, pixels)
         self.mask = conv(edge, 16)
-        self.enhancer = Enhancer(2 * pixels, edge, pixels)
+        self.enhancer = PyramidEnhancer(2 * pixels, edge, pixels)
         for last in (self.image, self.enhancer.last):
             nn.init.normal_(last.weight, std=1e-3)
 
