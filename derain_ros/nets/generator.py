@@ -42,7 +42,7 @@ class Stage(nn.Module):
             self.norm = nn.Identity()
 
 
-class ResidualBlock(nn.Module):
+class GeneratorBlock(nn.Module):
     """Two stages around a skip, (N, width, h, w) to the same."""
 
     def __init__(self, width: int) -> None:
@@ -65,7 +65,7 @@ class Generator(nn.Module):
         self.aggregation = aggregation
         self.down_half = Stage(channels, 16, -2)
         self.down_quarter = Stage(16, 32, -2)
-        self.trunk = nn.Sequential(Stage(32, 64), *(ResidualBlock(64) for _ in range(9)))
+        self.trunk = nn.Sequential(Stage(32, 64), *(GeneratorBlock(64) for _ in range(9)))
         self.up_half = Stage(64, 32, 2)
         self.up_full = Stage(32, 16, 2)
         self.image = nn.Conv2d(16, channels, 3, 1, 1)
