@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
-class Stage(nn.Module):
+class GeneratorStage(nn.Module):
     """A 3x3 convolution, batch normalisation, ReLU: (N, inputs, h, w) to (N, outputs, h, w).
 
     `resize` 2 doubles h and w by a transposed convolution, -2 halves them, 1 keeps them; `last` leaves the ReLU out.
@@ -47,7 +47,7 @@ class GeneratorBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first, self.second = Stage(width, width), Stage(width, width, last=True)
+        self.first, self.second = GeneratorStage(width, width), GeneratorStage(width, width, last=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """The input plus its residual."""
@@ -63,17 +63,17 @@ class Generator(nn.Module):
     def __init__(self, channels: int = 3, aggregation: bool = True) -> None:
         super().__init__()
         self.aggregation = aggregation
-        self.down_half = Stage(channels, 16, -2)
-        self.down_quarter = Stage(16, 32, -2)
-        self.trunk = nn.Sequential(Stage(32, 64), *(GeneratorBlock(64) for _ in range(9)))
-        self.up_half = Stage(64, 32, 2)
-        self.up_full = Stage(32, 16, 2)
+        self.down_half = GeneratorStage(channels, 16, -2)
+        self.down_quarter = GeneratorStage(16, 32, -2)
+        self.trunk = nn.Sequential(GeneratorStage(32, 64), *(GeneratorBlock(64) for _ in range(9)))
+        self.up_half = GeneratorStage(64, 32, 2)
+        self.up_full = GeneratorStage(32, 16, 2)
         self.image = nn.Conv2d(16, channels, 3, 1, 1)
         if aggregation:
-            self.join_half = Stage(channels + 16, 16)
-            self.join_quarter = Stage(16 + 32, 32)
-            self.join_up_half = Stage(64 + 32 + 16, 32)
-            self.join_up_full = Stage(32 + 16 + channels, 16)
+            self.join_half = GeneratorStage(channels + 16, 16)
+            self.join_quarter = GeneratorStage(16 + 32, 32)
+            self.join_up_half = GeneratorStage(64 + 32 + 16, 32)
+            self.join_up_full = GeneratorStage(32 + 16 + channels, 16)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The generated image, in -1..1 by a hyperbolic tangent as in Pix2PixHD, and the features it was made of."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from derain_ros.nets.enhancer import Enhancer
 from derain_ros.nets.fast import Restoration
-from derain_ros.nets.generator import Generator, Stage
+from derain_ros.nets.generator import Generator, GeneratorStage
 
 
 class PrintedRestorer(nn.Module):
@@ -49,7 +49,7 @@ class PrintedRestorer(nn.Module):
     def fold(self) -> None:
         """Put each normalisation into its convolution: the same as in evaluation mode."""
         for module in list(self.modules()):
-            if isinstance(module, Stage):
+            if isinstance(module, GeneratorStage):
                 module.fold()
 
 

@@ -6,13 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from derain_ros.nets.generator import Generator, Stage  # noqa: E402
+from derain_ros.nets.generator import Generator, GeneratorStage  # noqa: E402
 
 
 @pytest.mark.parametrize(("resize", "size"), [(1, (8, 12)), (-2, (4, 6)), (2, (16, 24))])
 def test_stage_resizes_and_folds_to_the_same(resize: int, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    stage = Stage(3, 5, resize)
+    stage = GeneratorStage(3, 5, resize)
     for _ in range(3):
         stage(torch.randn(4, 3, 8, 12) * 2 + 1)
     stage.eval()
@@ -34,7 +34,7 @@ def test_shapes_and_range(channels: int, aggregation: bool) -> None:
     assert generated.abs().max() <= 1
 
 
-def reach(net: Generator, *closed: Stage) -> bool:
+def reach(net: Generator, *closed: GeneratorStage) -> bool:
     """Whether the output depends on the image when these stages let nothing through, nor does the trunk."""
     with torch.no_grad():
         for stage in (*closed, net.trunk[0], *(block.second for block in net.trunk[1:])):
