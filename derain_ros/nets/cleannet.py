@@ -146,19 +146,19 @@ class Experts(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(Step(width) for _ in range(STEPS))
-        choices = STEPS * Step.EXPERTS
+        self.steps = nn.ModuleList(ExpertStep(width) for _ in range(STEPS))
+        choices = STEPS * ExpertStep.EXPERTS
         self.guide = nn.Sequential(nn.Linear(width, 2 * choices), nn.ReLU(), nn.Linear(2 * choices, choices))
 
     def forward(self, x: Tensor) -> Tensor:
         """The features after all steps."""
-        weights = self.guide(x.mean((2, 3))).unflatten(1, (STEPS, Step.EXPERTS)).softmax(dim=-1)
+        weights = self.guide(x.mean((2, 3))).unflatten(1, (STEPS, ExpertStep.EXPERTS)).softmax(dim=-1)
         for k, step in enumerate(self.steps):
             x = step(x, weights[:, k])
         return x
 
 
-class Step(nn.Module):
+class ExpertStep(nn.Module):
     """Experts side by side, each times its weight, joined by a 1x1 convolution around a skip."""
 
     EXPERTS = 8
