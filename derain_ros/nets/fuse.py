@@ -25,7 +25,7 @@ TAPS = 5
 """Cells along a side of the smoothing that makes the base."""
 
 
-class Fusion(NamedTuple):
+class FusionParts(NamedTuple):
     """The fused luminance, not clamped, and what made it, each (N, 1, H, W): weight of the visible base in 0..1, gains
     of the visible and of the infrared details in 0..LARGEST_GAIN."""
 
@@ -36,7 +36,7 @@ class Fusion(NamedTuple):
 
 
 class Fuser(nn.Module):
-    """Luminance, infrared image, and mask of what the visible image lacks, (N, 1, H, W) float in 0..1, to `Fusion`.
+    """Luminance, infrared image, and mask of what the visible image lacks, (N, 1, H, W) in 0..1, to `FusionParts`.
 
     H and W are multiples of STRIDE. `width` filters on the quarter grid, one and a half times as many at an eighth and
     twice as many at a sixteenth, where most parameters are.
@@ -61,16 +61,16 @@ class Fuser(nn.Module):
             nn.init.normal_(last.weight, std=1e-2)
         self.register_buffer("smoothing", smoothing(), persistent=False)
 
-    def forward(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> Fusion:
+    def forward(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> FusionParts:
         """Fuse."""
-        return Fusion(
+        return FusionParts(
             *(
                 F.pixel_shuffle(x, CELL)
                 for x in self.cells(*(F.pixel_unshuffle(x, CELL) for x in (visible, infrared, mask)))
             )
         )
 
-    def cells(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> Fusion:
+    def cells(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> FusionParts:
         """The same on the quarter grid, (N, 16, H / 4, W / 4) each."""
         quarter = F.relu(self.stem(torch.cat([visible, infrared, mask], 1)))
         eighth = self.eighth(F.relu(self.down_eighth(quarter)))
@@ -89,7 +89,7 @@ class Fuser(nn.Module):
             + visible_gain * (visible - visible_base)
             + infrared_gain * (infrared - infrared_base)
         )
-        return Fusion(fused, weight, visible_gain, infrared_gain)
+        return FusionParts(fused, weight, visible_gain, infrared_gain)
 
     def base(self, cells: Tensor) -> Tensor:
         """The smoothed image of `cells`, both (N, 16, h, w) on the quarter grid; the border goes on beyond itself."""
