@@ -44,7 +44,7 @@ class Video:
 
 
 @dataclass(frozen=True)
-class Figures:
+class SequenceFigures:
     """Flicker in grey levels and PSNR in dB of a video behind one kind of drops.
 
     Each has two values, over all pixels and within the drops, because the area without drops hides differences.
@@ -100,7 +100,7 @@ def from_folder(folder: Path, count: int, rate: float = 10.0) -> Video:
     return Video(folder.parent.name, frames, steps, rate)
 
 
-def evaluate(engine: Engine, video: Video, kind: str, temporal: Engine | None = None, seed: int = 7) -> Figures:
+def evaluate(engine: Engine, video: Video, kind: str, temporal: Engine | None = None, seed: int = 7) -> SequenceFigures:
     """Figures of a video behind drops of one of `rain.style.KINDS`, with a coverage typical of that kind.
 
     The video is restored frame by frame, and then filtered by `temporal` if that is given.
@@ -117,7 +117,7 @@ def evaluate(engine: Engine, video: Video, kind: str, temporal: Engine | None = 
     clean, seen, ours = (measure(frames, video.steps, hidden) for frames in (video.frames, wet, restored))
     later = [measure(frames[SETTLED:], video.steps[SETTLED:], hidden)[0] for frames in (restored, video.frames)]
     found = masks[-1] > 0
-    return Figures(
+    return SequenceFigures(
         video.name,
         kind,
         float(hidden.mean()),
@@ -167,7 +167,7 @@ def measure(frames: Sequence[np.ndarray], steps: Sequence[Step], hidden: np.ndar
     return float(total), float(within)
 
 
-def markdown(rows: Sequence[Figures]) -> str:
+def markdown(rows: Sequence[SequenceFigures]) -> str:
     """A Markdown table of the figures, with an explanation."""
     lines = [
         "Flicker: mean absolute difference of motion-compensated neighbouring frames in grey levels, while drops "

@@ -16,7 +16,7 @@ from rich.progress import track
 from derain_ros.data.layouts import TrainingFolders
 from derain_ros.data.sequences import draw_sequence
 from derain_ros.engine import Engine, load
-from derain_ros.evaluate.sequence import Figures, Video, drive, evaluate, from_folder, markdown
+from derain_ros.evaluate.sequence import SequenceFigures, Video, drive, evaluate, from_folder, markdown
 from derain_ros.manifest import Manifest, Model
 from derain_ros.nets.macs import macs, parameters
 from derain_ros.nets.temporal import CELL, TemporalFilter
@@ -117,7 +117,7 @@ def videos(data: Path) -> list[Video]:
     return [drive(FRAMES), *([from_folder(folder, FRAMES)] if folder.is_dir() else [])]
 
 
-def measure(engine: Engine, temporal: Engine, video: Video) -> list[Figures]:
+def measure(engine: Engine, temporal: Engine, video: Video) -> list[SequenceFigures]:
     """Figures behind every kind of drops, of the restorer alone and of both in turn."""
     return [
         evaluate(engine, video, kind, join)
@@ -126,7 +126,7 @@ def measure(engine: Engine, temporal: Engine, video: Video) -> list[Figures]:
     ]
 
 
-def summary(rows: Sequence[Figures]) -> dict[str, float]:
+def summary(rows: Sequence[SequenceFigures]) -> dict[str, float]:
     """Means over sequences and kinds of drops, of the restorer alone (even rows) and with the filter (odd ones)."""
 
     def mean(values: list[float]) -> float:
