@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from derain_ros.evaluate.slam.study import DRY, Row, Study
-from derain_ros.evaluate.slam.trajectory import RIGHT_M, RIGHT_SHARE, Figures
+from derain_ros.evaluate.slam.trajectory import RIGHT_M, RIGHT_SHARE, TrajectoryFigures
 from derain_ros.report.page import STYLE, html_of
 from derain_ros.report.tables import Table
 
@@ -118,7 +118,7 @@ def _longest(places: Sequence[Sequence[float]]) -> list[int]:
     return [int(axis) for axis in np.argsort(-np.ptp(np.array(places), axis=0), kind="stable")[:2]]
 
 
-def _spread(runs: Sequence[Figures], figure: Callable[[Figures], float], digits: int) -> str:
+def _spread(runs: Sequence[TrajectoryFigures], figure: Callable[[TrajectoryFigures], float], digits: int) -> str:
     """Mean of a figure over the runs, and its range where the runs differ; a dash where it is not known."""
     values = np.array([figure(run) for run in runs])
     values = values[np.isfinite(values)]

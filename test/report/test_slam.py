@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from derain_ros.evaluate.slam.study import Row, Study
-from derain_ros.evaluate.slam.trajectory import Figures
+from derain_ros.evaluate.slam.trajectory import TrajectoryFigures
 from derain_ros.replay.origin import Origin
 from derain_ros.replay.records import ReplayError
 from derain_ros.report.slam import markdown, notes, table, write
 
 NAN = float("nan")
-RUNS = [Figures(1.0, 0.9, 0.1, 0.02, 200.0), Figures(1.0, 0.7, 0.3, 0.04, 210.0)]
-LOST = [Figures(0.0, 0.0, NAN, NAN, 0.0, True)] * 2
+RUNS = [TrajectoryFigures(1.0, 0.9, 0.1, 0.02, 200.0), TrajectoryFigures(1.0, 0.7, 0.3, 0.04, 210.0)]
+LOST = [TrajectoryFigures(0.0, 0.0, NAN, NAN, 0.0, True)] * 2
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from derain_ros.evaluate.pairs import restored
 from derain_ros.evaluate.saved import FORMAT, save
 from derain_ros.evaluate.slam import trajectory
 from derain_ros.evaluate.slam.run import Stereo, Tapes, track
-from derain_ros.evaluate.slam.trajectory import Figures, Trajectory, compare
+from derain_ros.evaluate.slam.trajectory import Trajectory, TrajectoryFigures, compare
 from derain_ros.rain.weather import Weather
 from derain_ros.replay.origin import Origin
 from derain_ros.replay.record import number, read_json
@@ -41,7 +41,7 @@ class Row:
     amount: float
     hidden: float
     views: str
-    runs: list[Figures]
+    runs: list[TrajectoryFigures]
     plans: str = ""
 
 

@@ -30,7 +30,7 @@ class Trajectory:
 
 
 @dataclass(frozen=True)
-class Figures:
+class TrajectoryFigures:
     """The figures of one run; unknown ones are NaN.
 
     `tracked` is the share of tracked instants and `right` that of right steps, both in [0, 1]. `ate_m` is the root
@@ -46,7 +46,7 @@ class Figures:
     crashed: bool = False
 
 
-def compare(found: Trajectory, truth: np.ndarray | None, crashed: bool = False) -> Figures:
+def compare(found: Trajectory, truth: np.ndarray | None, crashed: bool = False) -> TrajectoryFigures:
     """Compare a trajectory with the true positions (N, 3) in metres, NaN where not known, or None if none is known.
 
     A step is from an instant to the next one. It is not right if one of its ends was not tracked. It does not count if
@@ -56,16 +56,16 @@ def compare(found: Trajectory, truth: np.ndarray | None, crashed: bool = False) 
     known = found.known
     tracked, points = float(known.mean()), float(found.points[known].mean()) if known.any() else 0.0
     if truth is None:
-        return Figures(tracked, float("nan"), float("nan"), float("nan"), points, crashed)
+        return TrajectoryFigures(tracked, float("nan"), float("nan"), float("nan"), points, crashed)
     there = np.isfinite(truth[:, 0])
     counted = there[1:] & there[:-1]
     errors = step_errors(found, truth)
     lengths = np.linalg.norm(np.diff(truth, axis=0), axis=1)[counted]
     if not len(lengths):
-        return Figures(tracked, float("nan"), float("nan"), float("nan"), points, crashed)
+        return TrajectoryFigures(tracked, float("nan"), float("nan"), float("nan"), points, crashed)
     allowed = min(RIGHT_M, RIGHT_SHARE * float(np.median(lengths)))
     measured = errors[np.isfinite(errors)]
-    return Figures(
+    return TrajectoryFigures(
         tracked,
         float(np.mean(errors[counted] < allowed)),
         _ate(found, truth, known & there),
