@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from derain_ros.evaluate.slam.study import DRY, Row, Study
+from derain_ros.evaluate.slam.study import DRY, Study, StudyRow
 from derain_ros.evaluate.slam.trajectory import RIGHT_M, RIGHT_SHARE, TrajectoryFigures
 from derain_ros.report.page import STYLE, html_of
 from derain_ros.report.tables import Table
@@ -81,7 +81,7 @@ def plot(study: Study) -> str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    cases: dict[tuple[str, float], list[tuple[int, Row]]] = {}
+    cases: dict[tuple[str, float], list[tuple[int, StudyRow]]] = {}
     for number, row in enumerate(study.rows):
         cases.setdefault((row.anomaly, row.amount), []).append((number, row))
     dry = cases.pop(("", 0.0), [])

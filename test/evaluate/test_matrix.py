@@ -17,7 +17,7 @@ from derain_ros.evaluate.matrix import BETTER, Cell, Matrix, clips_of, evaluate
 from derain_ros.evaluate.odometry import StereoSequence, drive
 from derain_ros.evaluate.pairs import engine_of, pipelines
 from derain_ros.evaluate.restoration import EvaluationError
-from derain_ros.evaluate.slam.study import Row, Study
+from derain_ros.evaluate.slam.study import Study, StudyRow
 from derain_ros.evaluate.slam.trajectory import TrajectoryFigures
 from derain_ros.manifest import Manifest
 from derain_ros.report.matrix import hurting, notes, write
@@ -93,7 +93,7 @@ def test_the_page_and_the_record(tmp_path: Path) -> None:
         9,
         1,
         [
-            Row("streak", 0.2, 0.1, name, [TrajectoryFigures(1, x, 0, 0, 9)])
+            StudyRow("streak", 0.2, 0.1, name, [TrajectoryFigures(1, x, 0, 0, 9)])
             for name, x in (("wet", 0.5), ("light", 0.75))
         ],
     )

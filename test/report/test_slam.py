@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from derain_ros.evaluate.slam.study import Row, Study
+from derain_ros.evaluate.slam.study import Study, StudyRow
 from derain_ros.evaluate.slam.trajectory import TrajectoryFigures
 from derain_ros.replay.origin import Origin
 from derain_ros.replay.records import ReplayError
@@ -21,9 +21,9 @@ LOST = [TrajectoryFigures(0.0, 0.0, NAN, NAN, 0.0, True)] * 2
 @pytest.fixture
 def study() -> Study:
     rows = [
-        Row("", 0.0, 0.0, "dry", [RUNS[0]] * 2),
-        Row("raindrop heavy", 0.2, 0.31, "wet", LOST),
-        Row("raindrop heavy", 0.2, 0.31, "light, masked", RUNS),
+        StudyRow("", 0.0, 0.0, "dry", [RUNS[0]] * 2),
+        StudyRow("raindrop heavy", 0.2, 0.31, "wet", LOST),
+        StudyRow("raindrop heavy", 0.2, 0.31, "light, masked", RUNS),
     ]
     way = [[0.0, 0.0, float(n)] for n in range(5)]
     return Study("drive", 50, 2, rows, {-1: way, 0: way, 1: [], 2: way}, origin=Origin(models={"a": "0"}))
@@ -43,7 +43,7 @@ def test_the_page_stands_alone(study: Study, tmp_path: Path) -> None:
     write(tmp_path / "slam.html", study)
     page = (tmp_path / "slam.html").read_text()
     assert "<td>80 (70 to 90)" in page and "data:image/png;base64," in page and "http" not in page
-    write(tmp_path / "none.html", Study("bag", 3, 1, [Row("", 0.0, 0.0, "wet", LOST)], {0: []}))
+    write(tmp_path / "none.html", Study("bag", 3, 1, [StudyRow("", 0.0, 0.0, "wet", LOST)], {0: []}))
 
 
 def test_a_record_is_read_as_it_was_written(study: Study, tmp_path: Path) -> None:

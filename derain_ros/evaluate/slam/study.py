@@ -30,7 +30,7 @@ DRY, WET, MASKED = "dry", "wet", ", masked"
 
 
 @dataclass(frozen=True)
-class Row:
+class StudyRow:
     """Figures of each run on one kind of views.
 
     `anomaly` is one of weather.ANOMALIES or empty, of strength `amount`, and hides the share `hidden` of the views.
@@ -57,7 +57,7 @@ class Study:
     title: str
     frames: int
     repeats: int
-    rows: list[Row] = field(default_factory=list)
+    rows: list[StudyRow] = field(default_factory=list)
     places: dict[int, list[list[float]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     origin: Origin = field(default_factory=Origin)
@@ -128,7 +128,7 @@ class Judge:
         assert first is not None
         places = first.poses[:, :3, 3] if self.truth is None else trajectory.aligned(first, self.truth)
         self.study.places[len(self.study.rows)] = places[np.isfinite(places[:, 0])].tolist()
-        self.study.rows.append(Row(anomaly, amount, hidden, views, runs, plans))
+        self.study.rows.append(StudyRow(anomaly, amount, hidden, views, runs, plans))
         if self._output is not None:
             self.study.save(self._output / "slam.json")
         return first
