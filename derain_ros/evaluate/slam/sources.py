@@ -15,7 +15,7 @@ from derain_ros.evaluate.pairs import pipelines
 from derain_ros.evaluate.saved import made_of
 from derain_ros.evaluate.slam import bag, vocabulary
 from derain_ros.evaluate.slam.run import Stereo
-from derain_ros.evaluate.slam.study import DRY, MASKED, WET, Judge, Study, of_sequence, stamps_of
+from derain_ros.evaluate.slam.study import DRY, MASKED, WET, SlamJudge, Study, of_sequence, stamps_of
 from derain_ros.replay.account import Account
 from derain_ros.replay.bag import BagReader
 from derain_ros.replay.topics import NONE, Cameras, choose
@@ -66,7 +66,7 @@ def of_folder(
     The views have the anomalies and amounts of `cases`, and are restored by `plans`.
     """
     sequence = drive(frames, seed=seed) if folder is None else from_kitti(folder, frames)
-    judge = Judge(
+    judge = SlamJudge(
         Study(sequence.name, len(sequence.poses), way.repeats, origin=made_of(models)),
         way.python,
         way.words(sequence.eyes[0]),
@@ -102,7 +102,7 @@ def of_bag(
         where, places = bag.truth(reader, truth, stamps_ns)
         study = Study(path.name, len(stamps_ns), way.repeats, origin=made_of(models, path))
         words = way.words(list(wet.left.images()))
-        judge = Judge(study, way.python, words, camera, stamps_ns, places, way.output, TOLERANCE_NS)
+        judge = SlamJudge(study, way.python, words, camera, stamps_ns, places, way.output, TOLERANCE_NS)
         study.notes.extend([f"truth: {where}"] if where else [])
         if dry is not None:
             way.told(DRY)

@@ -80,7 +80,7 @@ class Study:
         return cls(**found)
 
 
-class Judge:
+class SlamJudge:
     """Runs ORB-SLAM3 on the views of one drive and keeps the `study`.
 
     `python` is its interpreter, `stamps_ns` are the instants of the drive. `truth` has the true positions (N, 3) in
@@ -157,7 +157,7 @@ def stamps_of(sequence: StereoSequence) -> list[int]:
 
 
 def of_sequence(
-    judge: Judge,
+    judge: SlamJudge,
     sequence: StereoSequence,
     cases: Iterable[tuple[str, float]],
     pipelines: Mapping[str, Pipeline],
