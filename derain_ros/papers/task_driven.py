@@ -57,7 +57,7 @@ Derain = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """Figures of one method on each rainy scene: PSNR (dB) and SSIM, (scenes,) each, and the confusion matrix of what
     each segmenter finds, by the segmenter's name, (scenes, classes, classes)."""
 
@@ -155,7 +155,7 @@ def segmenters(names: Mapping[str, str], classes: Sequence[str], device: torch.d
 
 def measure(
     scenes: Sequence[LabelledScene], rows: Mapping[str, Derain], judges: Mapping[str, Segment]
-) -> tuple[dict[str, Row], dict[str, np.ndarray]]:
+) -> tuple[dict[str, MethodRow], dict[str, np.ndarray]]:
     """The figures of each method on each scene, in moderate and then in heavy rain, and the confusion matrices of the
     dry scenes, (scenes, classes, classes), by segmenter."""
     classes = len(scenes[0].classes)
@@ -173,7 +173,7 @@ def measure(
             for judge, find in judges.items():
                 dry[judge].append(confusion(labels, find(clean), classes))
     found = {
-        name: Row(
+        name: MethodRow(
             np.array([row[0] for row in figures]),
             np.array([row[1] for row in figures]),
             {judge: np.stack([row[2][judge] for row in figures]) for judge in judges},
@@ -183,7 +183,9 @@ def measure(
     return found, {judge: np.stack(counts) for judge, counts in dry.items()}
 
 
-def markdown(rows: Mapping[str, Row], dry: Mapping[str, np.ndarray], classes: Sequence[str], trained_with: str) -> str:
+def markdown(
+    rows: Mapping[str, MethodRow], dry: Mapping[str, np.ndarray], classes: Sequence[str], trained_with: str
+) -> str:
     """The table, the overlap of each class, and what it answers."""
     count = len(next(iter(dry.values())))
     told = (
@@ -212,7 +214,7 @@ def markdown(rows: Mapping[str, Row], dry: Mapping[str, np.ndarray], classes: Se
     return "\n".join(lines) + "\n"
 
 
-def by_class(rows: Mapping[str, Row], dry: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[str]:
+def by_class(rows: Mapping[str, MethodRow], dry: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[str]:
     """IoU of each class by the first segmenter, over both severities."""
     judge = next(iter(dry))
     lines = [f"| IoU, {judge}, % | {' | '.join(classes)} |", "| --- " * (len(classes) + 1) + "|"]
@@ -222,7 +224,7 @@ def by_class(rows: Mapping[str, Row], dry: Mapping[str, np.ndarray], classes: Se
     return lines
 
 
-def answers(rows: Mapping[str, Row]) -> list[str]:
+def answers(rows: Mapping[str, MethodRow]) -> list[str]:
     """What the table is to answer: what refinement and joint training cost and gain, paired by scene, each in both
     severities of rain, with intervals."""
     lines = []
@@ -248,7 +250,7 @@ def answers(rows: Mapping[str, Row]) -> list[str]:
 
 
 def _by_scene(counts: np.ndarray) -> np.ndarray:
-    """Confusion matrices of scenes, those of each severity added, from those of `Row.counts`."""
+    """Confusion matrices of scenes, those of each severity added, from those of `MethodRow.counts`."""
     return counts.reshape(len(SEVERITIES), -1, *counts.shape[1:]).sum(0)
 
 
