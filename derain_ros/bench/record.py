@@ -17,7 +17,7 @@ MOST_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
-class Record:
+class EngineRecord:
     """Cases measured in one run, the machine they were measured on, and what could not be measured."""
 
     cases: list[Case]
@@ -30,7 +30,7 @@ class Record:
         path.write_text(json.dumps(content, indent=1, allow_nan=True), encoding="utf-8")
 
     @classmethod
-    def read(cls, path: Path) -> Record:
+    def read(cls, path: Path) -> EngineRecord:
         """Read a record that `save` wrote; BenchError if the file cannot be read or holds no such record."""
         try:
             content = parse_json(read_file(path, MOST_BYTES))
@@ -44,7 +44,7 @@ class Record:
             raise BenchError(f"{path}: is not a result of `derain bench` ({error})") from error
 
 
-def markdown(record: Record, peak_tops: float = 0.0) -> str:
+def markdown(record: EngineRecord, peak_tops: float = 0.0) -> str:
     """A Markdown table of all cases; the spread is from the 10th to the 90th percentile.
 
     `peak_tops` is the device's peak in tera-operations per second, 0 if not known.
@@ -93,7 +93,7 @@ def markdown(record: Record, peak_tops: float = 0.0) -> str:
     return "\n".join(lines)
 
 
-def compare(before: Record, after: Record) -> str:
+def compare(before: EngineRecord, after: EngineRecord) -> str:
     """A Markdown table of the cases in both records: medians, their ratio, and whether the spreads do not overlap.
 
     BenchError if the records have no case in common.
@@ -116,7 +116,7 @@ def compare(before: Record, after: Record) -> str:
     return "\n".join(lines)
 
 
-def plot(record: Record, path: Path) -> bool:
+def plot(record: EngineRecord, path: Path) -> bool:
     """Draw a bar per case: its median with its spread. Returns false if matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure

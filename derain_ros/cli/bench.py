@@ -100,7 +100,7 @@ def bench(
                 manifest.verify(entry)
             wanted = speed.contenders(chosen, engines, sizes, batches, threads, tell)
         cases, failures = speed.measure(wanted, repeats, warm_up, step("loading"), step("measuring"))
-    result = record.Record(cases, this_machine(threads), failures)
+    result = record.EngineRecord(cases, this_machine(threads), failures)
     text = record.markdown(result, peak)
     typer.echo(text)
     if output is not None:
@@ -151,7 +151,7 @@ def compare(
             f"{before} and {after}: several files on a side can be compared for replays only; name one file for each"
         )
     else:
-        typer.echo(record.compare(*(record.Record.read(path) for [path] in sides)))
+        typer.echo(record.compare(*(record.EngineRecord.read(path) for [path] in sides)))
 
 
 @app.command()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from derain_ros.bench import BenchError
-from derain_ros.bench.record import Record, compare, markdown, plot
+from derain_ros.bench.record import EngineRecord, compare, markdown, plot
 from derain_ros.bench.speed import Case
 from derain_ros.engine.machine import this_machine
 
@@ -15,9 +15,9 @@ def case(model: str, *ms: float, **more: object) -> Case:
 
 
 def test_what_is_saved_is_read(tmp_path: Path) -> None:
-    record = Record([case("fast", 1.0, 2.0, joules={"gpu": 0.5})], this_machine(2), ["tensorrt: no device"])
+    record = EngineRecord([case("fast", 1.0, 2.0, joules={"gpu": 0.5})], this_machine(2), ["tensorrt: no device"])
     record.save(tmp_path / "a.json")
-    back = Record.read(tmp_path / "a.json")
+    back = EngineRecord.read(tmp_path / "a.json")
     assert back.cases[0].shape == (2, 540, 720) and back.cases[0].ms == [1.0, 2.0]
     assert back.machine == record.machine and back.failures == record.failures
     assert markdown(back) == markdown(record)
@@ -27,28 +27,28 @@ def test_what_is_saved_is_read(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(BenchError, match=r"a\.json: is"):
-        Record.read(tmp_path / "a.json")
+        EngineRecord.read(tmp_path / "a.json")
     with pytest.raises(BenchError, match="cannot be read"):
-        Record.read(tmp_path / "gone.json")
+        EngineRecord.read(tmp_path / "gone.json")
 
 
 def test_the_table_shows_median_spread_and_what_is_known() -> None:
     known = case("fast", *range(1, 12), gmac=30.0, joules={"processor": 0.25})
-    text = markdown(Record([known], {"cores": 2}, ["x: y"]))
+    text = markdown(EngineRecord([known], {"cores": 2}, ["x: y"]))
     row = next(line for line in text.splitlines() if line.startswith("| fast"))
     # 2 operations x 30 G x 2 images in 6 ms.
     assert row == "| fast | 2x540x720 | openvino | int8 | 2 | 6.00 | 2.00 to 10.00 | 1.5 | 40 |  | 20000 | 0.250 |"
-    assert "| 20000 | 20.0% | 0.250 |" in markdown(Record([known]), peak_tops=100.0)
+    assert "| 20000 | 20.0% | 0.250 |" in markdown(EngineRecord([known]), peak_tops=100.0)
     assert "cores 2" in text and "- not measured: x: y" in text
-    assert "GOP/s" not in markdown(Record([case("fast", 1.0)]))
+    assert "GOP/s" not in markdown(EngineRecord([case("fast", 1.0)]))
 
 
 def test_only_differences_beyond_the_spread_count() -> None:
-    before = Record(
+    before = EngineRecord(
         [case("same", 10, 11, 12), case("slow", 10, 11, 12), case("quick", 10, 11, 12), case("old", 1)],
         {"cores": 2, "load_average": 1},
     )
-    after = Record(
+    after = EngineRecord(
         [case("same", 11, 12, 13), case("slow", 20, 22, 24), case("quick", 5, 5.5, 6), case("new", 1)],
         {"cores": 4, "load_average": 2},
     )
@@ -60,10 +60,10 @@ def test_only_differences_beyond_the_spread_count() -> None:
     assert "- only in one result: new" in text and "- only in one result: old" in text
     assert text.endswith("The machines differ in cores.")
     with pytest.raises(BenchError, match="have no case in common"):
-        compare(Record([case("old", 1)]), Record([case("new", 1)]))
+        compare(EngineRecord([case("old", 1)]), EngineRecord([case("new", 1)]))
 
 
 def test_the_plot_names_every_case(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    plot(Record([case("fast", 1, 2, 3), case("balanced", 4, 5, 6)]), tmp_path / "plot.svg")
+    plot(EngineRecord([case("fast", 1, 2, 3), case("balanced", 4, 5, 6)]), tmp_path / "plot.svg")
     assert (tmp_path / "plot.svg").stat().st_size > 1000
