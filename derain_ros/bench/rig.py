@@ -50,7 +50,7 @@ SUBSCRIBER = (
 STATUS = "diagnostic_msgs/msg/DiagnosticArray"
 
 
-class Receiver:
+class OutputReceiver:
     """Takes what the node publishes.
 
     `came` has camera, number (0 if it has none) and receive time in ns of each image, in order. `told` has what
@@ -137,7 +137,7 @@ class Rig:
             self._ailment = directory / "ailment"
             self.node = opening.enter_context(NodeProcess(config, models, MAIN.format(path=str(self._ailment))))
             self.link = opening.enter_context(Link(list(CAMERAS), {}))
-            self.receiver = Receiver(self.link)
+            self.receiver = OutputReceiver(self.link)
             self.control = Control()
             opening.callback(self.control.close)
             self.senders = opening.enter_context(Senders(rate))
