@@ -52,7 +52,7 @@ class Refined(NamedTuple):
     illuminations: list[Tensor]
 
 
-class Refinement(nn.Module):
+class ContrastRefinement(nn.Module):
     """Balances the contrast of a fused image (N, 1, H, W) in 0..1, in three steps that share their weights.
 
     In each step the contrast-balance network estimates an illumination map, by which the fused image is divided; the
@@ -82,7 +82,7 @@ class RefinedFusion(nn.Module):
 
     def __init__(self, width: int = 44, refinement: int = 16) -> None:
         super().__init__()
-        self.fusion, self.refinement = FusionNet(width), Refinement(refinement)
+        self.fusion, self.refinement = FusionNet(width), ContrastRefinement(refinement)
 
     def forward(self, visible: Tensor, infrared: Tensor) -> tuple[Tensor, Refined]:
         """Fuse, then refine; the last of the refined images is the result."""

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
-from derain_ros.nets.fusionnet import DARKEST, STEPS, FusionNet, Refinement  # noqa: E402
+from derain_ros.nets.fusionnet import DARKEST, STEPS, ContrastRefinement, FusionNet  # noqa: E402
 from derain_ros.nets.macs import macs, parameters  # noqa: E402
 
 
@@ -24,7 +24,7 @@ def test_shapes_and_range() -> None:
     visible, infrared = torch.rand(2, 1, 17, 23), torch.rand(2, 1, 17, 23)
     fused = FusionNet(4)(visible, infrared)
     assert fused.shape == visible.shape and fused.min() >= 0 and fused.max() <= 1
-    refined = Refinement(4)(fused, infrared)
+    refined = ContrastRefinement(4)(fused, infrared)
     assert len(refined.images) == len(refined.illuminations) == STEPS
     for image, illumination in zip(*refined, strict=True):
         assert image.shape == illumination.shape == fused.shape
@@ -34,7 +34,7 @@ def test_shapes_and_range() -> None:
 
 def test_every_parameter_learns_from_both_images() -> None:
     torch.manual_seed(0)
-    net, refinement = FusionNet(4), Refinement(4)
+    net, refinement = FusionNet(4), ContrastRefinement(4)
     visible, infrared = (torch.rand(2, 1, 16, 16, requires_grad=True) for _ in range(2))
     refined = refinement(net(visible, infrared) * 0.3, infrared)
     (refined.images[-1] - 0.5).square().mean().backward()
@@ -62,7 +62,7 @@ def test_onnx_does_the_same(tmp_path: Path) -> None:
     from onnx_graph import run_as_onnx
 
     torch.manual_seed(0)
-    net, refinement = FusionNet(8).eval(), Refinement(4).eval()
+    net, refinement = FusionNet(8).eval(), ContrastRefinement(4).eval()
     visible, infrared = torch.rand(1, 1, 32, 48), torch.rand(1, 1, 32, 48)
     with torch.no_grad():
         fused = net(visible, infrared)
