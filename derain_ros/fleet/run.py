@@ -45,7 +45,7 @@ class _Work:
 
 
 @dataclass
-class Restored:
+class RestoredBags:
     """The results of all `bags`, sorted by name, and what they took.
 
     `worked_s` is the total processor time for segments, and `recorded_s` their recorded time; segments restored in an
@@ -65,13 +65,13 @@ def run(
     workers: int,
     progress: Callable[[int, int], None],
     tell: Callable[[str], None],
-) -> Restored:
+) -> RestoredBags:
     """Restore all bags on an executor with this number of `workers`; bags that fail are in the result with a fault.
 
     `progress` gets the number of pieces of work done, and of those known so far. `tell` gets a line for work that is
     tried again. FleetError if the connection to a cluster is lost.
     """
-    waiting, restored = deque(tasks), Restored()
+    waiting, restored = deque(tasks), RestoredBags()
     pending: dict[Future[Any], _Work] = {}
     ended: SimpleQueue[Future[Any]] = SimpleQueue()
     open_bags = done = 0

@@ -17,7 +17,7 @@ from fleet_bags import START_NS, task_of, write_bag
 from waiting import wait_for
 
 from derain_ros.fleet import page
-from derain_ros.fleet.run import TRIES, Restored, run
+from derain_ros.fleet.run import TRIES, RestoredBags, run
 from derain_ros.fleet.segments import plan, restore
 from derain_ros.fleet.workers import Workers, cluster
 
@@ -35,7 +35,7 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def restored(
     bags: list[Path], output: Path, models: Path, executor: Executor, workers: int, tell: Callable[[str], None] = print
-) -> Restored:
+) -> RestoredBags:
     tasks = [task_of(bag, output, models) for bag in bags]
     done = run(tasks, executor, workers, lambda done, total: None, tell)
     page.save(output / "fleet.json", done.bags)
