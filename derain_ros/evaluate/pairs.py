@@ -21,11 +21,11 @@ from derain_ros.runtime.pipeline import Pipeline
 CAMERAS = ("left", "right")
 """Names of the eyes."""
 PASSED = "passed on"
-"""The entry in `Restored.plans` for pairs that were not restored."""
+"""The entry in `RestoredPairs.plans` for pairs that were not restored."""
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoredPairs:
     """The results of a pipeline on stereo frames: images and masks (H, W) uint8 of each eye.
 
     `plans` has the number of pairs restored, by plan and networks, and of those that were PASSED.
@@ -65,9 +65,9 @@ def engine_of(plan: str, models: Path | None) -> Engine:
     raise EvaluationError(f"{manifest.directory}: there is no general restorer for grey images for the plan {plan}")
 
 
-def restored(pipeline: Pipeline, eyes: Sequence[Sequence[np.ndarray]], stamps_ns: Sequence[int]) -> Restored:
+def restored(pipeline: Pipeline, eyes: Sequence[Sequence[np.ndarray]], stamps_ns: Sequence[int]) -> RestoredPairs:
     """The results of a loaded pipeline on grey stereo frames (H, W) uint8 of both `eyes`."""
-    made = Restored()
+    made = RestoredPairs()
     for result in results(pipeline, eyes, stamps_ns):
         made.plans[f"{result.plan} ({result.models})" if result.models else PASSED] += 1
         for eye, name in enumerate(CAMERAS):
