@@ -34,11 +34,13 @@ def test_the_node_starts_by_itself(start: Start) -> None:
     assert state(start().ready()) == "active"
 
 
-def test_the_life_cycle_by_hand(start: Start) -> None:
+def test_the_life_cycle_by_hand(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[None] = []
+    monkeypatch.setattr("derain_ros.ros.node.give_back_memory", lambda: given_back.append(None))
     bench = start(autostart=False)
     assert state(bench) == "unconfigured" and bench.derain.engine == "not loaded"
     assert bench.derain.count_subscribers("left/image_raw") == 0
-    for _ in range(2):
+    for turn in range(2):
         assert change(bench, Transition.TRANSITION_CONFIGURE) and state(bench) == "inactive"
         # Inactive: nothing is taken from the cameras, though there are subscribers.
         wait_for(lambda: bench.node.count_publishers("derained/left/image_raw") == 1, "the outputs")
@@ -51,7 +53,9 @@ def test_the_life_cycle_by_hand(start: Start) -> None:
         assert [at_ms(image) for image in images] == [100] and bench.received("left") == received + 1
         assert change(bench, Transition.TRANSITION_DEACTIVATE) and state(bench) == "inactive"
         assert bench.derain.count_subscribers("left/image_raw") == 0
+        assert len(given_back) == turn
         assert change(bench, Transition.TRANSITION_CLEANUP) and state(bench) == "unconfigured"
+        assert len(given_back) == turn + 1, "of the networks that are gone"
         wait_for(lambda: bench.node.count_publishers("derained/left/image_raw") == 0, "the topics to go")
     assert change(bench, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN) and state(bench) == "finalized"
 
