@@ -23,7 +23,7 @@ FILES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
-class Scene:
+class FusionScene:
     """A visible image in grey and the infrared image of the same view, (H, W) uint8 both."""
 
     name: str
@@ -31,7 +31,7 @@ class Scene:
     infrared: np.ndarray
 
 
-Method = Callable[[Scene], np.ndarray]
+Method = Callable[[FusionScene], np.ndarray]
 """Gives the fused image of a scene, (H, W) uint8."""
 
 
@@ -58,7 +58,7 @@ class Collection:
         """The scenes' names in order."""
         return sorted(self.visible)
 
-    def scene(self, name: str) -> Scene:
+    def scene(self, name: str) -> FusionScene:
         """Both images; EvaluationError if they are unreadable, too small, or of different sizes."""
         visible, infrared = read(self.visible[name], 1), read(self.infrared[name], 1)
         if visible.shape != infrared.shape:
@@ -71,7 +71,7 @@ class Collection:
                 f"{self.visible[name]}: {_size(visible)} pixels; figures need at least "
                 f"{structure.SMALLEST} on each side"
             )
-        return Scene(name, visible, infrared)
+        return FusionScene(name, visible, infrared)
 
     def methods(self) -> dict[str, Method]:
         """The methods with results in the folder, and those of BASELINES, by name."""
@@ -191,7 +191,7 @@ class Score:
 
 
 def evaluate(
-    scenes: Iterable[Scene], methods: Mapping[str, Method], keys: Sequence[str] = tuple(METRICS)
+    scenes: Iterable[FusionScene], methods: Mapping[str, Method], keys: Sequence[str] = tuple(METRICS)
 ) -> Iterator[Score]:
     """The figures named in `keys` of every method on every scene.
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from derain_ros.data.fusion import fusion_pairs
 from derain_ros.engine import Engine
-from derain_ros.evaluate.fusion import Method, Scene, Score, find
+from derain_ros.evaluate.fusion import FusionScene, Method, Score, find
 
 PEERS = "fusion_peers"
 """Folder of the pairs of TNO below the data folder, with the results of published methods."""
@@ -24,16 +24,16 @@ KEYS = ("qabf", "vif", "scd", "cc", "ssim")
 """The figures of `fusion.METRICS` that are computed for a fuser."""
 
 
-def held_out(data: Path) -> dict[str, list[Scene]]:
+def held_out(data: Path) -> dict[str, list[FusionScene]]:
     """The scenes of each of KINDS that the data folder has; DataError if it has no pairs."""
-    scenes: dict[str, list[Scene]] = {kind: [] for kind in KINDS}
+    scenes: dict[str, list[FusionScene]] = {kind: [] for kind in KINDS}
     if (data / PEERS).is_dir():
         peers = find(data / PEERS)
         scenes["tno"] = [peers.scene(name) for name in peers.names]
     for pair in fusion_pairs(data, "evaluation"):
         # In MSRS the last letter of a name says whether it is day or night.
         kind = "road" if pair.source == "roadscene" else "day" if pair.visible.stem.endswith("D") else "night"
-        scenes[kind].append(Scene(pair.visible.stem, *pair.read()))
+        scenes[kind].append(FusionScene(pair.visible.stem, *pair.read()))
     return {kind: found for kind, found in scenes.items() if found}
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from derain_ros.engine import Engine
-from derain_ros.evaluate.fusion import Method, Scene
+from derain_ros.evaluate.fusion import FusionScene, Method
 from derain_ros.evaluate.restoration import EvaluationPair, Score
 from derain_ros.runtime.labels import coloured, palette
 from derain_ros.runtime.stages.restore import restore_image
@@ -29,7 +29,7 @@ def before_after(engine: Engine, pairs: Sequence[EvaluationPair], scores: Sequen
     return _stacked([_text(width, "wet | restored | mask of what was reconstructed | clean"), *strips])
 
 
-def side_by_side(scenes: Iterable[Scene], methods: Mapping[str, Method]) -> np.ndarray:
+def side_by_side(scenes: Iterable[FusionScene], methods: Mapping[str, Method]) -> np.ndarray:
     """The sheet (H, W, 3) uint8 BGR with a row per scene: visible, infrared, and the result of each method."""
     strips = []
     for scene in scenes:

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from derain_ros.data.night import Triplet, triplets
 from derain_ros.engine import load
-from derain_ros.evaluate.fusion import METRICS, Scene
+from derain_ros.evaluate.fusion import METRICS, FusionScene
 from derain_ros.evaluate.fusion_baselines import BASELINES
 from derain_ros.evaluate.fusion_held_out import fuse
 from derain_ros.evaluate.restoration import luminance, mean_and_interval, similarity
@@ -86,7 +86,7 @@ def tables(found: Sequence[Triplet], methods: Callable[[Triplet], Cleaned]) -> t
     cleaning: dict[str, list[tuple[float, float]]] = {}
     fusion: dict[str, list[list[float]]] = {}
     for triplet in track(found, "cleaning and fusing"):
-        scene = Scene("", luminance(triplet.clean), triplet.infrared)
+        scene = FusionScene("", luminance(triplet.clean), triplet.infrared)
         for name, (cleaned, fused) in methods(triplet).items():
             cleaning.setdefault(name.split(",")[0], []).append(similarity(cleaned, triplet.clean))
             fusion.setdefault(name, []).append(

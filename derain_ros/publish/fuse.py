@@ -15,7 +15,7 @@ from rich.progress import track
 from derain_ros.data.fusion import FusionSource, fusion_pairs
 from derain_ros.data.samples import DataError
 from derain_ros.engine import Engine, load
-from derain_ros.evaluate.fusion import METRICS, Scene, Score, evaluate, fused_by
+from derain_ros.evaluate.fusion import METRICS, FusionScene, Score, evaluate, fused_by
 from derain_ros.evaluate.fusion_baselines import BASELINES
 from derain_ros.evaluate.fusion_held_out import KEYS, KINDS, fuse, fused_with, held_out, summary
 from derain_ros.manifest import Manifest
@@ -106,7 +106,7 @@ def _measure(names: Sequence[str], directory: Path, data: Path) -> dict[str, flo
     return figures[names[0]]
 
 
-def psnr_between(one: Engine, other: Engine, scenes: Sequence[Scene]) -> float:
+def psnr_between(one: Engine, other: Engine, scenes: Sequence[FusionScene]) -> float:
     """PSNR in dB of what two fusers make of some scenes, of the mean squared distance over all of them."""
     errors = [
         np.mean((fuse(one, s.visible, s.infrared).astype(float) - fuse(other, s.visible, s.infrared)) ** 2)
@@ -115,7 +115,7 @@ def psnr_between(one: Engine, other: Engine, scenes: Sequence[Scene]) -> float:
     return float(10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-9)))
 
 
-def _table(rows: Mapping[str, Mapping[str, Sequence[Score]]], scenes: Mapping[str, Sequence[Scene]]) -> str:
+def _table(rows: Mapping[str, Mapping[str, Sequence[Score]]], scenes: Mapping[str, Sequence[FusionScene]]) -> str:
     told = [f"- {kind}: {KINDS[kind]}, {len(found)} pairs" for kind, found in scenes.items()]
     titles = [f"{kind} {METRICS[key].title}" for kind in scenes for key in KEYS]
     lines = [f"| method | {' | '.join(titles)} |", "| --- " * (len(titles) + 1) + "|"]

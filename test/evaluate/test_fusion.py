@@ -13,7 +13,7 @@ import pytest
 from derain_ros.evaluate.fusion import (
     METRICS,
     TABLES,
-    Scene,
+    FusionScene,
     evaluate,
     find,
     fused_by,
@@ -106,13 +106,13 @@ def test_sizes_that_do_not_fit_are_told(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="b.png: 64x40 pixels; figures need at least 44"):
         find(folder).scene("b")
     with pytest.raises(EvaluationError, match=r"small: its image of s is uint8 \(30, 32\); it has to be uint8 \(60"):
-        list(evaluate([Scene("s", A, B)], {"small": lambda scene: scene.visible[::2, ::2]}))
+        list(evaluate([FusionScene("s", A, B)], {"small": lambda scene: scene.visible[::2, ::2]}))
     with pytest.raises(EvaluationError, match="floats: its image of s is float64"):
-        list(evaluate([Scene("s", A, B)], {"floats": lambda scene: scene.visible / 255}))
+        list(evaluate([FusionScene("s", A, B)], {"floats": lambda scene: scene.visible / 255}))
 
 
 def test_tables_and_csv(tmp_path: Path) -> None:
-    scenes = [Scene("a", A, B), Scene("b", B, A)]
+    scenes = [FusionScene("a", A, B), FusionScene("b", B, A)]
     # Any function of two grey images is a method.
     scores = list(evaluate(scenes, {"ours": fused_by(lambda visible, infrared: visible), "mean": fused_by(average)}))
     assert [(s.method, s.scene) for s in scores] == [("ours", "a"), ("mean", "a"), ("ours", "b"), ("mean", "b")]

@@ -8,7 +8,7 @@ import numpy as np
 import tiny_models
 
 from derain_ros.engine import load
-from derain_ros.evaluate.fusion import Scene
+from derain_ros.evaluate.fusion import FusionScene
 from derain_ros.evaluate.restoration import EvaluationPair, evaluate
 from derain_ros.evaluate.sheet import BAR, HEIGHT, before_after, side_by_side
 from derain_ros.manifest import Manifest
@@ -35,8 +35,8 @@ def test_rows_from_least_to_greatest_gain(tmp_path: Path) -> None:
 
 def test_scenes_with_methods_side_by_side() -> None:
     scenes = [
-        Scene("wide", np.full((40, 60), 50, np.uint8), np.full((40, 60), 90, np.uint8)),
-        Scene("square", np.full((40, 40), 10, np.uint8), np.full((40, 40), 20, np.uint8)),
+        FusionScene("wide", np.full((40, 60), 50, np.uint8), np.full((40, 60), 90, np.uint8)),
+        FusionScene("square", np.full((40, 40), 10, np.uint8), np.full((40, 40), 20, np.uint8)),
     ]
     sheet = side_by_side(scenes, {"ours": lambda scene: scene.visible + 5, "theirs": lambda scene: scene.infrared + 7})
     wide, square = round(60 * HEIGHT / 40), HEIGHT
