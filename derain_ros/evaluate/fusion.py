@@ -182,7 +182,7 @@ TABLES = {
 
 
 @dataclass(frozen=True)
-class Score:
+class FusionScore:
     """The figures of one method on one scene, by their keys in METRICS."""
 
     method: str
@@ -192,7 +192,7 @@ class Score:
 
 def evaluate(
     scenes: Iterable[FusionScene], methods: Mapping[str, Method], keys: Sequence[str] = tuple(METRICS)
-) -> Iterator[Score]:
+) -> Iterator[FusionScore]:
     """The figures named in `keys` of every method on every scene.
 
     EvaluationError for a fused image of another size than its sources, or not of uint8.
@@ -205,12 +205,12 @@ def evaluate(
                     f"{name}: its image of {scene.name} is {fused.dtype} {fused.shape}; it has to be "
                     f"uint8 {scene.visible.shape}, as the sources are"
                 )
-            yield Score(
+            yield FusionScore(
                 name, scene.name, {key: METRICS[key].measure(scene.visible, scene.infrared, fused) for key in keys}
             )
 
 
-def write_csv(scores: Sequence[Score], path: Path) -> None:
+def write_csv(scores: Sequence[FusionScore], path: Path) -> None:
     """Write a CSV file with a header and a line per method and scene."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["method", "scene", *METRICS])
@@ -218,7 +218,7 @@ def write_csv(scores: Sequence[Score], path: Path) -> None:
         writer.writerows({"method": s.method, "scene": s.scene, **s.figures} for s in scores)
 
 
-def markdown(scores: Sequence[Score]) -> str:
+def markdown(scores: Sequence[FusionScore]) -> str:
     """A Markdown table for each of TABLES, a row per method: means over the scenes with 95 % bootstrap intervals."""
     methods = list(dict.fromkeys(s.method for s in scores))
     number = len(scores) // len(methods)

@@ -9,7 +9,7 @@ import numpy as np
 
 from derain_ros.data.fusion import fusion_pairs
 from derain_ros.engine import Engine
-from derain_ros.evaluate.fusion import FusionScene, Method, Score, find
+from derain_ros.evaluate.fusion import FusionScene, FusionScore, Method, find
 
 PEERS = "fusion_peers"
 """Folder of the pairs of TNO below the data folder, with the results of published methods."""
@@ -50,7 +50,7 @@ def fuse(engine: Engine, visible: np.ndarray, infrared: np.ndarray, mask: np.nda
     return fused[0, ..., 0]
 
 
-def summary(scores: Mapping[str, Sequence[Score]]) -> dict[str, float]:
+def summary(scores: Mapping[str, Sequence[FusionScore]]) -> dict[str, float]:
     """Means of one method's figures over the scenes of each kind, with names such as `tno_qabf`."""
     return {
         f"{kind}_{key}": float(np.mean([score.figures[key] for score in found]))

@@ -15,7 +15,7 @@ from rich.progress import track
 from derain_ros.data.fusion import FusionSource, fusion_pairs
 from derain_ros.data.samples import DataError
 from derain_ros.engine import Engine, load
-from derain_ros.evaluate.fusion import METRICS, FusionScene, Score, evaluate, fused_by
+from derain_ros.evaluate.fusion import METRICS, FusionScene, FusionScore, evaluate, fused_by
 from derain_ros.evaluate.fusion_baselines import BASELINES
 from derain_ros.evaluate.fusion_held_out import KEYS, KINDS, fuse, fused_with, held_out, summary
 from derain_ros.manifest import Manifest
@@ -89,7 +89,7 @@ def _measure(names: Sequence[str], directory: Path, data: Path) -> dict[str, flo
     scenes = held_out(data)
     methods = {name: fused_with(engine) for name, engine in zip(names, (eight, full), strict=True)}
     methods |= {name: fused_by(fuser) for name, fuser in BASELINES.items()}
-    rows: dict[str, dict[str, list[Score]]] = {method: {} for method in methods}
+    rows: dict[str, dict[str, list[FusionScore]]] = {method: {} for method in methods}
     for kind, found in scenes.items():
         for score in track(evaluate(found, methods, KEYS), f"fusing: {kind}", total=len(found) * len(methods)):
             rows[score.method].setdefault(kind, []).append(score)
@@ -115,7 +115,7 @@ def psnr_between(one: Engine, other: Engine, scenes: Sequence[FusionScene]) -> f
     return float(10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-9)))
 
 
-def _table(rows: Mapping[str, Mapping[str, Sequence[Score]]], scenes: Mapping[str, Sequence[FusionScene]]) -> str:
+def _table(rows: Mapping[str, Mapping[str, Sequence[FusionScore]]], scenes: Mapping[str, Sequence[FusionScene]]) -> str:
     told = [f"- {kind}: {KINDS[kind]}, {len(found)} pairs" for kind, found in scenes.items()]
     titles = [f"{kind} {METRICS[key].title}" for kind in scenes for key in KEYS]
     lines = [f"| method | {' | '.join(titles)} |", "| --- " * (len(titles) + 1) + "|"]

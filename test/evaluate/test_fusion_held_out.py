@@ -14,7 +14,7 @@ pytest.importorskip("pywt", reason="figures of fused images need the extra `trai
 pytest.importorskip("torch", reason="figures of fused images need the extra `train`")
 
 from derain_ros.engine import Engine, load  # noqa: E402
-from derain_ros.evaluate.fusion import Score, evaluate  # noqa: E402
+from derain_ros.evaluate.fusion import FusionScore, evaluate  # noqa: E402
 from derain_ros.evaluate.fusion_held_out import KINDS, PEERS, fuse, fused_with, held_out, summary  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
 
@@ -60,8 +60,8 @@ def test_what_is_held_out_by_kind(tmp_path: Path) -> None:
 
 def test_means_by_kind() -> None:
     scores = {
-        "road": [Score("a", "1", {"qabf": 0.5}), Score("a", "2", {"qabf": 0.7})],
-        "day": [Score("a", "3", {"qabf": 0.1})],
+        "road": [FusionScore("a", "1", {"qabf": 0.5}), FusionScore("a", "2", {"qabf": 0.7})],
+        "day": [FusionScore("a", "3", {"qabf": 0.1})],
     }
     assert summary(scores) == {"road_qabf": pytest.approx(0.6), "day_qabf": 0.1}
 
