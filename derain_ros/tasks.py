@@ -13,7 +13,7 @@ TEMPORAL_PLANES = 9
 
 
 @dataclass(frozen=True)
-class Output:
+class NetworkOutput:
     """One output of a network: `shape` is image, (N, H, W, C) as the input; mask, (N, H, W); classes, (N, classes); or
     other. `compared` says by what two engines' outputs are judged: change, by the power of the error relative to what
     the network changes in the image; mean or largest, by the absolute difference; share, by how many values differ;
@@ -33,7 +33,7 @@ class Task:
     called: str
     does: str
     channels: tuple[int, ...]
-    outputs: Mapping[str, Output]
+    outputs: Mapping[str, NetworkOutput]
     inputs: tuple[str, ...] = ("image",)
     dtype: str = "uint8"
     optional: tuple[str, ...] = ()
@@ -45,14 +45,14 @@ TASKS: Mapping[str, Task] = {
         "restorer",
         "restore",
         (1, 3),
-        {"restored": Output("image", "change"), "mask": Output("mask", "mean")},
+        {"restored": NetworkOutput("image", "change"), "mask": NetworkOutput("mask", "mean")},
         reduced=True,
     ),
     "detect": Task(
         "detector",
         "detect",
         (1, 3),
-        {"probabilities": Output("classes", "largest"), "mask": Output("other", "mean")},
+        {"probabilities": NetworkOutput("classes", "largest"), "mask": NetworkOutput("other", "mean")},
         dtype="float32",
         optional=("severity",),
     ),
@@ -60,17 +60,23 @@ TASKS: Mapping[str, Task] = {
         "temporal filter",
         "join frames",
         (TEMPORAL_PLANES,),
-        {"weights": Output("other", "mean"), "mask": Output("mask", "mean"), "memory": Output("other", "mean")},
+        {
+            "weights": NetworkOutput("other", "mean"),
+            "mask": NetworkOutput("mask", "mean"),
+            "memory": NetworkOutput("other", "mean"),
+        },
     ),
     # Luminance, and where the visible image is hidden: 255 of its mask.
     "fuse": Task(
         "fuser",
         "fuse visible and infrared images",
         (1,),
-        {"fused": Output("image", "change")},
+        {"fused": NetworkOutput("image", "change")},
         inputs=("visible", "infrared", "mask"),
         reduced=True,
     ),
     # Indices into the model's classes.
-    "segment": Task("segmenter", "tell what each pixel shows", (3,), {"labels": Output("mask", "share")}, reduced=True),
+    "segment": Task(
+        "segmenter", "tell what each pixel shows", (3,), {"labels": NetworkOutput("mask", "share")}, reduced=True
+    ),
 }
