@@ -53,7 +53,7 @@ def sequence_losses(
     }
 
 
-class Output(NamedTuple):
+class FilterOutput(NamedTuple):
     """What comes of a frame: the image (N, 1, H, W) in 0..1; at half the size what was seen of it, the logits of what
     covers the glass (N, 1, h, w), and the memory of that (N, MEMORY, h, w).
     """
@@ -64,12 +64,12 @@ class Output(NamedTuple):
     memory: Tensor
 
 
-def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[Output]:
+def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[FilterOutput]:
     """The filter's output for frame after frame of some sequences, side by side, as on the robot but for eight bits."""
     wet, restored, found = (_images([getattr(s, name) for s in samples]) for name in ("wet", "restored", "mask"))
     count, length, _, size, _ = wet.shape
     motions = [Motion() for _ in samples]
-    outputs: list[Output] = []
+    outputs: list[FilterOutput] = []
     for t in range(length):
         if not outputs:
             previous = restored[:, t]
@@ -97,7 +97,7 @@ def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[Output]:
         keep, recall, smooth = (F.interpolate(w, scale_factor=2.0, mode="bilinear") for w in weights[:3])
         image = blend(keep, recall, smooth, wet[:, t], restored[:, t], previous)
         seen = weights.keep + (1 - weights.keep) * weights.recall * seen
-        outputs.append(Output(image, seen, weights.mask, weights.memory))
+        outputs.append(FilterOutput(image, seen, weights.mask, weights.memory))
     return outputs
 
 
