@@ -87,7 +87,7 @@ def limits_of(texts: Iterable[str]) -> list[Limit]:
         match = FORM.fullmatch(text)
         if match is None or not math.isfinite(float(match[3])):
             raise LimitError(
-                f"{text!r} is no limit; write NAME, one of {', '.join(COMPARED)}, and a number: 'p99_ms > 50'"
+                f"{text!r} is not a limit; write NAME, one of {', '.join(COMPARED)}, and a number: 'p99_ms > 50'"
             )
         if match[1] not in FIGURES:
             raise LimitError(f"{match[1]}: there is no such figure; there are {', '.join(FIGURES)}")

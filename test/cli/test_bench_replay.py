@@ -90,7 +90,7 @@ def test_a_dry_bag_raises_no_alarm_and_the_highest_speed_is_found(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("limit", "told"),
-    [("p99 > 50", "p99: there is no such figure; there are frames_in"), ("fast", "'fast' is no limit; write NAME")],
+    [("p99 > 50", "p99: there is no such figure; there are frames_in"), ("fast", "'fast' is not a limit; write NAME")],
 )
 @pytest.mark.parametrize("command", [["bench", "replay"], ["report"]])
 def test_a_wrong_limit_is_a_wrong_call_before_any_work(

@@ -94,7 +94,7 @@ def test_of_nothing_no_limit_is_kept() -> None:
      "p99_ms > 5 or dropped > 0", "__import__('os') > 1"],
 )  # fmt: skip
 def test_what_is_no_limit_is_told_with_an_example(text: str) -> None:
-    with pytest.raises(LimitError, match="is no limit; write NAME, one of <, <=, >, >=, ==, !=, and a number"):
+    with pytest.raises(LimitError, match="is not a limit; write NAME, one of <, <=, >, >=, ==, !=, and a number"):
         limits_of([text])
 
 
