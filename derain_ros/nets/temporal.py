@@ -36,7 +36,7 @@ class Weights(NamedTuple):
     memory: Tensor
 
 
-class TemporalFilter(nn.Module):
+class TemporalNet(nn.Module):
     """Says of each pixel whether the frame, its restoration or the moved last output shows the scene best, and where
     none of them is to be trusted but in the mean of its neighbours.
 

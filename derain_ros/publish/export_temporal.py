@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from derain_ros.data.samples import DataError
-from derain_ros.nets.temporal import CELL, COVERED, MEMORY, TemporalFilter
+from derain_ros.nets.temporal import CELL, COVERED, MEMORY, TemporalNet
 from derain_ros.publish.export import ExportError, export_onnx
 from derain_ros.train import checkpoint as checkpoints
 
 
 class TemporalGraph(nn.Module):
     """The filter as the robot runs it: `image` (N, h, w, 5 + MEMORY) uint8 to `weights` (N, h, w, 3), `mask` (N, h, w)
-    and `memory` (N, h, w, MEMORY), all uint8; see `TemporalFilter`.
+    and `memory` (N, h, w, MEMORY), all uint8; see `TemporalNet`.
     """
 
-    def __init__(self, net: TemporalFilter) -> None:
+    def __init__(self, net: TemporalNet) -> None:
         super().__init__()
         self.net = net
 
@@ -33,18 +33,18 @@ class TemporalGraph(nn.Module):
         return weights, (out.mask[:, 0] > COVERED).to(torch.uint8) * 255, memory
 
 
-def load_temporal(checkpoint: Path) -> tuple[TemporalFilter, dict[str, Any]]:
+def load_temporal(checkpoint: Path) -> tuple[TemporalNet, dict[str, Any]]:
     """The network of a checkpoint of `derain train temporal`, for evaluation, and all that the checkpoint holds."""
     try:
         state = checkpoints.read(checkpoint)
-        net = TemporalFilter(state["recipe"]["width"])
+        net = TemporalNet(state["recipe"]["width"])
         net.load_state_dict(state["net"])
     except (DataError, KeyError, RuntimeError) as error:
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train temporal`: {error}") from error
     return net.eval(), state
 
 
-def export_temporal(net: TemporalFilter, path: Path) -> None:
+def export_temporal(net: TemporalNet, path: Path) -> None:
     """Write the filter to `path`; any batch, any height and width that are multiples of CELL."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, 24 * CELL, 32 * CELL, 5 + MEMORY), dtype=np.uint8))

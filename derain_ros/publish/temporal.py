@@ -19,13 +19,13 @@ from derain_ros.engine import Engine, load
 from derain_ros.evaluate.sequence import SequenceFigures, Video, drive, evaluate, from_folder, markdown
 from derain_ros.manifest import Manifest, Model
 from derain_ros.nets.macs import macs, parameters
-from derain_ros.nets.temporal import CELL, TemporalFilter
+from derain_ros.nets.temporal import CELL, TemporalNet
 from derain_ros.publish.card import empty_block, write_block
 from derain_ros.publish.export_temporal import export_temporal, load_temporal
 from derain_ros.publish.restorer import enter
 from derain_ros.rain.style import KINDS
 from derain_ros.runtime.stages.restore import restore_image
-from derain_ros.runtime.stages.temporal import TemporalFilter as Runner
+from derain_ros.runtime.stages.temporal import TemporalFilter
 from derain_ros.tasks import TEMPORAL_PLANES
 from derain_ros.train.temporal import TemporalRecipe
 
@@ -169,7 +169,7 @@ def calibration_planes(model: Model, directory: Path, data: Path) -> list[np.nda
             files, recipe.length, 256, lambda wet: restore_image(engine, wet), np.random.default_rng((43, number))
         )
         planes.append(np.empty(0, np.uint8))
-        runner = Runner()
+        runner = TemporalFilter()
         for n, parts in enumerate(zip(sample.wet, sample.restored, sample.mask, strict=True)):
             frame, restored, mask = (part[None] for part in parts)
             runner.apply(
@@ -183,9 +183,9 @@ def calibration_planes(model: Model, directory: Path, data: Path) -> list[np.nda
     return planes
 
 
-def _interface(net: TemporalFilter) -> str:
+def _interface(net: TemporalNet) -> str:
     with torch.device("meta"):
-        cost = macs(TemporalFilter(net.first.out_channels).eval(), torch.empty(1, TEMPORAL_PLANES, 270, 360))
+        cost = macs(TemporalNet(net.first.out_channels).eval(), torch.empty(1, TEMPORAL_PLANES, 270, 360))
     return f"""| | |
 | --- | --- |
 | input | `image` uint8 [N, H/2, W/2, {TEMPORAL_PLANES}]: luminance of the frame, of its restoration and of the last \

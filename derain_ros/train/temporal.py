@@ -19,7 +19,7 @@ from derain_ros.data.sequences import SequenceSample, draw_sequence
 from derain_ros.data.splits import SCENES, UNSEEN_SCENES
 from derain_ros.engine import load
 from derain_ros.manifest import Model
-from derain_ros.nets.temporal import TemporalFilter
+from derain_ros.nets.temporal import TemporalNet
 from derain_ros.runtime.stages.restore import restore_image
 from derain_ros.train import checkpoint, loop
 from derain_ros.train.exported import load_temporal, name_of
@@ -97,7 +97,7 @@ class TemporalLearner(Learner):
         self.restorers = [model.name for model in restorers]
         self.engines = [load(model, "onnxruntime", 1) for model in restorers]
         torch.manual_seed(recipe.seed)
-        net = TemporalFilter(recipe.width)
+        net = TemporalNet(recipe.width)
         if recipe.start_from:
             self.origin = _begin(net, checkpoint.find(Path(recipe.start_from), "temporal"))
         super().__init__(fabric, recipe, net, lambda net: Muon(net, recipe.learning_rate))
@@ -133,7 +133,7 @@ class TemporalLearner(Learner):
         )
 
 
-def _begin(net: TemporalFilter, path: Path) -> str:
+def _begin(net: TemporalNet, path: Path) -> str:
     """Give `net` the weights of a checkpoint or of an exported filter; whose they are."""
     if path.suffix != ".onnx":
         checkpoint.begin_with(net, path)

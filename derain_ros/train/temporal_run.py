@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from derain_ros.data.sequences import SequenceSample
-from derain_ros.nets.temporal import COVERED, MEMORY, TemporalFilter, blend
+from derain_ros.nets.temporal import COVERED, MEMORY, TemporalNet, blend
 from derain_ros.runtime.stages.motion import Motion
 from derain_ros.train.losses import mask_loss
 
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from derain_ros.train.temporal import TemporalRecipe
 
 
-def sequence_losses(
-    net: TemporalFilter, samples: Sequence[SequenceSample], recipe: TemporalRecipe
-) -> dict[str, Tensor]:
+def sequence_losses(net: TemporalNet, samples: Sequence[SequenceSample], recipe: TemporalRecipe) -> dict[str, Tensor]:
     """What the filter's output on sequences lacks: `error`, `change` and `mask`, weighted; the loss is their sum."""
     clean, covered = _images([s.clean for s in samples]), _images([s.covered[None] for s in samples])[:, 0]
     weight = torch.where(covered > 0, 1.0, recipe.free_weight)
@@ -64,7 +62,7 @@ class FilterOutput(NamedTuple):
     memory: Tensor
 
 
-def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[FilterOutput]:
+def run(net: TemporalNet, samples: Sequence[SequenceSample]) -> list[FilterOutput]:
     """The filter's output for frame after frame of some sequences, side by side, as on the robot but for eight bits."""
     wet, restored, found = (_images([getattr(s, name) for s in samples]) for name in ("wet", "restored", "mask"))
     count, length, _, size, _ = wet.shape
@@ -102,7 +100,7 @@ def run(net: TemporalFilter, samples: Sequence[SequenceSample]) -> list[FilterOu
 
 
 @torch.no_grad()
-def validate(net: TemporalFilter, samples: Sequence[SequenceSample]) -> dict[str, float]:
+def validate(net: TemporalNet, samples: Sequence[SequenceSample]) -> dict[str, float]:
     """Figures of the last frame of each sequence: PSNR in dB of covered pixels, of the restorer and of the filter, and
     of free pixels; IoU of the mask; and of whole sequences flicker, in shares of the clean ones'.
     """

@@ -7,12 +7,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
 
 from derain_ros.nets.macs import macs, parameters  # noqa: E402
-from derain_ros.nets.temporal import MEMORY, TemporalFilter, blend  # noqa: E402
+from derain_ros.nets.temporal import MEMORY, TemporalNet, blend  # noqa: E402
 from derain_ros.tasks import TEMPORAL_PLANES  # noqa: E402
 
 
 def test_shapes_and_size() -> None:
-    net = TemporalFilter()
+    net = TemporalNet()
     out = net(torch.rand(2, TEMPORAL_PLANES, 12, 20))
     assert out.keep.shape == out.recall.shape == out.smooth.shape == out.mask.shape == (2, 1, 12, 20)
     assert out.memory.shape == (2, MEMORY, 12, 20)
@@ -22,7 +22,7 @@ def test_shapes_and_size() -> None:
 
 def test_it_keeps_most_of_the_frame_at_first_and_memory_stays_in_range() -> None:
     torch.manual_seed(0)
-    net = TemporalFilter()
+    net = TemporalNet()
     planes = torch.rand(1, TEMPORAL_PLANES, 8, 8)
     out = net(planes)
     assert (out.keep > 0.8).all()
@@ -35,7 +35,7 @@ def test_it_keeps_most_of_the_frame_at_first_and_memory_stays_in_range() -> None
 
 
 def test_memory_holds_where_the_gate_is_shut() -> None:
-    net = TemporalFilter()
+    net = TemporalNet()
     torch.nn.init.zeros_(net.gate.weight)
     torch.nn.init.constant_(net.gate.bias, -30.0)
     planes = torch.rand(1, TEMPORAL_PLANES, 8, 8)
@@ -62,7 +62,7 @@ def test_what_is_smoothed_keeps_its_level_but_no_detail() -> None:
 
 def test_every_parameter_learns() -> None:
     torch.manual_seed(0)
-    net = TemporalFilter()
+    net = TemporalNet()
     torch.nn.init.normal_(net.last.weight, std=0.1)
     out = net(torch.rand(2, TEMPORAL_PLANES, 16, 16))
     sum(part.square().mean() for part in out).backward()

@@ -23,13 +23,13 @@ from derain_ros.data.samples import DataError  # noqa: E402
 from derain_ros.data.sequences import SequenceSample, draw_sequence  # noqa: E402
 from derain_ros.engine import load  # noqa: E402
 from derain_ros.manifest import Manifest  # noqa: E402
-from derain_ros.nets.temporal import TemporalFilter  # noqa: E402
+from derain_ros.nets.temporal import TemporalNet  # noqa: E402
 from derain_ros.publish import temporal as publishing  # noqa: E402
 from derain_ros.publish.export import ExportError, task_of  # noqa: E402
 from derain_ros.publish.export_temporal import export_temporal, load_temporal  # noqa: E402
 from derain_ros.publish.quantize import publish_quantized  # noqa: E402
 from derain_ros.publish.temporal import publish_temporal  # noqa: E402
-from derain_ros.runtime.stages.temporal import TemporalFilter as OnRobot  # noqa: E402
+from derain_ros.runtime.stages.temporal import TemporalFilter  # noqa: E402
 from derain_ros.tasks import TEMPORAL_PLANES  # noqa: E402
 from derain_ros.train.temporal import TemporalRecipe, train  # noqa: E402
 from derain_ros.train.temporal_run import run, sequence_losses, validate  # noqa: E402
@@ -77,7 +77,7 @@ def test_trains_writes_resumes_and_is_published(
     assert {"psnr", "free_psnr", "flicker", "mask_iou"} <= lines[0].keys()
     state = torch.load(whole, weights_only=True)
     assert state["step"] == 4 and task_of(whole) == "temporal"
-    fresh = TemporalFilter(8)
+    fresh = TemporalNet(8)
     assert not torch.equal(state["net"]["first.weight"], fresh.state_dict()["first.weight"])
 
     monkeypatch.setattr(publishing, "FRAMES", 2)
@@ -165,7 +165,7 @@ def test_ctrl_c_loses_nothing(data_folder: Path, models: Path, tmp_path: Path, m
 
 
 def test_losses_are_those_of_what_comes_out(sample: SequenceSample) -> None:
-    net = TemporalFilter(8)
+    net = TemporalNet(8)
     with torch.no_grad():
         torch.nn.init.constant_(net.last.bias[:4], 30.0)  # keeps the frame
         kept = sequence_losses(net, [sample], TINY)
@@ -193,7 +193,7 @@ def test_losses_are_those_of_what_comes_out(sample: SequenceSample) -> None:
 
 
 def test_the_first_output_is_of_the_frame_and_its_restoration_alone(sample: SequenceSample) -> None:
-    net = TemporalFilter(8)
+    net = TemporalNet(8)
     with torch.no_grad():
         torch.nn.init.constant_(net.last.bias[:4], -30.0)
         torch.nn.init.constant_(net.last.bias[8:12], -30.0)
@@ -204,7 +204,7 @@ def test_the_first_output_is_of_the_frame_and_its_restoration_alone(sample: Sequ
 
 
 def test_what_is_trained_smooths_as_the_robot_does(sample: SequenceSample) -> None:
-    net = TemporalFilter(8)
+    net = TemporalNet(8)
     with torch.no_grad():
         for part, bias in enumerate((-30.0, -30.0, 30.0)):
             torch.nn.init.constant_(net.last.bias[4 * part : 4 * part + 4], bias)
@@ -216,7 +216,7 @@ def test_what_is_trained_smooths_as_the_robot_does(sample: SequenceSample) -> No
         return {"weights": weights, "mask": image[..., 3], "memory": image[..., 5:]}
 
     frame, restored, mask = (images[:1] for images in (sample.wet, sample.restored, sample.mask))
-    on_robot, _ = OnRobot().apply(
+    on_robot, _ = TemporalFilter().apply(
         SimpleNamespace(run=smooth),
         ["left"],
         [0],
@@ -229,7 +229,7 @@ def test_what_is_trained_smooths_as_the_robot_does(sample: SequenceSample) -> No
 
 
 def test_figures_of_a_filter_that_keeps_everything(sample: SequenceSample) -> None:
-    net = TemporalFilter(8)
+    net = TemporalNet(8)
     torch.nn.init.constant_(net.last.bias[:4], 30.0)  # type: ignore[index]
     figures = validate(net, [replace(sample, restored=sample.wet)])
     assert figures["flicker"] == pytest.approx(figures["restored_flicker"], rel=0.05)
@@ -260,7 +260,7 @@ def test_what_does_not_fit_is_told(models: Path, tmp_path: Path) -> None:
 
 def test_the_exported_filter_does_what_the_network_does_at_any_size(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = TemporalFilter(8).eval()
+    net = TemporalNet(8).eval()
     torch.nn.init.normal_(net.last.weight, std=0.3)
     export_temporal(net, tmp_path / "t.onnx")
     planes = np.random.default_rng(1).integers(0, 256, (1, 34, 50, TEMPORAL_PLANES), np.uint8)
