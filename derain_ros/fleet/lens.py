@@ -36,7 +36,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Lens:
+class RobotLens:
     """One lens of a robot in all of its bags.
 
     `affected` and `severe` are the shares of judged frames with an alarm and with a severe one. `severity` is the mean
@@ -81,7 +81,7 @@ def seen_of(outputs: Iterable[Output], camera: str, topic: str) -> Seen:
     )
 
 
-def lenses_of(bags: Sequence[tuple[str, Sequence[Seen]]]) -> list[Lens]:
+def lenses_of(bags: Sequence[tuple[str, Sequence[Seen]]]) -> list[RobotLens]:
     """Every lens of the fleet, the worst first; `bags` has each bag's robot and lenses."""
     found = [(robot, seen.camera, seen.topic, n, seen) for n, (robot, lenses) in enumerate(bags) for seen in lenses]
     found.sort(key=lambda each: (*each[:3], each[4].begin_ns, each[3]))
@@ -93,7 +93,7 @@ def lenses_of(bags: Sequence[tuple[str, Sequence[Seen]]]) -> list[Lens]:
         since_ns, until_ns = alarms[-1] if alarms else (None, None)
         worst = sorted(of_bags, key=lambda each: (-each[1].hurt / max(1, each[1].frames), each[0]))
         lenses.append(
-            Lens(
+            RobotLens(
                 robot,
                 camera,
                 topic,

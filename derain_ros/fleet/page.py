@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from derain_ros.fleet import FleetError
-from derain_ros.fleet.lens import Lens, lenses_of
+from derain_ros.fleet.lens import RobotLens, lenses_of
 from derain_ros.fleet.whole import BagDone
 from derain_ros.report.page import STYLE, html_table
 from derain_ros.report.tables import Table
@@ -25,12 +25,12 @@ folder; for a bag in no such folder, it is the namespace of its topics, or the b
 """
 
 
-def lenses(bags: Sequence[BagDone]) -> list[Lens]:
+def lenses(bags: Sequence[BagDone]) -> list[RobotLens]:
     """Every lens of the fleet, the worst first."""
     return lenses_of([(bag.robot, bag.lenses) for bag in bags])
 
 
-def lens_table(found: Sequence[Lens]) -> Table:
+def lens_table(found: Sequence[RobotLens]) -> Table:
     """The lenses as a table of texts."""
     return Table("Lenses, the worst first", HEADER, list(map(_cells, found)))
 
@@ -81,7 +81,7 @@ def write(path: Path, bags: Sequence[BagDone]) -> None:
     _write(path, "\n".join(parts) + "\n")
 
 
-def _cells(lens: Lens) -> list[str]:
+def _cells(lens: RobotLens) -> list[str]:
     return [
         lens.robot,
         f"{lens.camera} ({lens.topic})",
