@@ -67,7 +67,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Plan:
+class BagPlan:
     """How a bag is restored; without `segments` if it was restored before.
 
     `lead` are messages that every segment reads first, because they hold for the whole recording. `damage` says what is
@@ -93,7 +93,7 @@ class Plan:
         return self.task.work / f"{self.task.output.name}_{number}.json"
 
 
-def plan(task: Task) -> Plan:
+def plan(task: Task) -> BagPlan:
     """Read a bag from end to end and split it, unless it was restored before.
 
     Segments depend only on the recording, not on the workers. A damaged or compressed bag is one segment. ConfigError,
@@ -110,7 +110,7 @@ def plan(task: Task) -> Plan:
         origin = replace(origin, config={**origin.config, **facts})
         key = hashlib.sha256(json.dumps([asdict(origin), asdict(cameras)], default=str).encode()).hexdigest()
         robot = robot_of(task.found.name, [(t.name, t.msgtype) for t in reader.topics.values()])
-        planned = Plan(task, key, robot, cameras, config, origin)
+        planned = BagPlan(task, key, robot, cameras, config, origin)
         if is_whole(output, key):
             return planned
         check_ours(output)
@@ -141,7 +141,7 @@ def plan(task: Task) -> Plan:
     return replace(planned, segments=tuple(segments), lead=tuple(lead.values()), damage=reader.damage)
 
 
-def restore(plan: Plan, number: int) -> float:
+def restore(plan: BagPlan, number: int) -> float:
     """Restore one segment; returns its seconds of recording, or 0 if it was restored before.
 
     Its files have temporary names until they are complete, so that a worker may be killed at any time.
@@ -158,7 +158,7 @@ def restore(plan: Plan, number: int) -> float:
     return plan.segments[number].seconds
 
 
-def _restored(plan: Plan, segment: Segment, made: Path) -> Record:
+def _restored(plan: BagPlan, segment: Segment, made: Path) -> Record:
     """Write a bag of the segment to `made`, and return its record."""
     config, cameras = plan.config, plan.cameras
     cv2.setNumThreads(1)

@@ -13,7 +13,7 @@ from derain_ros.fleet import folders
 from derain_ros.fleet.bags import METADATA
 from derain_ros.fleet.folders import PAGE, RECORD
 from derain_ros.fleet.lens import Seen, seen_of
-from derain_ros.fleet.segments import TIMED, Plan
+from derain_ros.fleet.segments import TIMED, BagPlan
 from derain_ros.frame import Action
 from derain_ros.replay import mcap_file
 from derain_ros.replay.account import Account
@@ -45,7 +45,7 @@ class BagDone:
         return f"{self.name}/{PAGE}" if self.lenses else ""
 
 
-def finish(plan: Plan) -> BagDone:
+def finish(plan: BagPlan) -> BagDone:
     """Make the complete bag, unless that was done before; the bag gets its name when nothing is missing."""
     output, work = plan.task.output, plan.task.work
     if not folders.is_whole(output, plan.key):
@@ -58,7 +58,7 @@ def finish(plan: Plan) -> BagDone:
     return _done(plan, Record.read(output / RECORD).account)
 
 
-def _record(plan: Plan) -> Record:
+def _record(plan: BagPlan) -> Record:
     """Write metadata.yaml of the segments' recordings, and return the record of the whole bag."""
     numbers = range(len(plan.segments))
     files = [plan.task.work / plan.file(number) for number in numbers]
@@ -108,7 +108,7 @@ def _written(file: Path) -> Written:
     return Written(file.name, told.message_count, told.message_start_time, told.message_end_time)
 
 
-def _done(plan: Plan, account: Account) -> BagDone:
+def _done(plan: BagPlan, account: Account) -> BagDone:
     lenses = [seen_of(account.outputs, camera, topic.name) for camera, topic in plan.cameras.images.items()]
     stamps = [o.stamp_ns for o in account.outputs]
     return BagDone(
