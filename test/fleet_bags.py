@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from derain_ros.fleet.bags import FoundBag
-from derain_ros.fleet.segments import Task
+from derain_ros.fleet.segments import BagTask
 from derain_ros.frame import Frame
 from derain_ros.replay.bag import BagWriter
 from derain_ros.replay.images import image_of
@@ -30,6 +30,6 @@ def write_bag(path: Path, frames: int = 50, wet: range = range(0), period_ns: in
     return path
 
 
-def task_of(bag: Path, output: Path, models: Path, segment_s: float = SEGMENT_S) -> Task:
+def task_of(bag: Path, output: Path, models: Path, segment_s: float = SEGMENT_S) -> BagTask:
     """How to restore a bag into a folder of its name below `output`."""
-    return Task(FoundBag(bag, bag.name), output / bag.name, SETTINGS, models, segment_s=segment_s)
+    return BagTask(FoundBag(bag, bag.name), output / bag.name, SETTINGS, models, segment_s=segment_s)

@@ -70,7 +70,7 @@ def command(
     from derain_ros.fleet import page
     from derain_ros.fleet.bags import find_bags
     from derain_ros.fleet.run import run
-    from derain_ros.fleet.segments import Task
+    from derain_ros.fleet.segments import BagTask
     from derain_ros.fleet.workers import Workers
     from derain_ros.fleet.workers import cluster as connected
     from derain_ros.manifest import Manifest
@@ -85,7 +85,7 @@ def command(
     Manifest.load(folder)
     output = output.resolve()
     found = find_bags(bags, output)
-    tasks = [Task(bag, output / bag.name, settings, folder, named, thermal) for bag in found]
+    tasks = [BagTask(bag, output / bag.name, settings, folder, named, thermal) for bag in found]
     console = progress.output_console()
 
     def tell(text: str) -> None:

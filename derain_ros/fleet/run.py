@@ -13,7 +13,7 @@ from typing import Any
 from derain_ros.config import ConfigError
 from derain_ros.fleet import FleetError
 from derain_ros.fleet.bags import robot_of
-from derain_ros.fleet.segments import BagPlan, Task, plan, restore
+from derain_ros.fleet.segments import BagPlan, BagTask, plan, restore
 from derain_ros.fleet.whole import BagDone, finish
 from derain_ros.replay.records import ReplayError
 
@@ -30,7 +30,7 @@ CERTAIN = (ConfigError, FleetError, ReplayError)
 class _Open:
     """A bag in progress: `left` is the number of segments not done yet; `failed` says that it was given up."""
 
-    task: Task
+    task: BagTask
     plan: BagPlan | None = None
     left: int = 0
     failed: bool = False
@@ -60,7 +60,7 @@ class RestoredBags:
 
 
 def run(
-    tasks: Iterable[Task],
+    tasks: Iterable[BagTask],
     executor: Executor,
     workers: int,
     progress: Callable[[int, int], None],

@@ -36,7 +36,7 @@ TIMED = "Time of the pipeline: not stored, because the results of a fleet do not
 
 
 @dataclass(frozen=True)
-class Task:
+class BagTask:
     """One bag to restore into the folder `output`.
 
     `settings` are those of a Config without its cameras. `cameras` has topics by camera name, and `thermal` is a topic;
@@ -74,7 +74,7 @@ class BagPlan:
     wrong with the bag.
     """
 
-    task: Task
+    task: BagTask
     key: str
     robot: str
     cameras: topics.Cameras
@@ -93,7 +93,7 @@ class BagPlan:
         return self.task.work / f"{self.task.output.name}_{number}.json"
 
 
-def plan(task: Task) -> BagPlan:
+def plan(task: BagTask) -> BagPlan:
     """Read a bag from end to end and split it, unless it was restored before.
 
     Segments depend only on the recording, not on the workers. A damaged or compressed bag is one segment. ConfigError,
