@@ -135,14 +135,14 @@ def compare(
     from derain_ros.bench import BenchError, record
     from derain_ros.bench.compare import compare as compare_replays
     from derain_ros.bench.compare import is_replay
-    from derain_ros.replay.record import Record as Replay
+    from derain_ros.replay.record import Record
 
     sides = [[Path(name) for name in sorted(glob(given))] or [Path(given)] for given in (before, after)]
     kinds = {is_replay(path) for paths in sides for path in paths}
     if len(kinds) > 1:
         raise BenchError(f"{before} and {after}: only one is the record of a replay; compare two of a kind")
     if kinds == {True}:
-        text, worse = compare_replays(*([Replay.read(path) for path in paths] for paths in sides))
+        text, worse = compare_replays(*([Record.read(path) for path in paths] for paths in sides))
         typer.echo(text)
         if fail_if_worse and worse:
             raise BenchError(f"worse: {'; '.join(worse)}")

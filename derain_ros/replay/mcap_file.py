@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mcap.records import Channel, Schema
-from mcap.records import Message as Record
+from mcap.records import Message as McapMessage
 from mcap.summary import Summary
 
 from derain_ros.replay.files import qos_of
@@ -41,7 +41,7 @@ def topics(file: Path) -> list[Topic]:
                 schemas[record.id] = record
             elif isinstance(record, Channel):
                 channels[record.id] = record
-            elif isinstance(record, Record):
+            elif isinstance(record, McapMessage):
                 counted[record.channel_id] += 1
     return [_topic(c, schemas.get(c.schema_id), counted[c.id]) for c in channels.values()]
 
@@ -84,7 +84,7 @@ def _messages_by_index(
         if chunk.message_end_time < start_ns or end_ns is not None and chunk.message_start_time >= end_ns:
             continue
         for record in records_in(chunk_at(stream, chunk.chunk_start_offset)):
-            if not isinstance(record, Record) or record.log_time < start_ns:
+            if not isinstance(record, McapMessage) or record.log_time < start_ns:
                 continue
             if end_ns is None or record.log_time < end_ns:
                 channel = summary.channels[record.channel_id]
@@ -101,7 +101,7 @@ def _messages_as_written(file: Path, known: Summary) -> Iterator[Message]:
             schemas[record.id] = record
         elif isinstance(record, Channel):
             channels[record.id] = record
-        elif isinstance(record, Record) and (channel := channels.get(record.channel_id)) is not None:
+        elif isinstance(record, McapMessage) and (channel := channels.get(record.channel_id)) is not None:
             yield Message(channel.topic, record.log_time, record.data, _type_of(schemas.get(channel.schema_id)))
 
 
