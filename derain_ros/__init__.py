@@ -1,4 +1,4 @@
-"""Sees raindrops and dirt on camera lenses and restores the images, within a latency budget."""
+"""Detects raindrops and dirt on camera lenses and restores the images, within a latency budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Action", "Anomaly", "CameraResult", "Config", "ConfigError", "Frame"
 
 
 def __getattr__(name: str) -> Any:
-    # The pipeline brings OpenCV with it; whoever only needs the types does not wait for that.
+    # The pipeline imports OpenCV; code that needs only the types does not wait for it.
     if name == "Pipeline":
         from derain_ros.runtime.pipeline import Pipeline
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 PLANS = ("quality", "balanced", "light")
-"""The rungs of the ladder that restorers are made for, the best and slowest first."""
+"""The rungs of the ladder that restorers are made for, from the best and slowest to the cheapest."""
 PURPOSES = ("segmentation",)
-"""What restored images may be for, besides any use: some networks are trained for it."""
+"""What restored images may be used for, besides any use: some networks are trained for it."""
 
 
 class ConfigError(ValueError):
@@ -202,7 +202,7 @@ class Config:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Config:
-        """Settings from a mapping of names to values; an unknown name raises ConfigError."""
+        """Return settings from a mapping of names to values; ConfigError for an unknown name."""
         known = {f.name for f in fields(cls)}
         for name in values:
             if name not in known:
@@ -211,11 +211,11 @@ class Config:
 
 
 def read_parameters(path: Path) -> dict[str, Any]:
-    """The parameters in a YAML file such as `ros2 launch` and `--params-file` take, whatever node it names.
+    """Return the parameters in a YAML file of `ros2 launch` or `--params-file`, whichever node it names.
 
-    ConfigError where it has none, or cannot be read.
+    ConfigError if it has none, or cannot be read.
     """
-    from derain_ros.files import FileError, read_yaml  # who makes settings needs no reader of files
+    from derain_ros.files import FileError, read_yaml  # code that only makes settings needs no reader of files
 
     try:
         nodes = read_yaml(path)
@@ -241,7 +241,7 @@ def check(name: str, value: Any) -> None:
         "list[float]": (list, tuple),
     }
     kind = kinds[str(f.type)]
-    # Python takes a bool for an int.
+    # In Python a bool is an int.
     fits = isinstance(value, kind) and (bool in kind or not isinstance(value, bool))
     if not fits:
         raise ConfigError(f"{name}: {value!r} is not of type {f.type}")

@@ -1,4 +1,4 @@
-"""Reads files that others have made, in bounded time and memory, whatever lies there."""
+"""Reads files made by others, in bounded time and memory, whatever they contain."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import yaml
 MOST_YAML_BYTES = 1 << 18
 MOST_SCALAR_CHARACTERS = 4096
 MOST_VALUES, MOST_LEVELS = 1 << 16, 16
-"""Of a YAML file: none that anybody writes comes near."""
+"""Limits of a YAML file; real files stay far below them."""
 
 
 class FileError(ValueError):
-    """A file is not what it should be; the message says what it is, not where."""
+    """A file is not as required; the message says what is wrong with it, not which file it is."""
 
 
 def read_file(path: Path, most_bytes: int) -> bytes:
-    """The bytes of a regular file; FileError for anything else and for more than `most_bytes`, OSError where it cannot
-    be read.
+    """Return the bytes of a regular file; OSError if it cannot be read.
 
-    It never waits: opening a FIFO or a device as a file may take for ever.
+    FileError for anything else and for more than `most_bytes`. It never blocks: opening a FIFO or a device as a file
+    may take forever.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as stream:
@@ -38,20 +38,23 @@ def read_file(path: Path, most_bytes: int) -> bytes:
 
 
 def read_yaml(path: Path, most_bytes: int = MOST_YAML_BYTES, most_characters: int = MOST_SCALAR_CHARACTERS) -> Any:
-    """The content of a YAML file; FileError for one that is not valid, or too large, deep or entangled to be what
-    anybody wrote, OSError where it cannot be read. `most_characters` are those of one value."""
+    """Return the content of a YAML file; OSError if it cannot be read.
+
+    FileError if it is not valid, or if its size, depth or number of values is beyond the limits. `most_bytes` limits
+    the file, `most_characters` one value.
+    """
     try:
         text = read_file(path, most_bytes).decode("utf-8")
         _measure(text, most_characters)
         return yaml.safe_load(text)
     except UnicodeDecodeError as error:
         raise FileError(f"is no text in UTF-8: {error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a number or a date that there is not
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an impossible number or date
         raise error if isinstance(error, FileError) else FileError(f"is not valid YAML: {error}") from error
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The values in a JSON text; FileError for one that is not valid, also if it is nested too deeply to be parsed."""
+    """Return the values in a JSON text; FileError if it is not valid or too deeply nested to be parsed."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -59,10 +62,10 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _measure(text: str, most_characters: int) -> None:
-    """FileError for YAML with more than MOST_VALUES values, MOST_LEVELS levels or `most_characters` in a value.
+    """Raise FileError for YAML with more than MOST_VALUES values, MOST_LEVELS levels or `most_characters` in a value.
 
-    References count as what they refer to, before anything is made of it: in memory they take nothing, and in a
-    message all there is; and what lies deep ends Python's stack.
+    It runs before anything is constructed, and an alias counts as all that it refers to. In memory an alias takes no
+    space, but a message that shows it could fill the memory. Deep nesting exhausts Python's stack.
     """
     known: dict[str, tuple[int, int]] = {}
     open_nodes: list[tuple[str | None, int, int]] = [(None, 0, 0)]  # Anchor, values and levels so far.

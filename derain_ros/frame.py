@@ -1,4 +1,4 @@
-"""What flows through the pipeline: frames in, anomalies and results out."""
+"""The data of the pipeline: frames go in, anomalies and results come out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 ANOMALY_KINDS = ("clean", "raindrop", "dirt", "streak", "night_rain")
 SEVERE_SHARE = 0.2
-"""Share of the view from which on it does not matter how much more is lost or covered."""
+"""Share of the view that is lost or covered from which on the severity no longer rises."""
 
 
 class Action(str, Enum):
@@ -24,7 +24,7 @@ class Action(str, Enum):
     PASSED_BUDGET = "passed_budget"
     """Restoration would not have met, or did not meet, the latency budget."""
     PASSED_NO_PLAN = "passed_no_plan"
-    """No plan that is allowed helps against what is there: restoring would leave trackers worse off."""
+    """No allowed plan helps against the anomaly: restoring would make the frame worse for trackers."""
     PASSED_UNPAIRED = "passed_unpaired"
     """No frame of the same instant came from the other camera."""
     PASSED_ERROR = "passed_error"
@@ -32,7 +32,7 @@ class Action(str, Enum):
 
 
 class Alarm(IntEnum):
-    """How much a camera is affected, settled over time."""
+    """How much a camera is affected, debounced."""
 
     CLEAR = 0
     AFFECTED = 1
@@ -43,10 +43,10 @@ class Alarm(IntEnum):
 class Frame:
     """One image with its stamp, frame id and encoding.
 
-    `image` is (H, W) or (H, W, values of a pixel), uint8 or uint16, possibly a read-only view whose rows are padded;
-    (H * 3 / 2, W) in the encodings nv12 and nv21. `encoding` is ROS's name of it, one of `encoding.LAYOUTS`. `levels`
-    are the values of a 16-bit image that networks see as black and beyond white; judged by the image where they are
-    None. `received_ns` is when it arrived, by any steady clock; 0 where that is not known.
+    `image` is uint8 or uint16, (H, W) or (H, W, values of a pixel); in the encodings nv12 and nv21 it is (H * 3 / 2,
+    W). It may be a read-only view with padded rows. `encoding` is ROS's name, a key of `encoding.LAYOUTS`. `levels` are
+    for 16-bit images: the value that networks see as black and the one beyond white; if None, they are measured on the
+    image. `received_ns` is the time of arrival on any steady clock, 0 if not known.
     """
 
     image: np.ndarray
@@ -59,10 +59,10 @@ class Frame:
 
 @dataclass(frozen=True)
 class FrameSet:
-    """The frames of one instant, by camera name, and the thermal frame nearest to them where there is one.
+    """The frames of one instant by camera name, and the thermal frame nearest to them if there is one.
 
-    `received_ns` is what the budget counts from, on the monotonic clock (`time.monotonic_ns`): when the last frame
-    arrived, or was taken; 0 means now. `period_ms` is the time from one frame set to the next, 0 where no camera waits.
+    The budget counts from `received_ns` on the monotonic clock (`time.monotonic_ns`): when the last frame arrived or
+    was taken; 0 means now. `period_ms` is the time from one frame set to the next, 0 if no camera waits.
     """
 
     frames: dict[str, Frame]
@@ -75,10 +75,11 @@ class FrameSet:
 class Anomaly:
     """What is wrong with one camera's view.
 
-    `kind` is the most probable of ANOMALY_KINDS, `score` the probability in [0, 1] that the view is not clean,
-    `coverage` the share in [0, 1] of pixels affected, `mask` is (h, w) uint8, 255 where affected, at the detector's
-    resolution or finer. `probabilities` are those of all kinds the detector knows, several of which may be at work.
-    `lost` is the share in [0, 1] of the view's local structure that is lost, nan where the detector does not tell.
+    `kind` is clean below the score's threshold, else the most probable other one of ANOMALY_KINDS. `score` is the
+    probability in [0, 1] that the view is not clean, `coverage` the share in [0, 1] of pixels affected. `mask` is (h,
+    w) uint8, 255 where affected, at the detector's resolution or finer. `probabilities` are those of all kinds that the
+    detector knows; several may occur together. `lost` is the share in [0, 1] of the view's local structure that is
+    lost, NaN if the detector does not estimate it.
     """
 
     kind: str
@@ -90,13 +91,16 @@ class Anomaly:
 
     @property
     def affected(self) -> bool:
-        """Whether the view is anything but clean."""
+        """Whether the view is not clean."""
         return self.kind != "clean"
 
     @property
     def severity(self) -> float:
-        """How much the view is hurt, in [0, 1]: 0 where it is clean, 1 where SEVERE_SHARE of it is surely lost; where
-        that is not known, covered."""
+        """How much the view is impaired, in [0, 1].
+
+        0 if it is clean, 1 if SEVERE_SHARE of it is surely lost. If the lost share is not known, the covered share is
+        used.
+        """
         hurt = self.coverage if math.isnan(self.lost) else self.lost
         return self.score * min(1.0, hurt / SEVERE_SHARE) if self.affected else 0.0
 
@@ -105,9 +109,9 @@ class Anomaly:
 class CameraResult:
     """What leaves the pipeline for one camera: the frame to publish, its anomaly, and what was done.
 
-    `frame` is the input's own object when it was passed on. `mask` is (H, W) uint8 at the frame's size, 255 where
-    pixels are occluded or were reconstructed. `anomaly` is None where no detector ran; `alarm` is what the anomalies of
-    this camera come to over time.
+    `frame` is the input's own object if it was passed on. `mask` is (H, W) uint8 at the frame's size, 255 where pixels
+    are occluded or were reconstructed. `anomaly` is None if no detector ran. `alarm` follows from this camera's
+    anomalies over time.
     """
 
     frame: Frame
@@ -121,13 +125,13 @@ class CameraResult:
 class Result:
     """What the pipeline did with one frame set.
 
-    `plan` is the one of the manifest's PLANS that was run, or passthrough; `models` names the networks that restored.
-    `affected` is the debounced flag: any camera affected. `stage_ms` holds the milliseconds of each stage that ran and
-    `total`; `left_ms` is what the budget left for restoring when the plan was chosen, nan where none was. `detail` says
-    why frames were passed on where that was not the plan.
+    `plan` is the name of the plan that was run, e.g. balanced + temporal, or passthrough; `models` names the models
+    that changed the images. `affected` is the debounced flag: any camera affected. `stage_ms` holds the milliseconds of
+    each stage that ran and `total`. `left_ms` is the time that the budget left for restoring when the plan was chosen,
+    NaN if none was chosen. `detail` says why frames were passed on if the plan was another.
 
-    `fused` is the first camera's frame fused with the thermal one; None where it is not. `fusion` is then why; it is
-    `fused` otherwise, and empty where nobody asks for it.
+    `fused` is the first camera's frame fused with the thermal one, or None. `fusion` is `fused` if there is one, else
+    the reason why not, and empty if fusion is not requested.
     """
 
     cameras: dict[str, CameraResult]

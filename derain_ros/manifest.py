@@ -17,38 +17,39 @@ from derain_ros.tasks import TASKS
 
 MANIFEST_NAME = "models.yaml"
 FIGURES = "figures"
-"""The folder beside it that holds, in a file for each model, its measured qualities."""
+"""Folder beside the manifest with the measured figures, one file for each model."""
 PRECISIONS = ("float32", "int8")
 MOST_MODEL_BYTES = 1 << 30
 MOST_PIXELS, MOST_STRIDE, MOST_SCALE = 2048, 128, 8
-"""Sides of a detector's input, stride and scale of a network at the most: more is a slip, and would fill the memory."""
+"""Upper limits of the sides of a detector's input and of a network's stride and scale: more is a mistake, and would
+fill the memory."""
 EXTERNAL_DATA = b"\n\x08location\x12"
-"""How an ONNX file names another file that its weights are in."""
+"""Bytes by which an ONNX file refers to another file that holds its weights."""
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
-"""What a message shows of a value that is wrong, whatever it is."""
+"""Shortens wrong values of any type for messages."""
 
 
 class ManifestError(ValueError):
-    """The manifest or a model file cannot be used; the message names the file and how to mend it."""
+    """The manifest or a model file cannot be used; the message names the file and how to fix it."""
 
 
 @dataclass(frozen=True)
 class Model:
     """One entry of the manifest.
 
-    `file` is the absolute path of the ONNX file and `sha256` its digest. `channels` is 1 (grey), 3 (RGB) or, of a
-    temporal filter, the number of its planes; height and width of what the network takes must be multiples of `stride`.
-    `card` is the name of the Markdown file beside the manifest that tells how it was made.
+    `file` is the absolute path of the ONNX file and `sha256` its digest. `channels` is 1 (grey), 3 (RGB) or, for a
+    temporal filter, the number of its planes. Height and width of the input must be multiples of `stride`. `card` is
+    the name of the Markdown file beside the manifest that says how the model was made.
 
-    Models of one `network` are that network for grey and for colour images, in one `precision` of PRECISIONS or
-    another; by itself each model is a network of its own. A restorer belongs to a `plan`, one of PLANS, wants images
-    reduced by `scale`, and `serves` the named kinds of anomaly; none are named by one that serves them all. It is
-    `not_for` those behind which a general one leaves trackers worse off than the camera's images. One that is made for
-    a `purpose`, of PURPOSES, is taken where the settings name it, in place of the one of its rung. Detectors, clean
-    first, and segmenters have `classes`. Only a detector has `size`, the (height, width) of its input, and
-    `multi_label`, which says that its probabilities are each for itself and do not sum to 1.
+    Models of one `network` are that network for grey or colour images, in one `precision` of PRECISIONS or another; by
+    default each model is a network of its own. A restorer belongs to a `plan` of PLANS, takes images reduced by
+    `scale`, and `serves` the named kinds of anomaly, all if none is named. It is `not_for` the kinds behind which a
+    general one leaves trackers worse off than the camera's images. A model made for a `purpose` of PURPOSES replaces
+    the one of its rung if the settings name this purpose. Detectors (clean first) and segmenters have `classes`. Only a
+    detector has `size`, the (height, width) of its input, and `multi_label`: its probabilities are independent and do
+    not sum to 1.
     """
 
     name: str
@@ -80,12 +81,12 @@ class Manifest:
 
     @classmethod
     def load(cls, directory: Path | None = None) -> Manifest:
-        """Read `directory`/models.yaml, the shipped models by default; ManifestError where it cannot be used."""
+        """Read `directory`/models.yaml, by default that of the shipped models; ManifestError if it cannot be used."""
         directory = (directory or model_dir()).absolute()
         path = directory / MANIFEST_NAME
         try:
             content = read_yaml(path)
-            # What installs by links, as colcon does on request, links each file: models lie beside what it leads to.
+            # Installers that use links, as colcon does on request, link each file: models lie beside the link's target.
             directory = path.resolve().parent
         except OSError as error:
             raise ManifestError(
@@ -104,16 +105,16 @@ class Manifest:
         return cls(directory, models)
 
     def get(self, name: str) -> Model:
-        """The model called `name`; ManifestError names those there are."""
+        """Return the model called `name`; ManifestError, which lists all names, if there is none."""
         if name not in self.models:
             there = ", ".join(sorted(self.models)) or "none"
             raise ManifestError(f"{name}: no such model in {self.directory}; there are: {there}")
         return self.models[name]
 
     def figures(self, model: Model) -> dict[str, float]:
-        """The model's measured qualities, of `figures`/NAME.yaml beside the manifest; none where it was not measured.
+        """Return the model's measured figures from `figures`/NAME.yaml beside the manifest; empty if not measured.
 
-        ManifestError where the file does not hold names with a number each.
+        ManifestError if the file does not hold names with one number each.
         """
         path = self.directory / FIGURES / f"{model.name}.yaml"
         if not path.exists():
@@ -129,8 +130,10 @@ class Manifest:
         return content
 
     def verify(self, model: Model) -> None:
-        """Raise ManifestError if the model's file is missing, is not the one the manifest describes, or is not all
-        there is of it."""
+        """Raise ManifestError unless the model's file can be used.
+
+        It must be readable, lie in the directory, have the digest of the manifest, and hold all of its weights.
+        """
         mend = f"restore the file of model {model.name} or remove its entry"
         try:
             if not model.file.resolve(strict=True).is_relative_to(self.directory):
@@ -153,7 +156,7 @@ class Manifest:
 
 
 def _model(entry: Any, directory: Path, where: str) -> Model:
-    """The model that one checked entry of the manifest describes; `where` opens the messages of ManifestError."""
+    """Check one entry of the manifest and return its model; the messages of ManifestError begin with `where`."""
     if not isinstance(entry, Mapping):
         raise ManifestError(f"{where}: must be a mapping of keys to values")
     required: dict[str, type] = {"name": str, "task": str, "file": str, "sha256": str, "channels": int, "stride": int}

@@ -1,4 +1,4 @@
-"""Where the files shipped with the package lie: models and default configuration."""
+"""Where the files shipped with the package are: models and default configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def model_dir() -> Path:
 
 
 def default_file(name: str) -> Path:
-    """The shipped configuration file `name`, e.g. "fastdds.xml"; FileNotFoundError names what there is."""
+    """Return the path of a shipped configuration file, e.g. "fastdds.xml"; FileNotFoundError lists those there are."""
     directory = _shipped("defaults", "config")
     path = directory / name
     if not path.is_file():
@@ -22,9 +22,9 @@ def default_file(name: str) -> Path:
 
 
 def _shipped(installed: str, source: str) -> Path:
-    """The data directory inside the installed package, or that of the checkout the package is run from."""
+    """Return the data directory of the installed package, or of the checkout that the package is run from."""
     package = Path(str(files("derain_ros")))
     if (package / installed).is_dir():
         return package / installed
-    # An editable or symlinked install leaves the data where it stands in the source tree.
+    # An editable or symlinked install leaves the data in the source tree.
     return package.resolve().parent / source

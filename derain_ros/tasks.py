@@ -1,6 +1,7 @@
-"""The tasks of networks: what each takes and gives, what it may be computed in, and how its outputs are compared.
+"""The tasks of networks: their inputs, outputs and allowed precision, and how outputs are compared.
 
-One table for the manifest, the engines, checkpoints and messages: a task more is an entry here and files of its own.
+This one table serves the manifest, the engines, checkpoints and messages: a new task is an entry here and files of its
+own.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 TEMPORAL_PLANES = 9
-"""Images in one input of a temporal filter: see `runtime.stages.temporal`."""
+"""Planes of one input of a temporal filter: see `runtime.stages.temporal`."""
 
 
 @dataclass(frozen=True)
 class NetworkOutput:
-    """One output of a network: `shape` is image, (N, H, W, C) as the input; mask, (N, H, W); classes, (N, classes); or
-    other. `compared` says by what two engines' outputs are judged: change, by the power of the error relative to what
-    the network changes in the image; mean or largest, by the absolute difference; share, by how many values differ;
-    empty where they are not."""
+    """One output of a network.
+
+    `shape` is image, (N, H, W, C) as the input; mask, (N, H, W); classes, (N, classes); or other. `compared` says how
+    the outputs of two engines are compared: change, by the power of the error relative to what the network changes in
+    the image; mean or largest, by the absolute difference; share, by the number of values that differ; empty, not at
+    all.
+    """
 
     shape: str
     compared: str = ""
@@ -25,10 +29,13 @@ class NetworkOutput:
 
 @dataclass(frozen=True)
 class Task:
-    """What a network of one task is: `called` so, it `does` that. `channels` are those that its inputs may have, all of
-    them the same. `inputs` are images of one size, the one that it changes first. `dtype` is that of its outputs;
-    `optional` ones are not there in all of its models. `reduced` says that it may be computed in 16 bits or in TF32
-    where that is faster: with others errors add up, or thresholds would move."""
+    """The properties of networks of one task.
+
+    `called` and `does` are its words in messages. `channels` are the numbers of channels that inputs may have, the same
+    for all of them. `inputs` are images of one size; the first is the one that is changed. `dtype` is that of the
+    outputs; some models lack the `optional` ones. `reduced` says that it may be computed in 16 bits or in TF32 if that
+    is faster: in other networks errors would add up, or thresholds would move.
+    """
 
     called: str
     does: str
@@ -66,7 +73,7 @@ TASKS: Mapping[str, Task] = {
             "memory": NetworkOutput("other", "mean"),
         },
     ),
-    # Luminance, and where the visible image is hidden: 255 of its mask.
+    # Luminance; the mask is 255 where the visible image is hidden.
     "fuse": Task(
         "fuser",
         "fuse visible and infrared images",
@@ -75,7 +82,7 @@ TASKS: Mapping[str, Task] = {
         inputs=("visible", "infrared", "mask"),
         reduced=True,
     ),
-    # Indices into the model's classes.
+    # Labels are indices into the model's classes.
     "segment": Task(
         "segmenter", "tell what each pixel shows", (3,), {"labels": NetworkOutput("mask", "share")}, reduced=True
     ),
