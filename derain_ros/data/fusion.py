@@ -1,4 +1,4 @@
-"""Pairs of visible and infrared images to train the fuser on, and the samples drawn from them."""
+"""Pairs of visible and infrared images for training the fuser, and the samples drawn from them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FOLDERS = {
     "msrs": ("msrs/train/visible", "msrs/train/infrared"),
     "llvip": ("llvip/train/visible", "llvip/train/infrared"),
 }
-"""Folders of visible and of infrared images below the data folder, by the name of their source."""
+"""Folders of visible and of infrared images, relative to the data folder, by the name of their source."""
 SHARES = {"roadscene": 0.45, "msrs": 0.4, "llvip": 0.15}
-"""How often a sample is of each source."""
+"""Share of the samples that each source gives."""
 MASKED, NOISY, SATURATED, MISALIGNED = 0.35, 0.3, 0.15, 0.15
-"""Shares of the samples with drops before the visible image, noise in the infrared one, infrared so bright that parts
-of it are white, and an infrared image that is a few pixels off."""
+"""Shares of the samples with drops in the visible image, with noise in the infrared image, with a saturated infrared
+image, and with an infrared image that is shifted by a few pixels."""
 FARTHEST = 3.0
-"""Pixels along each axis by which a misaligned infrared image is off, at the most."""
+"""Largest shift of a misaligned infrared image along each axis, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FusionPair:
     infrared: Path
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Both in grey, (H, W) uint8; DataError where they are unreadable or differ in size."""
+        """The visible and the infrared image in grey, (H, W) uint8; DataError if unreadable or of different sizes."""
         visible, infrared = read_grey(self.visible), read_grey(self.infrared)
         if visible.shape != infrared.shape:
             raise DataError(f"{self.visible} and {self.infrared} differ in size: {visible.shape} and {infrared.shape}")
@@ -48,10 +48,10 @@ class FusionPair:
 
 
 def fusion_pairs(data: Path, split: str) -> list[FusionPair]:
-    """The pairs below the data folder of one of `splits.PICTURE_SPLITS`, in order of source and name.
+    """The pairs of one of `splits.PICTURE_SPLITS` below the data folder, ordered by source and name.
 
-    Of road scenes and MSRS the same runs of neighbours are held out as from the other networks, see
-    `splits`. DataError where a folder is missing, or an image has no counterpart.
+    In the road scenes and MSRS the same runs of neighbours are held out as for the other networks, see `splits`.
+    DataError if a folder is missing or an image has no counterpart.
     """
     missing = [folder for pair in FOLDERS.values() for folder in pair if not (data / folder).is_dir()]
     if missing:
@@ -73,8 +73,10 @@ def fusion_pairs(data: Path, split: str) -> list[FusionPair]:
 
 
 class FusionSample(NamedTuple):
-    """Crops (size, size) uint8: what the fuser gets (`visible`, `infrared`, `mask`), and both images as they should be,
-    `clean_visible` and `clean_infrared`: without drops and noise, aligned.
+    """Crops (size, size) uint8.
+
+    `visible`, `infrared` and `mask` are the fuser's inputs. `clean_visible` and `clean_infrared` are the ground truth:
+    without drops and noise, and aligned.
     """
 
     visible: np.ndarray
@@ -85,9 +87,10 @@ class FusionSample(NamedTuple):
 
 
 class FusionSource:
-    """Draws samples of `size` x `size` pixels; one is a function of seed, step and place alone.
+    """Draws samples of `size` x `size` pixels; a sample depends on seed, step and place alone.
 
-    Drops have the shapes of `outlines`, as `outlines.read_outlines` gives them, or are melted ellipses without.
+    Drops have the shapes of `outlines`, as `outlines.read_outlines` gives them; without outlines they are melted
+    ellipses.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class FusionSource:
         self._shares = shares / shares.sum()
 
     def sample(self, step: int, place: int) -> FusionSample:
-        """The sample at `place` of the batch of `step`."""
+        """The sample at index `place` in the batch of `step`."""
         rng = np.random.default_rng((self.seed, step, place))
         pairs = self._pairs[list(self._pairs)[int(rng.choice(len(self._shares), p=self._shares))]]
         images = pairs[int(rng.integers(len(pairs)))].read()
@@ -119,7 +122,7 @@ class FusionSource:
         return FusionSample(seen, seen_infrared, mask, visible, infrared)
 
     def _behind_drops(self, visible: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The visible image with drops on the lens, or as smooth there as a restorer leaves it; and the mask."""
+        """The visible image with drops on the lens, or blurred there as a restorer leaves it; and the mask."""
         glass = LensDrops(self.size, self.size, rng, float(rng.uniform(0.05, 0.6)), DropStyle.draw(rng), self.outlines)
         wet, alpha = glass.apply(visible)
         mask = mask_of(alpha)
@@ -132,13 +135,16 @@ class FusionSource:
 def _crops(
     visible: np.ndarray, infrared: np.ndarray, size: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A square of both from a random place, scaled and mirrored; the infrared one as a misaligned camera sees it."""
+    """One random square, scaled and at times mirrored: visible, aligned infrared, and infrared as the camera sees it.
+
+    The last one is shifted in a share of MISALIGNED of the samples.
+    """
     scale = max(float(np.exp(rng.uniform(np.log(0.6), np.log(1.6)))), (size + 1) / min(visible.shape))
     off = rng.uniform(-FARTHEST, FARTHEST, 2) if rng.random() < MISALIGNED else np.zeros(2)
     mirror = rng.random() < 0.5
     height, width = (int(side * scale) for side in visible.shape)
     top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
-    # From pixels of the crop to those of the image, whose places are told from its first pixel's corner.
+    # Maps pixels of the crop to pixels of the image; crop positions are measured from the corner of the first pixel.
     step = -1 / scale if mirror else 1 / scale
     first = (left + size - 0.5 if mirror else left + 0.5) / scale - 0.5
     crop = np.array([[step, 0, first], [0, 1 / scale, (top + 0.5) / scale - 0.5]])
@@ -157,13 +163,13 @@ def _crops(
 
 
 def _lit(image: np.ndarray, gain: float, gamma: float) -> np.ndarray:
-    """The image (H, W) uint8 with another exposure."""
+    """The image (H, W) uint8 with another gain and gamma."""
     values = np.clip(np.arange(256) / 255 * gain, 0, 1) ** gamma
     return cv2.LUT(image, (values * 255 + 0.5).astype(np.uint8))
 
 
 def _noisy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The infrared image (H, W) uint8 with noise of each pixel, and half the time of each column, as sensors have."""
+    """The infrared image (H, W) uint8 with sensor noise: per pixel, and in half of the cases also per column."""
     noise = rng.normal(0, rng.uniform(1, 8), image.shape)
     if rng.random() < 0.5:
         noise += rng.normal(0, rng.uniform(0.5, 3), (1, image.shape[1]))

@@ -1,4 +1,4 @@
-"""Street scenes with a label for every pixel, of CamVid and Cityscapes, and folders of images without labels."""
+"""Street scenes of CamVid and Cityscapes with a label for every pixel, and folders of images without labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAMVID = (
     "pedestrian",
     "bicyclist",
 )
-"""Classes of CamVid in order of their ids; the files have 11 for void."""
+"""Classes of CamVid in order of their ids; 11 stands for void in the files."""
 CITYSCAPES = (
     "road",
     "sidewalk",
@@ -50,13 +50,13 @@ CITYSCAPES = (
 )
 """Classes of Cityscapes in order of their train ids."""
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
-"""What the files *_labelIds.png of Cityscapes have for each of its train ids."""
+"""The value of each train id in the files *_labelIds.png of Cityscapes."""
 LAYOUTS = """\
   {train,val}/image/NAME beside label/NAME.png  CamVid, label ids 0 to 10, 11 is void; also below a folder camvid
   leftImg8bit/{train,val}/CITY/NAME_leftImg8bit.png beside gtFine/{train,val}/CITY/NAME_gtFine_labelTrainIds.png or
     NAME_gtFine_labelIds.png  Cityscapes; also below a folder cityscapes
   NAME.jpg, NAME.jpeg or NAME.png directly in the folder  images without labels, where none are needed"""
-"""What is looked for, as a message tells it."""
+"""The supported layouts, as error messages show them."""
 
 _CAMVID_IDS = np.full(256, VOID, np.uint8)
 _CAMVID_IDS[: len(CAMVID)] = np.arange(len(CAMVID))
@@ -68,7 +68,7 @@ _FULL_IDS[list(LABEL_IDS)] = np.arange(len(CITYSCAPES))
 
 @dataclass(frozen=True)
 class LabelledScene:
-    """Where a scene and its labels lie; `classes` are CAMVID, CITYSCAPES, or none where there is no label file."""
+    """Paths of a scene and its labels; `classes` is CAMVID, CITYSCAPES, or empty if there is no label file."""
 
     image: Path
     label: Path | None
@@ -77,8 +77,8 @@ class LabelledScene:
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """The image (H, W, 3) uint8 RGB and its labels (H, W) uint8: indices into `classes`, VOID elsewhere.
 
-        All is VOID without a label file. DataError where a file cannot be read, the two differ in size, or the labels
-        are not ids of the layout.
+        Without a label file all labels are VOID. DataError if a file cannot be read, the two differ in size, or the
+        labels are not ids of the layout.
         """
         image = read_rgb(self.image)
         if self.label is None:
@@ -100,7 +100,7 @@ class LabelledScene:
         return image, ids[label]
 
     def _ids(self, label: Path) -> tuple[int, np.ndarray]:
-        """The largest value of a label file but VOID, and the class index, or VOID, of each, (256,) uint8."""
+        """The largest value in a label file but VOID, and a table (256,) uint8 from value to class index or VOID."""
         if self.classes == CAMVID:
             return len(CAMVID), _CAMVID_IDS
         if label.stem.endswith("_labelTrainIds"):
@@ -109,10 +109,11 @@ class LabelledScene:
 
 
 def labelled_scenes(root: Path, split: str) -> list[LabelledScene]:
-    """The labelled scenes at `root` that are for `train`, `validation` or `test`, in order of name.
+    """The labelled scenes at `root` for the split `train`, `validation` or `test`, in order of name.
 
-    `root` is a folder of CamVid or Cityscapes, or a data folder with `camvid` or `cityscapes` in it. What is held out
-    is told by `splits.scene_split`. DataError where it is none of these, an image has no labels, or there are too few.
+    `root` is a folder of CamVid or Cityscapes, or a data folder that contains `camvid` or `cityscapes`.
+    `splits.scene_split` decides what is held out. DataError if `root` has none of these layouts, an image has no
+    labels, or the scenes are too few to be divided.
     """
     if split not in SCENE_SPLITS:
         raise ValueError(f"split {split!r} is none of {', '.join(SCENE_SPLITS)}")
@@ -129,9 +130,9 @@ def labelled_scenes(root: Path, split: str) -> list[LabelledScene]:
 
 
 def street_scenes(root: Path, split: str) -> list[LabelledScene]:
-    """As `labelled_scenes`; of a folder with images directly in it all these, in order of name, without labels.
+    """As `labelled_scenes`; for a folder with images directly in it, all of them in order of name, without labels.
 
-    DataError where `root` is neither.
+    DataError if `root` is neither.
     """
     try:
         return labelled_scenes(root, split)
@@ -170,7 +171,7 @@ def _cityscapes(root: Path, part: str) -> list[LabelledScene]:
 
 
 def _label(image: Path, candidates: Sequence[Path]) -> Path:
-    """The first label file that is there; DataError where there is none."""
+    """The first of the label files that exists; DataError if none does."""
     for path in candidates:
         if path.is_file():
             return path

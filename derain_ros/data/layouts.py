@@ -1,4 +1,4 @@
-"""Folders of pairs as their authors publish them, recognised by what lies in them."""
+"""Folders of pairs in the layouts of their authors, recognised by their contents."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from derain_ros.data.splits import (
 )
 
 ALL = "all"
-"""Every pair of a folder, whatever it is for: to measure on a folder that was never trained on."""
+"""Every pair of a folder, of all splits: for evaluation on a folder that was never trained on."""
 MEMORY = 512 * 2**20
-"""Bytes of images that one process keeps; what goes beyond them is read again each time."""
+"""Bytes of images that one `PairFiles` keeps in memory; pairs beyond that are read again each time."""
 TOLD = 20
-"""Mistakes that one message lists."""
+"""Largest number of mistakes that one message lists."""
 WET, CLEAN = ("rain", "rainy", "wet", "anomaly", "data", "input"), ("clean", "gt", "target", "dry")
 """Names of the two folders in the plain layout."""
 LAYOUTS = """\
@@ -40,7 +40,7 @@ LAYOUTS = """\
   {train,val,test}/WET/NAME beside CLEAN/NAME, or WET and CLEAN directly below  any other; WET is rain, rainy, wet,
     anomaly, data or input, CLEAN is clean, gt, target or dry, and the names are equal but for their endings
   camvid, bsds500, roadscene_rain, msrs  clean photographs, as in the project's own data folder"""
-"""What is looked for, as a message tells it."""
+"""The supported layouts, as error messages show them."""
 
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PairPath:
-    """Where a pair lies; `name` is unique in its folder of data."""
+    """Paths of a pair; `name` is the wet image's folder and file name."""
 
     name: str
     wet: Path
@@ -56,12 +56,12 @@ class PairPath:
     anomaly: str = "drops"
 
     def read(self) -> Pair:
-        """The images and the mask of where they differ; DataError where they cannot be read or differ in size."""
+        """The images and the mask of their differences; DataError if they cannot be read or differ in size."""
         return read_pair(self.wet, self.clean, self.anomaly)
 
 
 class PairFiles(Sequence[Pair]):
-    """Pairs read when they are asked for, and kept up to MEMORY."""
+    """Pairs that are read on access, and kept in memory up to MEMORY bytes."""
 
     def __init__(self, paths: Sequence[PairPath]) -> None:
         self.paths = paths
@@ -69,11 +69,11 @@ class PairFiles(Sequence[Pair]):
         self._bytes = 0
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of pairs."""
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Pair:  # type: ignore[override]  # no slices
-        """The pair at `index`; DataError where it cannot be read."""
+        """The pair at `index`; DataError if it cannot be read."""
         if index in self._kept:
             return self._kept[index]
         pair = self.paths[index].read()
@@ -85,13 +85,12 @@ class PairFiles(Sequence[Pair]):
 
 
 def pairs(folder: Path, split: str, anomaly: str = "drops") -> list[PairPath]:
-    """The pairs below `folder` for training, `validation`, `test` or `test_b`, by name; or ALL.
+    """The pairs below `folder` of one split: one of `splits.PAIR_SPLITS`, or ALL.
 
-    Empty where it has no such.
+    Empty if the folder has no pairs of this split. `anomaly` is one of ANOMALIES; in the plain layout the folder does
+    not tell what its pairs show, so the caller must know.
 
-    `anomaly` is one of ANOMALIES; of folders in the plain layout it is for the caller to know what their pairs show.
-
-    DataError where the folder's layout is none of those known, or a wet image lacks its clean one.
+    DataError if the layout is unknown, or a wet image has no clean one.
     """
     if split not in (*PAIR_SPLITS, ALL):
         raise ValueError(f"split {split!r} is none of {', '.join(PAIR_SPLITS)}, {ALL}")
@@ -106,7 +105,7 @@ def pairs(folder: Path, split: str, anomaly: str = "drops") -> list[PairPath]:
 
 
 def check(paths: Sequence[PairPath]) -> None:
-    """DataError that names the pairs which cannot be read or differ in size, before hours are spent on the others."""
+    """Read all pairs once; DataError names those that cannot be read or differ in size, before hours of training."""
     wrong = []
     for path in track(paths, "checking pairs", transient=True):
         try:
@@ -120,7 +119,7 @@ def check(paths: Sequence[PairPath]) -> None:
 
 @dataclass(frozen=True)
 class TrainingFolders:
-    """What several folders of data hold: pairs to train on and to validate on, clean photographs for either."""
+    """The contents of several data folders: pairs and clean photographs, both for training and for validation."""
 
     train: list[PairPath]
     validation: list[PairPath]
@@ -129,10 +128,10 @@ class TrainingFolders:
 
     @classmethod
     def find(cls, folders: Sequence[Path], anomaly: str = "drops") -> TrainingFolders:
-        """Look through `folders`; DataError where one holds neither pairs nor photographs in a known layout.
+        """Search `folders`; DataError if one holds neither pairs nor photographs in a known layout.
 
-        A folder without photographs of its own lends the clean images of its pairs. Photographs that are the clean
-        images of pairs held out are left out. `anomaly` is one of ANOMALIES.
+        If a folder has no photographs of its own, the clean images of its pairs are used. Photographs that are the
+        clean images of held-out pairs are left out. `anomaly` is one of ANOMALIES.
         """
         all_parts = cls([], [], [], [])
         for folder in folders:
@@ -150,7 +149,7 @@ class TrainingFolders:
         return all_parts
 
     def described(self) -> list[str]:
-        """What is trained on, for a person: how many pairs and photographs each folder gives."""
+        """Lines for the user: how many pairs and photographs for training each folder gives."""
         given = [
             (kind, "/".join(path.parts[-4:-1]))
             for kind, paths in (("pairs", [pair.wet for pair in self.train]), ("photographs", self.photographs))
@@ -160,7 +159,7 @@ class TrainingFolders:
 
     @property
     def are_ours(self) -> bool:
-        """Whether pairs are of the project's own data folder, by the names of those held out or of their folder."""
+        """Whether validation pairs are from the project's own data folder: by their frame's name or their folder."""
         return any(
             pair.wet.name.startswith(HELD_OUT_FRAMES) or "roadscene_rain" in pair.wet.parts for pair in self.validation
         )
@@ -171,7 +170,7 @@ def _images_below(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def _find(folder: Path, split: str, anomaly: str) -> list[PairPath] | None:
-    """The pairs of one split; None where the layout is unknown."""
+    """The pairs of one split; None if the layout is unknown."""
     layouts = (
         (_project_rain, _rainds_rain, _plain) if anomaly == "rain" else (_project, _rainds, _qian, _robotcar, _plain)
     )
@@ -228,7 +227,7 @@ def _robotcar(folder: Path, split: str) -> list[PairPath] | None:
 
 def _rainds(folder: Path, split: str) -> list[PairPath] | None:
     kinds = {"raindrop": "rd-", "rainstreak": "rain-", "rainstreak_raindrop": "rd-rain-"}
-    # The published archive calls the parts of its synthetic half otherwise than those of the real one.
+    # In the published archive the parts of the synthetic half have other names than those of the real half.
     roots = [
         root
         for half in ("", "RainDS_real", "RainDS_syn", "RainDS/RainDS_real", "RainDS/RainDS_syn")
@@ -247,8 +246,8 @@ def _rainds(folder: Path, split: str) -> list[PairPath] | None:
                 return stem.replace(mark, "norain-", 1)
 
             if (root / kind).is_dir():
-                # The synthetic ones are named rd-5, rain-5, rd-rain-5 or pie-rd-5 beside norain-5 or pie-norain-5, the
-                # real ones by one number for all.
+                # Synthetic images are named rd-5, rain-5, rd-rain-5 or pie-rd-5 beside norain-5 or pie-norain-5; real
+                # ones have the same number in every folder.
                 found += _match(root / kind, root / "gt", clean_stem, lenient=True)
     if split.startswith("test"):
         return [] if split == "test_b" else found
@@ -283,9 +282,10 @@ def _undivided(found: Sequence[PairPath], split: str) -> list[PairPath]:
 def _match(
     wet: Path, clean: Path, clean_stem: Callable[[str], str] = lambda stem: stem, lenient: bool = False
 ) -> Iterator[PairPath]:
-    """Every image of `wet` with the one of `clean` whose stem is what `clean_stem` makes of its own.
+    """Every image of `wet` with its counterpart in `clean`, whose stem is `clean_stem` of the wet image's stem.
 
-    DataError for one that has none; a `lenient` match leaves it out and tells of it, as published sets have such.
+    DataError if an image has no counterpart; if `lenient`, it is left out and logged, as published sets have such
+    images.
     """
     there = {path.stem: path for path in image_files(clean)}
     for path in image_files(wet):

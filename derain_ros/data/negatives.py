@@ -1,4 +1,4 @@
-"""What spoils a picture without anything on the glass: the hard negatives of the detector."""
+"""Hard negatives of the detector: pictures that are spoiled although nothing is on the glass."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from derain_ros.rain.night import GAMMA, NightLight, to_picture
 
 
 def spoil_scene(image: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A grey (H, W) uint8 picture with one fault of light or focus, as the glass would then be looked through.
+    """A grey (H, W) uint8 picture with one fault of the scene, the light or the focus, drawn at random.
 
-    Defocus of the whole camera (with street lamps that become discs), motion blur, veiling glare with ghosts of the
-    lens, low sun, haze, a vignette, a textured wall, froth, the round rim of a housing, a night with street lamps, or
-    the reflection of `other`, a picture of any size.
+    The fault is one of: defocus of the whole camera (street lamps become discs), motion blur, veiling glare with lens
+    ghosts, low sun, haze, a vignette, a textured wall, froth, the round rim of a housing, a night with street lamps, or
+    the reflection of `other`, a grey uint8 picture of any size.
     """
     choice = int(rng.integers(13))
     if choice >= 11:
@@ -27,7 +27,8 @@ def spoil_scene(image: np.ndarray, other: np.ndarray, rng: np.random.Generator) 
 
 
 def exposure_table(rng: np.random.Generator, strong: bool) -> np.ndarray:
-    """A (256,) uint8 look-up table of gain, contrast and gamma; `strong` reaches over- and under-exposure."""
+    """A look-up table (256,) uint8 with random gain, gamma and black level; `strong` includes over- and
+    under-exposure."""
     reach = 1.2 if strong else 0.35
     gain, gamma = np.exp(rng.uniform(-reach, reach)), np.exp(rng.uniform(-reach, reach) / 2)
     black = rng.uniform(0.0, 0.15 if strong else 0.03)
@@ -36,7 +37,8 @@ def exposure_table(rng: np.random.Generator, strong: bool) -> np.ndarray:
 
 
 def spoil_signal(image: np.ndarray, rng: np.random.Generator, strong: bool) -> np.ndarray:
-    """A grey (H, W) uint8 picture with the noise of a sensor and the blocks of JPEG; `strong` has much of them."""
+    """A grey (H, W) uint8 picture with sensor noise and JPEG artefacts, each at random; `strong` makes both stronger
+    and more frequent."""
     if rng.random() < (0.7 if strong else 0.4):
         sigma = rng.uniform(3.0, 16.0) if strong else rng.uniform(0.5, 4.0)
         noisy = image + rng.normal(0.0, sigma, image.shape).astype(np.float32)
@@ -50,7 +52,7 @@ def spoil_signal(image: np.ndarray, rng: np.random.Generator, strong: bool) -> n
 
 def _defocus(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = linear.shape
-    if rng.random() < 0.4:  # lamps, far brighter than what a picture can hold
+    if rng.random() < 0.4:  # lamps, far brighter than the largest pixel value
         linear = linear.copy()
         for _ in range(int(rng.integers(3, 30))):
             centre = (int(rng.integers(width)), int(rng.integers(height)))
@@ -85,7 +87,7 @@ def _flare(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _low_sun(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The sun in or beside the frame: it burns out what is around it and lays a veil over the rest."""
+    """The sun in or beside the frame: its surroundings are overexposed, and glare lies over the rest."""
     height, width = linear.shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
     distance = np.hypot(x - rng.uniform(-0.1, 1.1) * width / height, y - rng.uniform(-0.1, 0.6))
@@ -94,7 +96,7 @@ def _low_sun(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _reflection(linear: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A window's: the other picture faintly over this one, twice where the pane has two faces."""
+    """A window's reflection: the other picture faintly over this one, with a second copy from the pane's other face."""
     ghost: np.ndarray = cv2.resize(other, linear.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255.0
     ghost = cv2.GaussianBlur(ghost**GAMMA, (0, 0), float(rng.uniform(0.5, 4.0)))
     ghost = ghost + rng.uniform(0.0, 0.6) * np.roll(ghost, tuple(rng.integers(-8, 9, 2)), (0, 1))
@@ -103,7 +105,7 @@ def _reflection(linear: np.ndarray, other: np.ndarray, rng: np.random.Generator)
 
 
 def _wall(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A textured surface over a part of the picture or all of it: bricks, a grid, stripes, pebbles or a grain."""
+    """A textured surface over part or all of the picture: bricks, a grid, stripes, pebbles or grain."""
     height, width = linear.shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     angle, pitch = rng.uniform(-0.4, 0.4), float(np.exp(rng.uniform(np.log(4.0), np.log(40.0))))
@@ -118,7 +120,7 @@ def _wall(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     elif pattern == 1:  # a grid or stripes
         texture = ((np.sin(2 * np.pi * u) > rng.uniform(-0.9, 0.5)) | (rng.random() < 0.5)).astype(np.float32)
         texture = texture * (np.sin(2 * np.pi * v / stretch) > rng.uniform(-0.9, 0.5))
-    else:  # grain of one size, or pebbles: what is high of it
+    else:  # grain of one size, or pebbles: the grain above a threshold
         noise = cv2.GaussianBlur(rng.standard_normal(linear.shape).astype(np.float32), (0, 0), pitch / 8)
         noise = noise / (noise.std() + 1e-6)
         texture = np.clip(0.5 + 0.4 * noise, 0.0, 1.0) if pattern == 2 else (noise > 0.3).astype(np.float32)
@@ -132,7 +134,7 @@ def _wall(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _froth(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Froth over a part of the picture or all of it: bubbles of many sizes, each with its rim and the lamp in it."""
+    """Froth over part or all of the picture: bubbles of many sizes, each with a rim and a highlight of the lamp."""
     height, width = linear.shape
     surface: np.ndarray = np.full(linear.shape, rng.uniform(0.02, 0.2), np.float32)
     smallest, largest = rng.uniform(0.006, 0.015), float(np.exp(rng.uniform(np.log(0.02), np.log(0.2))))
@@ -160,7 +162,7 @@ def _froth(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _housing(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The view through a round port, or of a lens so wide that the corners stay dark: a rim of one shade around it."""
+    """The view through a round port, or a lens so wide that the corners stay dark: a rim around the picture."""
     height, width = linear.shape
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
     middle = np.array([width / height / 2, 0.5]) + rng.normal(0, 0.08, 2)
@@ -171,7 +173,7 @@ def _housing(linear: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _disc(picture: np.ndarray, x: float, y: float, axes: np.ndarray, turn: float, value: float) -> None:
-    """A filled ellipse of one value at a place between pixels; `turn` in degrees."""
+    """Draw a filled ellipse of one value at a sub-pixel position; `turn` in degrees."""
     cv2.ellipse(
         picture,
         (round(16 * x), round(16 * y)),

@@ -1,4 +1,4 @@
-"""Triplets for paper 3: a rainy image, the clean one, and the infrared one of the same view."""
+"""Triplets for paper 3: a rainy, a clean and an infrared image of the same view."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from derain_ros.data.pictures import read_grey
 from derain_ros.data.samples import DataError, image_files, read_rgb
 
 INFRARED = "infrared"
-"""The folder beside those of the rainy and the clean images."""
+"""Name of the folder of infrared images, beside the folders of the rainy and the clean images."""
 
 
 class Triplet(NamedTuple):
@@ -35,7 +35,7 @@ class TripletPath:
     infrared: Path
 
     def read(self) -> Triplet:
-        """The images; DataError where one cannot be read or they differ in size."""
+        """The images; DataError if one cannot be read or they differ in size."""
         triplet = Triplet(read_rgb(self.wet), read_rgb(self.clean), read_grey(self.infrared))
         sizes = {image.shape[:2] for image in triplet}
         if len(sizes) > 1:
@@ -44,9 +44,9 @@ class TripletPath:
 
 
 def triplets(data: Path, split: str) -> list[TripletPath]:
-    """The triplets below the data folder of one of `splits.PAIR_SPLITS`: pairs of rain with `infrared` beside them.
+    """The triplets of one of `splits.PAIR_SPLITS` below the data folder: pairs of rain with `infrared` beside them.
 
-    DataError where there are none, or a pair has no infrared image.
+    DataError if there are none, or a pair has no infrared image.
     """
     found = pairs(data, split, "rain")
     folder = found[0].clean.parent.parent / INFRARED if found else data
@@ -63,7 +63,7 @@ def triplets(data: Path, split: str) -> list[TripletPath]:
 
 
 def draw_crop(files: Sequence[TripletPath], size: int, rng: np.random.Generator) -> Triplet:
-    """A square of `size` pixels of one triplet, mirrored every other time. DataError where an image is smaller."""
+    """A random square of `size` pixels of one triplet, mirrored half of the time; DataError if an image is smaller."""
     path = files[int(rng.integers(len(files)))]
     triplet = path.read()
     height, width = triplet.infrared.shape

@@ -1,4 +1,4 @@
-"""The pictures the detector is trained, calibrated and measured on."""
+"""The pictures on which the detector is trained, calibrated and evaluated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from derain_ros.nets.detector import CLASSES
 from derain_ros.rain.outlines import read_outlines
 
 NIGHT = {24, 25, 26, *range(65, 84), *range(103, 140), *range(145, 181)}
-"""Numbers of the road scenes that were taken at night, told by eye."""
+"""Numbers of the road scenes taken at night, judged by eye."""
 
 FOLDERS = (
     "raindrop_real/train/rain",
@@ -25,29 +25,30 @@ FOLDERS = (
     "roadscene_rain/train/clean",
     "msrs/train/visible",
 )
-"""Folders below the data folder that every split takes a part of."""
+"""Folders below the data folder of which every split takes a part."""
 SOILING = ("soiling/woodscape/image", "soiling/woodscape/mask", "soiling/froth_clean")
-"""Photographs through dirty lenses, masks of the dirt, and clean views of froth, which look like drops."""
+"""Folders of photographs through dirty lenses, of masks of the dirt, and of clean views of froth, which looks like
+drops."""
 OWN_FOLDERS = {
     "train": ("camvid/train/image", "bsds500/train", "droplet_masks/train", "llvip/train/visible", *SOILING),
     "calibration": ("camvid/train/image", "bsds500/train", "droplet_masks/train"),
     "evaluation": ("camvid/val/image", "bsds500/val", "droplet_masks/val", *SOILING),
 }
-"""The others that a split takes."""
+"""The other folders of each split."""
 
 FEWEST = 9
-"""Clean pictures of one's own at the least. Of a class with fewer, all are trained on, and none is measured."""
+"""Smallest number of the user's own clean pictures. A class with fewer pictures is only trained on, not evaluated."""
 LARGEST = 1600
-"""Pixels along the longer side of a picture that is kept in memory; the detector sees a quarter of them."""
+"""Largest longer side, in pixels, of a picture kept in memory; the detector sees a quarter of them."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What one split holds: paths of clean pictures by source, pairs (affected, clean), outlines of real drops,
-    pictures `labelled` with what is wrong with them, a class of the detector, and photographs of real dirt, `soil`, as
-    pairs (photograph, mask).
+    """The pictures of one split.
 
-    Outlines are as `read_outlines` gives them.
+    `clean`: paths by source. `drops` and `streaks`: pairs (affected, clean). `outlines`: of real drops, as
+    `read_outlines` gives them. `labelled`: paths by class of the detector. `soil`: photographs of real dirt, as pairs
+    (photograph, mask).
     """
 
     clean: dict[str, list[Path]]
@@ -58,7 +59,7 @@ class Pictures:
     soil: list[tuple[Path, Path]] = field(default_factory=list)
 
     def described(self) -> list[str]:
-        """What there is, for a person: how many pictures of each kind."""
+        """Lines for the user: how many pictures there are of each kind."""
         given: list[tuple[str, Sized]] = [
             *((f"clean pictures of {source}", paths) for source, paths in self.clean.items()),
             *((f"pictures in {kind}", paths) for kind, paths in self.labelled.items()),
@@ -71,12 +72,12 @@ class Pictures:
 
 
 def find_pictures(data: Path, split: str) -> Pictures:
-    """The pictures below the data folder of one of `splits.PICTURE_SPLITS`; DataError names a folder without any.
+    """The pictures of one of `splits.PICTURE_SPLITS` below the data folder; DataError names missing or empty folders.
 
-    Evaluation has the validation folders of CamVid and BSDS500, and its parts of the other folders as `splits` says.
+    Evaluation has the validation folders of CamVid and BSDS500, and its part of the other folders, see `splits`.
 
-    Pictures of one's own lie in folders named by the detector's classes, of which only `clean` must be there; of each,
-    every ninth run is for evaluation, another one for calibration. A class with fewer than FEWEST is for training.
+    The user's own pictures lie in folders named after the detector's classes; only `clean` is required. In each folder
+    every ninth run is for evaluation, another one for calibration. A class with fewer than FEWEST is for training only.
     """
     if (data / CLASSES[0]).is_dir():
         return _own_pictures(data, split)
@@ -120,7 +121,7 @@ def find_pictures(data: Path, split: str) -> Pictures:
 
 
 def _own_pictures(data: Path, split: str) -> Pictures:
-    """Those in folders named by classes; DataError for a folder of another name, or too few clean pictures."""
+    """The pictures in folders named after classes; DataError for a folder of another name or too few clean pictures."""
     folders = {path.name: path for path in sorted(data.iterdir()) if path.is_dir() and not path.name.startswith(".")}
     other = [name for name in folders if name not in CLASSES]
     if other:
@@ -148,8 +149,10 @@ def is_night(path: Path) -> bool:
 
 @lru_cache(maxsize=2048)
 def read_grey(path: Path) -> np.ndarray:
-    """The picture at `path` as (H, W) uint8, at most LARGEST along each side, kept in memory; DataError where it cannot
-    be read."""
+    """The picture at `path`, grey (H, W) uint8, at most LARGEST pixels along each side, cached in memory.
+
+    DataError if it cannot be read.
+    """
     image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise DataError(f"{path}: cannot be read as an image")

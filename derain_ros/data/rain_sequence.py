@@ -1,4 +1,4 @@
-"""A shower over street scenes, written as pictures with masks and labels, as a video, or as a bag."""
+"""A shower over street scenes, written as images with masks and labels, as a video, or as a bag."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from derain_ros.data.samples import DataError
 from derain_ros.rain.shower import Shower
 
 EPOCH_NS = 1_700_000_000_000_000_000
-"""Stamp of a bag's first frame."""
+"""Stamp of a bag's first frame, in nanoseconds."""
 CAMERA = "left"
-"""Name of the camera in a bag, as the node has it where there is one."""
+"""Name of the camera in a bag, as the node names a single camera."""
 WET, MASK = f"/{CAMERA}/image_raw", f"/{CAMERA}/anomaly_mask"
 DRY, LABELS, CLASSES = (f"/truth/{CAMERA}/{name}" for name in ("image_raw", "labels", "classes"))
-"""Topics of a bag: what the camera sees and what of it is occluded; the dry view, its labels, and their names."""
+"""Topics of a bag: the camera's image and the mask of its occluded pixels; the dry image, its labels and their
+names."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many frames are done, of how many."""
+"""Called with the number of frames done and the total number."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,10 @@ class Rainy:
 
 
 def rain_over(scenes: Sequence[LabelledScene], frames: int, seed: int, rate: float) -> Iterator[Rainy]:
-    """The frames of a shower over `scenes`, one scene a frame, there and back again where there are fewer.
+    """The frames of a shower over `scenes`, one scene a frame; with too few scenes it goes back and forth over them.
 
-    DataError where a scene cannot be read, is smaller than 16x16, or is not as large as the first.
+    `rate` is in frames a second. DataError if a scene cannot be read, is smaller than 16x16 pixels, or differs in size
+    from the first.
     """
     shower: Shower | None = None
     for step in range(frames):
@@ -61,9 +63,9 @@ def rain_over(scenes: Sequence[LabelledScene], frames: int, seed: int, rate: flo
 
 
 def write_pictures(rainy: Iterator[Rainy], total: int, folder: Path, progress: Progress) -> None:
-    """Write `total` frames as PNG into {image,clean,mask,label} of `folder`, made where needed.
+    """Write `total` frames as PNG into {image,clean,mask,label} of `folder`; missing folders are made.
 
-    Labels are class indices, 255 is void; there are none for scenes without. DataError where they cannot be written.
+    Labels are class indices, 255 is void; scenes without labels get no label file. DataError if writing fails.
     """
     for step, frame in enumerate(rainy):
         parts = {"image": frame.image[..., ::-1], "clean": frame.clean[..., ::-1], "mask": frame.mask}
@@ -79,7 +81,7 @@ def write_pictures(rainy: Iterator[Rainy], total: int, folder: Path, progress: P
 
 
 def write_video(rainy: Iterator[Rainy], total: int, file: Path, rate: float, progress: Progress) -> None:
-    """Write the images of `total` frames as an MP4 video of `rate` frames a second; DataError where that fails."""
+    """Write the images of `total` frames as an MP4 video of `rate` frames a second; DataError if it cannot be opened."""
     writer: cv2.VideoWriter | None = None
     try:
         for step, frame in enumerate(rainy):
@@ -90,7 +92,7 @@ def write_video(rainy: Iterator[Rainy], total: int, file: Path, rate: float, pro
             writer.write(np.ascontiguousarray(frame.image[..., ::-1]))
             progress(step + 1, total)
     finally:
-        # Also after Ctrl-C: a video that is not released cannot be played.
+        # Also after Ctrl-C: a video cannot be played before it is released.
         if writer is not None:
             writer.release()
 
@@ -98,11 +100,11 @@ def write_video(rainy: Iterator[Rainy], total: int, file: Path, rate: float, pro
 def write_bag(
     rainy: Iterator[Rainy], total: int, bag: Path, rate: float, progress: Progress, classes: Sequence[str] = ()
 ) -> None:
-    """Write `total` frames, `rate` a second, as an MCAP bag: its directory must not exist.
+    """Write `total` frames, `rate` a second, as an MCAP bag; its directory must not exist yet.
 
-    Images are on WET and DRY (rgb8), masks on MASK (mono8). Where frames have labels, they are on LABELS (mono8, 255 is
-    void) and the names of their `classes` on CLASSES (std_msgs/String, latched, a JSON list). ReplayError where it
-    cannot be written.
+    Images are on WET and DRY (rgb8), masks on MASK (mono8). Labels, if there are any, are on LABELS (mono8, 255 is
+    void). The names in `classes` are on CLASSES (std_msgs/String, latched, a JSON list). ReplayError if the bag cannot
+    be written.
     """
     from derain_ros.frame import Frame
     from derain_ros.replay.bag import BagWriter
@@ -128,7 +130,7 @@ def write_bag(
 
 
 def _latched() -> Any:
-    """The QoS of what is published once and kept for those who subscribe later, in the form of rosbags."""
+    """The QoS of a latched topic, which late subscribers still receive, as an object of rosbags."""
     from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 
     reliability, durability = QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL
@@ -137,6 +139,6 @@ def _latched() -> Any:
 
 
 def _there_and_back(step: int, count: int) -> int:
-    """The index, of `count`, at a step that goes to the last, back to the first, and so on."""
+    """The index below `count` at `step`: it runs to the last, back to the first, and so on."""
     at = step % max(1, 2 * (count - 1))
     return at if at < count else 2 * (count - 1) - at

@@ -1,4 +1,4 @@
-"""Held-out labelled scenes in rain: the same moment of a shower on each, whoever evaluates."""
+"""Held-out labelled scenes in rain: each scene has a fixed moment of a shower, the same in every evaluation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SEVERITIES: tuple[Severity, ...] = ("moderate", "heavy")
 
 @dataclass(frozen=True)
 class RainyScene:
-    """A labelled scene that is to be seen in rain of this severity."""
+    """A labelled scene, and the severity of the rain to render on it."""
 
     scene: LabelledScene
     severity: Severity
 
     def rainy(self) -> np.ndarray:
-        """The scene in rain with drops on the lens, (H, W, 3) uint8 RGB; the same whenever it is asked for."""
-        # A seed of the scene's own name, so that it does not change with what else is evaluated.
+        """The scene in rain with drops on the lens, (H, W, 3) uint8 RGB; the same at every call."""
+        # The seed comes from the scene's name, so the image does not depend on what else is evaluated.
         seed = zlib.crc32(f"{self.scene.image.stem} {self.severity}".encode())
         return draw_moment(self.scene.read()[0], np.random.default_rng(seed), self.severity)[0]
 

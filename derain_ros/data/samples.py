@@ -1,4 +1,4 @@
-"""Training images: pairs read or rendered, and the samples drawn from them."""
+"""Training images: real pairs, rendered pairs, and the samples drawn from them."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from derain_ros.rain.streaks import RainStreaks
 from derain_ros.rain.style import DropStyle
 
 ANOMALIES = ("drops", "rain")
-"""What a restorer can learn to take away: drops on the lens, or rain that falls before it."""
+"""What a restorer can learn to remove: drops on the lens, or rain that falls in front of it."""
 CLEAN_FOLDERS = ("camvid/train/image", "bsds500/train", "roadscene_rain/train/clean", "msrs/train/visible")
-"""Folders of clean photographs below the data folder, on which drops and rain are drawn."""
+"""Folders of clean photographs below the data folder, on which drops and rain are rendered."""
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in luminance, as OpenCV takes them."""
+"""Weights of red, green and blue in luminance, as in OpenCV."""
 STREAKED = 10
-"""Difference of luminance, of 255, from which on a pixel counts as streaked; the photographs' own noise is below."""
+"""A pixel whose luminance (0 to 255) differs by more than this counts as streaked; the photographs' noise is lower."""
 RENDERED = 256
-"""Side in pixels of a rendered pair, at the least."""
+"""Smallest side of a rendered pair, in pixels."""
 IN_FOCUS, NEARER = 0.35, 3.0
-"""Share of the glasses with drops as on photographs, besides those that are drawn anyway, and how many times larger
-they are at the most: a crop shows as many pixels of a drop as a whole photograph does, which is larger."""
+"""Share of the lenses with drops as in photographs, besides those that DropStyle.draw gives, and the largest factor by
+which these drops are enlarged: a crop is smaller than a photograph, but shows as many pixels of a drop."""
 SHARDS = 16
-"""Parts into which the rendered pairs are divided; batch after batch draws from the next."""
+"""Parts into which the rendered pairs are divided; each batch draws from the next part."""
 
 
 class DataError(ValueError):
-    """Training data, a recipe or a checkpoint is missing or unfit; the message says which, and what is expected."""
+    """Training data, a recipe or a checkpoint is missing or unusable; the message says which and what is expected."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A wet image, the clean one and the mask of occluded pixels: (H, W, 3) uint8 RGB twice, (H, W) uint8 0 or 255."""
+    """A wet and a clean image, (H, W, 3) uint8 RGB, and the mask of occluded pixels, (H, W) uint8, 0 or 255."""
 
     wet: np.ndarray
     clean: np.ndarray
@@ -47,10 +47,10 @@ class Pair:
 
 
 class Sample(NamedTuple):
-    """One crop of `size`: `wet`, `clean` (size, size, 3) uint8, `mask` (size, size) uint8 0 or 255, `colour` (6,).
+    """One crop: `wet`, `clean` (size, size, 3) uint8 RGB, `mask` (size, size) uint8 0 or 255, `colour` (6,) float32.
 
-    `colour` float32 is how the sample is to be changed, both images alike: gain, tint of red, green and blue, gamma,
-    and whether it turns grey (1 or 0).
+    `colour` is the augmentation to apply to both images: gain, tint of red, green and blue, gamma, and whether the
+    sample becomes grey (1 or 0).
     """
 
     wet: np.ndarray
@@ -60,7 +60,7 @@ class Sample(NamedTuple):
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """The image at `path`, (H, W, 3) uint8 RGB; DataError where it cannot be read."""
+    """The image at `path`, (H, W, 3) uint8 RGB; DataError if it cannot be read."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise DataError(f"{path}: cannot be read as an image")
@@ -68,7 +68,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images of `folder` in order of name; DataError where there are none."""
+    """The images of `folder` in order of name; DataError if there are none."""
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not files:
         raise DataError(f"{folder}: holds no .jpg or .png images; the folder layout is described in docs/training.md")
@@ -76,7 +76,10 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def occlusion_of(wet: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """Mask (H, W) uint8, 255 where a real pair differs: smoothed first, as the two are aligned to a pixel only."""
+    """Mask (H, W) uint8, 255 where the images of a real pair differ.
+
+    Both are smoothed first, because they are aligned only to within a pixel.
+    """
     smooth = [cv2.GaussianBlur(image, (0, 0), 2.0).astype(np.int16) for image in (wet, clean)]
     difference = np.abs(smooth[0] - smooth[1])
     if difference.ndim == 3:
@@ -91,12 +94,12 @@ def streaks_of(wet: np.ndarray, clean: np.ndarray) -> np.ndarray:
 
 
 def anomaly_of(serves: Collection[str]) -> str:
-    """Which of ANOMALIES a restorer is made for that `serves` these kinds of the manifest."""
+    """The one of ANOMALIES that a restorer is made for, given the anomalies it `serves` in the manifest."""
     return "rain" if {"streak", "night_rain"} & set(serves) else "drops"
 
 
 def read_pair(wet: Path, clean: Path, anomaly: str = "drops") -> Pair:
-    """The pair in two files; DataError where one is unreadable or they differ in size."""
+    """The pair in two files; DataError if one is unreadable or they differ in size."""
     images = read_rgb(wet), read_rgb(clean)
     if images[0].shape != images[1].shape:
         raise DataError(f"{wet} and {clean} differ in size: {images[0].shape[:2]} and {images[1].shape[:2]}")
@@ -104,20 +107,20 @@ def read_pair(wet: Path, clean: Path, anomaly: str = "drops") -> Pair:
 
 
 def render_pair(files: Sequence[Path], size: int, rng: np.random.Generator, sharp: bool = False) -> Pair:
-    """A crop of `size` x `size` pixels of one of the photographs `files` behind wet glass.
+    """A crop of `size` x `size` pixels of one of the photographs `files`, behind a lens with drops.
 
-    `sharp` gives drops in focus and no brighter than what is seen through them, as in earlier models.
+    `sharp` gives drops that are in focus and no brighter than the scene seen through them, as in earlier models.
     """
     clean = random_crop(read_rgb(files[int(rng.integers(len(files)))]), size, rng)
     style = _style(rng).sharp() if sharp else _style(rng)
-    # Half of the glasses are as wet as their kind is by nature, half as wet as none of them may be.
+    # Half of the lenses have a coverage drawn from a fixed range, half the coverage that is natural for their style.
     coverage = float(rng.uniform(0.03, 0.55)) if rng.random() < 0.5 else None
     wet, alpha = LensDrops(size, size, rng, coverage, style).apply(clean)
     return Pair(wet, clean, mask_of(alpha))
 
 
 def _style(rng: np.random.Generator) -> DropStyle:
-    """The style of one glass."""
+    """The style of the drops on one lens."""
     if rng.random() >= IN_FOCUS:
         return DropStyle.draw(rng)
     return DropStyle.draw(rng, "photograph").larger(float(np.exp(rng.uniform(0, np.log(NEARER)))))
@@ -125,7 +128,7 @@ def _style(rng: np.random.Generator) -> DropStyle:
 
 def render_rain(files: Sequence[Path], size: int, rng: np.random.Generator) -> Pair:
     """A crop of `size` x `size` pixels of one of the photographs `files` in falling rain, by day or by night."""
-    # Streaks are as long as the frame they fall through is high: frames of several sizes, of which this is a part.
+    # The length of streaks is relative to the frame's height. So frames of several sizes are rendered and cropped.
     side = round(size * float(rng.uniform(1.0, 1.7)))
     photograph = random_crop(read_rgb(files[int(rng.integers(len(files)))]), side, rng)
     frame = rain_on(photograph, bool(rng.random() < 0.5), rng)
@@ -147,7 +150,7 @@ def render_shower(files: Sequence[Path], size: int, rng: np.random.Generator) ->
 
 
 def rain_on(photograph: np.ndarray, night: bool, rng: np.random.Generator) -> Pair:
-    """A photograph (H, W, 3) uint8 RGB in rain, from a drizzle to a downpour; made `night`, it is clean by night."""
+    """A photograph (H, W, 3) uint8 RGB in rain, from drizzle to downpour; with `night` both images show it at night."""
     intensity, (height, width) = float(np.exp(rng.uniform(np.log(0.1), 0.0))), photograph.shape[:2]
     if night:
         rain = NightRain(height, width, rng, intensity)
@@ -158,7 +161,7 @@ def rain_on(photograph: np.ndarray, night: bool, rng: np.random.Generator) -> Pa
 
 
 def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A square of `size` pixels from a random place of `image` at a random scale."""
+    """A square of `size` pixels from a random position in `image`, at a random scale."""
     scale = max(float(np.exp(rng.uniform(np.log(0.5), np.log(1.3)))), (size + 1) / min(image.shape[:2]))
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     top, left = rng.integers(image.shape[0] - size + 1), rng.integers(image.shape[1] - size + 1)
@@ -166,16 +169,15 @@ def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
 
 
 Render = Callable[[Sequence[Path], int, np.random.Generator], Pair]
-"""Makes a synthetic pair of a side in pixels from one of some photographs."""
+"""Makes a synthetic pair from one of the photographs; the int is its side in pixels."""
 
 
 class RenderedPairs:
-    """An endless supply of synthetic pairs, made by `render` when they are first drawn and let go when their time is
-    over.
+    """An endless supply of synthetic pairs, rendered by `render` when first drawn and dropped when out of date.
 
-    Of each of SHARDS parts a window of `kept` / SHARDS pairs is drawn from; it moves on by `fresh` pairs a step of
-    that part. Pair n of a part comes from (seed, part, n) alone, so that a training which is taken up again sees what
-    it would have seen. With 2, 4, 8 or 16 worker processes each renders its own parts, and nothing twice.
+    In each of SHARDS parts, pairs are drawn from a window of `kept` / SHARDS pairs, which moves on by `fresh` pairs at
+    each step of that part. Pair n of a part depends on (seed, part, n) alone, so a resumed training sees the same pairs
+    as an uninterrupted one. With 2, 4, 8 or 16 worker processes each renders its own parts, and no pair twice.
     """
 
     def __init__(self, files: Sequence[Path], kept: int, fresh: float, size: int, seed: int, render: Render) -> None:
@@ -197,10 +199,10 @@ class RenderedPairs:
 
 
 class SampleSource:
-    """Draws samples: a share of real pairs, a share of clean images, the rest synthetic; all augmented.
+    """Draws samples from real and synthetic pairs, all augmented; a share of them is clean.
 
     Augmentation: scale, crop, mirror, gain, gamma and white balance, joined crops of two pairs, and grey for a share of
-    the samples, so that one network serves grey and colour. A sample is a function of seed, step and place alone.
+    the samples, so that one network serves grey and colour. A sample depends on seed, step and place alone.
     """
 
     def __init__(
@@ -220,7 +222,7 @@ class SampleSource:
         self.clean_share, self.grey_share = clean_share, grey_share
 
     def sample(self, step: int, place: int) -> Sample:
-        """The sample at `place` of the batch of `step`."""
+        """The sample at index `place` in the batch of `step`."""
         rng = np.random.default_rng((self.seed, 0, step, place))
         from_real = rng.random() < self.real_share
         wet, clean, mask = crop_pair(self._pair(from_real, step, rng), self.size, rng)
@@ -242,7 +244,10 @@ class SampleSource:
 
 
 def crop_pair(pair: Pair, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Wet image, clean image and mask of a square of `size` pixels from a random place, scaled, mirrored; copies."""
+    """Copies of a random square of the wet image, the clean image and the mask, at times scaled and mirrored.
+
+    Each has `size` x `size` pixels.
+    """
     height, width = pair.wet.shape[:2]
     scale = max(float(rng.uniform(0.8, 1.4)), size / min(height, width)) if rng.random() < 0.6 else 1.0
     side = min(round(size / scale), height, width)
@@ -259,7 +264,7 @@ def crop_pair(pair: Pair, size: int, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def draw_colour(rng: np.random.Generator, grey_share: float = 0.5) -> np.ndarray:
-    """A change of light and colour as a `Sample` holds it, (6,) float32; grey for a share of the draws."""
+    """A random change of light and colour as in `Sample.colour`, (6,) float32; grey for a share of the draws."""
     gain, tint = np.exp(rng.uniform(-0.35, 0.2)), np.exp(rng.normal(0, 0.06, 3))
     gamma, grey = np.exp(rng.uniform(-0.25, 0.25)), rng.random() < grey_share
     return np.array([gain, *tint, gamma, grey], np.float32)

@@ -1,4 +1,4 @@
-"""Crops of labelled scenes for training, and the figures of segmentation: counts of classes and their overlap."""
+"""Crops of labelled scenes for training, and the metrics of segmentation: confusion matrix, IoU and mIoU."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from derain_ros.data.labelled import VOID, LabelledScene
 
 SCALES = (0.6, 1.8)
-"""Range of the sizes at which a scene is seen."""
+"""Range of the random scale of a scene."""
 GAMMAS, GAINS, TINTS = (0.5, 2.2), (0.5, 1.4), (0.85, 1.18)
-"""Ranges of what light does: gamma, gain, and gain of one channel beside the others. Held-out scenes may be at dusk."""
+"""Ranges of the light: gamma, gain, and gain of each single channel. Held-out scenes may be at dusk."""
 GREY_SHARE = 0.25
-"""Share of crops without colour: many robots' cameras have none."""
+"""Share of grey crops: many robots' cameras have no colour."""
 
 
 def draw_crop(scenes: Sequence[LabelledScene], size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A crop of one of the scenes in another size, mirrored or not, in another light.
+    """A random crop of one of the scenes, scaled, mirrored half of the time, and in another light.
 
-    RGB (size, size, 3) uint8 and its labels (size, size) uint8; VOID where the scene ends.
+    Gives RGB (size, size, 3) uint8 and labels (size, size) uint8, which are VOID beyond the scene's edge.
     """
     image, labels = scenes[int(rng.integers(len(scenes)))].read()
     scale = _log_uniform(SCALES, rng)
@@ -38,7 +38,7 @@ def draw_crop(scenes: Sequence[LabelledScene], size: int, rng: np.random.Generat
 
 
 def in_other_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """An RGB image (H, W, 3) uint8 darker or brighter, with another gamma and tint, with noise, or grey."""
+    """An RGB image (H, W, 3) uint8 with a random gain, gamma, tint and noise, or grey."""
     out = np.ascontiguousarray(image).astype(np.float32) / 255
     if rng.random() < 0.8:
         gamma = _log_uniform(GAMMAS, rng)
@@ -58,9 +58,9 @@ def _log_uniform(bounds: tuple[float, float], rng: np.random.Generator) -> float
 
 
 def confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
-    """How many pixels of each true class (rows) were found to be of each class (columns): (classes, classes) int64.
+    """The confusion matrix (classes, classes) int64: pixels of each true class (rows) found as each class (columns).
 
-    `labels` and `found` are of one shape, uint8; pixels where either is not below `classes` (VOID) do not count.
+    `labels` and `found` are uint8 of one shape; pixels where either is not below `classes` (VOID) do not count.
     """
     counted = (labels < classes) & (found < classes)
     pairs = labels[counted].astype(np.int64) * classes + found[counted]
@@ -68,14 +68,16 @@ def confusion(labels: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray
 
 
 def class_overlaps(counts: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class, 0 to 1, from a confusion matrix: (classes,) float64; NaN for classes that
-    neither are there nor were found."""
+    """Intersection over union of each class from a confusion matrix, (classes,) float64 in [0, 1].
+
+    NaN for classes that are neither in the labels nor found.
+    """
     both = np.diag(counts).astype(float)
     union = counts.sum(0) + counts.sum(1) - both
     return np.divide(both, union, out=np.full(len(both), np.nan), where=union > 0)
 
 
 def mean_overlap(counts: np.ndarray) -> float:
-    """mIoU, 0 to 1: the mean of `class_overlaps` over the classes that are there or were found; NaN for no pixels."""
+    """mIoU in [0, 1]: the mean of `class_overlaps` over the classes in the labels or found; NaN without pixels."""
     overlaps = class_overlaps(counts)
     return float(np.nanmean(overlaps)) if np.isfinite(overlaps).any() else float("nan")

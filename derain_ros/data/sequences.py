@@ -1,4 +1,4 @@
-"""Sequences for the temporal filter: a moving scene behind glass on which something sticks, and its restoration."""
+"""Sequences for the temporal filter: a moving scene behind a lens with drops or dirt, and its restoration."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from derain_ros.rain.scene import Scene, rig
 from derain_ros.rain.style import DropStyle
 
 DRIVES, RATES = 0.35, (4.0, 30.0)
-"""Share of the sequences that come from procedural drives, and at how many frames a second."""
+"""Share of the sequences from procedural drives, and the range of their frame rates in frames a second."""
 DRY, DIRTY = 0.1, 0.2
-"""Shares of the sequences with nothing on the glass, and with dirt in the place of drops."""
+"""Shares of the sequences with a clean lens, and with dirt instead of drops."""
 NEARER = 2.4
-"""How many times larger than by the size of the sequence drops are at the most."""
+"""Largest factor by which drops are enlarged beyond what fits the size of the sequence."""
 STILL = 0.1
-"""Share of the photographs before which the camera does not move."""
+"""Share of the sequences from photographs in which the camera does not move."""
 
 Restore = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Gives the restored image and the mask of a grey one, (H, W) uint8 each."""
+"""From a grey image to the restored image and the mask, (H, W) uint8 each."""
 
 
 @dataclass(frozen=True)
 class SequenceSample:
-    """`clean`, `wet`, `restored` (T, size, size) uint8 grey; `mask` of the restorer likewise, 0 or 255; `covered`
-    (size, size) uint8, 255 where the glass is.
+    """One sequence of T frames.
 
-    `steps` (T - 1, size, size, 2) float16 says from how far away, in columns and rows, each pixel came: NaN where that
-    is not known.
+    `clean`, `wet`, `restored` (T, size, size) uint8 grey; `mask` of the restorer likewise, 0 or 255; `covered` (size,
+    size) uint8, 255 where the lens is covered. `steps` (T - 1, size, size, 2) float16: the offset from each pixel to
+    its place in the frame before, in columns and rows; NaN where it is not known.
     """
 
     clean: np.ndarray
@@ -51,7 +51,7 @@ class SequenceSample:
 def draw_sequence(
     files: Sequence[Path], length: int, size: int, restore: Restore, rng: np.random.Generator, scenes: range = SCENES
 ) -> SequenceSample:
-    """A sequence of `length` frames of one of the photographs `files`, over which a camera moves, or of a drive."""
+    """A sequence of `length` frames: a camera moving over one of the photographs `files`, or a procedural drive."""
     clean, steps = _drive(scenes, length, size, rng) if rng.random() < DRIVES else _pan(files, length, size, rng)
     noise = rng.choice([0.0, rng.uniform(0.5, 3.0)])
     clean = np.clip(clean + noise * rng.standard_normal(clean.shape, np.float32) + 0.5, 0, 255).astype(np.uint8)
@@ -65,23 +65,23 @@ def draw_sequence(
 def _glass(
     size: int, rng: np.random.Generator
 ) -> tuple[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], np.ndarray | None]:
-    """What is on the glass: how a frame is seen through it, and how much of each pixel it takes."""
+    """A random lens: the function that gives a frame seen through it, and its opacity per pixel (None if clean)."""
     what = rng.random()
     if what < DRY:
         return (lambda image: (image, image)), None
     if what < DRY + DIRTY:
         dirt = LensDirt(size, size, rng, float(np.exp(rng.uniform(np.log(0.02), np.log(0.3)))))
         return dirt.apply, dirt.apply(np.zeros((size, size), np.uint8))[1]
-    # Half of the glasses are as wet as their kind is by nature.
+    # Half of the lenses have the coverage that is natural for their style.
     coverage = float(np.exp(rng.uniform(np.log(0.02), np.log(0.45)))) if rng.random() < 0.5 else None
-    # A crop shows as many pixels of a drop as a whole frame does, which is larger.
+    # A crop is smaller than a whole frame, but shows as many pixels of a drop.
     style = DropStyle.draw(rng).larger(float(np.exp(rng.uniform(0, np.log(NEARER)))))
     drops = LensDrops(size, size, rng, coverage, style)
     return drops.apply, drops.alpha
 
 
 def _pan(files: Sequence[Path], length: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A photograph that turns, grows and glides by, a window of it before the camera: (T, size, size) float32."""
+    """Frames (T, size, size) float32 of a window on a photograph that turns, grows and shifts, and their `steps`."""
     grey = cv2.cvtColor(read_rgb(files[int(rng.integers(len(files)))]), cv2.COLOR_RGB2GRAY)
     if rng.random() < 0.5:
         grey = np.ascontiguousarray(grey[:, ::-1])
@@ -129,7 +129,7 @@ def _pan(files: Sequence[Path], length: int, size: int, rng: np.random.Generator
 
 
 def _drive(scenes: range, length: int, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A window of a procedural drive; what moves by itself there has no known motion."""
+    """A window of a procedural drive, as `_pan` gives it; the motion of moving objects is not known."""
     width, height = round(size * rng.uniform(1.4, 2.4)), round(size * rng.uniform(1.05, 1.8))
     camera, scene = rig(width, height)["left"], _scene(scenes[int(rng.integers(len(scenes)))])
     rate, start = rng.uniform(*RATES), rng.uniform(0, 60)

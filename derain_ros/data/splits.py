@@ -1,11 +1,11 @@
-"""Every rule of what is held out: of the project's data folder, of published data sets, and of one's own pictures.
+"""Every held-out rule: for the project's data folder, for published data sets, and for the user's own pictures.
 
-Pairs are split into `train`, `validation`, on which a training is watched, and `test`; `test_b` is the second, harder
-test set of Qian et al. The detector's and the fuser's pictures are split into `train`, `calibration`, on which a
-training is watched and probabilities are calibrated, and `evaluation`. Labelled street scenes are split into `train`,
-`validation` and `test`.
+Pairs are split into `train`, `validation` and `test`; `validation` is for monitoring a training, and `test_b` is the
+second, harder test set of Qian et al. The pictures of the detector and the fuser are split into `train`, `calibration`
+and `evaluation`; `calibration` is for monitoring a training and for calibrating probabilities. Labelled street scenes
+are split into `train`, `validation` and `test`.
 
-Neighbours, in time or in number, often show the same place: rules hold out runs of them, whole frames or whole drives.
+Neighbours in time or in number often show the same place, so the rules hold out runs, whole frames or whole drives.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ PICTURE_SPLITS = ("train", "calibration", "evaluation")
 SCENE_SPLITS = ("train", "validation", "test")
 
 HELD_OUT_FRAMES = ("2400_", "7200_", "12000_")
-"""Whole frames of `raindrop_real`, cut into crops named by their frame, that no training sees: they are both what
-restorers validate and are tested on, and what detectors are evaluated on."""
+"""Whole frames of `raindrop_real` that no training sees; they are cut into crops named after their frame. Restorers
+are validated and tested on them, and detectors are evaluated on them."""
 CALIBRATION_FRAMES = ("5600_", "9600_")
-"""Whole frames of `raindrop_real` that detectors are calibrated on."""
+"""Whole frames of `raindrop_real` on which detectors are calibrated."""
 
 ABLATION_FRAMES = ("800_", "5600_", "10400_")
-"""Whole frames of `raindrop_real` on which the trainings of paper 1's tables stop early: the tables are made on
+"""Whole frames of `raindrop_real` for early stopping in the trainings of paper 1's tables; the tables are evaluated on
 HELD_OUT_FRAMES."""
 
 VALIDATION_FOLDERS = ("bsds500/val", "camvid/val/image")
 """Folders of clean photographs below the data folder that no restorer's training sees."""
 
 SCENES, UNSEEN_SCENES = range(1000, 1012), range(2000, 2003)
-"""Seeds of procedural worlds that the temporal filter is trained and validated on."""
+"""Seeds of the procedural worlds on which the temporal filter is trained, and of those on which it is validated."""
 
 RUN = 5
-"""Neighbours of a folder that go to one split together."""
+"""Number of neighbours in a folder that go to one split together."""
 EVERY = 12
-"""Each so manieth pair, or photograph, is held out where a layout has no parts of its own."""
+"""One in this many scenes or photographs is held out if a layout has no splits of its own."""
 SAME_DRIVE = 20
-"""Photographs of dirt whose numbers are nearer to each other than this are of one drive."""
+"""Photographs of dirt whose numbers differ by less than this belong to one drive."""
 HELD_OUT_FROTH = ("F1_1_2_", "F1_1_4_")
-"""Beginnings of the names of the froth, by plant cell, that is held out for evaluation."""
+"""File name prefixes, by plant cell, of the froth that is held out for evaluation."""
 ONE_PLACE = ("llvip",)
-"""Sources that show one place only: for training alone."""
+"""Sources that show one place only, and are therefore used for training only."""
 
 Item = TypeVar("Item")
 
@@ -58,10 +58,10 @@ def frame_split(name: str) -> str:
 
 
 def run_split(files: Sequence[Item], split: str, own_evaluation: bool = True) -> list[Item]:
-    """Of a folder's files in order, the runs of neighbours that go to a picture split: every ninth run is for
-    evaluation, the fourth after it for calibration.
+    """The files of a folder that belong to a picture split; `files` are in order.
 
-    Without `own_evaluation`, where evaluation has another folder, training has those runs, too.
+    Files are split in runs of neighbours: every ninth run is for evaluation, the fourth after it for calibration.
+    Without `own_evaluation`, evaluation has another folder, and its runs are for training.
     """
     run = max(1, min(RUN, len(files) // 18))
     goes_to = {0: "evaluation" if own_evaluation else "train", 4: "calibration"}
@@ -69,14 +69,19 @@ def run_split(files: Sequence[Item], split: str, own_evaluation: bool = True) ->
 
 
 def rain_split(pairs: Sequence[Item], split: str) -> list[Item]:
-    """The pairs of `roadscene_rain`, in order, of a pair split: the same runs as of the detector's pictures."""
+    """The pairs of `roadscene_rain` that belong to a pair split; `pairs` are in order.
+
+    The runs are the same as for the detector's pictures.
+    """
     same = {"validation": "calibration", "test": "evaluation"}
     return [] if split == "test_b" else run_split(pairs, same.get(split, split))
 
 
 def every_split(pairs: Sequence[Item], split: str, scene: Callable[[Item], Hashable]) -> list[Item]:
-    """Of pairs that are not divided, those of a pair split: each EVERY-th `scene` validates and is tested on, with all
-    of its pairs."""
+    """The pairs that belong to a pair split, for a set without splits.
+
+    Every EVERY-th `scene`, with all of its pairs, is for both validation and test.
+    """
     if split == "test_b":
         return []
     held_out = set(list(dict.fromkeys(map(scene, pairs)))[::EVERY])
@@ -84,18 +89,19 @@ def every_split(pairs: Sequence[Item], split: str, scene: Callable[[Item], Hasha
 
 
 def time_split(pairs: Sequence[Item], split: str) -> list[Item]:
-    """Of pairs in order of time, those of a pair split: the last tenth is for testing, the one before it validates."""
+    """The pairs that belong to a pair split, by time: the last tenth is for test, the tenth before for validation."""
     tenth = -(-len(pairs) // 10)
     parts = {"train": pairs[: -2 * tenth], "validation": pairs[-2 * tenth : -tenth], "test": pairs[-tenth:]}
     return list(parts.get(split, []))
 
 
 def scene_split(scenes: Sequence[Item], split: str, drive: Callable[[Item], Hashable]) -> list[Item]:
-    """Of the labelled scenes of a set's own part, `train` or `val`, in order: those of a scene split.
+    """The labelled scenes that belong to a scene split; `scenes` are the set's own part `train` or `val`, in order.
 
-    `train` has its part whole. Of the part `val` the first half validates, the second is for testing. The cut is where
-    another `drive` begins, the place nearest to the middle if there is one in the middle half; within a drive it is in
-    the middle, and the scenes just before it, a tenth or RUN at the most, go to neither: they show what those after do.
+    The split `train` has its whole part. Of the part `val` the first half is for validation, the second for test. The
+    cut is at the beginning of a `drive`: the one nearest to the middle, if it is in the middle half. Otherwise the cut
+    is in the middle, and the scenes just before it (a tenth, at most RUN) go to neither, as they show the same place as
+    those after it.
     """
     if split == "train":
         return list(scenes)
@@ -108,22 +114,25 @@ def scene_split(scenes: Sequence[Item], split: str, drive: Callable[[Item], Hash
 
 
 def drive_split(photographs: Sequence[Path], split: str) -> list[Path]:
-    """The photographs of real dirt of a picture split: every second drive is held out for evaluation, as neighbours
-    show the same dirt; none is for calibration. DataError where a name does not begin with a number."""
+    """The photographs of real dirt that belong to a picture split.
+
+    Every second drive is held out for evaluation, as neighbours show the same dirt; none is for calibration. DataError
+    if a name does not begin with a number.
+    """
     if split == "calibration":
         return []
     return [path for i, drive in enumerate(drives(photographs)) for path in drive if i % 2 == (split == "evaluation")]
 
 
 def froth_split(files: Sequence[Path], split: str) -> list[Path]:
-    """The pictures of froth of a picture split; none is for calibration."""
+    """The pictures of froth that belong to a picture split; none is for calibration."""
     if split == "calibration":
         return []
     return [path for path in files if path.name.startswith(HELD_OUT_FROTH) == (split == "evaluation")]
 
 
 def drives(photographs: Sequence[Path]) -> list[list[Path]]:
-    """The photographs of real dirt by drive, see SAME_DRIVE; their names begin with their numbers."""
+    """The photographs of real dirt, grouped by drive, see SAME_DRIVE; names must begin with a number."""
     found: list[list[Path]] = []
     for path in sorted(photographs):
         if found and _number(path) - _number(found[-1][-1]) < SAME_DRIVE:

@@ -1,4 +1,4 @@
-"""Labelled views for the detector: clean ones, synthetic anomalies on them, and the real ones at hand."""
+"""Labelled views for the detector: clean pictures, synthetic anomalies on them, and real anomalies."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from derain_ros.rain.soiled import SoiledLens, read_soil
 from derain_ros.rain.streaks import RainStreaks
 
 UNKNOWN = -1
-"""Label of a class of which it cannot be said whether it is there: it was added, but can hardly be seen."""
+"""Label of a class that is neither present nor absent: it was added, but is hardly visible."""
 
 IGNORED = 255
-"""Value of a cell or of a severity that is not known."""
+"""Value of a cell or a severity that is not known."""
 
 WHOLE = 254
-"""Value of a cell that is affected as a whole, and of a severity of 1."""
+"""Value of a fully affected cell, and of a severity of 1."""
 
 MIX = {
     "clean": 0.26,
@@ -36,38 +36,38 @@ MIX = {
     "real drops": 0.04,
     "real rain": 0.02,
 }
-"""Share of each kind of view in training; `spoiled` is clean glass with a hard negative of `negatives`."""
+"""Share of each kind of view in training; `spoiled` is a clean lens with a hard negative of `negatives`."""
 
 LABELLED = 0.2
-"""Share of pictures of one's own of which is known what is wrong with them, where there are some, beside MIX."""
+"""Share of the user's own pictures with a known anomaly, relative to the shares of MIX, if there are any."""
 
 SPOILED = 0.3
-"""Share of the rendered anomalies on a spoiled scene, and of those in a strong exposure: as of the clean views. With
-fewer, the network takes a sharp picture for a sign of drops."""
+"""Share of the rendered anomalies on a spoiled scene, and of those with a strong exposure: about as among clean views.
+With fewer, the network learns that a sharp picture is a sign of drops."""
 
 SOILED = 0.5
-"""Share of the dirt that is cut out of photographs, where there are some; the rest is drawn."""
+"""Share of the dirt that is cut out of photographs, if there are any; the rest is rendered."""
 
 FALLING = ("streak", "night_rain")
-"""What is in the scene, not on the glass."""
+"""Anomalies in the scene, not on the lens."""
 
 VISIBLE, FAINT = 0.25, 0.1
-"""Share of the local structure that is lost from where on something is seen, and up to where nothing is."""
+"""Share of lost local structure above which an anomaly is visible, and below which nothing is visible."""
 
 SOURCES = {"camvid": 0.21, "bsds500": 0.25, "msrs": 0.17, "llvip": 0.03, "roadscene": 0.11, "real": 0.11, "froth": 0.12}
-"""Share of each source among the clean pictures; pictures of one's own have no other beside them."""
+"""Share of each source among the clean pictures; the user's own pictures are not mixed with other sources."""
 
 SEVERAL = (("raindrop", "streak"), ("raindrop", "night_rain"), ("raindrop", "dirt"), ("dirt", "streak"))
-"""What may be there together."""
+"""Anomalies that may occur together."""
 
 
 @dataclass(frozen=True)
 class View:
     """One sample.
 
-    `image` grey uint8 of SIZE; `labels` int8 (K,) by class: 1 there, 0 not, UNKNOWN; `cells` uint8 of CELLS: share
-    affected from 0 to WHOLE, or IGNORED; `severity` likewise. `coverage`: share of the frame that is covered, and can
-    be seen to be.
+    `image` grey uint8 of SIZE; `labels` int8 (K,) by class: 1 present, 0 absent, UNKNOWN; `cells` uint8 of CELLS:
+    affected share from 0 to WHOLE, or IGNORED; `severity` likewise. `coverage`: share of the frame that is visibly
+    covered; 1 for the user's labelled pictures, where it is not known.
     """
 
     image: np.ndarray
@@ -79,8 +79,8 @@ class View:
 
 @dataclass
 class _Scene:
-    """A view in the making: with and without what is on the glass or falls before it, how much of it is where, and the
-    picture before and after each kind of it was added."""
+    """A view while it is rendered: the picture with and without the anomalies, the share they cover (H, W) in [0, 1],
+    and for each kind the picture before and after it was added."""
 
     affected: np.ndarray
     clean: np.ndarray
@@ -89,12 +89,12 @@ class _Scene:
 
 
 def to_detector(image: np.ndarray) -> np.ndarray:
-    """A grey (H, W) uint8 image at the detector's size, as the runtime resizes it."""
+    """A grey (H, W) uint8 image resized to SIZE, as the runtime does it."""
     return cv2.resize(image, (SIZE[1], SIZE[0]), interpolation=cv2.INTER_AREA)
 
 
 def kinds(pictures: Pictures) -> dict[str, float]:
-    """Share of each kind of view that these pictures are enough for: those of MIX, and `labelled`."""
+    """Shares, which sum to 1, of the kinds of view that these pictures allow: those of MIX, and `labelled`."""
     lacks = {"real drops": not pictures.drops, "real rain": not pictures.streaks}
     found = {
         kind: share
@@ -105,13 +105,13 @@ def kinds(pictures: Pictures) -> dict[str, float]:
 
 
 def draw_kind(pictures: Pictures, rng: np.random.Generator) -> str:
-    """One of the `kinds`, drawn by their shares."""
+    """One of the `kinds`, drawn with their shares as probabilities."""
     shares = kinds(pictures)
     return str(rng.choice(list(shares), p=list(shares.values())))
 
 
 def draw_view(pictures: Pictures, rng: np.random.Generator, kind: str | None = None) -> View:
-    """One view drawn at random; `kind` is one of `kinds`, drawn by their shares where none is given."""
+    """One random view; `kind` is one of `kinds`, drawn by `draw_kind` if none is given."""
     kind = kind or draw_kind(pictures, rng)
     if kind == "labelled":
         name = str(rng.choice(list(pictures.labelled)))
@@ -137,7 +137,7 @@ def draw_view(pictures: Pictures, rng: np.random.Generator, kind: str | None = N
 
 
 def _render(clean: np.ndarray, added: tuple[str, ...], pictures: Pictures, rng: np.random.Generator) -> _Scene:
-    """Rain of day or night in the scene first, then dirt and drops on the glass before it."""
+    """Render the anomalies `added`: first rain by night or day in the scene, then dirt and drops on the lens."""
     outlines = pictures.outlines
     height, width = clean.shape
     scene = _Scene(clean, clean, np.zeros(clean.shape, np.float32), {})
@@ -167,8 +167,8 @@ def _render(clean: np.ndarray, added: tuple[str, ...], pictures: Pictures, rng: 
 
 
 def _lay(scene: _Scene, kind: str, image: np.ndarray, alpha: np.ndarray) -> None:
-    """Add a layer to the scene, of alpha (H, W) in [0, 1]."""
-    # Streaks are thin: what they affect is their neighbourhood.
+    """Add a layer with opacity `alpha` (H, W) in [0, 1] to the scene."""
+    # Streaks are thin: they affect their neighbourhood.
     share = np.minimum(1.0, 2.5 * cv2.blur(alpha, (3 * CELL, 3 * CELL))) if kind in FALLING else alpha
     scene.cover = np.maximum(scene.cover, share)
     scene.layers[kind] = scene.affected, image
@@ -176,9 +176,9 @@ def _lay(scene: _Scene, kind: str, image: np.ndarray, alpha: np.ndarray) -> None
 
 
 def _finish(scene: _Scene, rng: np.random.Generator, strong: bool) -> View:
-    """The view of a rendered scene after exposure, scaling and noise; what cannot be seen then is not to be asked for.
+    """The view of a rendered scene after exposure, scaling and noise; what is not visible then gets no label.
 
-    Drops before a blank sky or in the dark, and dirt under the noise, hide nothing.
+    Examples are drops before a blank sky or in the dark, and dirt below the noise, which hide nothing.
     """
     table = exposure_table(rng, strong)
     image, other = to_detector(table[scene.affected]), to_detector(table[scene.clean])
@@ -187,7 +187,7 @@ def _finish(scene: _Scene, rng: np.random.Generator, strong: bool) -> View:
     labels = np.zeros(len(CLASSES), np.int8)
     for kind, (before, after) in scene.layers.items():
         changed = lost(to_detector(table[after]), to_detector(table[before]), noise)
-        # Rain is faint but everywhere; what is on the glass shows where it is.
+        # Rain is faint but everywhere; drops and dirt are visible only where they are.
         seen = np.mean(changed > FAINT) > 0.05 if kind in FALLING else np.mean(changed > VISIBLE) > 0.01
         labels[CLASSES.index(kind)] = 1 if seen else UNKNOWN
     labels[0] = 0 if (labels == 1).any() else UNKNOWN
@@ -198,9 +198,9 @@ def _finish(scene: _Scene, rng: np.random.Generator, strong: bool) -> View:
 
 
 def cells_of(cover: np.ndarray, gone: np.ndarray) -> np.ndarray:
-    """The truth about the cells, from what is covered and what is `lost`, maps (H, W) of SIZE.
+    """The ground truth of the cells, from the covered share and from `lost`, both maps (H, W) of SIZE.
 
-    A cell counts as a whole from half of it on. Where it is covered but nothing can be seen of it, it is IGNORED.
+    A cell counts as fully affected from half of its area on. A cell whose cover is not visible is IGNORED.
     """
     cells = np.rint(WHOLE * np.clip((per_cell(cover) - 0.1) / 0.4, 0.0, 1.0)).astype(np.uint8)
     cells[(cells > 0) & (per_cell(gone) < FAINT)] = IGNORED
@@ -208,12 +208,12 @@ def cells_of(cover: np.ndarray, gone: np.ndarray) -> np.ndarray:
 
 
 def _real(pair: tuple[np.ndarray, np.ndarray], kind: str, rng: np.random.Generator) -> View:
-    """The view of a real `pair` (affected, clean); the truth about the cells comes from their difference."""
+    """The view of a real `pair` (affected, clean); the ground truth of the cells comes from their difference."""
     table = exposure_table(rng, False)
     image, other = (to_detector(table[part]) for part in pair)
     difference = cv2.absdiff(image, other).astype(np.float32)
     if kind == "raindrop":
-        # A pair of real lenses is a pixel apart and in different focus: only differences over whole cells count.
+        # The two real cameras are misaligned by a pixel and focused differently: only differences of whole cells count.
         share, low, high = per_cell(cv2.blur(difference, (3 * CELL, 3 * CELL))), 6.0, 16.0
     else:
         share, low, high = cv2.blur(per_cell((difference > 6).astype(np.float32)), (5, 5)), 0.02, 0.10
@@ -233,15 +233,17 @@ def _real(pair: tuple[np.ndarray, np.ndarray], kind: str, rng: np.random.Generat
 
 
 def _labelled(picture: np.ndarray, kind: str, rng: np.random.Generator) -> View:
-    """The view of a whole picture of which is known what is wrong with it, but not where nor how bad it is."""
+    """The view of a whole picture whose anomaly is known, but not where it is or how severe."""
     image = to_detector(exposure_table(rng, False)[picture])
     labels = np.array([int(name == kind) for name in CLASSES], np.int8)
     return View(spoil_signal(image, rng, False), labels, np.full(CELLS, IGNORED, np.uint8), IGNORED, 1.0)
 
 
 def lost(image: np.ndarray, clean: np.ndarray, noise: float = 0.0) -> np.ndarray:
-    """How much of the local structure of `clean` is gone in `image`, both grey (H, W) uint8: 1 - SSIM over windows of
-    8x8 pixels, (H, W) float32 in [0, 1]. What drowns in a noise of the variance `noise` is not missed.
+    """The share of local structure of `clean` that is lost in `image`, both grey (H, W) uint8.
+
+    It is 1 - SSIM over windows of 8x8 pixels, (H, W) float32 in [0, 1]. Structure below a noise of variance `noise`
+    does not count as lost.
     """
     a, b = image.astype(np.float32), clean.astype(np.float32)
     mean_a, mean_b, aa, bb, ab = (cv2.blur(x, (8, 8)) for x in (a, b, a * a, b * b, a * b))
@@ -253,7 +255,7 @@ def lost(image: np.ndarray, clean: np.ndarray, noise: float = 0.0) -> np.ndarray
 
 
 def per_cell(share: np.ndarray) -> np.ndarray:
-    """Means (CELLS) over the cells of a (H, W) float32 map of SIZE; the half cells of the last row as if whole."""
+    """Means over cells, of shape CELLS, of a (H, W) float32 map of SIZE; half cells in the last row count as whole."""
     below, right = CELLS[0] * CELL - SIZE[0], CELLS[1] * CELL - SIZE[1]
     padded = cv2.copyMakeBorder(share, 0, below, 0, right, cv2.BORDER_REPLICATE)
     return cv2.resize(padded, (CELLS[1], CELLS[0]), interpolation=cv2.INTER_AREA)
@@ -268,7 +270,7 @@ def _clean_picture(pictures: Pictures, rng: np.random.Generator) -> np.ndarray:
 
 
 def _crop(images: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """The same part of each image: the whole or a crop of any aspect, mirrored at times, of as many pixels as SIZE has.
+    """The same part of each image, the whole or a random crop, at times mirrored, resized to as many pixels as SIZE.
 
     Wide crops matter: the detector sees a frame of 1226x370 squeezed to 4:3.
     """
