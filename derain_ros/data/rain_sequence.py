@@ -81,7 +81,7 @@ def write_pictures(rainy: Iterator[Rainy], total: int, folder: Path, progress: P
 
 
 def write_video(rainy: Iterator[Rainy], total: int, file: Path, rate: float, progress: Progress) -> None:
-    """Write the images of `total` frames as an MP4 video of `rate` frames a second; DataError if it cannot be opened."""
+    """Write the images of `total` frames as an MP4 video, `rate` frames a second; DataError if it cannot be opened."""
     writer: cv2.VideoWriter | None = None
     try:
         for step, frame in enumerate(rainy):
