@@ -76,9 +76,9 @@ class Anomaly:
     """What is wrong with one camera's view.
 
     `kind` is clean below the score's threshold, else the most probable other one of ANOMALY_KINDS. `score` is the
-    probability in [0, 1] that the view is not clean, `coverage` the share in [0, 1] of pixels affected. `mask` is (h,
-    w) uint8, 255 where affected, at the detector's resolution or finer. `probabilities` are those of all kinds that the
-    detector knows; several may occur together. `lost` is the share in [0, 1] of the view's local structure that is
+    probability in [0, 1] that the view is not clean, `coverage` the share in [0, 1] of pixels affected. `mask` is
+    (h, w) uint8, 255 where affected, at the detector's resolution or finer. `probabilities` are those of all kinds that
+    the detector knows; several may occur together. `lost` is the share in [0, 1] of the view's local structure that is
     lost, NaN if the detector does not estimate it.
     """
 
@@ -128,7 +128,7 @@ class Result:
     `plan` is the name of the plan that was run, e.g. balanced + temporal, or passthrough; `models` names the models
     that changed the images. `affected` is the debounced flag: any camera affected. `stage_ms` holds the milliseconds of
     each stage that ran and `total`. `left_ms` is the time that the budget left for restoring when the plan was chosen,
-    NaN if none was chosen. `detail` says why frames were passed on if the plan was another.
+    NaN if none was chosen. `detail` says why frames were passed on, unless that was intended.
 
     `fused` is the first camera's frame fused with the thermal one, or None. `fusion` is `fused` if there is one, else
     the reason why not, and empty if fusion is not requested.

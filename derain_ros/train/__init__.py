@@ -1,1 +1,1 @@
-"""Training, export and quantisation; never imported on the robot."""
+"""Training of all networks; never imported on the robot."""

@@ -19,9 +19,10 @@ from derain_ros.data.samples import LUMA, SampleSource, draw_colour, random_crop
 
 
 class RawBatch(NamedTuple):
-    """What a worker sends: uint8 images (N, size, size, 3), masks (N, size, size), changes of colour (N, 6) float32.
+    """What a worker sends: uint8 images and masks, and how colours are to be changed.
 
-    `wet` and `colour` hold the unlabelled images behind the others: N is larger there.
+    `wet` and `clean` are (N, size, size, 3) uint8, `mask` (N, size, size) uint8, `colour` (N, 6) float32. In `wet` and
+    `colour` N is larger: the unlabelled images follow the others.
     """
 
     wet: Tensor
@@ -32,9 +33,9 @@ class RawBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors float32 in 0..1: `wet`, `clean` (N, 3, size, size), `mask` (N, 1, size, size).
+    """Float32 tensors in 0..1: `wet`, `clean` (N, 3, size, size), `mask` (N, 1, size, size).
 
-    `unlabelled` (M, 3, size, size) are wet images of which no clean ones are known; M may be 0.
+    `unlabelled` (M, 3, size, size) are wet images without known clean ones; M may be 0.
     """
 
     wet: Tensor
@@ -44,22 +45,22 @@ class Batch:
 
 
 class Unlabelled:
-    """Crops of wet images without clean ones: `count` of them in a step, from `files`."""
+    """Crops of wet images without clean ones: `count` in each step, from `files`."""
 
     def __init__(self, files: Sequence[Path], count: int, size: int, seed: int) -> None:
         self.files, self.count, self.size, self.seed = files, count if files else 0, size, seed
 
     def sample(self, step: int, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """The crop (size, size, 3) uint8 at `place` of the step, and its change of colour."""
+        """Return the crop (size, size, 3) uint8 at `place` of the step, and its change of colour (6,)."""
         rng = np.random.default_rng((self.seed, 2, step, place))
         crop = random_crop(read_rgb(self.files[int(rng.integers(len(self.files)))]), self.size, rng)
         return np.ascontiguousarray(crop[:, ::-1]) if rng.random() < 0.5 else crop, draw_colour(rng)
 
 
 class Batches(IterableDataset):  # type: ignore[type-arg]  # torch has no type parameter here at run time
-    """The batches of steps `first` to `last`, the part of them that rank `rank` of `world` works on.
+    """The batches of the steps from `first` up to, not including, `last`: the share of rank `rank` of `world`.
 
-    Whatever the number of ranks and workers, the samples of a step are the same.
+    The samples of a step do not depend on the number of ranks and workers.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Batches(IterableDataset):  # type: ignore[type-arg]  # torch has no type p
         self.first, self.last, self.rank, self.world = first, last, rank, world
 
     def __iter__(self) -> Iterator[RawBatch]:
-        """With several workers each takes its own steps; the loader puts them in order again."""
+        """With several workers each draws its own steps; the loader restores their order."""
         worker = get_worker_info()
         begin, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         for step in range(self.first + begin, self.last, stride):
@@ -99,9 +100,9 @@ class Batches(IterableDataset):  # type: ignore[type-arg]  # torch has no type p
 
 
 class DrawnBatches(IterableDataset):  # type: ignore[type-arg]  # torch has no type parameter here at run time
-    """The batches of some `steps`: what `draw` makes of a generator, stacked over some `places` of a batch.
+    """The batches of `steps`: what `draw` returns for a random generator, stacked over the `places` of a batch.
 
-    Each sample is drawn by a seed of its own, so that it is the same whoever draws it.
+    Each sample has its own seed, so it does not depend on the process that draws it.
     """
 
     def __init__(
@@ -110,7 +111,7 @@ class DrawnBatches(IterableDataset):  # type: ignore[type-arg]  # torch has no t
         self.draw, self.seed, self.places, self.steps = draw, seed, places, steps
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        """With several workers each takes its own steps; the loader puts them in order again."""
+        """With several workers each draws its own steps; the loader restores their order."""
         worker = get_worker_info()
         for step in self.steps if worker is None else self.steps[worker.id :: worker.num_workers]:
             drawn = [self.draw(np.random.default_rng((self.seed, step, place))) for place in self.places]
@@ -118,9 +119,12 @@ class DrawnBatches(IterableDataset):  # type: ignore[type-arg]  # torch has no t
 
 
 def loader(batches: IterableDataset[Any], workers: int, pin: bool) -> DataLoader[Any]:
-    """Draws `batches` in so many processes, or here where it is 0; `pin` readies them for a graphics card."""
+    """Draw `batches` in `workers` processes, or in this one if it is 0.
+
+    `pin` puts them into pinned memory for a GPU.
+    """
     if workers:
-        # A forked process that finds an engine to clear away would wait for its threads, which it has not, for ever.
+        # A forked process that garbage-collects an engine would wait forever for threads that only its parent has.
         gc.collect()
     return DataLoader(
         batches,
@@ -133,7 +137,7 @@ def loader(batches: IterableDataset[Any], workers: int, pin: bool) -> DataLoader
 
 
 def _begin_worker(_: int) -> None:
-    """One thread to a worker; Ctrl-C is the training's to handle."""
+    """Use one thread in a worker; Ctrl-C is handled by the training process."""
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -149,7 +153,7 @@ def prepare(raw: RawBatch, device: torch.device) -> Batch:
 
 
 def change_colour(images: Tensor, colour: Tensor) -> Tensor:
-    """Images (N, 3, H, W) in 0..1 with the gain, tint, gamma and greyness of `colour` (N, 6), see `Sample`."""
+    """Apply the gain, tint, gamma and greyness of `colour` (N, 6), see `Sample`, to images (N, 3, H, W) in 0..1."""
     gain, tint, gamma, grey = colour[:, :, None, None].split([1, 3, 1, 1], dim=1)
     images = (images * (gain * tint)).clamp(1e-4, 1).pow(gamma)
     luma = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)

@@ -1,4 +1,4 @@
-"""Calibration of the detector: of what is said with 0.8, eight in ten shall be so."""
+"""Calibration of the detector: of the views with a probability of 0.8, eight in ten should be affected."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from derain_ros.data.views import UNKNOWN
 
 
 def calibrate(logits: Tensor, labels: Tensor) -> dict[str, list[float]]:
-    """`scale` and `shift` (K numbers each) with which sigmoid(scale * logit + shift) is most likely for the `labels`.
+    """Return `scale` and `shift`, K numbers each; sigmoid(scale * logit + shift) is then the calibrated probability.
 
-    Temperature scaling with a shift, each class by itself, by maximum likelihood; `logits` (N, K) float and `labels`
-    (N, K) of views that neither training nor evaluation sees. Labels UNKNOWN count for nothing. A class of which there
-    are only views with or only views without is left as it is.
+    Temperature scaling with a shift for each class by itself, by maximum likelihood with a weak pull to no change.
+    `logits` (N, K) float and `labels` (N, K) are of views that neither training nor evaluation sees. UNKNOWN labels are
+    ignored. A class that all views have, or none, is left unchanged.
     """
     scales, shifts = [], []
     for logit, label in zip(logits.detach().float().T, labels.T, strict=True):
@@ -28,13 +28,13 @@ def calibrate(logits: Tensor, labels: Tensor) -> dict[str, list[float]]:
 def _fit(logit: Tensor, label: Tensor) -> tuple[float, float]:
     if label.numel() == 0 or label.min() == label.max():
         return 1.0, 0.0
-    # The logarithm of the scale is searched for: a scale under zero would turn the class around.
+    # The logarithm of the scale is optimised: a negative scale would invert the class.
     values = torch.zeros(2, requires_grad=True)
     optimiser = torch.optim.LBFGS([values], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        # The pull towards no change keeps classes that are told apart without error from growing ever surer.
+        # The pull to no change keeps the scale of classes that are separated without error finite.
         error = F.binary_cross_entropy_with_logits(values[0].exp() * logit + values[1], label)
         error = error + values.square().sum() / len(label)
         error.backward()

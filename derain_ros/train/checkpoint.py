@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, and read again as networks; so are exported models."""
+"""Checkpoints, which are written atomically, and exported models: both are read as networks."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ from derain_ros.train.exported import read_exported, shipped
 from derain_ros.train.recipe import RestoreRecipe
 
 NETWORK = ("network", "width", "blocks", "scale", "deep", "enhancer", "aggregation")
-"""What a recipe says of the network."""
+"""The settings of a recipe that describe the network."""
 
 log = logging.getLogger(__name__)
 
 
 def build(recipe: Mapping[str, Any]) -> nn.Module:
-    """The network that a recipe (as a dict; of an earlier version, too) describes, for three channels."""
-    # Recipes from before there was one for both families name no network.
+    """Return the network for three channels that a recipe describes, as a dict, also one of an earlier version."""
+    # Recipes of earlier versions, one for each family, name no network.
     if recipe.get("network", "printed" if "enhancer" in recipe else "fast") == "printed":
         return PrintedRestorer(3, recipe["enhancer"], recipe["aggregation"])
     return FastRestorer(3, recipe["width"], recipe["blocks"], recipe.get("scale", 1), recipe.get("deep", 0))
 
 
 def with_network_of(recipe: RestoreRecipe, start_from: str) -> RestoreRecipe:
-    """The recipe, for the network of a checkpoint or an exported model and beginning with its weights."""
+    """Return the recipe with the network of a checkpoint or an exported model, starting from its weights."""
     network = {key: value for key, value in read(Path(start_from))["recipe"].items() if key in NETWORK}
     return replace(recipe, start_from=start_from, **network)
 
 
 def write(state: dict[str, Any], path: Path) -> None:
-    """Write beside the old checkpoint first, so that a cut leaves one of them whole."""
+    """Write a checkpoint beside the old one, then replace it: an interruption leaves one of them complete."""
     torch.save(state, path.with_suffix(".new"))
     path.with_suffix(".new").replace(path)
 
 
 def find(path: Path, task: str = "restore") -> Path:
-    """The file that `path` is, or else of the shipped model for the task that is called so; DataError where it is
-    neither."""
+    """Return the file at `path`, or else that of the shipped model of the task with this name.
+
+    DataError if there is neither.
+    """
     found = path if path.is_file() else shipped(str(path), task)
     if found is None:
         raise DataError(
@@ -56,8 +58,10 @@ def find(path: Path, task: str = "restore") -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds, on the processor, or an exported restorer, named by its file or, of the shipped ones, by
-    its name; DataError where it is none."""
+    """Return what a checkpoint or an exported restorer holds, on the CPU.
+
+    `path` is its file or the name of a shipped restorer; DataError if it is none of these.
+    """
     path = find(path)
     if path.suffix == ".onnx":
         return read_exported(path)
@@ -65,21 +69,21 @@ def read(path: Path) -> dict[str, Any]:
         state = torch.load(path, weights_only=True, map_location="cpu")
         if not isinstance(state, dict) or not {"net", "recipe"} <= state.keys():
             raise KeyError("it holds no network and recipe")
-    except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
+    except Exception as error:  # an invalid file may raise any exception
         what = str(error).split("\n", 1)[0]
         raise DataError(f"{path}: not a checkpoint of `derain train`: {what}") from error
     return state
 
 
 def tell_other_recipe(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Warn where a training that is taken up was begun by another recipe."""
+    """Warn if a training that is resumed was begun with another recipe."""
     other = [name for name, value in now.items() if then.get(name) != value]
     if other:
         log.warning("the recipe was another one until then: %s", ", ".join(other))
 
 
 def load_network(path: Path) -> nn.Module:
-    """The network of a checkpoint with its averaged weights, in evaluation mode; DataError where it is none."""
+    """Return the network of a checkpoint with its averaged weights, for evaluation; DataError if it is none."""
     state = read(path)
     net = build(state["recipe"])
     begin_with(net, path)
@@ -87,10 +91,10 @@ def load_network(path: Path) -> nn.Module:
 
 
 def begin_with(net: nn.Module, path: Path) -> None:
-    """Give `net` the averaged weights of a checkpoint; DataError where it is another network's.
+    """Give `net` the averaged weights of a checkpoint; DataError if they are of another network.
 
-    Those of an exported model hold its normalisation, so that the printed network trains on without. What a deep fast
-    network has beside one that is not starts without effect.
+    The weights of an exported model include its normalisation, so the printed network is trained on without one. The
+    blocks that only a deep fast network has start without effect.
     """
     state = read(path)
     weights = state.get("average", state["net"])
@@ -102,7 +106,7 @@ def begin_with(net: nn.Module, path: Path) -> None:
 
 
 def give(net: nn.Module, weights: Mapping[str, Any], path: Path) -> None:
-    """Give `net` these weights, read from `path`; DataError where they are another network's."""
+    """Give `net` these weights, read from `path`; DataError if they are of another network."""
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""The detector's learner: what it learns of rendered and real views, and how it is validated."""
+"""The detector's learner: how it is trained and validated on rendered and real views."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from derain_ros.train.recipe import Recipe
 from derain_ros.train.views import Views, render_views, shuffled
 
 BEGINNING_VIEWS = 256
-"""Views of which an exported detector learns its normalisations anew."""
+"""Views on which the normalisations of an exported detector are measured again."""
 
 
 @dataclass(frozen=True)
 class DetectRecipe(Recipe):
     """Hyper-parameters of the detector's training.
 
-    A pass shows each view once, in `views` / `batch` steps; validation at its end is the usual rhythm.
+    A pass shows each view once, in `views` / `batch` steps; by default each pass ends with a validation.
     """
 
     steps: int = 15000
@@ -46,25 +46,25 @@ class DetectRecipe(Recipe):
     views: int = 12000
     """Views rendered before the first step."""
     renewed: int = 2000
-    """Of these, how many are rendered anew after each pass, the oldest first."""
+    """How many of these are rendered anew after each pass, the oldest first."""
     calibration_views: int = 1500
-    """Views rendered from the pictures of the calibration split: they tell how training goes, and then calibrate."""
+    """Views rendered from the pictures of the calibration split, for validation and for the calibration."""
     mask_weight: float = 1.0
-    """Weight of the mask's cross entropy and overlap beside the classes' cross entropy."""
+    """Weight of the mask's cross entropy and overlap, relative to the classes' cross entropy."""
     severity_weight: float = 0.3
     """Weight of the severity's cross entropy."""
 
     def __post_init__(self) -> None:
-        """DataError for values that cannot be trained with."""
+        """Raise DataError for values that cannot be used."""
         super().__post_init__()
         self.must_be_above_zero("views", "calibration_views")
         self.must_not_be_negative("renewed", "mask_weight", "severity_weight")
 
 
 def detection_loss(out: Detection, labels: Tensor, cells: Tensor, severity: Tensor, recipe: DetectRecipe) -> Tensor:
-    """Cross entropies of the classes, the cells and the severity, and 1 - IoU of the cells over the batch.
+    """Return the weighted sum of the cross entropies of classes, cells and severity and of 1 - IoU of the cells.
 
-    Classes labelled UNKNOWN, cells and severities IGNORED count for nothing.
+    The IoU is that of the whole batch. Classes labelled UNKNOWN and cells and severities IGNORED have no effect.
     """
     told = (labels != UNKNOWN).float()
     classes = F.binary_cross_entropy_with_logits(
@@ -84,7 +84,7 @@ def detection_loss(out: Detection, labels: Tensor, cells: Tensor, severity: Tens
 def train(data: Path, output: Path, recipe: DetectRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
     """Train a detector on the folders below `data`; returns its checkpoint in `output`, see `loop.train`.
 
-    It holds the calibration too, see `calibrate`. DataError where data is missing.
+    The checkpoint also holds the calibration, see `calibrate`. DataError if data is missing, or for several devices.
     """
     if machine.devices > 1:
         raise DataError(
@@ -94,7 +94,7 @@ def train(data: Path, output: Path, recipe: DetectRecipe, machine: Machine = Mac
 
 
 class DetectLearner(Learner):
-    """A detector that learns of views: all are rendered before the first step, and some anew after each pass."""
+    """A detector trained on views: all are rendered before the first step, some anew after each pass."""
 
     task, better = "detect", "auroc"
     recipe: DetectRecipe
@@ -111,7 +111,7 @@ class DetectLearner(Learner):
         self.calibration: dict[str, list[float]] = {"scale": [1.0] * len(CLASSES), "shift": [0.0] * len(CLASSES)}
 
     def batches(self, first: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Batches as of `shuffled`, from step `first` on, on the fabric's device."""
+        """Yield the batches of `shuffled` from step `first` on, on the fabric's device."""
         recipe = self.recipe
         of_pass = -(-recipe.views // recipe.batch)
         begun = first // of_pass
@@ -127,13 +127,13 @@ class DetectLearner(Learner):
                     yield self.fabric.to_device(batch)
 
     def losses(self, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
-        """The loss of the detector's answers to a batch."""
+        """Return the loss of the detector's output for a batch."""
         images, labels, cells, severity = batch
         out = Detection(*self.forward(images))
         return {"detection": detection_loss(out, labels, cells, severity, self.recipe)}
 
     def validate(self) -> tuple[dict[str, float], None]:
-        """Figures of views of pictures kept from training, on which the probabilities are calibrated, too."""
+        """Return figures on views of pictures held out of training; the calibration is fitted to them, too."""
         if self.unseen is None:
             self.unseen = self._render(self.calibrating, range(self.recipe.calibration_views), self.recipe.seed + 1000)
         out = predict(self.net, self.unseen.images)
@@ -141,11 +141,11 @@ class DetectLearner(Learner):
         return validate(out, self.unseen), None
 
     def state(self) -> dict[str, Any]:
-        """All that learning changes, and the calibration."""
+        """Return all that training changes, and the calibration."""
         return super().state() | {"calibration": self.calibration}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         super().load(state)
         self.calibration = state["calibration"]
 
@@ -155,7 +155,7 @@ class DetectLearner(Learner):
 
 @torch.no_grad()
 def predict(net: Detector, images: Tensor) -> Detection:
-    """What the net says of grey uint8 images (N, h, w), in batches."""
+    """Return the network's output for grey uint8 images (N, h, w), on the CPU; they are run in batches."""
     net.eval()
     device = next(net.parameters()).device
     parts = [
@@ -166,8 +166,10 @@ def predict(net: Detector, images: Tensor) -> Detection:
 
 
 def validate(out: Detection, views: Views) -> dict[str, float]:
-    """Figures of raw logits: share of right answers about classes, recall of affected views and false alarms among
-    clean ones, the area under the curve of these two, and the mask's intersection over union.
+    """Return figures of uncalibrated logits; the threshold is 0.
+
+    Share of correct class labels, area under the ROC curve of affected against clean views, recall of affected views,
+    false alarms among clean ones, and IoU of the mask.
     """
     told, right = views.labels != UNKNOWN, (out.classes > 0) == (views.labels == 1)
     clean, affected = views.labels[:, 0] == 1, views.labels[:, 0] == 0
@@ -185,7 +187,7 @@ def validate(out: Detection, views: Views) -> dict[str, float]:
 
 
 def _begin(net: Detector, path: Path, training: Pictures, recipe: DetectRecipe) -> str:
-    """Give `net` the weights of a checkpoint or of an exported detector; whose they are."""
+    """Give `net` the weights of a checkpoint or an exported detector; returns their origin in words."""
     if path.suffix != ".onnx":
         checkpoint.begin_with(net, path)
         return "an earlier training"

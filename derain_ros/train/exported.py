@@ -1,4 +1,4 @@
-"""Exported models as beginnings of a training and as teachers: their files hold the weights as training names them."""
+"""Exported models as teachers or to start from: their files hold the weights by the names of training."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from derain_ros.manifest import Manifest, ManifestError
 from derain_ros.nets.segmentation import Segmenter, fold
 
 SCALE = "scale"
-"""Under this name an exported restorer says by how much images are reduced for it."""
+"""Metadata key of an exported restorer: by how much its images are reduced."""
 BACKBONE, CLASSES = "backbone", "classes"
-"""Under these names an exported segmenter says what it is built on and what it tells apart."""
+"""Metadata keys of an exported segmenter: its backbone and its classes."""
 PREFIX = "net."
-"""Before the names of weights in an exported graph."""
+"""Prefix of the names of weights in an exported graph."""
 
 
 def shipped(name: str, task: str = "restore") -> Path | None:
-    """The file of the shipped model of that name and task; None where there is none. DataError where it is damaged."""
+    """Return the file of the shipped model of this name and task, or None if there is none.
+
+    DataError if it is damaged, or serves only some kinds of anomaly.
+    """
     manifest = Manifest.load()
     model = manifest.models.get(name)
     if model is None or model.task != task:
@@ -41,8 +44,9 @@ def shipped(name: str, task: str = "restore") -> Path | None:
 
 
 def read_exported(path: Path) -> dict[str, Any]:
-    """What a checkpoint would hold of an exported restorer: the weights, `net`, and what its `recipe` says of the
-    network; `exported` names the file. DataError where it is no restorer for colour in floating point.
+    """Return an exported restorer as a checkpoint: its weights, `net`, and the network's part of its `recipe`.
+
+    `exported` has its name and digest. DataError unless it is a restorer for colour in floating point.
     """
     graph = _model(path)
     weights = _weights(graph, path)
@@ -60,14 +64,14 @@ def read_exported(path: Path) -> dict[str, Any]:
 
 
 def name_of(path: Path) -> str:
-    """An exported model's name, and which of those that have had it."""
+    """Return an exported model's name with the first digits of its sha256, which tell models of one name apart."""
     return f"{path.stem} (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:16]})"
 
 
 def load_detector(net: nn.Module, path: Path) -> None:
-    """Give a detector the weights of an exported one, `path`; DataError where it is none in floating point.
+    """Give a detector the weights of an exported one; DataError unless it is a detector in floating point.
 
-    Export has folded each normalisation into the convolution before it: those of `net` change nothing but the bias.
+    Export has folded each normalisation into the convolution before it: those of `net` then only add the bias.
     """
     weights = _weights(_model(path), path)
     state: dict[str, Tensor] = {}
@@ -89,7 +93,7 @@ def load_detector(net: nn.Module, path: Path) -> None:
 
 
 def load_temporal(net: nn.Module, path: Path) -> None:
-    """Give a temporal filter the weights of an exported one, `path`; DataError where it is none in floating point."""
+    """Give a temporal filter the weights of an exported one; DataError unless it is one in floating point."""
     try:
         net.load_state_dict(_weights(_model(path), path))
     except RuntimeError as error:
@@ -97,8 +101,10 @@ def load_temporal(net: nn.Module, path: Path) -> None:
 
 
 def read_segmenter(path: Path) -> tuple[Segmenter, list[str]]:
-    """The segmenter of an exported one, for evaluation, and its classes' names; DataError where it is none in floating
-    point. Its normalisations are folded: it is no beginning for a training."""
+    """Return an exported segmenter for evaluation and the names of its classes.
+
+    DataError unless it is a segmenter in floating point. Its normalisations are folded: training cannot start from it.
+    """
     model = _model(path)
     weights, said = _weights(model, path), {prop.key: prop.value for prop in model.metadata_props}
     try:
@@ -111,11 +117,11 @@ def read_segmenter(path: Path) -> tuple[Segmenter, list[str]]:
 
 
 def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
-    """Give a detector the weights of an exported one, to be trained on; see `load_detector`.
+    """Give a detector the weights of an exported one, see `load_detector`, to train it further.
 
-    Its normalisations are taken out of the convolutions again by what these give for `images` (N, 1, h, w), float,
-    typical of training: `net` says what the exported network says, and what training normalises by its batches is what
-    it was trained on.
+    `images` (N, 1, h, w) float are typical of training. On them the mean and variance before each normalisation are
+    measured, and unfolded from the convolution. The output of `net` stays that of the exported network, and training
+    normalises batches by the statistics that it was trained on.
     """
     load_detector(net, path)
 
@@ -138,18 +144,18 @@ def begin_detector(net: nn.Module, path: Path, images: Tensor) -> None:
 
 
 def _model(path: Path) -> Any:
-    """The ONNX model in a file; DataError where it is none."""
+    """Return the ONNX model in a file; DataError if it is none."""
     import onnx
 
     try:
         return onnx.load_model_from_string(path.read_bytes())
-    except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
+    except Exception as error:  # an invalid file may raise any exception
         what = str(error).split("\n", 1)[0]
         raise DataError(f"{path}: not an ONNX model: {what}") from error
 
 
 def _weights(model: Any, path: Path) -> dict[str, Tensor]:
-    """The weights and biases of the layers of an exported model, as training names them."""
+    """Return the weights and biases of an exported model's layers by the names of training; DataError for int8."""
     import onnx
 
     graph = model.graph
@@ -164,7 +170,7 @@ def _weights(model: Any, path: Path) -> dict[str, Tensor]:
             and node.input[1] in tensors
         ):
             weight = tensors[node.input[1]]
-            # Biases that are zero are left out, equal ones of several layers share a name.
+            # Zero biases are left out; equal biases of several layers share a name.
             bias = tensors.get(node.input[2]) if len(node.input) > 2 else None
             layer = node.input[1].removeprefix(PREFIX).removesuffix(".weight")
             weights[f"{layer}.weight"] = weight
@@ -175,7 +181,7 @@ def _weights(model: Any, path: Path) -> dict[str, Tensor]:
 
 
 def _network(weights: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """The network that has such weights, in the words of a recipe, and its `channels`."""
+    """Return the network with these weights as settings of a recipe, and its `channels`; None if it is unknown."""
     if "stem.weight" in weights:
         edge, pixels = weights["stem.weight"].shape[:2]
         blocks = {name.split(".")[1] for name in weights if name.startswith("trunk.")}

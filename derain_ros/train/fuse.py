@@ -1,4 +1,4 @@
-"""The fuser's learner: crops of visible and infrared images, and what the fused one should hold of both."""
+"""The fuser's learner: it is trained on crops of visible and infrared images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import Recipe
 
 VALIDATION = 20
-"""Pairs that are validated on, at the most."""
+"""Most pairs that are used for validation."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,20 @@ class FuseRecipe(Recipe):
     average: float = 0.999
     """Decay of the moving average of the weights, which is validated and exported."""
     edges: float = 3.0
-    """Weight of the edges of both sources that are lost; for all weights see `FusionLosses`."""
+    """Weight of the lost edges of both sources; all weights are those of `FusionLosses`."""
     information: float = 0.5
-    """Weight of the information of both sources that is lost."""
+    """Weight of the lost information of both sources."""
     gradient: float = 1.0
     """Weight of the distance to the stronger source's gradient."""
     base: float = 4.0
-    """Weight of the distance of the base to that of both sources, the brighter one more than the other."""
+    """Weight of the distance of the base from a mean of both sources' bases in which the brighter one counts more."""
     flat: float = 1.5
     """Weight of the gain of infrared details where the infrared image is flat."""
     correlation: float = 0.3
-    """Weight of the correlation with both sources that is lost."""
+    """Weight of the lost correlation with both sources."""
 
     def __post_init__(self) -> None:
-        """DataError for values that cannot be trained with."""
+        """Raise DataError for values that cannot be used."""
         super().__post_init__()
         if self.crop <= 0 or self.crop % STRIDE:
             raise DataError(f"recipe: crop: {self.crop} is not a multiple of {STRIDE}")
@@ -75,7 +75,7 @@ WEIGHTS = ("edges", "information", "gradient", "base", "flat", "correlation")
 def train(data: Path, output: Path, recipe: FuseRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
     """Train a fuser on the pairs below `data`; returns its checkpoint in `output`, see `loop.train`.
 
-    DataError where the data does not fit.
+    DataError if the data cannot be used.
     """
     return loop.train(partial(FuseLearner, recipe, data), output, machine)
 
@@ -107,7 +107,10 @@ class FuseLearner(Averaged):
         super().__init__(fabric, recipe, net, lambda net: Muon(net, recipe.learning_rate), recipe.average)
 
     def batches(self, first: int) -> Iterator[list[Tensor]]:
-        """The samples of the steps from number `first` on, each of their parts (N, 1, size, size) in 0..1."""
+        """Yield the samples of the steps from number `first` on.
+
+        Each part of them is (N, 1, size, size) in 0..1.
+        """
         recipe, fabric = self.recipe, self.fabric
         outlines = read_outlines(self.folder / "droplet_masks/train", most=400)[0::2]
         source = FusionSource(self.train, recipe.crop, recipe.seed, outlines)
@@ -118,7 +121,7 @@ class FuseLearner(Averaged):
         return ([self._scaled(part) for part in batch] for batch in raw)
 
     def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
-        """What the fused images lack, weighted by the recipe."""
+        """Return the losses of the fused images, weighted by the recipe."""
         visible, infrared, mask, clean_visible, clean_infrared = batch
         out = self.forward(visible, infrared, mask)
         losses = fusion_losses(out.fused.float(), out.infrared_gain.float(), clean_visible, clean_infrared, 1 - mask)
@@ -126,8 +129,10 @@ class FuseLearner(Averaged):
 
     @torch.no_grad()
     def validate(self) -> tuple[dict[str, float], Tensor | None]:
-        """How well edges (Qabf, 0 to 1) and information (VIF, 0 to 2) of pairs never trained on are kept by the
-        average, and `both`, the sum of the first and half of the second; the sample is the last pair and its fusion.
+        """Return figures of the averaged network on held-out pairs, and the last pair with its fusion as a sample.
+
+        How well edges (`qabf`, 0 to 1) and information (`vif`, 0 to 2) are kept, and `both`: the sum of the first and
+        half of the second.
         """
         figures = []
         for pair in self.shown(self.unseen, "fusing what it is validated on"):
@@ -145,24 +150,24 @@ class FuseLearner(Averaged):
         return {"qabf": edges, "vif": information, "both": edges + information / 2}, samples
 
     def _whole(self, pair: FusionPair) -> list[Tensor]:
-        """A pair's images but for what is beyond a multiple of STRIDE, (1, 1, H, W) in 0..1."""
+        """Return a pair's images (1, 1, H, W) in 0..1, cut to multiples of STRIDE."""
         images = pair.read()
         height, width = (side // STRIDE * STRIDE for side in images[0].shape)
         return [self._scaled(torch.from_numpy(image[None, :height, :width])) for image in images]
 
     def _scaled(self, images: Tensor) -> Tensor:
-        """Images (N, H, W) uint8 as (N, 1, H, W) in 0..1 on the device."""
+        """Return images (N, H, W) uint8 as (N, 1, H, W) in 0..1 on the device."""
         return images.to(self.fabric.device, non_blocking=True)[:, None].float() / 255
 
 
 class FusionBatches(IterableDataset):  # type: ignore[type-arg]  # torch has no type parameter here at run time
-    """The batches of some steps: of each part of a `FusionSample` those at some places, (N, size, size) uint8."""
+    """The batches of some steps: each part of the `FusionSample`s at some places, (N, size, size) uint8."""
 
     def __init__(self, source: FusionSource, places: range, steps: range) -> None:
         self.source, self.places, self.steps = source, places, steps
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        """With several workers each takes its own steps; the loader puts them in order again."""
+        """With several workers each draws its own steps; the loader restores their order."""
         worker = get_worker_info()
         for step in self.steps if worker is None else self.steps[worker.id :: worker.num_workers]:
             samples = [self.source.sample(step, place) for place in self.places]

@@ -1,7 +1,7 @@
-"""What a fused image is trained by: edges and information of both sources, a base from where something is to be seen.
+"""The fuser's losses: kept edges and information of both sources, and the brightness of the base.
 
-Images are (N, 1, H, W) float in 0..1. `trust` of the same form says how far each pixel of the visible image counts: 1,
-and 0 where a drop hides it.
+Images are (N, 1, H, W) float in 0..1. `trust` of the same shape says how much each pixel of the visible image counts:
+1, or 0 where a drop hides it.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from torch.nn import functional as F
 
 WHITE = 255.0
 NOISE = 2.0
-"""Variance of the eye's noise in the information that passes, in squared grey levels."""
+"""Variance of the eye's noise in VIF, in squared grey levels."""
 NEAR = 9
-"""Side in pixels of the window that smooths to the base, and in which the infrared image is flat or not."""
+"""Side in pixels of the window of the base's smoothing, and of the test for flat infrared."""
 DARKER = 0.25
-"""Share of the base that the darker source has: half way between the mean of both and the brighter one. A share that
-follows contrast makes halos: a bright sky turned dark but for a rim along the roofs."""
+"""Share of the darker source in the base: half way between the mean of both and the brighter one. A share that follows
+contrast makes halos: a bright sky turned dark except for a rim along the roofs."""
 FLAT = 3.0
-"""Standard deviation in grey levels of what counts as flat: the noise of a sensor."""
+"""Standard deviation in grey levels that counts as flat: the noise of a sensor."""
 LEAST = 1e-6
 
 
 class FusionLosses(NamedTuple):
-    """Means over the batch, all to be made small.
+    """Means over the batch, to be minimised.
 
-    `edges`: 1 less how well edges are kept (Qabf; inverted edges count as lost); `information`: 2 less what passes of
-    both sources (VIF); `gradient`: distance to the stronger source's gradient; `base`: that of the smoothed image to
-    a mean of the sources in which the brighter one weighs more; `flat`: the infrared gain where the infrared image is
-    flat; `correlation`: of the fused image with its sources, 1 less the mean, and of differences (SCD), 2 less the sum.
+    `edges`: 1 - Qabf, in which inverted edges count as lost. `information`: 2 - the VIF of both sources. `gradient`:
+    distance from the stronger source's gradient. `base`: distance of the smoothed image from a mean of the sources in
+    which the brighter one counts more. `flat`: infrared gain, squared, where the infrared image is flat. `correlation`:
+    1 - the mean correlation with the sources, plus 2 - the sum of the correlations of differences (SCD).
     """
 
     edges: Tensor
@@ -45,7 +45,10 @@ class FusionLosses(NamedTuple):
 def fusion_losses(
     fused: Tensor, infrared_gain: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor
 ) -> FusionLosses:
-    """The losses of `fused`, made with the gain of infrared details, of the sources as they should be."""
+    """Return the losses of `fused`, made with the gain `infrared_gain` of infrared details.
+
+    The sources are clean: without drops and noise.
+    """
     return FusionLosses(
         1 - edge_preservation(fused, visible, infrared, trust).mean(),
         2 - fidelity(fused, visible, trust).mean() - fidelity(fused, infrared).mean(),
@@ -57,8 +60,10 @@ def fusion_losses(
 
 
 def edge_preservation(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -> Tensor:
-    """How well strength and direction of the sources' edges are kept, (N,) in 0..1: Qabf of Xydeas and Petrovic 2000,
-    but that directions have a sign and the image's border is no edge."""
+    """Return how well strength and direction of the sources' edges are kept, (N,) in 0..1.
+
+    This is Qabf of Xydeas and Petrovic 2000, except that directions have a sign and the image's border is no edge.
+    """
     x, y = sobel(fused)
     strength = _length(x, y)
     kept, weights = torch.zeros_like(strength), torch.zeros_like(strength)
@@ -76,8 +81,10 @@ def edge_preservation(fused: Tensor, visible: Tensor, infrared: Tensor, trust: T
 
 
 def fidelity(fused: Tensor, source: Tensor, trust: Tensor | None = None) -> Tensor:
-    """Information that passes from the source into the fused image over what it holds, (N,): VIF of Sheikh and Bovik
-    2006 in the domain of pixels, windows weighted by `trust`."""
+    """Return the share of the source's information that the fused image keeps, (N,).
+
+    This is VIF of Sheikh and Bovik 2006 in the pixel domain, with windows weighted by `trust`.
+    """
     a, b = source * WHITE, fused * WHITE
     weight = torch.ones_like(a) if trust is None else trust
     passed = held = torch.zeros(len(a), device=a.device)
@@ -93,7 +100,7 @@ def fidelity(fused: Tensor, source: Tensor, trust: Tensor | None = None) -> Tens
         noise = (var_b - gain * covariance).clamp(min=0)
         passed = passed + (counts * torch.log1p(gain**2 * var_a / (noise + NOISE))).sum((1, 2, 3))
         held = held + (counts * torch.log1p(var_a / NOISE)).sum((1, 2, 3))
-    # Of a source that shows next to nothing, next to nothing is asked.
+    # A source that shows almost nothing has almost no effect.
     return passed / (held + 0.05 * fused[0].numel())
 
 
@@ -108,10 +115,10 @@ def _gradient(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -
 
 
 def _base(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
-    # Behind drops, too, or each would leave a patch as dark as the infrared image is: what they hide is detail.
+    # Behind drops, too: they hide detail only. Else each drop would leave a patch as dark as the infrared image.
     low, low_visible, low_infrared = (_mean(image, NEAR) for image in (fused, visible, infrared))
     share = DARKER + (1 - 2 * DARKER) * torch.sigmoid((low_visible - low_infrared) * 20)
-    # Infrared that is too bright to show anything says nothing about the day.
+    # Saturated infrared says nothing about the scene's brightness.
     saturated = ((low_infrared - 0.85) * 10).clamp(0, 1) * _flatness(infrared)
     share = share + (1 - share) * saturated
     return (low - share * low_visible - (1 - share) * low_infrared).abs().mean()
@@ -122,12 +129,12 @@ def _flat(gain: Tensor, infrared: Tensor) -> Tensor:
 
 
 def _flatness(infrared: Tensor) -> Tensor:
-    """1 where the infrared image shows nothing but its noise, down to 0."""
+    """Return 1 where the infrared image shows nothing but noise, falling to 0."""
     return torch.exp(-((_deviation(infrared, NEAR) * WHITE / FLAT) ** 2))
 
 
 def _correlation(fused: Tensor, visible: Tensor, infrared: Tensor, trust: Tensor) -> Tensor:
-    # Where the visible image is hidden, its place is taken by what is there in its stead.
+    # Where the visible image is hidden, the fused image takes its place.
     visible = trust * visible + (1 - trust) * fused.detach()
     with_both = _correlated(fused, visible) + _correlated(fused, infrared)
     differences = _correlated(fused - infrared, visible) + _correlated(fused - visible, infrared)
@@ -140,7 +147,7 @@ def _correlated(a: Tensor, b: Tensor) -> Tensor:
 
 
 def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Differences along x and along y; at the border those of the inner pixels beside it."""
+    """Return the differences along x and along y; the border's pixels are repeated beyond it."""
     image = F.pad(image, [1, 1, 1, 1], mode="replicate")
     across, down = image[..., 2:] - image[..., :-2], image[..., 2:, :] - image[..., :-2, :]
     return (
@@ -154,16 +161,16 @@ def _length(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _gaussian(images: Tensor, side: int) -> Tensor:
-    """Each channel smoothed by a Gaussian window whose sigma is a fifth of its side; whole windows only.
+    """Smooth each channel by a Gaussian window whose sigma is a fifth of its side; whole windows only.
 
-    As products of matrices: on a processor a tenth of the time of a convolution.
+    Matrix products take a tenth of the time of a convolution on a CPU.
     """
     rows, columns = (_windows(images.shape[axis], side, images) for axis in (2, 3))
     return rows @ images @ columns.T
 
 
 def _windows(length: int, side: int, like: Tensor) -> Tensor:
-    """The matrix (length - side + 1, length) that smooths a column of so many values."""
+    """Return the matrix (length - side + 1, length) that smooths a column of `length` values."""
     places = torch.arange(length, device=like.device, dtype=like.dtype)
     distance = places[None] - places[: length - side + 1, None] - side // 2
     window = torch.exp(-0.5 * (distance / (side / 5)) ** 2) * (distance.abs() <= side // 2)

@@ -1,6 +1,6 @@
 """Losses (1) to (5) of paper 1.
 
-Norms are means over pixels, channels and batch, so that neither the size of crops nor that of layers weighs in.
+Norms are means over pixels, channels and batch, so they do not depend on the size of crops or layers.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from derain_ros.train.exported import load_detector
 log = logging.getLogger(__name__)
 
 Features = Callable[[Tensor], Sequence[Tensor]]
-"""Gives the maps of some layers, shallow ones first, of images (N, 3, H, W) in 0..1."""
+"""Returns the feature maps of some layers, shallow ones first, for images (N, 3, H, W) in 0..1."""
 VGG_LAYERS = (1, 6, 11, 20, 29)
-"""The first rectified layer of each block of VGG-19, as Pix2PixHD takes them."""
+"""The first ReLU of each block of VGG-19, as in Pix2PixHD."""
 
 
 def adversarial(judgement: Tensor) -> Tensor:
-    """Loss (1): squared distance from 1, real, of the discriminator's judgement of generated images; a scalar."""
+    """Loss (1): mean squared distance of the discriminator's output for generated images from 1 (real); a scalar."""
     return ((1 - judgement) ** 2).mean()
 
 
 def discrimination(real: Tensor, generated: Tensor) -> Tensor:
-    """The discriminator's loss, its least-squares form: real patches to 1, generated ones to 0; a scalar."""
+    """The discriminator's least-squares loss: 1 for real patches, 0 for generated ones; a scalar."""
     return 0.5 * (((real - 1) ** 2).mean() + (generated**2).mean())
 
 
 def matching(clean: Sequence[Tensor], restored: Sequence[Tensor]) -> Tensor:
     """Losses (2) and (3): mean absolute difference of n maps, the k-th weighted by 1 / 2^(n - k); a scalar.
 
-    The maps of the clean image are the goal and get no gradient.
+    The maps of the clean image are the target and get no gradient.
     """
     count = len(clean)
     parts = [
@@ -51,16 +51,16 @@ def matching(clean: Sequence[Tensor], restored: Sequence[Tensor]) -> Tensor:
 
 
 def fidelity(clean: Tensor, restored: Tensor) -> Tensor:
-    """Loss (4): L2 norm of each image's difference over the root of its number of values, mean of the batch."""
+    """Loss (4): L2 norm of each image's difference over the root of its number of values; mean over the batch."""
     return ((clean - restored) ** 2).mean(dim=(1, 2, 3)).clamp_min(1e-10).sqrt().mean()
 
 
 def generator_losses(
     out: Restoration, clean: Tensor, discriminator: nn.Module, perceptual: Features | None
 ) -> dict[str, Tensor]:
-    """The parts of loss (5), whose sum it is: `gan` and `fm` of the generated image, `vgg` and `fid` of the restored.
+    """The terms of loss (5), their sum: `gan` and `fm` of the generated image, `vgg` and `fid` of the restored one.
 
-    `vgg` is missing where there is no feature extractor.
+    There is no `vgg` without a feature extractor.
     """
     *real, _ = discriminator(clean)
     *found, judgement = discriminator(out.generated)
@@ -73,7 +73,10 @@ def generator_losses(
 
 
 class VGGFeatures(nn.Module):
-    """Images (N, 3, H, W) in 0..1 to the maps of `layers` of a frozen sequence of layers trained on ImageNet."""
+    """Maps of `layers` of a frozen network trained on ImageNet, for images (N, 3, H, W) in 0..1.
+
+    `sequence` holds the network's layers in order.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -86,7 +89,7 @@ class VGGFeatures(nn.Module):
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """The maps, shallow ones first."""
+        """Return the maps, shallow ones first."""
         x, maps = (image - self.mean) / self.deviation, []
         for k, layer in enumerate(self.sequence):
             x = layer(x)
@@ -96,9 +99,9 @@ class VGGFeatures(nn.Module):
 
 
 class DetectorFeatures(nn.Module):
-    """Images (N, 3, H, W) in 0..1 to the maps of the frozen detector at 1/2, 1/4 and 1/8 of the size.
+    """Maps of the frozen detector at 1/2, 1/4 and 1/8 of the size, for images (N, 3, H, W) in 0..1.
 
-    It was trained to see drops and dirt: what is left of them in a restored image tells it from a clean one.
+    It was trained to see drops and dirt: what is left of them in a restored image distinguishes it from a clean one.
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -106,7 +109,7 @@ class DetectorFeatures(nn.Module):
         self.layers = detector.fine.eval().requires_grad_(False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """The maps, shallow ones first."""
+        """Return the maps, shallow ones first."""
         x = (image * image.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
         deviation, mean = torch.std_mean(x, dim=(2, 3), keepdim=True)
         x, maps = (x - mean) / (deviation + 1e-3), []
@@ -118,10 +121,10 @@ class DetectorFeatures(nn.Module):
 
 
 def perceptual_features(detector: str = "") -> VGGFeatures | DetectorFeatures | None:
-    """VGG-19 where torchvision is installed and its weights lie in torch's cache; nothing is fetched.
+    """Return VGG-19 if torchvision is installed and its weights are in torch's cache; nothing is downloaded.
 
-    Else the first layers of a `detector`, a checkpoint, an exported one, or the name of a shipped one; None where it is
-    empty. The log says which. DataError where it is none.
+    Otherwise return the first layers of a `detector`: a checkpoint, an exported one, or the name of a shipped one; None
+    if it is empty. The choice is logged. DataError if `detector` names none.
     """
     vgg = _vgg()
     if vgg is not None or not detector:
@@ -145,7 +148,7 @@ def _vgg() -> VGGFeatures | None:
         return None
     net = vgg19()
     net.load_state_dict(torch.load(file, weights_only=True))
-    # What has run in place would overwrite the maps that are returned.
+    # ReLUs that run in place would overwrite the returned maps.
     sequence = nn.Sequential(*(nn.ReLU() if isinstance(layer, nn.ReLU) else layer for layer in net.features))
     log.info("perceptual loss: VGG-19 from %s", file)
     return VGGFeatures(sequence, VGG_LAYERS)

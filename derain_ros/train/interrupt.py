@@ -1,4 +1,4 @@
-"""Ctrl-C and a polite kill during training: noted, and obeyed between two steps."""
+"""Ctrl-C and SIGTERM during training: noted, and obeyed between two steps."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def asked_to_stop(fabric: Fabric) -> Iterator[list[int]]:
-    """A list that holds a signal after Ctrl-C or a polite kill, so that a step is never cut in the middle.
+    """Yield a list that gets the number of each SIGINT (Ctrl-C) or SIGTERM, so that no step is interrupted.
 
-    A second one ends a single process at once; several get it from the terminal and from the process that began them.
+    A second signal ends a single process at once. Several processes may get each one twice, from the terminal and from
+    their parent.
     """
     asked: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -42,7 +43,10 @@ def asked_to_stop(fabric: Fabric) -> Iterator[list[int]]:
 
 
 def any_asked(fabric: Fabric, asked: list[int], step: int) -> bool:
-    """Whether a process was asked to stop; several must agree, which they do every tenth step: it takes time."""
+    """Return whether a process was asked to stop.
+
+    Several processes agree on it every tenth step only, because that takes time.
+    """
     if fabric.world_size == 1:
         return bool(asked)
     if step % 10:

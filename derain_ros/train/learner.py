@@ -1,4 +1,4 @@
-"""A learner: a network, its optimiser and its data, and what one step of its training does; `loop` does the rest."""
+"""A learner: a network, its optimiser, its data, and what one training step does; `loop` does the rest."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ Item = TypeVar("Item")
 
 
 class Learner(ABC):
-    """A network, its optimiser, its data: what the loop asks of each kind of training.
+    """A network, its optimiser and its data: what the loop needs of each kind of training.
 
-    A learner that is built has its first weights, drawn or those of `start_from`; data is read when it is asked for.
+    The constructor sets the first weights, random or those of `start_from`; data is read when it is needed.
     """
 
     task: str
-    """What the network is for: of `tasks.TASKS`, where it is to run in the node."""
+    """The network's task: one of `tasks.TASKS` if it is to run in the node."""
     better: str
-    """The figure of `validate` by which the best checkpoint is told: the larger, the better."""
+    """The figure of `validate` that selects the best checkpoint: larger is better."""
     origin: str = ""
-    """The exported model or training that the weights began with."""
+    """The exported model or the training that the first weights come from."""
     data: Sequence[str] = ()
-    """What is trained on, for the card."""
+    """Descriptions of the training data, for the card."""
     bar: Progress | None = None
-    """The loop's, on which `shown` shows what takes long."""
+    """The loop's progress bar, on which `shown` shows slow work."""
 
     def __init__(
         self, fabric: Fabric, recipe: Recipe, net: nn.Module, optimiser: Callable[[nn.Module], torch.optim.Optimizer]
     ) -> None:
         self.fabric, self.recipe = fabric, recipe
-        # Convolutions of few channels are fastest on channels that lie side by side.
+        # Convolutions with few channels are fastest in the channels-last layout.
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self.optimiser = optimiser(self.net)
         self.forward, self.stepper = fabric.setup(self.net, self.optimiser)
 
     @abstractmethod
     def batches(self, first: int) -> Iterable[Any]:
-        """What the steps from number `first` on are made with: a function of recipe, data and step alone."""
+        """Return the batches of the steps from number `first` on; they depend on recipe, data and step alone."""
 
     @abstractmethod
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """The parts of the loss on `batch`, scalars; the loss is their sum."""
+        """Return the terms of the loss on `batch`, scalars; the loss is their sum."""
 
     def step(self, batch: Any, rate: float) -> dict[str, Tensor]:
-        """One step on `batch` at this learning rate; the losses before it, `loss` and its parts, scalars."""
+        """Do one step on `batch` at this learning rate; returns `loss` and its terms before the step, scalars."""
         self.set_rate(rate)
         parts = self.losses(batch)
         loss = torch.stack(list(parts.values())).sum()
@@ -62,19 +62,19 @@ class Learner(ABC):
         return {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
 
     def set_rate(self, rate: float) -> None:
-        """Learn at this rate from now on."""
+        """Set the learning rate."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
     def follow(self, step: int) -> None:  # noqa: B027  # most have nothing to do
-        """What is to be done after step number `step`, such as moving an average of the weights."""
+        """Do what follows step number `step`, such as updating a moving average of the weights."""
 
     @abstractmethod
     def validate(self) -> tuple[dict[str, float], Tensor | None]:
-        """Figures on data never trained on, and samples to look at, (3, height, width) in 0..1."""
+        """Return figures on held-out data, and samples to look at, (3, height, width) in 0..1."""
 
     def shown(self, items: Sequence[Item], what: str) -> Iterator[Item]:
-        """The items one by one, while a bar shows how far `what` is."""
+        """Yield the items one by one, while a bar shows the progress of `what`."""
         if self.bar is None:
             yield from items
             return
@@ -85,17 +85,17 @@ class Learner(ABC):
         self.bar.remove_task(task)
 
     def state(self) -> dict[str, Any]:
-        """All that learning changes; `net` is what is exported where there is no `average`."""
+        """Return all that training changes; without `average`, `net` is what is exported."""
         return {"net": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
 
 
 class Averaged(Learner):
-    """A learner whose network has a moving average of its weights, `average`, which is validated and exported."""
+    """A learner with a moving average of its network's weights, `average`, which is validated and exported."""
 
     def __init__(
         self,
@@ -111,17 +111,17 @@ class Averaged(Learner):
 
     @torch.no_grad()
     def follow(self, step: int) -> None:
-        """Move the average towards the weights, in earnest at first: it must forget those it began with."""
+        """Move the average towards the weights, faster in the first steps: it must forget the first weights."""
         decay = min(self.decay, (step + 1) / (step + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - decay)
         for mine, current in zip(self.average.buffers(), self.net.buffers(), strict=True):
             mine.copy_(current)
 
     def state(self) -> dict[str, Any]:
-        """All that learning changes."""
+        """Return all that training changes."""
         return super().state() | {"average": self.average.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         super().load(state)
         self.average.load_state_dict(state["average"])

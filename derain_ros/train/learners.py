@@ -1,4 +1,4 @@
-"""The learners of restorers: plainly supervised, or against a discriminator as in paper 1."""
+"""The learners of restorers: supervised, or against a discriminator as in paper 1."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from derain_ros.train.validation import ValidationSet, validate
 
 
 class Supervised(Averaged):
-    """A restorer and the moving average of its weights, which is validated and exported.
+    """A restorer with a moving average of its weights, which is validated and exported.
 
-    Where the recipe names a teacher, its output is a goal as well; where it names a segmenter, what that sees in the
-    clean image is one.
+    If the recipe names a teacher, its output is a target, too; if it names a segmenter, so are its features of the
+    clean image.
     """
 
     task, better = "restore", "psnr"
@@ -44,7 +44,7 @@ class Supervised(Averaged):
         net = checkpoint.build(asdict(recipe))
         if recipe.start_from:
             checkpoint.begin_with(net, Path(recipe.start_from))
-            # The model that it began with may be replaced by what comes of it.
+            # The model that it started from may be replaced by the result.
             self.origin = checkpoint.read(Path(recipe.start_from)).get("exported", "")
         super().__init__(
             fabric,
@@ -63,7 +63,7 @@ class Supervised(Averaged):
         self.unseen: ValidationSet | None = None
 
     def adam(self, net: nn.Module) -> torch.optim.AdamW:
-        """The optimiser of the recipe for `net`; Adam where nothing decays."""
+        """Return the recipe's AdamW for `net`; it is Adam if the weight decay is 0."""
         return torch.optim.AdamW(
             net.parameters(),
             self.recipe.learning_rate,
@@ -73,7 +73,7 @@ class Supervised(Averaged):
         )
 
     def batches(self, first: int) -> Iterable[Batch]:
-        """The batches of the steps from number `first` on: this process's share of them."""
+        """Return the batches of the steps from number `first` on: this process's share of them."""
         recipe, fabric = self.recipe, self.fabric
         unlabelled = Unlabelled(
             [path for folder in recipe.unlabelled for path in image_files(Path(folder))],
@@ -93,7 +93,7 @@ class Supervised(Averaged):
         return (prepare(raw, fabric.device) for raw in loader(batches, self.workers, fabric.device.type == "cuda"))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """What the clean images, and the teacher, say to the restored ones."""
+        """Return the losses of the restored images against the clean images, the teacher and the segmenter."""
         out = self.restore(batch)
         parts = self.supervision(Restoration(*(image[: len(batch.clean)] for image in out)), batch)
         if self.teacher is not None:
@@ -108,23 +108,26 @@ class Supervised(Averaged):
         return parts
 
     def restore(self, batch: Batch) -> Restoration:
-        """The network's output for wet and unlabelled images, float32."""
+        """Return the network's output for wet and unlabelled images."""
         wet = torch.cat([batch.wet, batch.unlabelled])
         return Restoration(*self.forward(wet.contiguous(memory_format=torch.channels_last)))
 
     def supervision(self, out: Restoration, batch: Batch) -> dict[str, Tensor]:
-        """What the clean images say to those restored."""
+        """Return the losses of the restored images against the clean ones."""
         return {"restoration": restoration_loss(out, batch.clean, batch.mask, self.recipe.mask_weight)}
 
     def validate(self) -> tuple[dict[str, float], Tensor | None]:
-        """Figures of the average on images never trained on; samples are rows of a wet, restored and clean image."""
+        """Return figures of the averaged network on held-out images.
+
+        Samples are rows of a wet, a restored and a clean image.
+        """
         if self.unseen is None:
             self.unseen = validation_set(self.folders, self.recipe)
         return validate(self.average, self.unseen)
 
 
 class Adversarial(Supervised):
-    """Paper 1's training: a step of the discriminator on what was just restored, then one joint step of G and E."""
+    """Training of paper 1: one step of the discriminator on the restored images, then a joint step of G and E."""
 
     def __init__(
         self,
@@ -141,8 +144,8 @@ class Adversarial(Supervised):
         self.perceptual = fabric.to_device(perceptual) if isinstance(perceptual, nn.Module) else perceptual
 
     def supervision(self, out: Restoration, batch: Batch) -> dict[str, Tensor]:
-        """Losses (1) to (5) and the mask's, after a step of the discriminator."""
-        # One pass for both: it has no normalisation, so that images do not see each other.
+        """Do a step of the discriminator; returns losses (1) to (5) and the mask's."""
+        # One pass for both: without normalisation, images have no effect on each other.
         real, restored = self.judge(torch.cat([batch.clean, out.generated.detach()]))[-1].chunk(2)
         self.judge_loss = discrimination(real, restored)
         self.judge_optimiser.zero_grad()
@@ -157,24 +160,24 @@ class Adversarial(Supervised):
         return {name: part.float() for name, part in parts.items()} | {"mask": mask}
 
     def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
-        """One step of each network; the discriminator's loss is `judge`."""
+        """Do one step of each network; `judge` is the discriminator's loss."""
         return super().step(batch, rate) | {"judge": self.judge_loss.detach()}
 
     def set_rate(self, rate: float) -> None:
-        """Both learn at this rate from now on."""
+        """Set the learning rate of both."""
         super().set_rate(rate)
         for group in self.judge_optimiser.param_groups:
             group["lr"] = rate
 
     def state(self) -> dict[str, Any]:
-        """All that learning changes, the discriminator too."""
+        """Return all that training changes, the discriminator included."""
         return super().state() | {
             "discriminator": self.discriminator.state_dict(),
             "judge_optimiser": self.judge_optimiser.state_dict(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Continue from what `state` returned."""
         super().load(state)
         self.discriminator.load_state_dict(state["discriminator"])
         self.judge_optimiser.load_state_dict(state["judge_optimiser"])

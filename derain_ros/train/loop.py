@@ -1,7 +1,7 @@
 """The training loop: one for every network and every recipe.
 
-A learner says what is learnt and what one step of it does; the loop sets the rate, validates, logs, saves, stops early,
-and takes a training up where it was cut, to the same result.
+A learner defines the network and one step of its training. The loop sets the learning rate, validates, logs, saves and
+stops early. It resumes an interrupted training with the same result.
 """
 
 from __future__ import annotations
@@ -34,38 +34,39 @@ from derain_ros.train.recipe import Recipe
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 120.0
-"""Seconds of training, at the most, that a cut costs."""
+"""Most seconds of training that an interruption costs."""
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What to train on."""
+    """The device to train on."""
 
     accelerator: str = "auto"
-    """`cpu`, `cuda`, `mps`, or `auto`: the fastest there is."""
+    """`cpu`, `cuda`, `mps`, or `auto`: the fastest available."""
     devices: int = 1
-    """Processors or graphics cards that share a batch."""
+    """CPUs or GPUs that share a batch."""
     precision: str = "auto"
-    """`bf16-mixed` halves the time of a step where the device multiplies such numbers, at the same result; a processor
-    that does not takes 3.5 times as long by it as by `32-true`. `auto` takes what is faster."""
+    """`bf16-mixed` halves the time of a step if the device supports bfloat16, with the same result; on a CPU without it
+    a step takes 3.5 times as long as with `32-true`. `auto` takes the faster one."""
     workers: int | None = None
-    """Processes that draw samples for each device; by default none on a processor, up to 8 beside a graphics card."""
+    """Processes that draw samples for each device; by default none for a CPU, up to 8 for a CUDA GPU."""
 
 
 Build = Callable[[Fabric, int], Learner]
-"""Builds a learner on a fabric whose samples are drawn by so many processes; picklable where devices share a batch."""
+"""Builds a learner on a fabric, with this number of processes that draw samples; picklable if several devices share a
+batch."""
 
 
 def train(build: Build, output: Path, machine: Machine = Machine()) -> Path:  # noqa: B008
-    """Train what `build` gives; returns its checkpoint in `output`.
+    """Train the learner that `build` returns; returns its checkpoint in `output`.
 
-    That is best.pt, the best of all validations, where the recipe stops early, else last.pt. A training found in
-    `output` is taken up where it stopped, to the same result. DataError where data or recipe do not fit.
-    KeyboardInterrupt after Ctrl-C, when the checkpoint has been written.
+    This is best.pt, the best of all validations, if the recipe stops early, else last.pt. A training found in `output`
+    is resumed where it stopped, with the same result. DataError if data or recipe cannot be used. KeyboardInterrupt
+    after Ctrl-C, once the checkpoint has been written.
     """
-    # Spawned processes run this module only; the default would run the calling script once more for each.
+    # Spawned processes run this module only; the default would run the calling script again in each.
     fabric = Fabric(
         accelerator=machine.accelerator,
         devices=machine.devices,
@@ -85,10 +86,10 @@ def train(build: Build, output: Path, machine: Machine = Machine()) -> Path:  # 
 
 
 def train_phases(phase: Callable[[AnyRecipe, Path], Path], output: Path, recipes: Sequence[AnyRecipe]) -> Path:
-    """Train by one recipe after the other, `phase(recipe, folder)` each, in `output`/1, `output`/2 and so on; each
-    begins where the last one ended.
+    """Train by one recipe after the other; each starts from the checkpoint of the one before.
 
-    Returns the last checkpoint. A single recipe is trained in `output` itself.
+    `phase(recipe, folder)` trains in `output`/1, `output`/2 and so on; a single recipe is trained in `output` itself.
+    Returns the last checkpoint.
     """
     if len(recipes) == 1:
         return phase(recipes[0], output)
@@ -100,17 +101,20 @@ def train_phases(phase: Callable[[AnyRecipe, Path], Path], output: Path, recipes
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """The rate at `step`: a linear rise, then a cosine down to `final_rate` of the peak."""
+    """Return the rate at `step`: a cosine from the peak down to `final_rate` of it.
+
+    During the warm-up it is multiplied by a linear rise.
+    """
     rise = min(1.0, (step + 1) / max(1, recipe.warm_up))
     cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / recipe.steps)))
     return recipe.learning_rate * rise * (recipe.final_rate + (1 - recipe.final_rate) * cosine)
 
 
 def _run(fabric: Fabric, build: Build, output: Path, workers: int | None) -> tuple[str, bool]:
-    """One process of a training: the checkpoint, and whether Ctrl-C came before the end."""
+    """Run one process of a training; returns its checkpoint and whether Ctrl-C came before the end."""
     output.mkdir(parents=True, exist_ok=True)
     main = fabric.is_global_zero  # the only process that writes
-    if fabric.world_size > 1:  # a process of its own, in which nothing is set up
+    if fabric.world_size > 1:  # a new process, without any logging
         logging.basicConfig(level=logging.INFO if main else logging.ERROR, format="%(message)s")
     on_gpu = fabric.device.type == "cuda"
     if on_gpu:
@@ -140,7 +144,7 @@ def _run(fabric: Fabric, build: Build, output: Path, workers: int | None) -> tup
         checkpoint.tell_other_recipe(state["recipe"], asdict(recipe))
 
     def save(path: Path, step: int) -> None:
-        # The losses' sums since the last validation are part of it: the log will not tell where training was cut.
+        # It includes the losses' sums since the last validation, so an interruption does not change the log.
         checkpoint.write(
             {
                 **learner.state(),
@@ -193,7 +197,7 @@ def _run(fabric: Fabric, build: Build, output: Path, workers: int | None) -> tup
                 means = {name: float(value) / since for name, value in sums.items()}
                 _must_be_finite(means["loss"], step, recipe)
                 measured, samples = learner.validate()
-                # All go by the first one's figures, or rounding might stop only some of them.
+                # All processes use the first one's figures: with their own, rounding might stop only some of them.
                 figures, sums = fabric.broadcast({**means, **measured}), {}
                 better = figures[learner.better] > best_figure
                 if better:
@@ -219,7 +223,7 @@ def _run(fabric: Fabric, build: Build, output: Path, workers: int | None) -> tup
 
 
 def _precision(machine: Machine) -> str:
-    """The precision by its name in Lightning Fabric."""
+    """Return the name of the precision in Lightning Fabric."""
     if machine.precision != "auto":
         return machine.precision
     graphics = torch.cuda.is_available() or torch.backends.mps.is_available()
@@ -228,7 +232,7 @@ def _precision(machine: Machine) -> str:
 
 
 def _must_be_finite(loss: float, step: int, recipe: Recipe) -> None:
-    """DataError before a checkpoint of use is overwritten by one of none."""
+    """Raise DataError for a loss that is not finite, before a good checkpoint is overwritten."""
     if not math.isfinite(loss):
         raise DataError(f"step {step}: the loss is {loss}; try a lower `learning_rate` than {recipe.learning_rate}")
 
@@ -248,7 +252,7 @@ def _record(
 
 @contextmanager
 def _board(output: Path, start: int, main: bool) -> Iterator[SummaryWriter | None]:
-    """Where TensorBoard reads; what a cut training wrote beyond `start` is hidden."""
+    """Open the TensorBoard log; what an interrupted training wrote beyond `start` is hidden."""
     board = SummaryWriter(str(output / "tensorboard"), purge_step=start + 1) if main else None
     try:
         yield board

@@ -1,4 +1,4 @@
-"""Training of paper 3 in its two stages: CleanNet on rainy images, then FusionNet on what it cleaned and infrared."""
+"""Training of paper 3 in two stages: CleanNet on rainy images, then FusionNet on cleaned and infrared images."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from derain_ros.train.night_losses import cleaning_loss, information_weights, re
 from derain_ros.train.recipe import Recipe
 
 VALIDATION = 12
-"""Triplets that are validated on, at the most."""
+"""Most triplets that are used for validation."""
 STRIDE = 8
-"""Of CleanNet."""
+"""CleanNet's: height and width of its input must be multiples of it."""
 STAGES = ("clean", "fuse")
 
 
@@ -37,8 +37,7 @@ class NightRecipe(Recipe):
     """Hyper-parameters of both stages; the shipped recipes are `night`, as printed, and `night_small`."""
 
     stage: str = "clean"
-    """`clean` trains CleanNet; `fuse` trains FusionNet and the refinement on what the CleanNet of `start_from` cleaned.
-    """
+    """`clean` trains CleanNet; `fuse` trains FusionNet and the refinement on the output of `start_from`'s CleanNet."""
     batch: int = 4
     learning_rate: float = 3e-4
     """Peak rate of AdamW."""
@@ -56,7 +55,7 @@ class NightRecipe(Recipe):
     """Side of the training crops in pixels, a multiple of 8."""
 
     def __post_init__(self) -> None:
-        """DataError for values that cannot be trained with."""
+        """Raise DataError for values that cannot be used."""
         super().__post_init__()
         if self.stage not in STAGES:
             raise DataError(f"recipe: stage: {self.stage!r} is neither clean nor fuse")
@@ -69,7 +68,10 @@ class NightRecipe(Recipe):
 
 
 def train(data: Path, output: Path, recipe: NightRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
-    """Train one stage on the triplets below `data`; returns its checkpoint in `output`, see `loop.train`."""
+    """Train one stage on the triplets below `data`; returns its checkpoint in `output`, see `loop.train`.
+
+    DataError if the stage `fuse` has no checkpoint to start from.
+    """
     if recipe.stage == "fuse" and not recipe.start_from:
         raise DataError(
             "recipe: stage: fuse needs the checkpoint of the stage before as `start_from`, or both stages as phases"
@@ -79,7 +81,7 @@ def train(data: Path, output: Path, recipe: NightRecipe, machine: Machine = Mach
 
 
 class NightLearner(Learner):
-    """What both stages share: crops of triplets."""
+    """The part that both stages share: crops of triplets."""
 
     recipe: NightRecipe
 
@@ -90,7 +92,10 @@ class NightLearner(Learner):
         super().__init__(fabric, recipe, net, lambda net: torch.optim.AdamW(net.parameters(), recipe.learning_rate))
 
     def batches(self, first: int) -> Iterator[list[Tensor]]:
-        """Wet and clean (N, 3, size, size) and infrared (N, 1, size, size) crops in 0..1, from step `first` on."""
+        """Yield wet, clean and infrared crops in 0..1, from step `first` on.
+
+        The first two are (N, 3, size, size), infrared is (N, 1, size, size).
+        """
         recipe, fabric = self.recipe, self.fabric
         for step in range(first, recipe.steps):
             drawn = [
@@ -100,7 +105,7 @@ class NightLearner(Learner):
             yield [fabric.to_device(as_images(part)) for part in zip(*drawn, strict=True)]
 
     def whole(self) -> Iterator[list[Tensor]]:
-        """The triplets to validate on, but for what is beyond a multiple of STRIDE, as `batches` gives them."""
+        """Yield the validation triplets as `batches` does, cut to multiples of STRIDE."""
         for path in self.shown(self.unseen, "validating"):
             triplet = path.read()
             height, width = (side // STRIDE * STRIDE for side in triplet.infrared.shape)
@@ -120,13 +125,13 @@ class CleanLearner(NightLearner):
             self.origin = "an earlier training"
 
     def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
-        """What the cleaned images lack."""
+        """Return the loss of the cleaned images."""
         wet, clean, _ = batch
         return {"cleaning": cleaning_loss(self.forward(wet), clean)}
 
     @torch.no_grad()
     def validate(self) -> tuple[dict[str, float], Tensor | None]:
-        """PSNR (dB) and SSIM of input and output; the sample is the last triplet: wet, cleaned, clean."""
+        """Return PSNR (dB) and SSIM of input and output; the sample is the last triplet: wet, cleaned, clean."""
         rows = []
         for wet, clean, _ in self.whole():
             cleaned = self.net(wet).clamp(0, 1)
@@ -141,7 +146,7 @@ class CleanLearner(NightLearner):
 
 
 class FusionLearner(NightLearner):
-    """The second stage: FusionNet and the refinement, on what a frozen CleanNet cleaned."""
+    """The second stage: FusionNet and the refinement, on the output of a frozen CleanNet."""
 
     task, better = "night", "ssim"
 
@@ -153,7 +158,7 @@ class FusionLearner(NightLearner):
         super().__init__(recipe, data, fabric, RefinedFusion(recipe.fusion_width))
 
     def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
-        """Similarity of the fused and of the refined image to both sources, and the refinement's own losses."""
+        """Return the similarity losses of the fused and the refined image to both sources, and the refinement's."""
         wet, _, infrared = batch
         visible = self.luminance(wet)
         fused, refined = self.forward(visible, infrared)
@@ -166,13 +171,15 @@ class FusionLearner(NightLearner):
 
     @torch.no_grad()
     def luminance(self, wet: Tensor) -> Tensor:
-        """The luminance (N, 1, H, W) of what CleanNet makes of wet images."""
+        """Return the luminance (N, 1, H, W) of CleanNet's output for wet images."""
         return to_luminance(self.cleaner(wet).clamp(0, 1))
 
     @torch.no_grad()
     def validate(self) -> tuple[dict[str, float], Tensor | None]:
-        """Means over both sources of SSIM and of the squared error; the sample is the last triplet: the cleaned
-        luminance, infrared, fused and refined."""
+        """Return the means over both sources of SSIM and of the squared error of the refined image.
+
+        The sample is the last triplet: cleaned luminance, infrared, fused, refined.
+        """
         rows = []
         for wet, _, infrared in self.whole():
             visible = self.luminance(wet)
@@ -188,28 +195,28 @@ class FusionLearner(NightLearner):
         return dict(zip(("ssim", "mse"), np.mean(rows, 0).tolist(), strict=True)), samples
 
     def state(self) -> dict[str, Any]:
-        """All that learning changes, and the CleanNet before it."""
+        """Return all that training changes, and the CleanNet of the first stage."""
         return super().state() | {"cleaner": self.cleaner.state_dict()}
 
 
 def as_images(images: Sequence[np.ndarray]) -> Tensor:
-    """(H, W) or (H, W, 3) uint8 images as (N, C, H, W) in 0..1."""
+    """Return (H, W) or (H, W, 3) uint8 images as (N, C, H, W) in 0..1."""
     stacked = torch.from_numpy(np.stack(images)).float() / 255
     return stacked[:, None] if stacked.ndim == 3 else stacked.permute(0, 3, 1, 2).contiguous()
 
 
 def to_luminance(images: Tensor) -> Tensor:
-    """The luminance (N, 1, H, W) of RGB images (N, 3, H, W)."""
+    """Return the luminance (N, 1, H, W) of RGB images (N, 3, H, W)."""
     return (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def build_cleaner(recipe: dict[str, Any]) -> CleanNet:
-    """The CleanNet that a recipe, as a dict, describes."""
+    """Return the CleanNet that a recipe, as a dict, describes."""
     return CleanNet(3, recipe["width"], tuple(recipe["blocks"]))
 
 
 def load_cleaner(path: Path) -> CleanNet:
-    """The CleanNet of a checkpoint of either stage, for evaluation; DataError where it holds none."""
+    """Return the CleanNet of a checkpoint of either stage, for evaluation; DataError if it holds none."""
     state = checkpoint.read(path)
     if state.get("task") not in ("clean", "night"):
         raise DataError(f"{path}: holds no CleanNet; give a checkpoint of `derain train night`")
@@ -219,7 +226,10 @@ def load_cleaner(path: Path) -> CleanNet:
 
 
 def load_fusion(path: Path) -> RefinedFusion:
-    """FusionNet and the refinement of a checkpoint of the second stage; DataError where it holds none."""
+    """Return FusionNet and the refinement of a checkpoint of the second stage, for evaluation.
+
+    DataError if it holds none.
+    """
     state = checkpoint.read(path)
     if state.get("task") != "night":
         raise DataError(f"{path}: holds no FusionNet; give the last checkpoint of `derain train night`")
@@ -230,7 +240,7 @@ def load_fusion(path: Path) -> RefinedFusion:
 
 @torch.no_grad()
 def clean_and_fuse(cleaner: CleanNet, fusion: RefinedFusion, triplet: Triplet) -> tuple[np.ndarray, np.ndarray]:
-    """What both networks make of a triplet's wet and infrared images: cleaned (H, W, 3) and fused (H, W), uint8."""
+    """Run both networks on a triplet; returns the cleaned (H, W, 3) and the fused (H, W) image, uint8."""
     height, width = triplet.infrared.shape
     beyond = (0, -width % STRIDE, 0, -height % STRIDE)
     wet = nn.functional.pad(as_images([triplet.wet]), beyond, mode="replicate")

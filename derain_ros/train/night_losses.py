@@ -11,29 +11,29 @@ from derain_ros.nets.fusionnet import Refined
 from derain_ros.train.losses import ssim
 
 INFORMATION = 3200.0 / (255 * 0.226) ** 2
-"""c: by it the measured information is divided before the soft-max. Printed is 3200, for features of images in 0..255;
-ours see them in 0..1, divided by ImageNet's deviation of 0.226."""
+"""c, by which the measured information is divided before the soft-max. The paper has 3200, for features of images in
+0..255; ours get images in 0..1, divided by ImageNet's deviation of 0.226."""
 SQUARES = 20.0
-"""Weight of the squared error beside the structural dissimilarity, as printed."""
+"""Weight of the squared error relative to 1 - SSIM, as printed."""
 STRUCTURE = 0.2
-"""Weight of the structural dissimilarity beside the mean absolute error in cleaning, which the paper leaves open."""
+"""Weight of 1 - SSIM relative to the mean absolute error in cleaning; the paper does not give it."""
 FIDELITY = 1.5
-"""Weight of the illumination's distance from the fused image beside its roughness, which the paper leaves open."""
+"""Weight of the illumination's distance from the fused image relative to its roughness; the paper does not give it."""
 
 Features = Callable[[Tensor], list[Tensor]]
-"""Images (N, 3, H, W) in 0..1 to maps of features, shallow ones first."""
+"""Returns feature maps of images (N, 3, H, W) in 0..1, shallow ones first."""
 
 
 def cleaning_loss(cleaned: Tensor, clean: Tensor) -> Tensor:
-    """How far cleaned images are from the clean ones, (N, C, H, W) in 0..1."""
+    """Mean absolute error and weighted 1 - SSIM of cleaned against clean images, (N, C, H, W) in 0..1; a scalar."""
     return (cleaned - clean).abs().mean() + STRUCTURE * (1 - ssim(cleaned, clean))
 
 
 def information_weights(visible: Tensor, infrared: Tensor, features: Features | None) -> Tensor:
-    """Weights (N, 2) of the sources (N, 1, H, W) in 0..1, which sum to 1: the soft-max of the information in each.
+    """Return the weights (N, 2) of the sources (N, 1, H, W) in 0..1: the soft-max of their information.
 
-    That is the mean squared gradient of its `features` over the maps, over INFORMATION. Without features both weigh a
-    half.
+    This is the mean squared gradient of a source's `features` over all maps, divided by INFORMATION. The weights sum to
+    1; without features both are 0.5.
     """
     if features is None:
         return visible.new_full((len(visible), 2), 0.5)
@@ -46,12 +46,12 @@ def information_weights(visible: Tensor, infrared: Tensor, features: Features | 
 
 
 def _squared_gradient(maps: Tensor) -> Tensor:
-    """The mean of the squared differences of neighbours in both directions, of each of (N, C, H, W) maps; (N,)."""
+    """Mean squared difference of neighbours along both axes, for each of (N, C, H, W) maps; (N,)."""
     return maps.diff(dim=2).square().mean((1, 2, 3)) + maps.diff(dim=3).square().mean((1, 2, 3))
 
 
 def similarity_loss(fused: Tensor, visible: Tensor, infrared: Tensor, weights: Tensor) -> Tensor:
-    """Structural dissimilarity from, and SQUARES times the squared error to, both sources by their weights (N, 2)."""
+    """1 - SSIM and SQUARES times the squared error to both sources, by their weights (N, 2); a scalar."""
     losses = []
     for k, source in enumerate((visible, infrared)):
         structure = torch.stack([1 - ssim(f[None], s[None]) for f, s in zip(fused, source, strict=True)])
@@ -61,7 +61,10 @@ def similarity_loss(fused: Tensor, visible: Tensor, infrared: Tensor, weights: T
 
 
 def refinement_loss(fused: Tensor, refined: Refined) -> Tensor:
-    """Fidelity and smoothness of the illuminations of all steps: close to the fused image, and smooth where it is."""
+    """Fidelity and smoothness of the illuminations of all steps; a scalar.
+
+    They should be close to the fused image, and smooth where it is smooth.
+    """
     edges = [torch.exp(-10 * fused.detach().diff(dim=dim).abs()) for dim in (2, 3)]
     losses = []
     for illumination in refined.illuminations:

@@ -19,7 +19,7 @@ from derain_ros.train.recipe import RestoreRecipe
 
 def train(data: Sequence[Path], output: Path, recipe: RestoreRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
     """Train a restorer on the images below the folders `data`; returns its checkpoint in `output`, see `loop.train`."""
-    # Mistakes are told before processes begin.
+    # Errors are raised before processes are started.
     for trained in filter(None, (recipe.start_from, recipe.teacher)):
         checkpoint.read(Path(trained))
     folders = TrainingFolders.find(data, recipe.anomaly)
@@ -30,7 +30,7 @@ def train(data: Sequence[Path], output: Path, recipe: RestoreRecipe, machine: Ma
 def train_on(
     folders: TrainingFolders, output: Path, recipe: RestoreRecipe, machine: Machine, described: bool = False
 ) -> Path:
-    """Train a restorer on what was found in folders; its card says what that was where it is to be `described`."""
+    """Train a restorer on the contents of folders; its card describes them if `described`."""
     if recipe.batch % machine.devices or (recipe.unlabelled and recipe.unlabelled_batch % machine.devices):
         raise DataError(
             f"recipe: batch: {recipe.batch} samples, and {recipe.unlabelled_batch} unlabelled ones, cannot "

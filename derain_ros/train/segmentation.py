@@ -27,9 +27,9 @@ from derain_ros.train.loop import Machine
 from derain_ros.train.recipe import Recipe
 
 VALIDATION = 24
-"""Scenes that are validated on, at the most."""
+"""Most scenes that are used for validation."""
 WEIGHED = 100
-"""Scenes whose classes are counted for the classes' weights."""
+"""Most scenes whose pixels are counted for the classes' weights."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,24 @@ class SegmentRecipe(Recipe):
     steps: int = 2000
     batch: int = 4
     learning_rate: float = 1.5e-3
-    """Peak rate of AdamW for what is new."""
+    """Peak rate of AdamW for all but the backbone."""
     warm_up: int = 50
     final_rate: float = 0.01
     validate_every: int = 200
     backbone: str = "lite0"
-    """`lite0`, `lite1`, `lite2`: EfficientNet-Lite; `resnet101`, as printed."""
+    """`lite0`, `lite1`, `lite2`: EfficientNet-Lite; `resnet101`: the paper's."""
     width: int = 128
-    """Filters of pyramid and decoder; 256 as printed."""
+    """Filters of pyramid and decoder; the paper has 256."""
     crop: int = 256
     """Side of the training crops in pixels, a multiple of 16."""
     backbone_rate: float = 0.3
-    """Learning rate of the backbone, as a share of the others'; what is before its skip does not learn."""
+    """Learning rate of the backbone, as a share of the others'; its layers before the skip are frozen."""
     average: float = 0.998
     """Decay of the moving average of the weights, which is validated and exported."""
     weight_decay: float = 1e-3
 
     def __post_init__(self) -> None:
-        """DataError for values that cannot be trained with."""
+        """Raise DataError for values that cannot be used."""
         super().__post_init__()
         if self.backbone not in BACKBONES:
             raise DataError(f"recipe: backbone: {self.backbone!r} is none of {', '.join(BACKBONES)}")
@@ -70,13 +70,13 @@ class SegmentRecipe(Recipe):
 def train(data: Path, output: Path, recipe: SegmentRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
     """Train a segmenter on the labelled scenes of `data`; returns its checkpoint in `output`, see `loop.train`.
 
-    DataError where the data does not fit; BackboneError where the backbone or its weights are not installed.
+    DataError if the data cannot be used; BackboneError if the backbone or its weights are not installed.
     """
     return loop.train(partial(SegmentLearner, recipe, data), output, machine)
 
 
 class SegmentLearner(Averaged):
-    """A segmenter and the moving average of its weights, which is validated and exported."""
+    """A segmenter with a moving average of its weights, which is validated and exported."""
 
     task, better = "segment", "miou"
     recipe: SegmentRecipe
@@ -111,12 +111,12 @@ class SegmentLearner(Averaged):
         return torch.optim.AdamW(groups, recipe.learning_rate, weight_decay=recipe.weight_decay)
 
     def set_rate(self, rate: float) -> None:
-        """Learn at this rate from now on, the backbone at its share of it."""
+        """Set the learning rate; the backbone gets its share of it."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["share"]
 
     def _class_weights(self) -> Tensor:
-        """One weight for each class: the rarer, the larger, up to ten times; their mean is 1."""
+        """Return one weight for each class, larger for rare ones, up to eight times; their mean is 1."""
         scenes = self.train[:: -(-len(self.train) // WEIGHED)]
         counts = sum(np.bincount(scene.read()[1].ravel(), minlength=VOID + 1)[: len(self.names)] for scene in scenes)
         shares = np.asarray(counts) / max(1, np.sum(counts))
@@ -124,7 +124,7 @@ class SegmentLearner(Averaged):
         return torch.from_numpy(weights / weights.mean()).float()
 
     def batches(self, first: int) -> Iterator[list[Tensor]]:
-        """Images (N, 3, size, size) in 0..1 and labels (N, size, size) of the steps from number `first` on."""
+        """Yield images (N, 3, size, size) in 0..1 and labels (N, size, size) of the steps from number `first` on."""
         recipe, fabric = self.recipe, self.fabric
         places = range(fabric.global_rank, recipe.batch, fabric.world_size)
         draw = partial(draw_crop, self.train, recipe.crop)
@@ -133,9 +133,9 @@ class SegmentLearner(Averaged):
             yield [as_images(fabric.to_device(images)), fabric.to_device(labels).long()]
 
     def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
-        """Cross entropy of the pixels' classes, weighted by class."""
+        """Return the cross entropy of the pixels' classes, weighted by class."""
         image, labels = batch
-        # Statistics of what does not learn stay those of ImageNet.
+        # Frozen layers keep their statistics of ImageNet.
         self.net.train()
         for part in self.net.backbone.early():
             part.eval()
@@ -144,8 +144,10 @@ class SegmentLearner(Averaged):
 
     @torch.no_grad()
     def validate(self) -> tuple[dict[str, float], Tensor | None]:
-        """Mean overlap of classes, in percent, on scenes never trained on; the sample is the last scene and its
-        classes."""
+        """Return mIoU, pixel accuracy and each class's IoU, in percent, on held-out scenes.
+
+        The sample is the last scene and its classes in colour.
+        """
         counts = np.zeros((len(self.names), len(self.names)), np.int64)
         for scene in self.shown(self.unseen, "validating"):
             image, labels = scene.read()
@@ -159,18 +161,18 @@ class SegmentLearner(Averaged):
         return figures | rare, torch.from_numpy(shown).permute(2, 0, 1).float() / 255
 
     def state(self) -> dict[str, Any]:
-        """All that learning changes, and the names of the classes."""
+        """Return all that training changes, and the names of the classes."""
         return super().state() | {"classes": list(self.names)}
 
 
 def as_images(images: Tensor) -> Tensor:
-    """RGB images (N, H, W, 3) uint8 as (N, 3, H, W) float in 0..1."""
+    """Return RGB images (N, H, W, 3) uint8 as (N, 3, H, W) float in 0..1."""
     return images.permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 @torch.no_grad()
 def segment(net: Segmenter, image: np.ndarray) -> np.ndarray:
-    """The class of each pixel, (H, W) uint8, of an RGB image (H, W, 3) uint8, on the network's device."""
+    """Return the class of each pixel, (H, W) uint8, of an RGB image (H, W, 3) uint8, on the network's device."""
     height, width = image.shape[:2]
     device = next(net.parameters()).device
     whole = as_images(torch.from_numpy(np.ascontiguousarray(image))[None].to(device))
@@ -179,7 +181,7 @@ def segment(net: Segmenter, image: np.ndarray) -> np.ndarray:
 
 
 def must_know(classes: Sequence[str], labelled: Sequence[str], name: str) -> None:
-    """DataError where the `classes` of the segmenter of this name are not those that scenes are labelled with."""
+    """Raise DataError unless the `classes` of the segmenter `name` are those that scenes are labelled with."""
     if list(classes) != list(labelled):
         raise DataError(
             f"{name}: tells {', '.join(classes)}, but the scenes are labelled with {', '.join(labelled)}; take a "
@@ -188,8 +190,11 @@ def must_know(classes: Sequence[str], labelled: Sequence[str], name: str) -> Non
 
 
 def load_segmenter(path: Path) -> tuple[Segmenter, list[str]]:
-    """A segmenter for evaluation, and its classes' names: of a checkpoint of `derain train segmentation`, with averaged
-    weights, of an exported model, or of a shipped one's name; DataError where it is none."""
+    """Return a segmenter for evaluation and the names of its classes; DataError if there is none.
+
+    `path` is a checkpoint of `derain train segmentation` (with averaged weights), an exported model, or the name of a
+    shipped one.
+    """
     path = checkpoint.find(path, "segment")
     if path.suffix == ".onnx":
         return read_segmenter(path)

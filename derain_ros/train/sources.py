@@ -1,4 +1,4 @@
-"""From folders of data and a recipe to what is drawn in training and to what it is validated on."""
+"""From folders of data and a recipe to the samples for training and the images for validation."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from derain_ros.train.recipe import RestoreRecipe
 from derain_ros.train.validation import ValidationSet
 
 VALIDATION_PAIRS = 48
-"""Pairs of which a validation is made, at the most."""
+"""Most real pairs that are used for validation."""
 
 
 def render_of(recipe: RestoreRecipe) -> Render:
-    """What makes the recipe's synthetic pairs."""
+    """Return the function that renders the recipe's synthetic pairs."""
     render = render_rain if recipe.anomaly == "rain" else partial(render_pair, sharp=recipe.sharp_drops)
     if not recipe.showers:
         return render
@@ -42,7 +42,7 @@ def render_of(recipe: RestoreRecipe) -> Render:
 
 
 def sample_source(folders: TrainingFolders, recipe: RestoreRecipe) -> SampleSource:
-    """What a recipe draws of the data: real pairs, synthetic ones, or both."""
+    """Return the source of a recipe's samples: real pairs, synthetic ones, or both."""
     real = PairFiles(folders.train if recipe.real_share > 0 else [])
     share = 1.0 - (recipe.real_share if real else 0.0)
     rendered = RenderedPairs(
@@ -60,7 +60,10 @@ def sample_source(folders: TrainingFolders, recipe: RestoreRecipe) -> SampleSour
 
 
 def validation_set(folders: TrainingFolders, recipe: RestoreRecipe) -> ValidationSet:
-    """Pairs of the kind that is trained on, real or synthetic, and a dozen clean crops, which must stay as they are."""
+    """Return held-out pairs, real or synthetic as in training, and up to a dozen clean crops.
+
+    The crops must stay unchanged. DataError if there are no images for validation.
+    """
     rng = np.random.default_rng(0)
     photographs = folders.validation_photographs
     if not photographs:

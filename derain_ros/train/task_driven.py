@@ -1,4 +1,4 @@
-"""Training of paper 2: attention and coarse network first, then the refinement, together with a frozen segmenter."""
+"""Training of paper 2: attention and coarse network first, then the refinement, in front of a frozen segmenter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from derain_ros.train.task_losses import attention_loss, image_loss, refinement_
 
 STAGES = ("coarse", "refine", "joint")
 VALIDATION = 6
-"""Scenes that are validated on, each in moderate and in heavy rain."""
+"""Most scenes that are used for validation, each in moderate and in heavy rain."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,11 @@ class TaskDrivenRecipe(Recipe):
     """Hyper-parameters of both stages; the shipped recipes are `task_driven`, as printed, and `task_driven_small`."""
 
     stage: str = "coarse"
-    """`coarse` trains A and C, stage I; `refine` trains R behind those of `start_from`, stage II; `joint` trains all
-    three at once."""
+    """`coarse`, stage I, trains A and C; `refine`, stage II, trains R after those of `start_from`; `joint` trains all
+    three together."""
     semantic: float = 1.0
-    """Weight of the segmenter's loss (4) on the stage's last image; 0 trains without a segmenter, as stage I does."""
+    """Weight of the segmenter's loss (4) on the stage's last image; with 0, as printed for stage I, there is no
+    segmenter."""
     segmenter: str = "segment_float"
     """The frozen segmenter: a checkpoint of `derain train segmentation`, an exported one, or the name of a shipped one,
     in floating point."""
@@ -62,7 +63,7 @@ class TaskDrivenRecipe(Recipe):
     """Side of the training crops in pixels, a multiple of 16."""
 
     def __post_init__(self) -> None:
-        """DataError for values that cannot be trained with."""
+        """Raise DataError for values that cannot be used."""
         super().__post_init__()
         if self.stage not in STAGES:
             raise DataError(f"recipe: stage: {self.stage!r} is none of {', '.join(STAGES)}")
@@ -75,10 +76,9 @@ class TaskDrivenRecipe(Recipe):
 
 
 def train(data: Path, output: Path, recipe: TaskDrivenRecipe, machine: Machine = Machine()) -> Path:  # noqa: B008
-    """Train one stage on the labelled scenes of `data`, whose labels it does not use; returns its checkpoint in
-    `output`, see `loop.train`.
+    """Train one stage on the labelled scenes of `data`; returns its checkpoint in `output`, see `loop.train`.
 
-    DataError where the data does not fit, or stage II has nothing to begin with.
+    The labels are not used. DataError if the data cannot be used, or stage II has no checkpoint to start from.
     """
     if recipe.stage == "refine" and not recipe.start_from:
         raise DataError(
@@ -124,7 +124,7 @@ class TaskDrivenLearner(Learner):
         )
 
     def batches(self, first: int) -> Iterator[list[Tensor]]:
-        """Rainy and clean crops (N, 3, size, size) in 0..1 of the steps from number `first` on."""
+        """Yield rainy and clean crops (N, 3, size, size) in 0..1 of the steps from number `first` on."""
         recipe, fabric = self.recipe, self.fabric
         places = range(fabric.global_rank, recipe.batch, fabric.world_size)
         draw = partial(draw_rainy, self.files, recipe.crop)
@@ -133,7 +133,7 @@ class TaskDrivenLearner(Learner):
             yield [as_images(fabric.to_device(images)) for images in pair]
 
     def losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
-        """The stage's losses: (1) and (2) of A and C, (3) of R, (4) of the last image through the segmenter."""
+        """Return the stage's losses: (1) and (2) of A and C, (3) of R, (4) of the last image."""
         rainy, clean = batch
         self._set_modes()
         out = Derained(*self.forward(rainy))
@@ -149,7 +149,7 @@ class TaskDrivenLearner(Learner):
         return parts
 
     def _set_modes(self) -> None:
-        """Normalise by the batch where A learns; by what it has learnt where it is frozen."""
+        """Normalise by the batch while A is trained, by A's learnt statistics while it is frozen."""
         assert isinstance(self.net, TaskDriven)
         self.net.train()
         if self.recipe.stage == "refine":
@@ -157,8 +157,10 @@ class TaskDrivenLearner(Learner):
 
     @torch.no_grad()
     def validate(self) -> tuple[dict[str, float], Tensor | None]:
-        """PSNR (dB) and SSIM of rainy and derained images of scenes never trained on; the sample is the last one:
-        rainy, derained, clean."""
+        """Return PSNR (dB) and SSIM of rainy and derained images of held-out scenes.
+
+        The sample is the last one: rainy, derained, clean.
+        """
         self.net.eval()
         rows = []
         for scene in self.shown(self.unseen, "validating"):
@@ -173,19 +175,22 @@ class TaskDrivenLearner(Learner):
 
 
 def draw_rainy(files: Sequence[Path], size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A crop of one of the images at some moment of a shower, and as it is dry: (size, size, 3) uint8 RGB."""
+    """Draw a crop of one of the images at a moment of a shower; returns it wet and dry, (size, size, 3) uint8 RGB."""
     pair = render_shower(files, size, rng)
     return pair.wet, pair.clean
 
 
 def build(recipe: dict[str, Any]) -> TaskDriven:
-    """The cascade that a recipe, as a dict, describes; stage I has no R."""
+    """Return the cascade that a recipe, as a dict, describes; stage I has no R."""
     refine = 0 if recipe["stage"] == "coarse" else recipe["refine"]
     return TaskDriven(recipe["attention"], recipe["coarse"], refine, tuple(recipe["units"]))
 
 
 def load_task_driven(path: Path) -> TaskDriven:
-    """The cascade of a checkpoint of `derain train task-driven`, for evaluation; DataError where it holds none."""
+    """Return the cascade of a checkpoint of `derain train task-driven`, for evaluation.
+
+    DataError if it holds none.
+    """
     state = checkpoint.read(path)
     if state.get("task") != "task-driven":
         raise DataError(f"{path}: holds no such cascade; give a checkpoint of `derain train task-driven`")

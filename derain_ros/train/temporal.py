@@ -42,25 +42,25 @@ class TemporalRecipe(Recipe):
     width: int = 24
     """Filters of the network."""
     length: int = 8
-    """Frames of a sequence; what is learnt goes back through all of them."""
+    """Frames of a sequence; gradients flow back through all of them."""
     size: int = 224
     """Side of the frames in pixels, a multiple of 32."""
     kept: int = 256
-    """Sequences kept at hand; fresh ones take their places as training goes on."""
+    """Sequences kept in memory; new ones replace them during training."""
     reuse: float = 16.0
-    """How often a sequence is shown before a fresh one replaces it, on the average."""
+    """How often a sequence is used before a new one replaces it, on average."""
     flicker_weight: float = 5.0
-    """Weight of how much more than the clean video the output of a whole sequence changes from frame to frame along the
-    scene's motion, beside its error."""
+    """Weight of the flicker, relative to the error: how much more than the clean video the output of a whole sequence
+    changes from frame to frame along the scene's motion."""
     free_weight: float = 1.5
-    """Weight of the error where nothing is on the glass, beside that where something is: there lies what is known."""
+    """Weight of the error where the glass is free, relative to where it is covered: there the image is known."""
     mask_weight: float = 0.15
-    """Weight of the loss of the mask of what covers the glass."""
+    """Weight of the loss of the mask, which marks the covered glass."""
     validation: int = 24
-    """Sequences of photographs and scenes kept out of training that it is validated on."""
+    """Sequences of held-out photographs and scenes for validation."""
 
     def __post_init__(self) -> None:
-        """DataError for values that cannot be trained with."""
+        """Raise DataError for values that cannot be used."""
         super().__post_init__()
         if self.size <= 0 or self.size % 32:
             raise DataError(f"recipe: size: {self.size} is not a multiple of 32")
@@ -71,16 +71,16 @@ class TemporalRecipe(Recipe):
 
 
 def train(data: Sequence[Path], output: Path, recipe: TemporalRecipe, restorers: Sequence[Model]) -> Path:
-    """Train a temporal filter for what `restorers`, grey ones, give; returns its checkpoint in `output`, see
-    `loop.train`. DataError where the data does not fit.
+    """Train a temporal filter for the output of grey `restorers`; returns its checkpoint in `output`, see `loop.train`.
 
-    It is trained on the processor: the motion between frames, most of the time, is found there.
+    DataError if the data cannot be used. It is trained on the CPU, where the motion between frames is estimated, which
+    takes most of the time.
     """
     return loop.train(partial(TemporalLearner, recipe, data, restorers), output, Machine("cpu", precision="32-true"))
 
 
 class TemporalLearner(Learner):
-    """A temporal filter that learns of sequences, which are rendered as training goes on."""
+    """A temporal filter trained on sequences that are rendered during training."""
 
     task, better = "temporal", "psnr"
     recipe: TemporalRecipe
@@ -104,17 +104,17 @@ class TemporalLearner(Learner):
         self.unseen: list[SequenceSample] = []
 
     def batches(self, first: int) -> Iterator[list[SequenceSample]]:
-        """The sequences of each step from number `first` on."""
+        """Return the sequences of each step from number `first` on."""
         seed = self.recipe.seed
         pool = Pool(lambda n: self._draw(self.folders.photographs, SCENES, (seed, 0, n)), self.recipe)
         return (pool.batch(step) for step in range(first, self.recipe.steps))
 
     def losses(self, batch: list[SequenceSample]) -> dict[str, Tensor]:
-        """What the filter's output on some sequences lacks."""
+        """Return the losses of the filter's output on some sequences."""
         return sequence_losses(self.net, batch, self.recipe)
 
     def validate(self) -> tuple[dict[str, float], None]:
-        """Figures on photographs and scenes kept out of training."""
+        """Return figures on held-out photographs and scenes."""
         self.unseen = self.unseen or [
             self._draw(self.folders.validation_photographs, UNSEEN_SCENES, (self.recipe.seed, 1, n))
             for n in self.shown(range(self.recipe.validation), "rendering sequences to validate on")
@@ -122,7 +122,7 @@ class TemporalLearner(Learner):
         return validate(self.net, self.unseen), None
 
     def state(self) -> dict[str, Any]:
-        """All that learning changes, and whose output is filtered."""
+        """Return all that training changes, and the names of the restorers."""
         return super().state() | {"restorers": self.restorers}
 
     def _draw(self, files: Sequence[Path], scenes: range, seed: tuple[int, ...]) -> SequenceSample:
@@ -134,7 +134,7 @@ class TemporalLearner(Learner):
 
 
 def _begin(net: TemporalNet, path: Path) -> str:
-    """Give `net` the weights of a checkpoint or of an exported filter; whose they are."""
+    """Give `net` the weights of a checkpoint or an exported filter; returns their origin in words."""
     if path.suffix != ".onnx":
         checkpoint.begin_with(net, path)
         return "an earlier training"
@@ -143,14 +143,14 @@ def _begin(net: TemporalNet, path: Path) -> str:
 
 
 class Pool:
-    """Sequences at hand, number n of them by `draw(n)`; a window of them moves on as training does."""
+    """Sequences kept in memory, number n made by `draw(n)`; a window over the numbers moves on with the steps."""
 
     def __init__(self, draw: Callable[[int], SequenceSample], recipe: TemporalRecipe) -> None:
         self._draw, self._recipe = draw, recipe
         self._at_hand: dict[int, SequenceSample] = {}
 
     def batch(self, step: int) -> list[SequenceSample]:
-        """The sequences of one step: a function of the recipe and the step alone."""
+        """Return the sequences of one step; they depend on the recipe and the step alone."""
         recipe = self._recipe
         rng = np.random.default_rng((recipe.seed, 2, step))
         oldest = int(step * recipe.batch / recipe.reuse)

@@ -1,4 +1,4 @@
-"""The temporal filter over whole sequences: what comes out, what that lacks, and its figures."""
+"""The temporal filter on whole sequences: its output, its losses and its figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def sequence_losses(net: TemporalNet, samples: Sequence[SequenceSample], recipe: TemporalRecipe) -> dict[str, Tensor]:
-    """What the filter's output on sequences lacks: `error`, `change` and `mask`, weighted; the loss is their sum."""
+    """Return the weighted losses of the filter's output: `error`, `change` and `mask`; the loss is their sum."""
     clean, covered = _images([s.clean for s in samples]), _images([s.covered[None] for s in samples])[:, 0]
     weight = torch.where(covered > 0, 1.0, recipe.free_weight)
     covered = F.avg_pool2d(covered, 2)
@@ -42,7 +42,7 @@ def sequence_losses(net: TemporalNet, samples: Sequence[SequenceSample], recipe:
             ours, usual = (sum_ + part.sum((1, 2)) for sum_, part in zip((ours, usual), changes, strict=True))
         mask = mask + mask_loss(out.mask, covered)
         before = out.image
-    # Of whole sequences: what is steadier behind the drops makes up for what starts as it comes out from behind them.
+    # Over whole sequences: a steadier image behind drops compensates for the jumps of what comes out from behind them.
     change = (F.relu(ours - usual) / known.sum((1, 2, 3)).clamp_min(1)).mean()
     return {
         "error": error / recipe.length,
@@ -52,8 +52,10 @@ def sequence_losses(net: TemporalNet, samples: Sequence[SequenceSample], recipe:
 
 
 class FilterOutput(NamedTuple):
-    """What comes of a frame: the image (N, 1, H, W) in 0..1; at half the size what was seen of it, the logits of what
-    covers the glass (N, 1, h, w), and the memory of that (N, MEMORY, h, w).
+    """The filter's output for a frame, with the logits (N, 1, h, w) of what covers the glass as `mask`.
+
+    `image` is (N, 1, H, W) in 0..1. At half its size are `mask`, `seen` (N, 1, h, w), how much of the image was seen,
+    and `memory` (N, MEMORY, h, w), that of the glass.
     """
 
     image: Tensor
@@ -63,7 +65,7 @@ class FilterOutput(NamedTuple):
 
 
 def run(net: TemporalNet, samples: Sequence[SequenceSample]) -> list[FilterOutput]:
-    """The filter's output for frame after frame of some sequences, side by side, as on the robot but for eight bits."""
+    """Run the filter frame after frame on some sequences in parallel, as on the robot but without 8-bit rounding."""
     wet, restored, found = (_images([getattr(s, name) for s in samples]) for name in ("wet", "restored", "mask"))
     count, length, _, size, _ = wet.shape
     motions = [Motion() for _ in samples]
@@ -101,8 +103,10 @@ def run(net: TemporalNet, samples: Sequence[SequenceSample]) -> list[FilterOutpu
 
 @torch.no_grad()
 def validate(net: TemporalNet, samples: Sequence[SequenceSample]) -> dict[str, float]:
-    """Figures of the last frame of each sequence: PSNR in dB of covered pixels, of the restorer and of the filter, and
-    of free pixels; IoU of the mask; and of whole sequences flicker, in shares of the clean ones'.
+    """Return figures of the last frame of each sequence, and the flicker of whole sequences.
+
+    PSNR in dB of covered pixels, for the restorer and the filter, and of free pixels, for the filter; IoU of the mask.
+    Flicker is relative to that of the clean sequences.
     """
     sums = dict.fromkeys(("clean", "filtered", "restored"), 0.0)
     squares = {name: [0.0, 0] for name in ("psnr", "restored_psnr", "free_psnr")}
@@ -134,7 +138,7 @@ def validate(net: TemporalNet, samples: Sequence[SequenceSample]) -> dict[str, f
 
 
 def _flicker(frames: np.ndarray, steps: np.ndarray) -> float:
-    """Mean difference in grey levels of neighbouring frames along the motion."""
+    """Return the mean difference of neighbouring frames along the motion, in grey levels."""
     grid = _grids(frames.shape[1])[0].numpy()
     parts = []
     for before, now, step in zip(frames, frames[1:], steps, strict=False):
@@ -145,18 +149,18 @@ def _flicker(frames: np.ndarray, steps: np.ndarray) -> float:
 
 
 def _images(videos: Sequence[np.ndarray]) -> Tensor:
-    """Grey uint8 videos (T, H, W) as one tensor (N, T, 1, H, W) in 0..1."""
+    """Stack grey uint8 videos (T, H, W) into one tensor (N, T, 1, H, W) in 0..1."""
     return torch.from_numpy(np.stack(videos))[:, :, None].float() / 255
 
 
 def _grids(size: int) -> Tensor:
-    """Columns and rows of the pixels of a square, (1, size, size, 2)."""
+    """Return the columns and rows of a square's pixels, (1, size, size, 2)."""
     place = torch.arange(size, dtype=torch.float32)
     return torch.stack(torch.meshgrid(place, place, indexing="xy"), -1)[None]
 
 
 def _look_up(images: Tensor, maps: Tensor) -> Tensor:
-    """`images` (N, C, H, W) at columns and rows `maps` (N, H, W, 2), beyond the edge those on it."""
+    """Sample `images` (N, C, H, W) at columns and rows `maps` (N, H, W, 2); the edge is repeated beyond it."""
     height, width = images.shape[2:]
     scaled = maps * maps.new_tensor([2 / (width - 1), 2 / (height - 1)]) - 1
     return F.grid_sample(images, scaled, align_corners=True, padding_mode="border")

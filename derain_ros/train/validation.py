@@ -1,4 +1,4 @@
-"""What a restorer does to images that it is not trained on: figures and samples to look at."""
+"""Validation of a restorer on held-out images: figures, and samples to look at."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from derain_ros.nets.fast import RECONSTRUCTED, STRIDE
 from derain_ros.train.losses import psnr, ssim
 
 SHOWN = 4
-"""Pairs of which samples are kept to look at."""
+"""Number of pairs that samples are kept of."""
 SHOWN_SIDE = 256
-"""Side in pixels of a sample: its upper left corner."""
+"""Side in pixels of a sample: the upper left corner of the image."""
 
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Images never trained on: pairs, and clean photographs that must stay as they are."""
+    """Held-out images: pairs, and clean photographs that must stay unchanged."""
 
     real: Sequence[Pair]
     clean: Sequence[np.ndarray]
@@ -34,7 +34,10 @@ def as_tensor(image: np.ndarray) -> Tensor:
 
 
 def restore(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
-    """(1, 3, H, W) in 0..1, of any size, restored and clamped; and where it was, (H, W) bool."""
+    """Restore (1, 3, H, W) in 0..1, of any size.
+
+    Returns the image, clamped, and where it was reconstructed, (H, W) bool.
+    """
     height, width = image.shape[2:]
     stride = STRIDE * getattr(net, "scale", 1)
     beyond = (0, -width % stride, 0, -height % stride)
@@ -44,9 +47,9 @@ def restore(net: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def validate(net: nn.Module, images: ValidationSet) -> tuple[dict[str, float], Tensor]:
-    """PSNR (dB) and SSIM of input and output and IoU of the mask on pairs, PSNR of clean images passed through.
+    """Return PSNR (dB) and SSIM of input and output, IoU of the mask, and PSNR of restored clean images.
 
-    Beside the figures come samples, (3, height, width) in 0..1: rows of a pair's wet, restored and clean image.
+    Also returns samples, (3, height, width) in 0..1: rows of a pair's wet, restored and clean image.
     """
     net.eval()
     device = next(net.parameters()).device

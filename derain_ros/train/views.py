@@ -1,4 +1,4 @@
-"""Rendered views of the detector's training: kept as tensors, renewed by parts, handed out in batches."""
+"""Rendered views of the detector's training: kept as tensors, partly renewed, returned in batches."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Views:
     coverage: Tensor
 
     def put(self, start: int, part: tuple[np.ndarray, ...]) -> None:
-        """Write stacked views from number `start` on, to the places number modulo N."""
+        """Write stacked views from number `start` on; view n goes to place n modulo N."""
         places = torch.arange(start, start + len(part[0])) % len(self.labels)
         for field, values in zip(fields(self), part, strict=True):
             getattr(self, field.name)[places] = torch.from_numpy(values)
 
 
 def empty_views(count: int) -> Views:
-    """Room for `count` views."""
+    """Return memory for `count` views."""
     return Views(
         torch.empty((count, *SIZE), dtype=torch.uint8),
         torch.empty((count, len(CLASSES)), dtype=torch.int8),
@@ -60,10 +60,10 @@ def render_views(
     into: Views | None = None,
     shown: Callable[[Sequence[range], str], Iterable[range]] = lambda chunks, what: chunks,
 ) -> Views:
-    """The views of these numbers, at the places number modulo N: in `into`, or else in as many as are rendered.
+    """Render the views of these numbers; view n goes to place n modulo N of `into`, or of new `Views`.
 
-    Number and seed decide each view, whatever the number of processes that render; with 0 it is this one. `shown` hands
-    out the chunks in which they are rendered, and may show how far it is.
+    A view depends on its number and the seed alone, not on the number of processes; with 0 `workers`, this process
+    renders. `shown` yields the chunks to render, and may show the progress.
     """
     views = into or empty_views(len(numbers))
     chunks = [numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK)]
@@ -71,7 +71,7 @@ def render_views(
     with contextlib.ExitStack() as stack:
         parts: Iterator[tuple[np.ndarray, ...]] = map(render, chunks)
         if workers:
-            # Started afresh: a forked copy of a process in which PyTorch's threads ran may hang.
+            # Spawned: a forked copy of a process in which PyTorch's threads ran may hang.
             context = multiprocessing.get_context("spawn")
             pool = stack.enter_context(ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)))
             parts = pool.map(render, chunks)
@@ -81,14 +81,17 @@ def render_views(
 
 
 def shuffled(views: Views, size: int, rng: torch.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """All views once in random order, mirrored and brightened at random: (N, 1, h, w) float in 0..255, and truths."""
+    """Yield all views once in random order, mirrored and with a gamma at random, in batches of `size`.
+
+    Each has images (N, 1, h, w) float in 0..255, labels, cells and severities.
+    """
     for chosen in torch.randperm(len(views.labels), generator=rng).split(size):
         images = views.images[chosen][:, None].float()
         cells = views.cells[chosen]
         mirrored = torch.rand(len(chosen), generator=rng) < 0.5
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         cells = torch.where(mirrored[:, None, None], cells.flip(2), cells)
-        # Powers are slow: a table of them is looked up.
+        # Powers are slow: they are looked up in a table.
         gamma = torch.empty(len(chosen), 1).uniform_(-0.3, 0.3, generator=rng).exp()
         table = 255 * (torch.arange(256) / 255) ** gamma
         images = table.gather(1, images.flatten(1).long()).view_as(images)
