@@ -135,7 +135,7 @@ def test_report_is_readable() -> None:
 def test_a_detector_of_other_classes_is_refused(tmp_path: Path) -> None:
     engine = Constant(0.5)
     engine.model = replace(engine.model, classes=CLASSES[:4])
-    with pytest.raises(EvaluationError, match="detect: tells clean, raindrop, dirt, streak on"):
+    with pytest.raises(EvaluationError, match="detect: detects clean, raindrop, dirt, streak on"):
         evaluate(engine, tmp_path)
 
 
