@@ -1,4 +1,4 @@
-"""The card of a restorer: what is known of it is written by its export, in blocks that a later export replaces."""
+"""The card of a restorer: its export writes what is known of it, in blocks that a later export replaces."""
 
 from __future__ import annotations
 
@@ -58,18 +58,21 @@ SAID = {
         "steadier": "",
     },
 }
-"""What the card of a new model says for each of ANOMALIES."""
+"""Texts for the card of a new model, for each of ANOMALIES."""
 SOURCES = {
     "drops": "RobotCar(R) crops (Porav et al. 2019), without the frames "
     f"{', '.join(frame.rstrip('_') for frame in HELD_OUT_FRAMES)}, and photographs on which drops are drawn",
     "rain": "pairs of RoadScene-rain (of NiteDR), of whose runs of five neighbours each ninth is held out and another "
     "is for validation, and photographs on which rain is drawn, but for those held out",
 }
-"""What DATA holds for each of ANOMALIES."""
+"""Contents of DATA, for each of ANOMALIES."""
 
 
 def write_card(path: Path, name: str, net: FastRestorer | PrintedRestorer, state: Mapping[str, Any]) -> None:
-    """Write what a model is and how it was trained into the card at `path`; a card without blocks is written anew."""
+    """Write what a model is and how it was trained into the card at `path`.
+
+    A card without blocks is written anew.
+    """
     blocks = {"interface": interface(net), "training": training(state)}
     if not path.exists() or _marks("interface")[0] not in path.read_text(encoding="utf-8"):
         empty = {key: empty_block(key) for key in (*blocks, f"figures {name}", f"figures {name}_int8")}
@@ -89,7 +92,7 @@ def write_card(path: Path, name: str, net: FastRestorer | PrintedRestorer, state
 
 
 def write_block(path: Path, key: str, text: str) -> None:
-    """Put `text` into the block `key` of the card at `path`; at its end where it has no such block."""
+    """Put `text` into the block `key` of the card at `path`, or at its end if it has no such block."""
     card = path.read_text(encoding="utf-8") if path.exists() else ""
     begin, end = _marks(key)
     if begin not in card:
@@ -99,12 +102,12 @@ def write_block(path: Path, key: str, text: str) -> None:
 
 
 def empty_block(key: str) -> str:
-    """Where `write_block` will put the text of this key."""
+    """Return the empty block `key`, which `write_block` fills."""
     return "\n".join(_marks(key))
 
 
 def interface(net: FastRestorer | PrintedRestorer) -> str:
-    """What goes in and out, and how large the network is."""
+    """Return the table of a network's input, output, size and structure."""
     with torch.device("meta"):
         scale = net.scale if isinstance(net, FastRestorer) else 1
         image = torch.empty(1, net.channels, *(-(-side // (scale * STRIDE)) * STRIDE for side in (540, 720)))
@@ -129,7 +132,7 @@ def interface(net: FastRestorer | PrintedRestorer) -> str:
 
 
 def training(state: Mapping[str, Any]) -> str:
-    """The phases of a training, from the first to the one of the checkpoint `state`, and the data they take."""
+    """Return the phases of a training, from the first to that of the checkpoint `state`, and their data."""
     phases, lines = [state], []
     while phases[0]["recipe"].get("start_from"):
         origin = phases[0].get("origin")
@@ -178,7 +181,7 @@ def _flow(values: Mapping[str, Any]) -> str:
 
 
 def _on_meta(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedRestorer:
-    """The network without its weights, of which only shapes are asked."""
+    """Return the network without its weights: only shapes are needed."""
     with torch.device("meta"):
         if isinstance(net, FastRestorer):
             return FastRestorer(net.channels, net.width, net.blocks, deep=net.deep)
@@ -186,7 +189,7 @@ def _on_meta(net: FastRestorer | PrintedRestorer) -> FastRestorer | PrintedResto
 
 
 def _without_folders(value: Any) -> Any:
-    """A value in which paths are cut to their last two parts, and tuples are lists."""
+    """Return a value with paths cut to their last two parts, and tuples as lists."""
     if isinstance(value, (list, tuple)):
         return [_without_folders(part) for part in value]
     return "/".join(Path(value).parts[-2:]) if isinstance(value, str) and "/" in value else value

@@ -1,4 +1,4 @@
-"""A detector's checkpoint becomes a model of the manifest: exported, measured on what training never saw, entered."""
+"""From a detector's checkpoint to a model of the manifest: export, figures on held-out data, entry."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from derain_ros.train.checkpoint import read
 from derain_ros.train.detector import DetectRecipe
 
 FLOAT = "_float"
-"""What the name of the detector in floating point ends in."""
+"""Suffix of the name of the detector in floating point."""
 RANGE_VIEWS = 300
-"""Views on which the ranges of eight-bit numbers are measured."""
+"""Views on which the ranges for eight bits are measured."""
 CARD = """# {names}
 
 Says whether a camera's view is clean, behind raindrops or dirt, or in falling rain by day or night, where, and how bad.
@@ -52,10 +52,10 @@ probability that a cell is affected; `severity` float32 [N]: share of the local 
 
 
 def publish_detector(checkpoint: Path, name: str, directory: Path, data: Path | None) -> DetectionReport | None:
-    """Export a detector as `directory`/`name`_float.onnx and in eight bits as `name`.onnx; enter both with their
-    figures, return those of the latter, and write the card.
+    """Export a detector as `directory`/`name`_float.onnx and in eight bits as `name`.onnx, and write their card.
 
-    Without `data` there is nothing to measure ranges or figures on: `name`.onnx is in floating point then.
+    Both are entered in the manifest with their figures; returns those of the latter. Without `data` there is nothing to
+    measure ranges or figures on: `name`.onnx is then in floating point, and None is returned.
     """
     if data is None:
         export_detector(checkpoint, directory / f"{name}.onnx")
@@ -89,7 +89,7 @@ def _measure(name: str, directory: Path, entry: dict[str, Any], data: Path) -> D
 
 
 def _write_card(path: Path, names: list[str], precision: str, checkpoint: Path) -> None:
-    """Write the card of these detectors to `path`: how they were trained, and room for their figures."""
+    """Write the card of these detectors to `path`: how they were trained, and empty blocks for their figures."""
     state, keys = read(checkpoint), ["training", *(f"figures {name}" for name in names)]
     path.write_text(
         CARD.format(

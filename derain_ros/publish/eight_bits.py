@@ -1,4 +1,4 @@
-"""Static quantisation to eight bits: one set of rules for the networks of every task."""
+"""Static quantisation to eight bits: one set of rules for the networks of all tasks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 
 class _Inputs(CalibrationDataReader):  # type: ignore[misc]  # has no types
-    """Hands out what the model takes, one run after the other, as the quantiser asks for it."""
+    """Gives the quantiser the inputs of the model, one run after the other."""
 
     def __init__(self, inputs: Iterable[Mapping[str, np.ndarray]]) -> None:
         self._inputs: Iterator[Mapping[str, np.ndarray]] = iter(inputs)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The inputs of the next run, by name; None at the end."""
+        """Return the inputs of the next run, by name; None at the end."""
         given = next(self._inputs, None)
         return None if given is None else dict(given)
 
@@ -32,12 +32,12 @@ def quantize(
 ) -> None:
     """Write the prepared model `source` to `target` with unsigned 8-bit activations and signed weights, per channel.
 
-    Ranges are measured on `inputs`, each what one run takes, by name. Of the `operators` the nodes named `in_floats`
-    stay as they are; `more` is passed on to ONNX Runtime's `quantize_static`.
+    Ranges are measured on `inputs`, those of one run each, by name. Nodes of the `operators` are quantised, except
+    those named `in_floats`; `more` is passed on to ONNX Runtime's `quantize_static`.
 
-    Weights keep to seven of the eight bits. Processors with AVX2 and without VNNI or AMX add the products of two
+    Weights use only seven of the eight bits. Processors with AVX2 and without VNNI or AMX add two products of
     activations and weights in 16 bits, which eight bits overflow, in ONNX Runtime as in OpenVINO: there restorers lost
-    0.2 to 0.8 dB on wet images and up to 8 dB on clean ones. Elsewhere seven bits cost 0.1 dB at the most.
+    0.2 to 0.8 dB on wet images and up to 8 dB on clean ones. Elsewhere seven bits cost 0.1 dB at most.
     """
     quantize_static(
         str(source),

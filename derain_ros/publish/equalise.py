@@ -1,8 +1,8 @@
-"""Channels made alike before quantisation: those of a layer share eight bits, so none may dwarf the others.
+"""Equalises channels before quantisation: those of a layer share eight bits, so none should dominate.
 
-A rectifier lets a factor pass: what a convolution gives in one channel is divided by a factor, and the weights that
-take this channel are multiplied by it. In full precision the network does what it did (cross-layer equalisation, Nagel
-et al., Data-Free Quantization, ICCV 2019; with measured ranges as in SmoothQuant, Xiao et al., ICML 2023).
+A positive factor passes through a ReLU: a channel of a convolution's output is divided by a factor, and the weights
+that take this channel are multiplied by it. In full precision the network stays the same (cross-layer equalisation,
+Nagel et al., Data-Free Quantization, ICCV 2019; with measured ranges as in SmoothQuant, Xiao et al., ICML 2023).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import onnxruntime
 from onnx import numpy_helper
 
 LARGEST = 8.0
-"""Factors lie between this and its inverse."""
+"""Largest factor; the smallest is its inverse."""
 
 
 def equalise(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> int:
-    """Change the weights of `model` where a rectified convolution is taken by convolutions alone; returns how often.
+    """Change the weights of `model` where only convolutions take a rectified convolution; returns how often.
 
-    `images` are (H, W, C) uint8, as the model takes them: on them the ranges of the channels are measured.
+    `images` are (H, W, C) uint8, as the model takes them: the ranges of the channels are measured on them.
     """
     given = {output.name for output in model.graph.output}
     takers: dict[str, list[onnx.NodeProto]] = {}
@@ -41,7 +41,7 @@ def equalise(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> int:
         heaviest = np.max([np.abs(weights[n.input[1]]).max(axis=(0, 2, 3)) for n in taking], axis=0)
         alive = (most[value] > 1e-4) & (heaviest > 1e-6)
         factor = np.ones(len(alive), np.float32)
-        # Half of the imbalance stays with the weights: they share eight bits, too.
+        # Half of the imbalance stays in the weights: they share eight bits, too.
         factor[alive] = np.sqrt(most[value][alive] / heaviest[alive])
         factor[alive] = np.clip(factor[alive] / np.exp(np.log(factor[alive]).mean()), 1 / LARGEST, LARGEST)
         weights[node.input[1]] /= factor[:, None, None, None]
@@ -55,7 +55,7 @@ def equalise(model: onnx.ModelProto, images: Sequence[np.ndarray]) -> int:
 
 
 def _ranges(model: onnx.ModelProto, values: Sequence[str], images: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """The greatest magnitude of each channel of `values` over all `images`."""
+    """Return the largest magnitude of each channel of `values` over all `images`."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     watched.graph.output.extend(onnx.ValueInfoProto(name=value) for value in values)

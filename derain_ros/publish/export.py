@@ -1,4 +1,4 @@
-"""Networks written as ONNX, checked against PyTorch."""
+"""Exports networks as ONNX and compares them with PyTorch."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from derain_ros.tasks import TASKS
 
 OPSET = 18
 LABELS = {name for task in TASKS.values() for name, output in task.outputs.items() if output.compared == "share"}
-"""Outputs whose values are names, not amounts."""
+"""Outputs whose values are class labels, not amounts."""
 
 
 class ExportError(RuntimeError):
-    """The exported graph does not do what the network does, or the checkpoint cannot be read."""
+    """The exported graph does not compute what the network does, or the checkpoint cannot be read."""
 
 
 def export_onnx(
     graph: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], dynamic: Mapping[int, str], path: Path
 ) -> None:
-    """Write `graph` to `path` as ONNX; `inputs` are examples by name, in the order in which `graph` takes them, and
-    `dynamic` names the free dimensions of all of them.
+    """Write `graph` to `path` as ONNX, and compare it with PyTorch on the `inputs`.
 
-    ExportError where ONNX Runtime's outputs differ from PyTorch's by more than one grey level (uint8) or 1e-3 (float);
-    labels must be the same.
+    `inputs` are examples by name, in the order in which `graph` takes them; `dynamic` names the free dimensions of all
+    of them. ExportError if more than 0.01 % of an output's values differ: by more than one grey level (uint8) or 1e-3
+    (float); labels by anything.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Under one name a dimension is the same in all inputs.
+    # A dimension of one name is the same in all inputs.
     shapes = [dict.fromkeys(dynamic, torch.export.Dim.DYNAMIC) for _ in inputs]
-    # Else the exporter tells at length of libraries that it could do with, and of its own code.
+    # Else the exporter logs many lines about missing libraries and its own code.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -69,7 +69,7 @@ def export_onnx(
 
 
 def _tidy(path: Path, dynamic: Mapping[int, str]) -> None:
-    """Name the free dimensions of the inputs, and drop the exporter's notes, which hold paths of this machine."""
+    """Name the free dimensions of the inputs, and remove the exporter's metadata, which has paths of this machine."""
     model = onnx.load(path)
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
@@ -82,10 +82,10 @@ def _tidy(path: Path, dynamic: Mapping[int, str]) -> None:
 
 
 def task_of(checkpoint: Path) -> str:
-    """The task of the manifest that the checkpoint was trained for; ExportError where it is none of ours."""
+    """Return the manifest's task that the checkpoint was trained for; ExportError if there is none."""
     try:
         task = str(torch.load(checkpoint, weights_only=True, map_location="cpu")["task"])
-    except Exception as error:  # reading a file that is none fails in whatever way its bytes lead to
+    except Exception as error:  # an invalid file may raise any exception
         raise ExportError(f"{checkpoint}: not a checkpoint of `derain train`: {error}") from error
     if task not in TASKS:
         raise ExportError(

@@ -1,4 +1,4 @@
-"""From a detector's checkpoint to ONNX: grey uint8 in, calibrated probabilities out, in floats or in eight bits."""
+"""From a detector's checkpoint to ONNX: grey uint8 in, calibrated probabilities out, in float or in eight bits."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ class DetectorGraph(nn.Module):
         self.register_buffer("shift", torch.tensor(shift))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Probabilities of the classes, (N, K), each for itself, of each cell being affected, (N, *CELLS), and the
-        severity (N,), all in [0, 1].
+        """Return the probabilities of the classes (N, K), those of the cells (N, *CELLS), and the severity (N,).
+
+        All are in [0, 1]. Classes are independent; a cell's probability is that of being affected.
         """
         out = self.net(image.reshape(-1, 1, *SIZE).float())  # one channel: no need to transpose
         return (out.classes * self.scale + self.shift).sigmoid(), out.mask.sigmoid(), out.severity.sigmoid()
 
 
 def load_detector(checkpoint: Path) -> DetectorGraph:
-    """The calibrated network of a checkpoint of `derain train detect`; ExportError where it is none."""
+    """Return the calibrated network of a checkpoint of `derain train detect`; ExportError if it is none."""
     try:
         net = Detector()
         state = torch.load(checkpoint, weights_only=True, map_location="cpu")
@@ -56,7 +57,7 @@ def load_detector(checkpoint: Path) -> DetectorGraph:
 
 
 def export_detector(checkpoint: Path, path: Path) -> None:
-    """Write the detector of `checkpoint` to `path` as ONNX for any batch; ExportError where the two disagree."""
+    """Write the detector of `checkpoint` to `path` as ONNX for any batch; ExportError if the two differ."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, *SIZE, 1), dtype=np.uint8))
     export_onnx(load_detector(checkpoint), {"image": example}, OUTPUTS, {0: "batch"}, path)
@@ -65,8 +66,8 @@ def export_detector(checkpoint: Path, path: Path) -> None:
 def quantize_detector(source: Path, target: Path, images: np.ndarray) -> None:
     """Write the exported detector `source` with unsigned 8-bit activations and signed 8-bit weights to `target`.
 
-    The ranges are measured on `images` (n, *SIZE) grey uint8, none of them held out. The first convolution, which sees
-    the standardised image, and all that follows the last one stay float: they cost little.
+    The ranges are measured on `images` (n, *SIZE) grey uint8, none of them held out. All up to the first convolution,
+    which sees the standardised image, and all after the last one stay float: they cost little.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")

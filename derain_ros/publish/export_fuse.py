@@ -1,4 +1,4 @@
-"""From a fuser's checkpoint to ONNX: uint8 images in, the fused luminance out, in floats or in eight bits."""
+"""From a fuser's checkpoint to ONNX: uint8 images in, fused luminance out, in float or in eight bits."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from derain_ros.train import checkpoint as checkpoints
 INPUTS = ("visible", "infrared", "mask")
 QUANTIZED_OPS = ("Conv", "Relu", "Add", "Concat")
 FLOAT_OPS = ("ReduceMean", "Sub", "Sigmoid")
-"""Of the nodes in floats those that take what nodes in eight bits take or give."""
+"""Operators of float nodes that share values with quantised nodes."""
 
 
 class FuserGraph(nn.Module):
-    """The fuser as the robot runs it: `visible`, `infrared`, `mask` (N, H, W, 1) uint8 to `fused` of that form."""
+    """The fuser as on the robot: `visible`, `infrared`, `mask` (N, H, W, 1) uint8 to `fused` of the same shape."""
 
     def __init__(self, net: Fuser) -> None:
         super().__init__()
@@ -46,7 +46,10 @@ class FuserGraph(nn.Module):
 
 
 def load_fuser(checkpoint: Path) -> tuple[Fuser, dict[str, Any]]:
-    """The averaged network of a checkpoint of `derain train fuse`, for evaluation, and all that it holds."""
+    """Return the averaged network of a checkpoint of `derain train fuse`, for evaluation, and its whole content.
+
+    ExportError if it is no such checkpoint.
+    """
     try:
         state = checkpoints.read(checkpoint)
         net = Fuser(state["recipe"]["width"])
@@ -58,7 +61,7 @@ def load_fuser(checkpoint: Path) -> tuple[Fuser, dict[str, Any]]:
 
 
 def export_fuser(net: Fuser, path: Path) -> None:
-    """Write the fuser to `path`; any batch, any height and width that are multiples of STRIDE."""
+    """Write the fuser to `path` as ONNX for any batch and any height and width that are multiples of STRIDE."""
     rng = np.random.default_rng(0)
     examples = {
         name: torch.from_numpy(rng.integers(0, 256, (2, 6 * STRIDE, 8 * STRIDE, 1), dtype=np.uint8)) for name in INPUTS
@@ -69,7 +72,7 @@ def export_fuser(net: Fuser, path: Path) -> None:
 def quantize_fuser(source: Path, target: Path, samples: Sequence[FusionSample]) -> None:
     """Write the exported fuser `source` with unsigned 8-bit activations and signed 8-bit weights to `target`.
 
-    The ranges are measured on `samples`. Bases and details, and what is computed of them, stay float, and so do the
+    The ranges are measured on `samples`. Bases, details and all that is computed from them stay float, and so do the
     weight and the gains: eight bits there would be noise on every pixel.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +87,7 @@ def quantize_fuser(source: Path, target: Path, samples: Sequence[FusionSample]) 
 
 
 def _in_floats(model: onnx.ModelProto) -> list[str]:
-    """Names of the smoothings, of one channel each, and of all nodes after them or after the sigmoids."""
+    """Return the names of the smoothings, of one channel each, of the sigmoids, and of all nodes after these."""
     single = {weight.name for weight in model.graph.initializer if len(weight.dims) == 4 and weight.dims[1] == 1}
     after: set[str] = set()
     names = []
@@ -97,14 +100,14 @@ def _in_floats(model: onnx.ModelProto) -> list[str]:
 
 
 def _bypass(model: onnx.ModelProto) -> None:
-    """Give nodes in floats, where they take what was brought to eight bits and back, what was there before."""
+    """Give float nodes the original value in place of one that was quantised and dequantised."""
     maker = {output: node for node in model.graph.node for output in node.output}
     for node in model.graph.node:
         if node.op_type in FLOAT_OPS:
             for place, name in enumerate(node.input):
                 if name in maker and maker[name].op_type == "DequantizeLinear":
                     node.input[place] = maker[maker[name].input[0]].input[0]
-    for _ in range(2):  # what no node takes any more: the way back first, then the way there
+    for _ in range(2):  # remove unused nodes: first the dequantisation, then the quantisation
         taken = {name for node in model.graph.node for name in node.input} | {o.name for o in model.graph.output}
         kept = [node for node in model.graph.node if taken & set(node.output)]
         del model.graph.node[:]

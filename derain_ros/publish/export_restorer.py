@@ -21,10 +21,10 @@ Restorer = FastRestorer | PrintedRestorer
 
 
 class RestorerGraph(nn.Module):
-    """A restorer as the robot runs it: `image` (N, H, W, C) uint8 to `restored` of that form, `mask` (N, H, W).
+    """A restorer as on the robot: `image` (N, H, W, C) uint8 to `restored` of that shape and `mask` (N, H, W) uint8.
 
-    A network that works on reduced images gets such; the robot reduces, and brings back what was changed. Of the
-    printed network each normalisation is folded into its convolution.
+    A network for reduced images gets reduced images: the robot reduces them, and enlarges what was changed. Each
+    normalisation of the printed network is folded into its convolution.
     """
 
     def __init__(self, net: Restorer) -> None:
@@ -32,7 +32,7 @@ class RestorerGraph(nn.Module):
         self.net = net.folded() if isinstance(net, PrintedRestorer) else net
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale to 0..1, restore, clamp and round; the mask holds probabilities in 255th."""
+        """Scale to 0..1, restore, clamp and round; the mask is the probability times 255."""
         scaled = image.permute(0, 3, 1, 2).float() * (1 / 255)
         out = self.net.restore(scaled) if isinstance(self.net, FastRestorer) else self.net(scaled)
         restored = (out.restored.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
@@ -40,7 +40,10 @@ class RestorerGraph(nn.Module):
 
 
 def load_restorer(checkpoint: Path) -> tuple[Restorer, dict[str, Any]]:
-    """The averaged network of a training checkpoint, for evaluation, and all that the checkpoint holds."""
+    """Return the averaged network of a training checkpoint, for evaluation, and its whole content.
+
+    ExportError if it is none.
+    """
     try:
         net = checkpoints.load_network(checkpoint)
         assert isinstance(net, (FastRestorer, PrintedRestorer))
@@ -50,10 +53,10 @@ def load_restorer(checkpoint: Path) -> tuple[Restorer, dict[str, Any]]:
 
 
 def to_grey(net: Restorer) -> Restorer:
-    """The one-channel network that does to a grey image what `net` (3 channels) does to its three equal copies.
+    """Return the one-channel network that does with a grey image what `net` does with its three equal copies.
 
-    Weights on the three copies of an input are added; the three outputs are averaged. Both agree as far as the three
-    generated channels do: the enhancer, and the hyperbolic tangent of the printed network, get their mean.
+    Weights on the three copies of an input are added; the three outputs are averaged. Both networks agree only as far
+    as the three generated channels do: the enhancer and the printed network's tanh get their mean.
     """
     return _fast_to_grey(net) if isinstance(net, FastRestorer) else _printed_to_grey(net)
 
@@ -80,15 +83,15 @@ def _fast_to_grey(net: FastRestorer) -> FastRestorer:
 def _printed_to_grey(net: PrintedRestorer) -> PrintedRestorer:
     grey = PrintedRestorer(1, net.enhancer is not None, net.generator.aggregation)
     state = dict(net.state_dict())
-    if "generator.down_half.conv.bias" in state:  # trained from an exported one
+    if "generator.down_half.conv.bias" in state:  # training started from an exported one
         grey.fold()
-    # Where the image's three channels begin among those that a convolution takes.
+    # Index of the image's first channel among the inputs of a convolution.
     inputs = {"generator.down_half.conv": [0]}
     if net.generator.aggregation:
         inputs |= {"generator.join_half.conv": [0], "generator.join_up_full.conv": [32 + 16]}
     outputs = ["generator.image"]
     if net.enhancer is not None:
-        # Generated and wet image; the first is one channel when the second's turn comes.
+        # Generated and wet image; the first is already one channel when the second is folded.
         inputs["enhancer.first"], outputs = [0, 1], [*outputs, "enhancer.last"]
     for name, places in inputs.items():
         for first in places:
@@ -101,13 +104,13 @@ def _printed_to_grey(net: PrintedRestorer) -> PrintedRestorer:
 
 
 def _fold_inputs(weight: Tensor, first: int, count: int) -> Tensor:
-    """Weights (outputs, inputs, h, w) whose `count` inputs from `first` on, three alike parts, are added to one."""
+    """Return weights (outputs, inputs, h, w) with the three equal parts of `count` inputs from `first` on added."""
     before, colour, after = weight.split([first, count, weight.shape[1] - first - count], dim=1)
     return torch.cat([before, torch.stack(colour.split(count // 3, dim=1)).sum(0), after], 1)
 
 
 def export_restorer(net: Restorer, path: Path) -> None:
-    """Write a restorer to `path`; any batch, any height and width that are multiples of STRIDE."""
+    """Write a restorer to `path` as ONNX for any batch and any height and width that are multiples of STRIDE."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, 3 * STRIDE, 4 * STRIDE, net.channels), dtype=np.uint8))
     export_onnx(

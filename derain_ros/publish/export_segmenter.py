@@ -1,4 +1,4 @@
-"""From a segmenter's checkpoint to ONNX: RGB uint8 in, the class of each pixel out, in floats or in eight bits."""
+"""From a segmenter's checkpoint to ONNX: RGB uint8 in, the class of each pixel out, in float or in eight bits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUANTIZED_OPS = ("Conv", "Relu", "Clip", "Add", "Concat", "Pad")
 
 
 class SegmenterGraph(nn.Module):
-    """The segmenter as the robot runs it: `image` (N, H, W, 3) uint8 RGB to `labels` (N, H, W) uint8."""
+    """The segmenter as on the robot: `image` (N, H, W, 3) uint8 RGB to `labels` (N, H, W) uint8."""
 
     def __init__(self, net: Segmenter) -> None:
         super().__init__()
@@ -33,9 +33,9 @@ class SegmenterGraph(nn.Module):
 
 
 def export_segmenter(net: Segmenter, classes: Sequence[str], backbone: str, path: Path) -> None:
-    """Write the segmenter to `path`; any batch, any height and width that are multiples of STRIDE.
+    """Write the segmenter to `path` as ONNX for any batch and any height and width that are multiples of STRIDE.
 
-    `net` loses its normalisations, which become part of its convolutions.
+    The normalisations of `net` are folded into its convolutions, also in `net` itself.
     """
     fold(net)
     rng = np.random.default_rng(0)
@@ -50,7 +50,7 @@ def quantize_segmenter(source: Path, target: Path, images: Sequence[np.ndarray])
     """Write the exported segmenter `source` with unsigned 8-bit activations and signed 8-bit weights to `target`.
 
     The ranges are measured on `images` (H, W, 3) uint8 RGB, H and W multiples of STRIDE, none of them held out. The
-    scores of the classes stay float, as all that follows them.
+    last convolution, which gives the scores of the classes, and all after it stay float.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")

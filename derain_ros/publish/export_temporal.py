@@ -1,4 +1,4 @@
-"""From the temporal filter's checkpoint to ONNX: uint8 planes in and out."""
+"""From a temporal filter's checkpoint to ONNX: uint8 planes in and out."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from derain_ros.train import checkpoint as checkpoints
 
 
 class TemporalGraph(nn.Module):
-    """The filter as the robot runs it: `image` (N, h, w, 5 + MEMORY) uint8 to `weights` (N, h, w, 3), `mask` (N, h, w)
-    and `memory` (N, h, w, MEMORY), all uint8; see `TemporalNet`.
+    """The filter as on the robot, all uint8; see `TemporalNet`.
+
+    `image` (N, h, w, 5 + MEMORY) to `weights` (N, h, w, 3), `mask` (N, h, w) and `memory` (N, h, w, MEMORY).
     """
 
     def __init__(self, net: TemporalNet) -> None:
@@ -25,7 +26,7 @@ class TemporalGraph(nn.Module):
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Scale to 0..1, filter, round; the mask is 255 from a logit of COVERED on."""
+        """Scale to 0..1, filter, round; the mask is 255 for logits above COVERED."""
         out = self.net(image.permute(0, 3, 1, 2).float() * (1 / 255))
         weights, memory = (
             (plane * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1) for plane in (torch.cat(out[:3], 1), out.memory)
@@ -34,7 +35,10 @@ class TemporalGraph(nn.Module):
 
 
 def load_temporal(checkpoint: Path) -> tuple[TemporalNet, dict[str, Any]]:
-    """The network of a checkpoint of `derain train temporal`, for evaluation, and all that the checkpoint holds."""
+    """Return the network of a checkpoint of `derain train temporal`, for evaluation, and its whole content.
+
+    ExportError if it is no such checkpoint.
+    """
     try:
         state = checkpoints.read(checkpoint)
         net = TemporalNet(state["recipe"]["width"])
@@ -45,7 +49,7 @@ def load_temporal(checkpoint: Path) -> tuple[TemporalNet, dict[str, Any]]:
 
 
 def export_temporal(net: TemporalNet, path: Path) -> None:
-    """Write the filter to `path`; any batch, any height and width that are multiples of CELL."""
+    """Write the filter to `path` as ONNX for any batch and any height and width that are multiples of CELL."""
     rng = np.random.default_rng(0)
     example = torch.from_numpy(rng.integers(0, 256, (2, 24 * CELL, 32 * CELL, 5 + MEMORY), dtype=np.uint8))
     export_onnx(

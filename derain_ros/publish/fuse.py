@@ -1,4 +1,4 @@
-"""A fuser's checkpoint becomes two models of the manifest: exported, quantised, measured on what training never saw."""
+"""From a fuser's checkpoint to two models of the manifest: export, quantisation, figures on held-out pairs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from derain_ros.train.checkpoint import read
 from derain_ros.train.fuse import FuseRecipe
 
 FLOAT = "_float"
-"""What the name of the fuser in floating point ends in."""
+"""Suffix of the name of the fuser in floating point."""
 CALIBRATION, SIDE = 60, 256
-"""Samples on which the ranges of eight-bit numbers are measured, and their side in pixels."""
+"""Samples on which the ranges for eight bits are measured, and their side in pixels."""
 CARD = """# {names}
 
 Fuses the luminance of a visible and the aligned infrared image into one luminance; where a mask says that a drop hides
@@ -60,10 +60,10 @@ the visible image, or that it was made up, the infrared image tells.
 
 
 def publish_fuser(checkpoint: Path, name: str, directory: Path, data: Path | None) -> dict[str, float]:
-    """Export a fuser as `directory`/`name`_float.onnx and in eight bits as `name`.onnx; enter both with their figures,
-    return those of the latter, and write the card.
+    """Export a fuser as `directory`/`name`_float.onnx and in eight bits as `name`.onnx, and write their card.
 
-    Without `data` there is nothing to measure ranges or figures on: `name`.onnx is in floating point then.
+    Both are entered in the manifest with their figures; returns those of the latter. Without `data` there is nothing to
+    measure ranges or figures on: `name`.onnx is then in floating point, without figures.
     """
     net, state = load_fuser(checkpoint)
     if data is None:
@@ -83,7 +83,7 @@ def publish_fuser(checkpoint: Path, name: str, directory: Path, data: Path | Non
 
 
 def _measure(names: Sequence[str], directory: Path, data: Path) -> dict[str, float]:
-    """Write the figures of both models into their entries and the card; returns those of the first, in eight bits."""
+    """Write the figures of both models into the manifest and the card; returns those of the first, in eight bits."""
     manifest = Manifest.load(directory)
     eight, full = (load(manifest.get(name)) for name in names)
     scenes = held_out(data)
@@ -107,7 +107,7 @@ def _measure(names: Sequence[str], directory: Path, data: Path) -> dict[str, flo
 
 
 def psnr_between(one: Engine, other: Engine, scenes: Sequence[FusionScene]) -> float:
-    """PSNR in dB of what two fusers make of some scenes, of the mean squared distance over all of them."""
+    """Return the PSNR in dB between the outputs of two fusers, from the mean squared error over all scenes."""
     errors = [
         np.mean((fuse(one, s.visible, s.infrared).astype(float) - fuse(other, s.visible, s.infrared)) ** 2)
         for s in scenes
@@ -127,7 +127,7 @@ def _table(rows: Mapping[str, Mapping[str, Sequence[FusionScore]]], scenes: Mapp
 
 
 def _write_card(path: Path, names: list[str], net: Fuser, state: Mapping[str, Any]) -> None:
-    """Write the card of these fusers to `path`; where there is one, only its blocks."""
+    """Write the card of these fusers to `path`; if there is one, write only its blocks."""
     if not path.exists():
         keys = ("interface", "training", "figures")
         path.write_text(
@@ -152,7 +152,7 @@ for each pixel |"""
 
 
 def _training(state: Mapping[str, Any]) -> str:
-    """The phases of a training, from the first that is at hand to the one of the checkpoint `state`, and their data."""
+    """Return the phases of a training, from the first one available to that of `state`, and their data."""
     phases = [state]
     while phases[0]["recipe"].get("start_from"):
         try:

@@ -1,4 +1,4 @@
-"""Eight-bit restorers: static quantisation of an exported model, calibrated on wet images of the training set."""
+"""Eight-bit restorers: static quantisation of exported models, calibrated on wet images of the training set."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from derain_ros.train.sources import render_of
 QUANTIZED_OPS = ("Conv", "Add", "Concat", "AveragePool", "Resize", "Relu")
 SUFFIX = "_int8"
 PERCENTILE = 99.998
-"""Share of the activations, in per cent, that the range of eight bits holds: what is rarer would make every step of it
-coarse. On images trained on, `balanced` then loses 0.05 dB on real drops in place of 0.2 with the whole range."""
+"""Percentage of the activations that the range of eight bits holds: rarer values would make every step of it coarse. On
+training images, `balanced` then loses 0.05 dB on real drops instead of 0.2 with the whole range."""
 
 
 def calibration_images(data: Path, channels: int, anomaly: str = "drops") -> list[np.ndarray]:
-    """Wet and dry images, (256, 256, channels) uint8, on which the ranges are measured; none of them is held out.
+    """Return wet and dry images, (256, 256, channels) uint8, to measure ranges on; none of them is held out.
 
-    They are wet by `anomaly`, one of ANOMALIES.
+    `anomaly`, one of ANOMALIES, is what makes them wet.
     """
     folders, rng = TrainingFolders.find([data], anomaly), np.random.default_rng(41)
     render = render_of(RestoreRecipe(anomaly=anomaly))
@@ -48,7 +48,7 @@ def calibration_images(data: Path, channels: int, anomaly: str = "drops") -> lis
 
 
 def _square(image: np.ndarray) -> np.ndarray:
-    """The upper left 256x256 pixels of an image, enlarged where it has fewer: the calibration wants one size."""
+    """Return the upper left 256x256 pixels of an image, enlarged if it is smaller: calibration needs one size."""
     scale = max(1.0, 256 / min(image.shape[:2]))
     if scale > 1.0:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
@@ -56,12 +56,11 @@ def _square(image: np.ndarray) -> np.ndarray:
 
 
 def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
-    """Write `source` in eight bits to `target`, see `eight_bits`.
+    """Write the restorer `source` in eight bits to `target`, see `eight_bits`.
 
-    What is added to the image itself stays float, and so does the printed network from its generated image on: eight
-    bits there would be noise on every clean pixel. Channels are made alike first: without that, clean photographs lose
-    up to 2 dB.
-    ExportError where the model is none of ours, or hardly trained.
+    Additions to the image itself stay float, and so does the printed network from its generated image on: eight bits
+    there would be noise on every clean pixel. Channels are equalised first on `images`: without that, clean photographs
+    lose up to 2 dB. ExportError if the model is not one of `derain export`, or hardly trained.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
@@ -78,7 +77,7 @@ def quantize_onnx(source: Path, target: Path, images: list[np.ndarray]) -> None:
 def quantize_temporal(source: Path, target: Path, planes: list[np.ndarray]) -> None:
     """Write the temporal filter `source` in eight bits to `target`; ranges are those of `planes`, (h, w, planes) uint8.
 
-    Only the convolutions are in eight bits. ExportError where the model is hardly trained.
+    Only the convolutions are in eight bits. ExportError if the model is hardly trained.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = Path(folder, "prepared.onnx")
@@ -106,7 +105,10 @@ def _quantize(
 
 
 def publish_quantized(name: str, directory: Path, data: Path) -> dict[str, float]:
-    """Quantise the restorer or the temporal filter `name` of `directory` and enter it as `name`_int8; its figures."""
+    """Quantise the restorer or temporal filter `name` of `directory` and enter it as `name`_int8; returns its figures.
+
+    ExportError for models of other tasks.
+    """
     model = Manifest.load(directory).get(name)
     if model.task not in ("restore", "temporal"):
         raise ExportError(
@@ -146,7 +148,7 @@ def _entry(model: Model, path: Path) -> dict[str, Any]:
 
 
 def _additions_to_the_image(model: onnx.ModelProto) -> list[str]:
-    """Names of the additions onto the image: one of their inputs is it, but for its form, or it with a residual."""
+    """Return the names of the additions to the image, also after reshaping it or adding a residual to it."""
     maker = {output: node for node in model.graph.node for output in node.output}
 
     def is_image(value: str) -> bool:
@@ -162,7 +164,7 @@ def _additions_to_the_image(model: onnx.ModelProto) -> list[str]:
 
 
 def _from_the_generated_image_on(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolution before the printed network's hyperbolic tangent, and of all nodes from that on."""
+    """Return the names of the printed network's tanh, the convolution before it, and all nodes after it."""
     nodes = list(model.graph.node)
     tangent = next((n for n, node in enumerate(nodes) if node.op_type == "Tanh"), None)
     if tangent is None:

@@ -1,4 +1,4 @@
-"""A restorer's checkpoint becomes a model of the manifest: exported, measured on images held out, entered."""
+"""From a restorer's checkpoint to a model of the manifest: export, figures on held-out images, entry."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def enter(directory: Path, entry: dict[str, Any], figures: Mapping[str, float] = MappingProxyType({})) -> None:
-    """Put a model's entry into `directory`/models.yaml in place of the one of its name, with the file's sha256, and its
-    figures, rounded, beside it; those of a model of that name that was there before go."""
+    """Put a model's entry into `directory`/models.yaml, with the file's sha256, and its figures, rounded, beside it.
+
+    An older entry of the same name and its figures are removed.
+    """
     manifest = directory / MANIFEST_NAME
     content = yaml.safe_load(manifest.read_text(encoding="utf-8")) if manifest.exists() else None
     models = [m for m in (content or {}).get("models", []) if m["name"] != entry["name"]]
@@ -57,9 +59,9 @@ def publish_restorer(
 ) -> dict[str, float]:
     """Export a restorer as `directory`/`name`.onnx, enter it and write its card; returns figures, none without `data`.
 
-    `grey` folds the colour network into one that takes grey images. `serves` names the anomalies it is made for, none
-    a general one, `not_for` those that it hurts behind; `purpose` what its images are for, any use where it is empty.
-    Its rung is `plan`, or else the one that the name says: `_quality` or `_light` in it, else balanced.
+    `grey` folds the colour network into one for grey images. `serves` names the anomalies that it is made for, none for
+    a general one, and `not_for` those behind which it makes images worse. `purpose` is what its images are used for,
+    any use if empty. Its rung is `plan`, or the one in its name: `_quality` or `_light`, else balanced.
     """
     net, state = load_restorer(checkpoint)
     if grey:
@@ -98,23 +100,25 @@ def publish_restorer(
 
 
 def plan_of(name: str) -> str:
-    """The rung that a restorer's name says: the part `quality` or `light`, else `balanced`."""
+    """Return the rung in a restorer's name: the part `quality` or `light`, else `balanced`."""
     parts = name.split("_")
     return next((plan for plan in PLANS if plan in parts), "balanced")
 
 
 def network_of(name: str) -> str:
-    """The network that a restorer's name says, for grey and for colour: what follows `restore_mono` or `restore_rgb`,
-    else its rung."""
+    """Return the network in a restorer's name, for grey and for colour.
+
+    It is what follows `restore_mono` or `restore_rgb`, else the rung.
+    """
     return "_".join(name.split("_")[2:]) or plan_of(name)
 
 
 def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:
-    """Measure the model `name` of `directory` on what is held out below `data`; the figures, which its card tells, too.
+    """Measure the model `name` of `directory` on the held-out images below `data`; returns its figures.
 
-    Nothing where nothing is held out there, which is logged. Each figure of
-    `evaluate.restoration.summary` has the kind of images before it, as in `real_psnr_gain`; intervals are in the card
-    alone.
+    They are written into the manifest and the card, intervals into the card only. If there are no held-out images, that
+    is logged and there are no figures. Each figure of `evaluate.restoration.summary` is prefixed by the kind of images,
+    as in `real_psnr_gain`.
     """
     model = Manifest.load(directory).get(name)
     try:
@@ -136,7 +140,7 @@ def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Pat
 
 
 def measure(model: Model, data: Path) -> dict[str, list[Score]]:
-    """Figures of a restorer on each kind of images held out below `data`, in the channels it takes."""
+    """Return the scores of a restorer on each kind of held-out images below `data`, in grey or colour as it takes."""
     engine = load(model)
     return {
         kind: evaluate(engine, track(pairs, f"{model.name}: {kind}"))

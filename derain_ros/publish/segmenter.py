@@ -1,4 +1,4 @@
-"""A segmenter's checkpoint becomes two models of the manifest: exported, quantised, measured on held-out scenes."""
+"""From a segmenter's checkpoint to two models of the manifest: export, quantisation, figures on held-out scenes."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from derain_ros.train.checkpoint import read
 from derain_ros.train.segmentation import SegmentRecipe, load_segmenter, must_know
 
 FLOAT = "_float"
-"""What the name of the segmenter in floating point ends in."""
+"""Suffix of the name of the segmenter in floating point."""
 CALIBRATION = 60
-"""Scenes on which the ranges of eight-bit numbers are measured."""
+"""Most scenes on which the ranges for eight bits are measured."""
 CARD = """# {names}
 
 Tells what each pixel of a street scene shows. It is the yardstick of what rain takes from segmentation and of what
@@ -50,10 +50,10 @@ restoring gives back, and the network of `examples/segmentation_node.py`. It has
 
 
 def publish_segmenter(checkpoint: Path, name: str, directory: Path, data: Path | None) -> dict[str, float]:
-    """Export a segmenter as `directory`/`name`_float.onnx and in eight bits as `name`.onnx; enter both with their
-    figures, return those of the latter, and write the card.
+    """Export a segmenter as `directory`/`name`_float.onnx and in eight bits as `name`.onnx, and write their card.
 
-    Without `data` there is nothing to measure ranges or figures on: `name`.onnx is in floating point then.
+    Both are entered in the manifest with their figures; returns those of the latter. Without `data` there is nothing to
+    measure ranges or figures on: `name`.onnx is then in floating point, without figures.
     """
     net, classes = load_segmenter(checkpoint)
     if data is not None:
@@ -81,7 +81,7 @@ def publish_segmenter(checkpoint: Path, name: str, directory: Path, data: Path |
 
 
 def _measure(names: Sequence[str], directory: Path, data: Path, classes: Sequence[str]) -> dict[str, float]:
-    """Write the figures of both models into their entries and the card; returns those of the first, in eight bits."""
+    """Write the figures of both models into the manifest and the card; returns those of the first, in eight bits."""
     manifest, lines = Manifest.load(directory), []
     scenes = labelled_scenes(data, "test")
     found: dict[str, dict[str, Overlap]] = {}

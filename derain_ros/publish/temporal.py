@@ -1,4 +1,4 @@
-"""A temporal filter's checkpoint becomes a model of the manifest: exported, measured on sequences, entered."""
+"""From a temporal filter's checkpoint to a model of the manifest: export, figures on sequences, entry."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from derain_ros.tasks import TEMPORAL_PLANES
 from derain_ros.train.temporal import TemporalRecipe
 
 RESTORER = "restore_mono_int8"
-"""The restorer of the manifest behind which a filter is measured, and that calibrates it."""
+"""The restorer of the manifest that the filter is measured and calibrated behind."""
 FRAMES = 50
-"""Frames of a sequence on which it is measured."""
+"""Frames of each sequence for the figures."""
 CALIBRATION = 40
-"""Sequences on which the ranges of eight bits are measured."""
+"""Sequences on which the ranges for eight bits are measured."""
 KITTI = "kitti_stereo/sequence_1/image_l"
-"""Folder of a sequence of photographs below the data folder, of which no training knows."""
+"""Folder of a sequence of photographs below the data folder that no training uses."""
 
 CARD = """# {name}, {name}_int8
 
@@ -65,9 +65,9 @@ on the glass: steadier video, truer behind drops, and a better mask.
 
 
 def publish_temporal(checkpoint: Path, name: str, directory: Path, data: Path | None) -> dict[str, float]:
-    """Export a temporal filter as `directory`/`name`.onnx, enter it and write its card; figures, none without `data`.
+    """Export a temporal filter as `directory`/`name`.onnx, enter it and write its card.
 
-    `directory` holds RESTORER, behind which it is measured.
+    Returns its figures, none without `data`. `directory` holds RESTORER, behind which it is measured.
     """
     net, state = load_temporal(checkpoint)
     path = directory / f"{name}.onnx"
@@ -96,7 +96,10 @@ def publish_temporal(checkpoint: Path, name: str, directory: Path, data: Path | 
 
 
 def publish_temporal_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:
-    """Measure the filter `name` of `directory` on sequences behind every kind of drops, for its entry and its card."""
+    """Measure the filter `name` of `directory` on sequences behind every kind of drops; returns its figures.
+
+    They are written into the manifest and the card.
+    """
     manifest = Manifest.load(directory)
     engine, temporal = load(manifest.get(RESTORER)), load(manifest.get(name))
     rows = [row for video in videos(data) for row in measure(engine, temporal, video)]
@@ -112,13 +115,13 @@ def publish_temporal_figures(name: str, directory: Path, entry: dict[str, Any], 
 
 
 def videos(data: Path) -> list[Video]:
-    """A drive through a world of which training knows nothing, and the photographs of KITTI where they are there."""
+    """Return a drive through a world that no training uses, and the photographs of KITTI if they are there."""
     folder = data / KITTI
     return [drive(FRAMES), *([from_folder(folder, FRAMES)] if folder.is_dir() else [])]
 
 
 def measure(engine: Engine, temporal: Engine, video: Video) -> list[SequenceFigures]:
-    """Figures behind every kind of drops, of the restorer alone and of both in turn."""
+    """Return figures behind every kind of drops, alternately of the restorer alone and with the filter."""
     return [
         evaluate(engine, video, kind, join)
         for kind in track(KINDS, f"{temporal.model.name}: {video.name}")
@@ -127,7 +130,7 @@ def measure(engine: Engine, temporal: Engine, video: Video) -> list[SequenceFigu
 
 
 def summary(rows: Sequence[SequenceFigures]) -> dict[str, float]:
-    """Means over sequences and kinds of drops, of the restorer alone (even rows) and with the filter (odd ones)."""
+    """Return means over sequences and kinds of drops: of the restorer (even rows), and with the filter (odd rows)."""
 
     def mean(values: list[float]) -> float:
         return float(np.mean(values))
@@ -149,14 +152,14 @@ def summary(rows: Sequence[SequenceFigures]) -> dict[str, float]:
 
 
 def calibration_planes(model: Model, directory: Path, data: Path) -> list[np.ndarray]:
-    """What the network of `model` gets, (h, w, planes) uint8: the last frames of sequences for training."""
+    """Return inputs (h, w, planes) uint8 of the network of `model`: for the last frames of training sequences."""
     manifest, recipe = Manifest.load(directory), TemporalRecipe()
     engine, temporal = load(manifest.get(RESTORER)), load(model)
     files = TrainingFolders.find([data], "drops").photographs
     planes: list[np.ndarray] = []
 
     class Listener:
-        """Runs the network and keeps what it got last."""
+        """Runs the network and keeps its last input."""
 
         model = temporal.model
 

@@ -1,4 +1,4 @@
-"""Calibration of the detector: of the views with a probability of 0.8, eight in ten should be affected."""
+"""Calibration of the detector: a class with a probability of 0.8 should be there in eight of ten views."""
 
 from __future__ import annotations
 
