@@ -1,4 +1,4 @@
-"""Named figures of a replay's record, and limits on them: `p99_ms > 50` is broken where the figure is above 50."""
+"""Named figures of a replay's record, and limits on them: `p99_ms > 50` is broken by a figure above 50."""
 
 from __future__ import annotations
 
@@ -61,16 +61,16 @@ FIGURES = {
     "gpu_mb": "memory of the GPU in use by anyone, at the most",
     "highest_rate": "highest speed without loss, as a multiple of the recorded one, where it was measured",
 }
-"""What each name means."""
+"""Meaning of each figure."""
 
 
 class LimitError(ValueError):
-    """A limit cannot be understood; the message says how one is written, or which names there are."""
+    """A limit is not valid; the message says how to write one, or which figures there are."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Broken where the figure called `name` compares with `number` as `sign` says."""
+    """A condition on the figure `name`: the limit is broken if the figure compares by `sign` with `number`."""
 
     name: str
     sign: str
@@ -81,7 +81,7 @@ class Limit:
 
 
 def limits_of(texts: Iterable[str]) -> list[Limit]:
-    """Limits of texts such as `p99_ms > 50`; LimitError for one that is none."""
+    """Return the limits in texts such as `p99_ms > 50`; LimitError for a text that is not valid."""
     found = []
     for text in texts:
         match = FORM.fullmatch(text)
@@ -96,7 +96,7 @@ def limits_of(texts: Iterable[str]) -> list[Limit]:
 
 
 def broken(record: Record, limits: Sequence[Limit]) -> list[str]:
-    """In words, each limit that the record breaks, with the figure; one whose figure is not known is broken."""
+    """Return each broken limit in words, with its figure; a limit on a figure that is not known is broken."""
     figures, told = figures_of(record), []
     for limit in limits:
         value = figures[limit.name]
@@ -108,7 +108,7 @@ def broken(record: Record, limits: Sequence[Limit]) -> list[str]:
 
 
 def figures_of(record: Record) -> dict[str, float]:
-    """Every figure of FIGURES by name; nan where it is not known."""
+    """Return every figure of FIGURES by name; NaN if it is not known."""
     account, outputs = record.account, record.account.outputs
     total, reasons = account.total(), account.reasons()
     alarms = [o.alarm != Alarm.CLEAR.name.lower() for o in outputs if o.alarm]
@@ -137,7 +137,7 @@ def figures_of(record: Record) -> dict[str, float]:
 
 
 def times_of(outputs: Sequence[Output]) -> dict[str, list[float]]:
-    """Milliseconds by stage, of the frames for which it ran."""
+    """Return milliseconds by stage, and of transport and age; frames for which a stage did not run are left out."""
     return {
         "detect": [o.detect_ms for o in outputs if o.detect_ms > 0],
         "restore": [o.restore_ms for o in outputs if o.action == Action.RESTORED.value],

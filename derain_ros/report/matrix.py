@@ -21,15 +21,15 @@ FIGURES = {
     "miou": ("Segmentation: mIoU against that of the clear view, %", 100.0, 0),
     "iou": ("IoU of the mask", 1.0, 2),
 }
-"""In which order they are shown, what they are called, in which unit and with how many digits."""
+"""Title, factor and digits of each figure, in the order in which they are shown."""
 FULL = {"matches": 0.5, "drift": 0.2, "psnr": 4.0, "miou": 0.2, "iou": 1.0}
-"""Change that gets the strongest colour: of matches in shares of the wet ones."""
+"""Change that gets the strongest colour; for matches it is a share of those of the wet views."""
 GREEN, RED = (26, 122, 60), (190, 40, 40)
 COLOURS = "td{min-width:5em}td b{font-weight:600}small{color:#333}"
 
 
 def write(path: Path, matrix: Matrix, slam: Study | None = None) -> None:
-    """Write the page: one heat map for each figure and, where there is a `slam` study, one of its right steps."""
+    """Write the page: a heat map for each figure and, if a `slam` study is given, one of its right steps."""
     title = "derain: weather matrix"
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
@@ -42,7 +42,7 @@ def write(path: Path, matrix: Matrix, slam: Study | None = None) -> None:
 
 
 def notes(matrix: Matrix) -> list[str]:
-    """How it was made, what the marks mean, and where a rung hurts."""
+    """Return how the matrix was made, what the marks mean, and where a rung hurts."""
     told = [
         f"{matrix.scenes}, {matrix.clips} clips, seed {matrix.seed}. Rows: anomaly and severity; columns: the wet "
         "views, each rung of the ladder on every pair, and what the node publishes by default with that rung as its "
@@ -59,7 +59,7 @@ def notes(matrix: Matrix) -> list[str]:
 
 
 def hurting(matrix: Matrix, by_default: bool) -> list[str]:
-    """In words, the cells in which a rung hurts, as it restores every pair, or as the node uses it `by_default`."""
+    """Return, in words, the cells in which a rung hurts, on every pair or as the node uses it `by_default`."""
     told = []
     for cell in matrix.cells:
         for rung in cell.rungs:
@@ -71,7 +71,7 @@ def hurting(matrix: Matrix, by_default: bool) -> list[str]:
 
 
 def tables(matrix: Matrix) -> list[Table]:
-    """For each of FOR_SLAM and PSNR a table: mean of the wet views and of each rung's."""
+    """Return a table for each of FOR_SLAM and for PSNR: means of the wet views and of the views of each rung."""
     made = []
     rungs = matrix.cells[0].rungs
     for figure in (*FOR_SLAM, "psnr"):
@@ -108,7 +108,7 @@ def _heat_map(matrix: Matrix, figure: str) -> str:
 
 
 def _slam_map(study: Study) -> str:
-    """The share of ORB-SLAM3's right steps, by case and views."""
+    """Return a heat map of the share of ORB-SLAM3's right steps, by case and views."""
     views = list(dict.fromkeys(row.views for row in study.rows if row.views != DRY))
     right = {
         (row.anomaly, row.amount, row.views): float(np.mean([run.right for run in row.runs])) for row in study.rows
@@ -127,7 +127,7 @@ def _slam_map(study: Study) -> str:
 
 
 def _shift(cell: Cell, view: str, figure: str) -> float:
-    """How much better (above 0) or worse a view is than the wet one, 1 for the strongest colour."""
+    """Return how much better (above 0) or worse a view is than the wet one; 1 gets the strongest colour."""
     if view == WET:
         return 0.0
     if figure == "iou":
@@ -137,7 +137,7 @@ def _shift(cell: Cell, view: str, figure: str) -> float:
 
 
 def _colour(shift: float) -> str:
-    """The style of a cell: white for 0 and what is not known, green above, red below."""
+    """Return the style of a cell: none if `shift` is not known, white for 0, green above, red below."""
     if not np.isfinite(shift):
         return ""
     strength = min(1.0, abs(shift)) * 0.75

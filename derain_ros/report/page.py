@@ -1,4 +1,4 @@
-"""The page of a replay: one HTML file that stands alone, with pictures, masks, plots and tables."""
+"""The page of a replay: one self-contained HTML file with pictures, masks, plots and tables."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ img{width:100%;display:block}figure{margin:1.2em 0;break-inside:avoid}figcaption
 .slider i,.slider input{display:none}.slider .after{position:static;clip-path:none}}"""
 SCRIPT = """for (const input of document.querySelectorAll('.slider input'))
   input.oninput = () => input.parentElement.style.setProperty('--x', input.value + '%');"""
-"""Moves the border between before and after; the input takes the mouse, a finger and the arrow keys."""
+"""Moves the border between before and after; the input reacts to the mouse, a finger and the arrow keys."""
 
 
 def write(path: Path, record: Record, first: Iterable[str] = ()) -> None:
-    """Write the page of a replay, with what comes `first` on it as HTML; ReplayError where `path` cannot be written."""
+    """Write the page of a replay; ReplayError if `path` cannot be written.
+
+    `first` is HTML that comes first on the page, after the notes.
+    """
     account, title = record.account, html.escape(record.title)
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>"
@@ -46,27 +49,29 @@ def write(path: Path, record: Record, first: Iterable[str] = ()) -> None:
     parts.append(f"<h2>Latency</h2><img alt='distribution of the latency' src='{distribution(record)}'>")
     parts += [f"<script>{SCRIPT}</script>"] if record.pictures else []
     try:
-        # Names of files need not be text.
+        # File names may not be valid text.
         path.write_text("\n".join(parts) + "\n", encoding="utf-8", errors="replace")
     except OSError as error:
         raise ReplayError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def html_of(table: Table) -> str:
-    """A table as HTML."""
+    """Return a table as HTML."""
     return html_table(table.title, table.header, ("".join(f"<td>{html.escape(c)}" for c in row) for row in table.rows))
 
 
 def html_table(title: str, header: Iterable[str], rows: Iterable[str]) -> str:
-    """A table as HTML that on a narrow screen is moved by itself: `title` and `header` are text, each of the `rows` is
-    HTML, from its first <td> on."""
+    """Return a table as HTML that scrolls by itself on a narrow screen.
+
+    `title` and `header` are text; each of the `rows` is HTML, from its first <td> on.
+    """
     head = "".join(f"<th>{html.escape(cell)}" for cell in header)
     body = "".join(f"<tr>{row}" for row in rows)
     return f"<div class=table><table><caption>{html.escape(title)}</caption><tr>{head}{body}</table></div>"
 
 
 def _figure(picture: Picture) -> str:
-    """What was seen, with what came of it behind a border that can be moved, and the other images beside."""
+    """Return the seen image and its result with a movable border between them, and the other images beside."""
     images = dict(picture.images)
     after = next((name for name in (FUSED, RESTORED, AGAIN) if name in images), "")
     shown = ""

@@ -1,4 +1,4 @@
-"""The plots of a replay: over time, and how its latency is distributed."""
+"""The plots of a replay: over time, and the distribution of its latency."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ BINS = 60
 
 
 def over_time(record: Record) -> str:
-    """A PNG as the address of an image: latency by action and score by camera, with the wet times shaded where they are
-    known; plans, and what the node took of the processor, where these are known."""
+    """Return a PNG as a data URL: latency by action, and score by camera with the wet times shaded if known.
+
+    Plans and the node's use of the processor are added if they are known.
+    """
     panels = [_latency, _scores]
     panels += [_plans] if any(o.plan for o in record.account.outputs) else []
     panels += [_usage] if record.usage else []
@@ -44,7 +46,7 @@ def over_time(record: Record) -> str:
 
 
 def distribution(record: Record) -> str:
-    """A PNG as the address of an image: how many frames took how long, by action; frames that went lost are not in."""
+    """Return a PNG as a data URL: histogram of the latency by action; frames without a known one are left out."""
     outputs = [o for o in record.account.outputs if np.isfinite(o.latency_ms)]
     figure = _figure(1)
     axes = figure.subplots()
@@ -65,7 +67,7 @@ def distribution(record: Record) -> str:
 
 
 def lines(panels: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """A PNG as the address of an image: below each other, by name, values over seconds; nan is a gap."""
+    """Return a PNG as a data URL: for each name a panel of values over seconds; NaN is a gap."""
     figure = _figure(len(panels))
     every = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for (name, points), axes in zip(panels.items(), every, strict=True):

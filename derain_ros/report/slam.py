@@ -1,4 +1,4 @@
-"""What ORB-SLAM3 found, as a table and as a page with the trajectories."""
+"""Results of ORB-SLAM3 as a table, and as a page with the trajectories."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HEADER = ("lens", "hidden", "views", "tracked, %", "right steps, %", "ATE, m", "
 
 
 def table(study: Study) -> Table:
-    """All rows: the mean over the runs and, in brackets, the least and the greatest."""
+    """Return all rows: the mean over the runs and, in brackets, the least and the greatest value."""
     rows = []
     for row in study.rows:
         rows.append(
@@ -38,7 +38,7 @@ def table(study: Study) -> Table:
 
 
 def notes(study: Study) -> list[str]:
-    """What is to be known beside the table."""
+    """Return what a reader of the table needs to know."""
     told = [
         "Tracked: pairs of which ORB-SLAM3 gave a pose; one that was lost, starts anew and stands still gives poses, "
         f"too. Right steps: steps from pair to pair whose length is wrong by less than {RIGHT_M:g} m, or by less than "
@@ -56,7 +56,7 @@ def notes(study: Study) -> list[str]:
 
 
 def markdown(study: Study) -> str:
-    """The table and the notes."""
+    """Return the table and the notes as Markdown."""
     made = table(study)
     lines = [f"| {' | '.join(row)} |" for row in (made.header, ["---"] * len(made.header), *made.rows)]
     return "\n".join([*lines, "", *notes(study)]) + "\n"
@@ -76,8 +76,10 @@ def write(path: Path, study: Study) -> None:
 
 
 def plot(study: Study) -> str:
-    """A PNG as the address of an image: for each case the trajectories of the first runs and the true one, from above;
-    metres along the two axes in which the drive is longest."""
+    """Return a PNG as a data URL: for each case the trajectories of the first runs and the true one, from above.
+
+    The axes are the two along which the drive is longest, in metres.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -112,14 +114,14 @@ def plot(study: Study) -> str:
 
 
 def _longest(places: Sequence[Sequence[float]]) -> list[int]:
-    """The two axes along which the places are spread most, the longest first."""
+    """Return the two axes along which the places spread most, the longest first."""
     if not places:
         return [2, 0]
     return [int(axis) for axis in np.argsort(-np.ptp(np.array(places), axis=0), kind="stable")[:2]]
 
 
 def _spread(runs: Sequence[TrajectoryFigures], figure: Callable[[TrajectoryFigures], float], digits: int) -> str:
-    """Mean of a figure over the runs, and its range where the runs differ; a dash where it is not known."""
+    """Return the mean of a figure over the runs, and its range if they differ; a dash if it is not known."""
     values = np.array([figure(run) for run in runs])
     values = values[np.isfinite(values)]
     if not len(values):

@@ -1,4 +1,4 @@
-"""Tables of a replay, for the terminal and the page alike."""
+"""Tables of a replay, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from derain_ros.replay.record import Record
 from derain_ros.report.limits import times_of
 
 SHOWN_DIGITS = 12
-"""Of a digest."""
+"""Digits of a digest that are shown."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table for the terminal and the report alike."""
+    """A table for the terminal and for reports."""
 
     title: str
     header: Sequence[str]
@@ -29,7 +29,7 @@ class Table:
 
 
 def tables_of(record: Record) -> list[Table]:
-    """All tables of a replay but its origin's; those that need the truth where it is known."""
+    """Return all tables of a replay but that of its origin; some need the ground truth or measurements."""
     account = record.account
     tables = [frames_table(account), actions_table(account), plans_table(account), latency_table(account, record.timed)]
     tables += [causes_table(account)] if account.causes else []
@@ -42,31 +42,34 @@ def tables_of(record: Record) -> list[Table]:
 
 
 def frames_table(account: Account) -> Table:
-    """What became of the frames of every camera."""
+    """Counts of each camera's frames."""
     names = [*account.frames_in, *([""] if len(account.frames_in) > 1 else [])]
     rows = [[name or "all", *(str(n) for n in account.total(name).values())] for name in names]
     return Table("Frames", ["camera", *account.total()], rows)
 
 
 def actions_table(account: Account) -> Table:
-    """How often each thing was done with a frame."""
+    """Number of frames by action."""
     rows = [[action.replace("_", " "), str(count)] for action, count in account.reasons().items()]
     return Table("What was done", ["action", "frames"], rows)
 
 
 def plans_table(account: Account) -> Table:
-    """By which plans and models frame sets were restored, how often, and the engines that were loaded."""
+    """Number of restored frame sets by plan and models, and the engines that were loaded."""
     rows = [[plan, models, str(count)] for (plan, models), count in account.plans.most_common()]
     return Table("Restored by", ["plan", "models", "frame sets"], [*rows, ["engines", account.engines or "-", ""]])
 
 
 def causes_table(account: Account) -> Table:
-    """What became of the frames that were dropped."""
+    """Number of dropped frames by cause."""
     return Table("Dropped", ["", "frames"], [[cause, str(count)] for cause, count in account.causes.most_common()])
 
 
 def stages_table(account: Account) -> Table:
-    """Percentiles of what the stages took, of the frames for which they ran, in milliseconds."""
+    """Percentiles in milliseconds of each stage, over the frames for which it ran.
+
+    Also of transport, of the age when published and of the jitter.
+    """
     times = times_of(account.outputs)
     named = {
         "detect": "detect",
@@ -81,7 +84,7 @@ def stages_table(account: Account) -> Table:
 
 
 def usage_table(usage: Sequence[Usage]) -> Table:
-    """What the node took of the machine: on average and at the most."""
+    """The node's use of the machine: mean and maximum."""
     rows = [
         [name, number(_mean(np.array(values)), digits), number(max(values), digits)]
         for name, digits, values in (
@@ -94,7 +97,7 @@ def usage_table(usage: Sequence[Usage]) -> Table:
 
 
 def rates_table(rates: Sequence[AtRate]) -> Table:
-    """How the node fared at each speed of playing."""
+    """Results of the node at each playback speed."""
     rows = [
         [
             f"{r.rate:.3g}x",
@@ -114,7 +117,7 @@ def rates_table(rates: Sequence[AtRate]) -> Table:
 
 
 def origin_table(record: Record) -> Table:
-    """The bag, the models and the machine, with the first digits of digests, and settings that are not the default."""
+    """Bag, models and machine, with the first digits of digests, and the settings that are not the default."""
     defaults = asdict(Config())
     rows = [["bag", name, digest[:SHOWN_DIGITS]] for name, digest in record.origin.bag.items()]
     rows += [["model", name, digest[:SHOWN_DIGITS]] for name, digest in record.origin.models.items()]
@@ -124,13 +127,13 @@ def origin_table(record: Record) -> Table:
 
 
 def fusion_table(account: Account) -> Table:
-    """How many frame sets were fused with thermal ones, and why the others were not."""
+    """Number of frame sets that were fused with thermal ones, and of the others by reason."""
     rows = [[state, str(count)] for state, count in account.fusion.most_common()]
     return Table("Fusion with the thermal camera", ["", "frame sets"], rows)
 
 
 def latency_table(account: Account, title: str) -> Table:
-    """Percentiles of the latency, of all frames and of the restored ones, in milliseconds."""
+    """Percentiles of the latency in milliseconds: of all frames, of the restored and of those passed on."""
     restored = percentiles(o.latency_ms for o in account.outputs if o.action == Action.RESTORED.value)
     passed = percentiles(o.latency_ms for o in account.outputs if o.action != Action.RESTORED.value)
     rows = [
@@ -141,7 +144,7 @@ def latency_table(account: Account, title: str) -> Table:
 
 
 def decisions_table(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> Table:
-    """What the detector said of every camera against the truth."""
+    """The detector's decisions for each camera against the ground truth."""
     rows = []
     for camera, truth in wet.items():
         found: Decisions = judge((o for o in account.outputs if o.camera == camera), dict(truth))
@@ -162,7 +165,7 @@ def decisions_table(account: Account, wet: Mapping[str, Mapping[int, bool]]) -> 
 
 
 def quality_table(quality: Quality) -> Table:
-    """How near the frames came to the dry views."""
+    """PSNR of wet frames to the dry views, before and after, and dry frames that came out unchanged."""
     before, after = (np.array([p[k] for p in quality.psnr]) for k in (0, 1))
     finite = np.isfinite(after)
     rows = [
@@ -183,12 +186,12 @@ def quality_table(quality: Quality) -> Table:
 
 
 def number(value: float, digits: int, unit: str = "", plus: bool = False) -> str:
-    """A number for a table, or a dash where there is none."""
+    """Return a number for a table, or a dash for NaN."""
     return "-" if np.isnan(value) else f"{value:{'+' if plus else ''}.{digits}f}{unit}"
 
 
 def _words(value: object) -> str:
-    """A value of the description of a machine, in words."""
+    """Return a value of the machine's description in words."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {of}" for key, of in value.items()) or "none"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
