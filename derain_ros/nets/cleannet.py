@@ -1,8 +1,8 @@
-"""CleanNet of paper 3, a transformer in the shape of a U that cleans night images: three halvings, three doublings.
+"""CleanNet of paper 3, a U-shaped transformer that cleans night images: three halvings, three doublings.
 
-Attention is between channels, so that its cost grows with the pixels and not with their square. The paper's plan is
-that of Restormer; what it leaves open is settled here: levels joined by a 1x1 convolution, layer normalisation over the
-channels of each pixel, weights of the attention maps that start equal.
+Attention is between channels, so its cost is linear in the number of pixels, not quadratic. The paper's architecture is
+that of Restormer. The paper leaves some details open, which are chosen here: levels joined by a 1x1 convolution, layer
+normalisation over the channels of each pixel, equal initial weights of the attention maps.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 KEPT = (1 / 2, 2 / 3, 3 / 4, 4 / 5)
-"""Shares of each row of an attention map that are kept, the largest entries; the maps are mixed by learnt weights."""
+"""Shares of the largest entries that are kept in each row of an attention map; learnt weights mix the maps."""
 EXPANSION = 2.66
-"""Channels within a feed-forward part, over those outside."""
+"""Channels inside a feed-forward part, relative to those outside."""
 STEPS = 4
-"""Of a mixture of experts."""
+"""Number of steps in a mixture of experts."""
 
 
 class CleanNet(nn.Module):
-    """Images (N, channels, H, W) float in 0..1, H and W multiples of 8, to cleaned ones, not clamped.
+    """Images (N, channels, H, W) float in 0..1, H and W multiples of 8, to cleaned ones of that shape, not clamped.
 
-    `width` is that of the first level, an even number, and doubles from level to level, as do the heads of attention.
+    `width` is the width of the first level, an even number. Width and attention heads double from level to level.
 
     | width | blocks | parameters | GMAC at 640x480 |
     | --- | --- | --- | --- |
@@ -47,7 +47,7 @@ class CleanNet(nn.Module):
         self.image = nn.Conv2d(width, channels, 3, 1, 1, bias=False)
 
     def forward(self, image: Tensor) -> Tensor:
-        """The image plus what cleans it."""
+        """The image plus the predicted correction."""
         x = self.before(self.embed(image))
         skips = []
         for level, shrink in zip(self.encoder, self.shrink, strict=False):
@@ -64,7 +64,7 @@ def _level(width: int, level: int, blocks: int) -> nn.Sequential:
 
 
 class Block(nn.Module):
-    """Attention and feed-forward part, each around a skip and behind a normalisation: (N, width, h, w) to the same."""
+    """Attention and a feed-forward part, each normalised before and with a skip: (N, width, h, w) to the same."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -85,12 +85,12 @@ class PixelNorm(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mean 0 and variance 1, then scale and offset of each channel."""
+        """Normalise to mean 0 and variance 1, then apply the scale and offset of each channel."""
         return self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class TopAttention(nn.Module):
-    """Attention between channels of which only the largest entries count: (N, width, h, w) to the same."""
+    """Attention between channels in which only the largest entries count: (N, width, h, w) to the same."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class TopAttention(nn.Module):
         self.out = nn.Conv2d(width, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each head's channels as sums of its values."""
+        """The channels of each head as weighted sums of its values."""
         n, width, h, w = x.shape
         each = width // self.heads
         query, key, value = self.spread(self.project(x)).reshape(n, 3, self.heads, each, h * w).unbind(1)
@@ -116,7 +116,7 @@ class TopAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two depth-wise paths, of 3x3 and of 5x5, that exchange halves of their channels: (N, width, h, w) to the same."""
+    """Two depth-wise paths, 3x3 and 5x5, that exchange half of their channels: (N, width, h, w) to the same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class FeedForward(nn.Module):
         self.out = nn.Conv2d(2 * inner, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What both paths make of the input and of each other."""
+        """The joined output of both paths."""
         x = self.project(x)
         small, large = F.relu(self.small(x)).chunk(2, 1), F.relu(self.large(x)).chunk(2, 1)
         first = F.relu(self.small_mixed(torch.cat([small[0], large[0]], 1)))
@@ -138,10 +138,10 @@ class FeedForward(nn.Module):
 
 
 class Experts(nn.Module):
-    """A mixture of eight experts in each of four steps, weighted by what the whole image shows.
+    """Four steps, each a mixture of eight experts; the weights depend on the whole image.
 
     (N, width, h, w) to the same. The mean of each channel goes through two linear layers, which give the weights of all
-    steps at once; those of a step sum to 1.
+    steps at once; the weights of a step sum to 1.
     """
 
     def __init__(self, width: int) -> None:
@@ -159,7 +159,7 @@ class Experts(nn.Module):
 
 
 class ExpertStep(nn.Module):
-    """Experts side by side, each times its weight, joined by a 1x1 convolution around a skip."""
+    """Parallel experts, each multiplied by its weight, joined by a 1x1 convolution, with a skip."""
 
     EXPERTS = 8
 

@@ -1,4 +1,4 @@
-"""The anomaly detector: one small network that says what is on or before the lens, where, and how bad it is."""
+"""The anomaly detector: one small network that says what is on or in front of the lens, where, and how severe it is."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 CLASSES = ("clean", "raindrop", "dirt", "streak", "night_rain")
-"""What the detector tells apart, in the order of its probabilities.
+"""The classes of the detector, in the order of its probabilities.
 
-`streak` is rain that falls by day, `night_rain` rain that falls at night: bright only where lamps light it. Any of the
-last four may be there together; `clean` is the absence of all four.
+`streak` is rain that falls by day, `night_rain` rain that falls at night, bright only where lamps light it. The last
+four may occur together; `clean` is the absence of all four.
 """
 
 SIZE = (270, 360)
-"""Height and width of its input: half of a frame of 720x540, which shrinks to it by whole pixels at next to no cost."""
+"""Height and width of the input: half of a frame of 720x540, which is then reduced by a whole factor at almost no cost.
+"""
 
 CELL = 4
-"""Pixels of the input along each side of a cell of the mask: 8 of a frame of 720x540."""
+"""Side of a mask cell in pixels of the input: 8 pixels of a frame of 720x540."""
 
 CELLS = (-(-SIZE[0] // CELL), -(-SIZE[1] // CELL))
 """Rows and columns of the mask; the last row covers half a cell."""
 
 
 class Detection(NamedTuple):
-    """Logits, each for its own sigmoid: `classes` (N, K), `mask` (N, *CELLS), `severity` (N,).
+    """Logits, each with its own sigmoid: `classes` (N, K), `mask` (N, *CELLS), `severity` (N,).
 
-    The probability of `clean` is a logit of its own, trained and calibrated as "none of the others": the others do not
-    exclude each other, and their errors do not multiply. A cell is affected where more than about a third of what is
-    seen in it came through water or dirt, or is veiled by streaks. The severity is the share in [0, 1] of the picture's
-    local structure that is lost, 1 - SSIM to the view without the anomaly.
+    `clean` has a logit of its own, trained and calibrated as "none of the others": the other classes do not exclude
+    each other, and so their errors do not multiply. A cell is affected if more than about a third of it is seen
+    through water or dirt, or is veiled by streaks. The severity is the share in [0, 1] of the picture's local structure
+    that is lost: 1 - SSIM to the view without the anomaly.
     """
 
     classes: Tensor
@@ -40,12 +41,12 @@ class Detection(NamedTuple):
 
 
 def _layer(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """3x3 convolution and batch normalisation, which export folds into one."""
+    """A 3x3 convolution and a batch normalisation, which the export folds into one."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, dilation, dilation, bias=False), nn.BatchNorm2d(outputs))
 
 
 class _Block(nn.Module):
-    """Two 3x3 convolutions around a skip, (N, width, h, w) to the same."""
+    """Two 3x3 convolutions with a skip, (N, width, h, w) to the same."""
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
@@ -61,10 +62,10 @@ class Detector(nn.Module):
     """Grey images (N, 1, *SIZE) float in 0..255 to `Detection`.
 
     0.15 M parameters, 0.115 GMAC an image. Each image is standardised first: brightness and contrast say little about
-    the glass. Steps of two lead down to 1/16; what is found there joins what 1/8 sees, whose every place tells four
-    cells, so that the mask has the borders of small drops and the context of large ones. The classes are told from the
-    mean and the maximum over the places of both scales and from the mean over those found affected: one drop must not
-    be averaged away.
+    the lens. Convolutions of stride 2 reduce it to 1/16. The features at 1/16 are added to those at 1/8, where each
+    position gives four cells, so the mask has the borders of small drops and the context of large ones. The classes and
+    the severity come from the mean and the maximum over both scales, and from the mean over the affected positions: one
+    drop must not be averaged away.
     """
 
     def __init__(self) -> None:
@@ -103,14 +104,14 @@ class Detector(nn.Module):
 
 
 def standardised(image: Tensor) -> Tensor:
-    """(N, 1, h, w) less its mean over its standard deviation, both measured on every fourth row and column."""
+    """(N, 1, h, w) minus its mean, divided by its standard deviation + 8; both are from every fourth row and column."""
     sample = image[:, :, ::4, ::4]
     mean = sample.mean((2, 3), keepdim=True)
     spread = (sample - mean).square().mean((2, 3), keepdim=True).sqrt()
-    # A floor under the spread keeps the noise of an empty picture small.
+    # The constant keeps the noise of an empty picture small.
     return (image - mean) / (spread + 8.0)
 
 
 def _doubled(x: Tensor, like: Tensor) -> Tensor:
-    """(N, C, h, w) at twice its size, each value four times, cut to the size of `like`."""
+    """(N, C, h, w) at twice its size, nearest neighbour, cropped to the size of `like`."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")[:, :, : like.shape[2], : like.shape[3]]

@@ -8,16 +8,16 @@ from torch.nn import functional as F
 from derain_ros.nets.printed import draw_weights
 
 RECEPTIVE_FIELD = 14
-"""Side in pixels of the patch that one judgement sees."""
+"""Side in pixels of the patch that one output value sees."""
 
 
 class Discriminator(nn.Module):
-    """Images (N, channels, H, W) float in 0..1, H and W at least 16, to the maps of its three convolutions.
+    """Images (N, channels, H, W) float in 0..1, H and W at least 14, to the maps of its three convolutions.
 
-    Kernels of 4, 4 and 2 pixels, strides 2, 2 and 1: the paper prints their number and the patch only. The last map,
-    (N, 1, h, w), is the judgement of each patch, towards 1 for real ones and 0 for restored ones; the two before it
-    are the features to match. 0.135 M parameters with three channels. No padding, so that every judgement sees a whole
-    patch, and no normalisation, so that it sees nothing else.
+    Kernels of 4, 4 and 2 pixels, strides 2, 2 and 1: the paper prints only the number of convolutions and the patch.
+    The last map, (N, 1, h, w), has a score for each patch, near 1 for real and near 0 for restored ones; the two maps
+    before it are the features to match. 0.135 M parameters with three channels. Without padding each score sees a whole
+    patch, and without normalisation it sees nothing else.
     """
 
     def __init__(self, channels: int = 3) -> None:
@@ -28,7 +28,7 @@ class Discriminator(nn.Module):
         self.apply(draw_weights)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """The features of both hidden layers, and the judgements."""
+        """The features of both hidden layers, and the scores."""
         first = F.leaky_relu(self.first(image * 2 - 1), 0.2)
         second = F.leaky_relu(self.second(first), 0.2)
         return [first, second, self.judge(second)]

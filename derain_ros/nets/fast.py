@@ -1,11 +1,11 @@
-"""The fast restorer: paper 1's generator and enhancer with their edges on the quarter grid.
+"""The fast restorer: paper 1's generator and enhancer, with their first and last layers at a quarter of the size.
 
 The printed network spends a fifth of its operations at full resolution, at a third of the processor's peak. Here
-the image is unshuffled by 4 (space to depth) in front and shuffled back at the end; between them stand the paper's
+the image is unshuffled by 4 (space to depth) at the start and shuffled back at the end. Between them are the paper's
 parts: aggregation modules with skips, a residual trunk (at an eighth), a pyramid-pooling enhancer. No normalisation.
 
-With `scale` 2 all of this works on the image at half its size, and what it changed is brought back to the full image
-(`compose`): the network sees twice as far at a quarter of the operations.
+With `scale` 2 all of this works on the image at half its size, and `compose` brings the changes back to the full image:
+the network sees twice as far at a quarter of the operations.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch.nn import functional as F
 STRIDE = 32
 """Height and width of an input must be multiples of this: the enhancer pools down to 1/32."""
 RECONSTRUCTED = -0.85
-"""Mask logit from which a pixel counts as reconstructed, a probability of 0.3. On photographs trained on, IoU is
-highest there behind drops over a third of the view; behind fewer, and behind real ones, -0.2 would win 0.02."""
+"""Mask logit from which a pixel counts as reconstructed, a probability of 0.3. On training photographs, IoU is highest
+there if drops cover a third of the view; with fewer drops, and with real ones, -0.2 would gain 0.02."""
 
 
 class Restoration(NamedTuple):
-    """What a restorer returns: the generator's image and the enhanced one, (N, C, H, W); mask logits, (N, 1, H, W)."""
+    """Result of a restorer: the generated and the enhanced image, (N, C, H, W) each; mask logits, (N, 1, H, W)."""
 
     generated: Tensor
     restored: Tensor
@@ -40,7 +40,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around a skip; starts as the identity. (N, width, h, w) to the same."""
+    """Two 3x3 convolutions with a skip, (N, width, h, w) to the same; initially the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -54,9 +54,9 @@ class ResidualBlock(nn.Module):
 
 
 class PyramidEnhancer(nn.Module):
-    """Pyramid pooling at 1/4, 1/8, 1/16 and 1/32 of the image, 1x1 convolutions, concatenated with the features.
+    """Pyramid pooling at 1/4, 1/8, 1/16 and 1/32 of the image, with 1x1 convolutions, joined with the features.
 
-    (N, inputs, h, w) on the quarter grid to (N, outputs, h, w); h and w multiples of 8.
+    (N, inputs, h, w) at a quarter of the size to (N, outputs, h, w); h and w multiples of 8.
     """
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
@@ -80,7 +80,7 @@ class FastRestorer(nn.Module):
     """Images (N, channels, H, W) float in 0..1, H and W multiples of 32 * `scale`, to `Restoration`.
 
     `deep` residual blocks of twice the width work at a sixteenth beside the trunk, where most of a drop is in sight;
-    they start without effect. The residuals start near zero, so that an untrained network returns its input.
+    initially they have no effect. The residuals start near zero, so an untrained network nearly returns its input.
     """
 
     def __init__(self, channels: int = 3, width: int = 64, blocks: int = 9, scale: int = 1, deep: int = 0) -> None:
@@ -108,14 +108,14 @@ class FastRestorer(nn.Module):
             nn.init.normal_(last.weight, std=1e-3)
 
     def forward(self, image: Tensor) -> Restoration:
-        """Restore; the results are not clamped, so that training sees how far they miss."""
+        """Restore; the results are not clamped, so that training sees the whole error."""
         if self.scale == 1:
             return self.restore(image)
         small = F.avg_pool2d(image, self.scale)
         return compose(image, small, self.restore(small), self.scale)
 
     def restore(self, image: Tensor) -> Restoration:
-        """Restore at the size of the network's own grid, as an exported model does."""
+        """Restore at the network's own scale, H and W multiples of 32, as an exported model does."""
         pixels = F.pixel_unshuffle(image, 4)
         quarter = F.relu(self.stem(pixels))
         quarter = F.relu(self.aggregate_quarter(torch.cat([pixels, quarter], 1)))
@@ -134,10 +134,10 @@ class FastRestorer(nn.Module):
 
 
 def compose(image: Tensor, small: Tensor, out: Restoration, scale: int) -> Restoration:
-    """Bring what was restored on `small`, the mean of `scale` x `scale` pixels of `image`, back to the full image.
+    """Bring the restoration `out` of `small`, the mean of `scale` x `scale` pixels of `image`, to the full image.
 
-    Outside the mask the change is added, so that the image keeps its detail; under it the restored image replaces the
-    detail, which is the drop's. The same as `runtime.stages.scale.compose` does in eight bits.
+    Outside the mask the change is added, so that the image keeps its detail. Under the mask the restored image replaces
+    the detail, which belongs to the drop. `runtime.stages.scale.compose` does the same in eight bits.
     """
 
     def up(x: Tensor) -> Tensor:

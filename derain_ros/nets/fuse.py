@@ -1,8 +1,8 @@
-"""The real-time fuser: how much of the visible and of the infrared image each pixel takes.
+"""The real-time fuser: it predicts for each pixel how to mix the visible and the infrared image.
 
-Each image is parted into a base, a fixed smoothing of it, and details, what is left. The network sees both images and
-the mask on the quarter grid (space to depth by 4) and gives for every pixel a weight of the two bases and two gains of
-the details. Nothing else reaches the result: there is no residual, hence nothing in it that neither image holds.
+Each image is split into a base, which is a fixed smoothing, and details, which are the rest. The network sees both
+images and the mask at a quarter of the size (space to depth by 4). It gives for every pixel a weight of the two bases
+and two gains of the details. There is no residual, so the result contains nothing that neither image has.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from derain_ros.nets.fast import ResidualBlock, conv
 STRIDE = 16
 """Height and width of an input must be multiples of this."""
 CELL = 4
-"""Pixels along a side of a cell of the quarter grid."""
+"""Side of a cell of the quarter grid, in pixels."""
 LARGEST_GAIN = 1.5
-"""Of the details: a little more than 1, so that contrast can be raised but noise never much."""
+"""Largest gain of the details: a little above 1, so that contrast can be raised but noise is never amplified much."""
 TAPS = 5
-"""Cells along a side of the smoothing that makes the base."""
+"""Side of the smoothing kernel that makes the base, in cells."""
 
 
 class FusionParts(NamedTuple):
-    """The fused luminance, not clamped, and what made it, each (N, 1, H, W): weight of the visible base in 0..1, gains
-    of the visible and of the infrared details in 0..LARGEST_GAIN."""
+    """The fused luminance and its parts, (N, 1, H, W) each.
+
+    `fused` is not clamped. `weight` of the visible base is in 0..1, the gains of the visible and of the infrared
+    details are in 0..LARGEST_GAIN.
+    """
 
     fused: Tensor
     weight: Tensor
@@ -36,9 +39,9 @@ class FusionParts(NamedTuple):
 
 
 class Fuser(nn.Module):
-    """Luminance, infrared image, and mask of what the visible image lacks, (N, 1, H, W) in 0..1, to `FusionParts`.
+    """Luminance, infrared and mask of pixels missing in the visible image, (N, 1, H, W) in 0..1, to `FusionParts`.
 
-    H and W are multiples of STRIDE. `width` filters on the quarter grid, one and a half times as many at an eighth and
+    H and W are multiples of STRIDE. There are `width` filters on the quarter grid, 1.5 times as many at an eighth, and
     twice as many at a sixteenth, where most parameters are.
     """
 
@@ -62,7 +65,7 @@ class Fuser(nn.Module):
         self.register_buffer("smoothing", smoothing(), persistent=False)
 
     def forward(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> FusionParts:
-        """Fuse."""
+        """Fuse images at full size, (N, 1, H, W) each."""
         return FusionParts(
             *(
                 F.pixel_shuffle(x, CELL)
@@ -71,7 +74,7 @@ class Fuser(nn.Module):
         )
 
     def cells(self, visible: Tensor, infrared: Tensor, mask: Tensor) -> FusionParts:
-        """The same on the quarter grid, (N, 16, H / 4, W / 4) each."""
+        """Fuse on the quarter grid, inputs and outputs (N, 16, H / 4, W / 4) each."""
         quarter = F.relu(self.stem(torch.cat([visible, infrared, mask], 1)))
         eighth = self.eighth(F.relu(self.down_eighth(quarter)))
         deep = self.sixteenth(F.relu(self.down_sixteenth(F.relu(eighth))))
@@ -92,13 +95,13 @@ class Fuser(nn.Module):
         return FusionParts(fused, weight, visible_gain, infrared_gain)
 
     def base(self, cells: Tensor) -> Tensor:
-        """The smoothed image of `cells`, both (N, 16, h, w) on the quarter grid; the border goes on beyond itself."""
+        """The smoothed image of `cells`, both (N, 16, h, w) on the quarter grid; the border is replicated."""
         means = F.pad(cells.mean(1, keepdim=True), [TAPS // 2] * 4, mode="replicate")
         return F.conv2d(means, self.smoothing)
 
 
 def smoothing() -> Tensor:
-    """What each of a cell's 16 pixels takes of the means of 5x5 cells around: (16, 1, 5, 5), each sums to 1.
+    """Kernels (16, 1, 5, 5) from the means of 5x5 cells to the 16 pixels of the middle cell; each sums to 1.
 
     The means are smoothed by 1-2-1 along both axes, and interpolated linearly between the centres of cells.
     """

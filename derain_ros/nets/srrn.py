@@ -1,8 +1,8 @@
 """The networks of paper 2: attention network A, coarse network C, and the semantic refinement residual network R.
 
-The paper's figure tells their plan and not their widths; 48 (A) and 64 (C and R) are taken for the printed size. What
-it leaves open is settled here: A is the full-resolution residual network FRRN-A; C and the branches of R are the same
-U of four halvings; C gives a residual to the rainy image.
+The paper's figure shows their architecture but not their widths; 48 (A) and 64 (C and R) give the printed size. The
+paper leaves some details open, which are chosen here: A is the full-resolution residual network FRRN-A; C and the
+branches of R are the same U-Net with four halvings; C gives a residual that is added to the rainy image.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from torch.nn import functional as F
 STRIDE = 16
 """Height and width of an input must be multiples of this."""
 BLOCKS = 2
-"""Refinement blocks of R: the paper found that more add little."""
+"""Number of refinement blocks of R: the paper found that more blocks add little."""
 LANE = 2 / 3
-"""Channels of A's full-resolution stream, over those of its pooled stream's first level."""
+"""Channels of A's full-resolution stream, relative to those of the pooled stream's first level."""
 MULTIPLES = (2, 4, 8, 8)
-"""Widths of A's pooled stream from half the size to a sixteenth, over the first level's."""
+"""Widths of A's pooled stream from half the size to a sixteenth, relative to its first level."""
 
 
 class Derained(NamedTuple):
-    """What the cascade returns: A's map (N, 1, H, W), about 0..1; C's image, and those of R's blocks, none without R,
-    (N, 3, H, W), not clamped."""
+    """Result of the cascade: A's map (N, 1, H, W), about 0..1; the images of C and of R's blocks, (N, 3, H, W) each.
+
+    Nothing is clamped. Without R `refined` is empty.
+    """
 
     attention: Tensor
     coarse: Tensor
@@ -40,7 +42,8 @@ class Derained(NamedTuple):
 class TaskDriven(nn.Module):
     """The cascade A, C and, with `refine`, R: RGB images (N, 3, H, W) float in 0..1, H and W multiples of STRIDE.
 
-    `units` are the residual units of A's pooled stream from half the size on; on its way back it has two of each.
+    `units` are the numbers of residual units in A's pooled stream, from half the size to a sixteenth. On the way back,
+    from an eighth to half the size, each level has as many again, but at most two.
 
     | attention, units | coarse | refine | parameters | GMAC at 256x256 |
     | --- | --- | --- | --- | --- |
@@ -68,10 +71,10 @@ class TaskDriven(nn.Module):
 
 
 class AttentionNetwork(nn.Module):
-    """A: where rain is. RGB images (N, 3, H, W) to a map (N, 1, H, W).
+    """A: the map of rain. RGB images (N, 3, H, W) to a map (N, 1, H, W).
 
     A full-resolution residual network: one stream keeps the full size, the other is pooled; at each unit they exchange
-    what they know.
+    features.
     """
 
     def __init__(self, width: int, units: tuple[int, ...]) -> None:
@@ -110,8 +113,11 @@ class AttentionNetwork(nn.Module):
 
 
 class ExchangeUnit(nn.Module):
-    """A full-resolution residual unit: the pooled stream (N, inputs, h, w), at 1 / 2**level of the size, sees the lane
-    (N, lane, H, W), and adds to it what it found. To (N, outputs, h, w) and the lane."""
+    """A full-resolution residual unit: the pooled stream reads the lane (full-resolution stream) and adds a residual.
+
+    The pooled stream (N, inputs, h, w), at 1 / 2**level of the size, becomes (N, outputs, h, w); the lane (N, lane, H,
+    W) keeps its shape.
+    """
 
     def __init__(self, inputs: int, outputs: int, lane: int, level: int) -> None:
         super().__init__()
@@ -127,7 +133,7 @@ class ExchangeUnit(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """Two 3x3 convolutions around a skip, normalised: (N, width, h, w) to the same."""
+    """Two 3x3 convolutions with batch normalisation and a skip: (N, width, h, w) to the same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -140,9 +146,9 @@ class ResidualUnit(nn.Module):
 
 
 class UNet(nn.Module):
-    """Four halvings and back, with skips: (N, inputs, H, W), multiples of 16, to (N, outputs, H, W), near 0 at first.
+    """A U-Net with four halvings: (N, inputs, H, W) to (N, outputs, H, W); H and W multiples of 16.
 
-    Widths are 1, 2, 4, 8 and 8 times `width`.
+    Widths are 1, 2, 4, 8 and 8 times `width`. The output is near 0 before training.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int) -> None:
@@ -168,8 +174,11 @@ class UNet(nn.Module):
 
 
 class RefinementBlock(nn.Module):
-    """SRRB: a U beside a branch of full resolution, two convolutions and two residual blocks; the sum of both, three
-    channels, is added to the image. (N, 3, H, W) to the same."""
+    """SRRB: a U-Net beside a full-resolution branch, (N, 3, H, W) to the same.
+
+    The full-resolution branch has two convolutions with two residual blocks between them. The outputs of both branches
+    are added to the image.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -185,7 +194,7 @@ class RefinementBlock(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """Two 3x3 convolutions around a skip, without normalisation: (N, width, h, w) to the same."""
+    """Two 3x3 convolutions with a skip, without normalisation: (N, width, h, w) to the same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -197,7 +206,7 @@ class PlainBlock(nn.Module):
 
 
 class Refinement(nn.Module):
-    """R, the SRRN: BLOCKS refinement blocks one after the other. (N, 3, H, W) to the image after each."""
+    """R, the SRRN: BLOCKS refinement blocks in a row. (N, 3, H, W) to the image after each block."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -225,5 +234,5 @@ def _double(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _twice(x: Tensor) -> Tensor:
-    """The map at twice its size, interpolated."""
+    """The map at twice its size, with bilinear interpolation."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear")
