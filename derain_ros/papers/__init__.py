@@ -1,1 +1,1 @@
-"""The papers' tables, as printed and beside them ours, one command each."""
+"""The papers' tables: the printed rows beside ours, one command each."""

@@ -1,4 +1,4 @@
-"""The published networks and ours with random weights, by every engine, and by PyTorch as a CUDA graph."""
+"""The published networks and ours with random weights, run by every engine and by PyTorch as a CUDA graph."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PYTORCH = "pytorch-cuda"
 
 
 class Graph(nn.Module):
-    """A network as a robot runs it: (N, H, W, 3) uint8 to the restored image of that form and a mask (N, H, W)."""
+    """A network as a robot runs it: (N, H, W, 3) uint8 to the restored image of that shape and a mask (N, H, W)."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Restore; the mask is where red is bright, for the published networks have none."""
+        """Restore; the mask is 255 where red is bright, as the published networks have no mask."""
         kind = next(self.net.parameters()).dtype
         out = self.net(image.permute(0, 3, 1, 2).to(kind) * (1 / 255))
         restored = out.restored if isinstance(out, Restoration) else out
@@ -45,7 +45,7 @@ class Graph(nn.Module):
 class TorchCudaEngine:
     """A network in PyTorch on the first GPU in fp16, recorded as a CUDA graph; see `derain_ros.engine.Engine`.
 
-    The reference beside the other engines. Not yet run on a GPU.
+    The reference for the other engines. Not yet run on a GPU.
     """
 
     name = PYTORCH
@@ -62,14 +62,14 @@ class TorchCudaEngine:
 
     @torch.inference_mode()
     def prepare(self, shape: Shape) -> None:
-        """Record the graph for this shape, which is a multiple of the model's stride."""
+        """Record the graph for this shape, whose sides are multiples of the model's stride."""
         if shape in self._graphs:
             return
         image = torch.zeros((*shape, 3), dtype=torch.uint8, device="cuda")
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            for _ in range(3):  # what PyTorch sets up at first must not be recorded
+            for _ in range(3):  # warm-up: PyTorch's initial setup must not be recorded
                 self._net(image)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
@@ -98,10 +98,10 @@ def contenders(
     progress: Progress,
     candidates: Sequence[TimedNetwork] = CANDIDATES,
 ) -> list[Contender]:
-    """Every network by every engine, exported for each (height, width) and batch, padded to its stride."""
+    """Every network with every engine, exported for each (height, width) and batch size, padded to its stride."""
     found = []
     jobs = [(candidate, size, batch) for candidate in candidates for size in sizes for batch in batches]
-    # Engines read their files when they are loaded, which is after this.
+    # Engines are loaded after this function returns, and read their files then.
     folder = tempfile.TemporaryDirectory(prefix="derain_networks")
     for done, (candidate, (height, width), batch) in enumerate(jobs):
         shape = (batch, *(-(-side // candidate.stride) * candidate.stride for side in (height, width)))
@@ -122,7 +122,7 @@ def contenders(
 
 
 def _load(name: str, net: nn.Module, model: Model, threads: int, tell: Tell, folder: object) -> Engine:
-    """Load a network; `folder`, which holds its file, lives as long as this can be called."""
+    """Load a network; the reference to `folder`, which contains its file, keeps the folder alive."""
     if name == PYTORCH:
         return TorchCudaEngine(net, model)
     try:

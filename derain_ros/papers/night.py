@@ -1,4 +1,4 @@
-"""The table of paper 3: rainy road scenes cleaned, then fused with infrared; the paper's rows beside ours."""
+"""The table of paper 3: rainy road scenes are cleaned, then fused with infrared; the paper's rows beside ours."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLUMNS = (
     "mse",
     "qabf",
 )
-"""The paper's columns, by keys of METRICS: the conventions that come nearest to the size of its figures."""
+"""The paper's columns, as keys of METRICS: the conventions whose values are nearest to the paper's figures."""
 PRINTED = {
     "NiteDR, as printed": (64.71, 0.4909, 0.8885, 2.9556, 0.5766, 0.6501, 0.8620, 0.3632, 0.3946, 0.0275, 0.4597),
     "the second of its seven peers, as printed": (
@@ -48,18 +48,18 @@ PRINTED = {
         0.4591,
     ),
 }
-"""Rows of the paper, on its 40 test pairs; of MI and VIF the best of the peers is ahead of it."""
+"""Rows of the paper, on its 40 test pairs; in MI and VIF the best of its peers is ahead of it."""
 CLEANER, FUSER = "restore_rgb_rain_int8", "fuse"
-"""Models of the manifest that do the job in the node."""
+"""Models of the manifest that the node uses for cleaning and for fusion."""
 
 Cleaned = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """By method: the cleaned image (H, W, 3) and the fused one (H, W), uint8."""
 
 
 def measure(data: Path, checkpoint: Path | None, models: Path | None, count: int) -> tuple[list[str], list[str]]:
-    """Lines of two Markdown tables on at most `count` held-out triplets: what cleaning does, and what fusion does.
+    """Lines of two Markdown tables on at most `count` held-out triplets: for cleaning, and for fusion.
 
-    `checkpoint` is the last one of `derain train night`, without which CleanNet and FusionNet have no row.
+    `checkpoint` is the last one of `derain train night`; without it CleanNet and FusionNet have no row.
     """
     files = triplets(data, "test")[:count]
     manifest = Manifest.load(models)
@@ -82,7 +82,10 @@ def measure(data: Path, checkpoint: Path | None, models: Path | None, count: int
 
 
 def tables(found: Sequence[Triplet], methods: Callable[[Triplet], Cleaned]) -> tuple[list[str], list[str]]:
-    """The tables of some triplets, a row for each method; fused images are compared with the clean one and infrared."""
+    """The tables for the triplets `found`, a row for each method.
+
+    Fused images are compared with the clean and the infrared image.
+    """
     cleaning: dict[str, list[tuple[float, float]]] = {}
     fusion: dict[str, list[list[float]]] = {}
     for triplet in track(found, "cleaning and fusing"):
@@ -106,7 +109,7 @@ def tables(found: Sequence[Triplet], methods: Callable[[Triplet], Cleaned]) -> t
 
 
 def markdown(first: Sequence[str], second: Sequence[str], count: int) -> str:
-    """Both tables with what they are."""
+    """Both tables in Markdown, with a line that explains them."""
     told = (
         f"Means of {count} held-out road scenes with bootstrap intervals of 95 %. The paper's rows are of 40 other "
         "scenes of the same data, by its own implementation."

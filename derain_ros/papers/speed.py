@@ -1,4 +1,4 @@
-"""How fast restorers are: parameters, operations and milliseconds of several networks, measured in one run."""
+"""The speed of restorers: parameters, operations and milliseconds of several networks, measured in one run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from derain_ros.nets.printed import PrintedRestorer
 from derain_ros.publish.export import export_onnx
 
 HEIGHT, WIDTH = 360, 540
-"""The frames that the paper times."""
+"""Size of the frames that the paper times, in pixels."""
 
 
 @dataclass(frozen=True)
 class TimedNetwork:
-    """A network of three channels to be timed; frames are padded up to multiples of `stride`."""
+    """A network with three channels to be timed; frames are padded to multiples of `stride`."""
 
     name: str
     make: Callable[[], nn.Module]
-    """Makes the network with random weights: how long it takes does not depend on them."""
+    """Makes the network with random weights: the run time does not depend on them."""
     stride: int = 1
 
 
@@ -47,25 +47,25 @@ CANDIDATES = (
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured of a network."""
+    """The measurements of one network."""
 
     name: str
     height: int
     width: int
-    """Of the padded frame."""
+    """Size of the padded frame, in pixels."""
     parameters: int
     macs: int
     """Multiply-accumulates of its convolutions for one frame."""
     milliseconds: tuple[float, ...]
-    """Of each frame."""
+    """Run time of each timed frame."""
 
     def quantile(self, share: float) -> float:
-        """Milliseconds that `share` of the frames kept below."""
+        """The `share` quantile of the run times, in milliseconds; `share` in [0, 1]."""
         return float(np.quantile(self.milliseconds, share))
 
 
 class _Graph(nn.Module):
-    """As a robot runs it: `image` (1, H, W, 3) uint8 to the restored one of that form."""
+    """A network as a robot runs it: `image` (1, H, W, 3) uint8 to the restored image of that shape."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -85,9 +85,10 @@ def measure(
     height: int = HEIGHT,
     width: int = WIDTH,
 ) -> list[Speed]:
-    """Time `candidates` on one frame, by ONNX Runtime on the processor; `threads` 0 takes as many as it has cores.
+    """Time `candidates` on one frame with ONNX Runtime on the CPU; `threads` 0 is one thread per core.
 
-    Each is exported at its fixed size. They take turns, so that what else the machine does hits all alike.
+    Each network is exported at its fixed size. The networks take turns, so that other load on the machine affects all
+    equally. The first `warm_up` turns are not timed.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with tempfile.TemporaryDirectory() as folder, Progress(*columns) as progress:
@@ -114,7 +115,7 @@ def measure(
 def _prepare(
     candidate: TimedNetwork, path: Path, threads: int, height: int, width: int
 ) -> tuple[onnxruntime.InferenceSession, np.ndarray, tuple[int, int]]:
-    """A session that runs the candidate, its frame, and its parameters and operations."""
+    """A session that runs the candidate, its input frame, and its numbers of parameters and multiply-accumulates."""
     height, width = (-(-side // candidate.stride) * candidate.stride for side in (height, width))
     torch.manual_seed(0)
     net = candidate.make().eval()

@@ -1,4 +1,4 @@
-"""The tables of paper 1 in Markdown, what the paper prints beside what was measured."""
+"""The tables of paper 1 in Markdown: the printed figures beside the measured ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPEED = {
 
 
 def speed_table(speeds: Sequence[Speed], threads: int) -> str:
-    """Table III: a row per network; the first is the one to which the others are compared."""
+    """Table III: one row per network; the others are compared with the first."""
     lines = [
         f"Milliseconds for one frame, {_processor()}, {threads or 'all'} threads, ONNX Runtime in fp32; weights "
         "are random. The paper's: RTX 2080 and Core i7 of the 10th generation.",
@@ -62,9 +62,10 @@ def speed_table(speeds: Sequence[Speed], threads: int) -> str:
 def restoration_table(
     rows: Mapping[str, Sequence[Score]], printed: Mapping[str, tuple[float, float]], trained: str
 ) -> str:
-    """Tables I and II: `rows` by the names of `printed`, whose first is the input; and whether their order holds.
+    """Tables I and II: `rows` under the names in `printed`, and whether the order of the paper's rows holds.
 
-    Means over the images with their 95 % bootstrap intervals. `trained` says how the rows were trained.
+    The first name in `printed` is the input. Figures are means over the images with 95 % bootstrap confidence
+    intervals. `trained` says how the rows were trained.
     """
     count = len(next(iter(rows.values())))
     lines = [
@@ -90,7 +91,7 @@ def restoration_table(
 
 
 def _order(figures: Mapping[str, np.ndarray], printed: Mapping[str, tuple[float, float]]) -> list[str]:
-    """Whether the order of the paper's rows holds, and each of its steps upwards as measured here."""
+    """Lines that say whether the order of the paper's rows holds, and the measured gain from each row to the next."""
     theirs = sorted(printed, key=lambda n: printed[n][0])
     ours = sorted(figures, key=lambda n: figures[n].mean())
     lines = [
@@ -110,7 +111,7 @@ def _order(figures: Mapping[str, np.ndarray], printed: Mapping[str, tuple[float,
 
 
 def _processor() -> str:
-    """What the machine calls its processor."""
+    """The name of the machine's processor, or its architecture if the name is not known."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""The ablation of paper 2, its rows trained and measured here, beside what the shipped ladder does."""
+"""The ablation of paper 2, with its rows trained and measured here, beside the shipped ladder."""
 
 from __future__ import annotations
 
@@ -43,23 +43,26 @@ COMPARED = (
     ("A/C/R+OJT", "A/C/R"),
     ("A/C/R+TJT", "A/C/R+OJT"),
 )
-"""Rows that the paper holds against each other."""
+"""Pairs of rows that the paper compares."""
 LADDER = {
     "`light`": ("restore_rgb_light_int8",),
     "`balanced`": ("restore_rgb_int8",),
     "`quality`": ("restore_rgb_quality_int8",),
     "for rain, then `balanced`": ("restore_rgb_rain_int8", "restore_rgb_int8"),
 }
-"""What the node would run, by models of the manifest, one after the other."""
+"""The models of the manifest that the node would run, one after the other, by the name of the row."""
 
 Derain = Callable[[np.ndarray], np.ndarray]
-"""Gives a derained image for a rainy one, (H, W, 3) uint8 RGB."""
+"""From a rainy image to the derained one, (H, W, 3) uint8 RGB."""
 
 
 @dataclass(frozen=True)
 class MethodRow:
-    """Figures of one method on each rainy scene: PSNR (dB) and SSIM, (scenes,) each, and the confusion matrix of what
-    each segmenter finds, by the segmenter's name, (scenes, classes, classes)."""
+    """Figures of one method on each rainy scene.
+
+    `psnr` (dB) and `ssim`: (scenes,) each. `counts`: confusion matrices (scenes, classes, classes) by the name of the
+    segmenter.
+    """
 
     psnr: np.ndarray
     ssim: np.ndarray
@@ -67,9 +70,10 @@ class MethodRow:
 
 
 def trainings(phases: Sequence[TaskDrivenRecipe]) -> dict[str, list[TaskDrivenRecipe]]:
-    """The rows of the table that are trained, from the recipe's two stages: A/C, then R behind it.
+    """The recipes of the rows that are trained, made from the recipe's two stages: A/C, then R after it.
 
-    Each row learns as many steps as those it is compared with: A/C/R in one stage as many as both stages together.
+    Rows with the same networks are trained for equally many steps: A/C/R+OJT, in one stage, for as many as both stages
+    together.
     """
     coarse, refine = phases
     alone = replace(coarse, semantic=0.0)
@@ -83,8 +87,10 @@ def trainings(phases: Sequence[TaskDrivenRecipe]) -> dict[str, list[TaskDrivenRe
 
 
 def trained(data: Path, output: Path, phases: Sequence[TaskDrivenRecipe], machine: Machine) -> dict[str, TaskDriven]:
-    """The networks of all rows. A training found below `output` is taken up, or, if it is done, used; stage I is
-    trained once."""
+    """The trained networks of all rows.
+
+    A training found below `output` is resumed, or used if it is complete. Stage I is trained only once.
+    """
     nets = {}
     for name, recipes in trainings(phases).items():
         log.info("%s", name)
@@ -97,14 +103,14 @@ def trained(data: Path, output: Path, phases: Sequence[TaskDrivenRecipe], machin
 
 
 def methods(nets: Mapping[str, TaskDriven], manifest: Manifest) -> dict[str, Derain]:
-    """All rows of the table: nothing done, the trained networks, the shipped restorers."""
+    """The methods of all rows of the table: the rainy image as it is, the trained networks, the shipped restorers."""
     found: dict[str, Derain] = {"rainy": lambda image: image}
     found |= {name: derained_by(net) for name, net in nets.items()}
     return found | {name: restored_by(models, manifest) for name, models in ladder(manifest).items()}
 
 
 def ladder(manifest: Manifest) -> dict[str, tuple[str, ...]]:
-    """LADDER, and the networks for segmentation that the manifest has for colour, in eight bits."""
+    """LADDER, and the int8 colour models of the manifest whose purpose is segmentation."""
     made = [
         model
         for model in manifest.models.values()
@@ -114,7 +120,7 @@ def ladder(manifest: Manifest) -> dict[str, tuple[str, ...]]:
 
 
 def derained_by(net: TaskDriven) -> Derain:
-    """What a trained cascade makes of an image on the device that it is on, rounded to 8 bits."""
+    """A function that derains an image with a trained cascade, on the cascade's device, rounded to 8 bits."""
     device = next(net.parameters()).device
 
     @torch.no_grad()
@@ -129,7 +135,7 @@ def derained_by(net: TaskDriven) -> Derain:
 
 
 def restored_by(names: Sequence[str], manifest: Manifest) -> Derain:
-    """What models of the manifest make of an image, one after the other."""
+    """A function that restores an image with models of the manifest, one after the other."""
     engines = [load(manifest.get(name)) for name in names]
 
     def derain(image: np.ndarray) -> np.ndarray:
@@ -141,9 +147,9 @@ def restored_by(names: Sequence[str], manifest: Manifest) -> Derain:
 
 
 def segmenters(names: Mapping[str, str], classes: Sequence[str], device: torch.device) -> dict[str, Segment]:
-    """Segmenters by the name of their column, on `device`: each a checkpoint, or the name of a shipped one.
+    """Segmenters on `device`, by the name of their column; `names` has a checkpoint or the name of a shipped one each.
 
-    DataError where one tells other `classes`.
+    DataError if a segmenter has other classes than `classes`.
     """
     nets = {}
     for column, name in names.items():
@@ -156,8 +162,11 @@ def segmenters(names: Mapping[str, str], classes: Sequence[str], device: torch.d
 def measure(
     scenes: Sequence[LabelledScene], rows: Mapping[str, Derain], judges: Mapping[str, Segment]
 ) -> tuple[dict[str, MethodRow], dict[str, np.ndarray]]:
-    """The figures of each method on each scene, in moderate and then in heavy rain, and the confusion matrices of the
-    dry scenes, (scenes, classes, classes), by segmenter."""
+    """The figures of each method on each scene, and the confusion matrices of the dry scenes.
+
+    The figures are for all scenes in moderate rain, then for all in heavy rain. The confusion matrices, (scenes,
+    classes, classes), are by segmenter.
+    """
     classes = len(scenes[0].classes)
     seen: dict[str, list[tuple[float, float, dict[str, np.ndarray]]]] = {name: [] for name in rows}
     dry: dict[str, list[np.ndarray]] = {name: [] for name in judges}
@@ -186,7 +195,7 @@ def measure(
 def markdown(
     rows: Mapping[str, MethodRow], dry: Mapping[str, np.ndarray], classes: Sequence[str], trained_with: str
 ) -> str:
-    """The table, the overlap of each class, and what it answers."""
+    """The table in Markdown, the IoU of each class, and the comparisons of `answers`."""
     count = len(next(iter(dry.values())))
     told = (
         f"Means of {count} held-out scenes in moderate and in heavy rain with drops, mIoU over all pixels, bootstrap "
@@ -215,7 +224,7 @@ def markdown(
 
 
 def by_class(rows: Mapping[str, MethodRow], dry: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[str]:
-    """IoU of each class by the first segmenter, over both severities."""
+    """IoU of each class for the first segmenter, over both severities."""
     judge = next(iter(dry))
     lines = [f"| IoU, {judge}, % | {' | '.join(classes)} |", "| --- " * (len(classes) + 1) + "|"]
     for name, counts in [*((name, row.counts[judge]) for name, row in rows.items()), ("dry scenes", dry[judge])]:
@@ -225,8 +234,10 @@ def by_class(rows: Mapping[str, MethodRow], dry: Mapping[str, np.ndarray], class
 
 
 def answers(rows: Mapping[str, MethodRow]) -> list[str]:
-    """What the table is to answer: what refinement and joint training cost and gain, paired by scene, each in both
-    severities of rain, with intervals."""
+    """The gains and losses through refinement and joint training, with confidence intervals.
+
+    Rows are compared scene by scene, each scene in both severities of rain.
+    """
     lines = []
     for mine, other in COMPARED:
         if mine not in rows or other not in rows:
@@ -250,7 +261,7 @@ def answers(rows: Mapping[str, MethodRow]) -> list[str]:
 
 
 def _by_scene(counts: np.ndarray) -> np.ndarray:
-    """Confusion matrices of scenes, those of each severity added, from those of `MethodRow.counts`."""
+    """One confusion matrix per scene, from `MethodRow.counts`: the sum over the severities."""
     return counts.reshape(len(SEVERITIES), -1, *counts.shape[1:]).sum(0)
 
 
@@ -273,13 +284,13 @@ def table(
     count: int,
     machine: Machine,
 ) -> str:
-    """Train what is not trained yet, measure on at most `count` held-out scenes, and give the table in Markdown.
+    """Train the rows that are not trained yet, measure on at most `count` held-out scenes, and give the table.
 
-    `judges` are segmenters by the name of their column. DataError where the data does not fit.
+    The table is in Markdown. `judges` are segmenters by the name of their column. DataError if the data does not fit.
     """
     scenes = labelled_scenes(data, "test")
     scenes = scenes[:: -(-len(scenes) // count)]
-    # What is missing is told before the trainings, not after them.
+    # Missing files are reported before the trainings, not after them.
     device = Fabric(accelerator=machine.accelerator, devices=1).device
     found, manifest = segmenters(judges, scenes[0].classes, device), Manifest.load(models)
     for name in {name for names in ladder(manifest).values() for name in names}:

@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 def ablation(
     data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe], machine: Machine
 ) -> dict[str, list[Score]]:
-    """Table I: G, G+E and G+E+A, all trained alike by `phases` one after the other: on synthetic drops, on real pairs.
+    """Table I: G, G+E and G+E+A, all trained by the same `phases` in order: on synthetic drops, then on real pairs.
 
-    A training found below `output` is taken up, or, if it is done, used. DataError where the data lacks a part.
+    A training found below `output` is resumed, or used if it is complete. DataError if the data lacks a part.
     """
     forms = {"G": (False, False), "G+E": (True, False), "G+E+A": (True, True)}
     return _rows(
@@ -46,9 +46,10 @@ def ablation(
 def initialisation(
     data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe], machine: Machine
 ) -> dict[str, list[Score]]:
-    """Table II: the last of `phases`, on real pairs, from weights that are random, or learnt on sharp or on our drops.
+    """Table II: the last of `phases`, on real pairs, from random weights or weights trained on sharp or on our drops.
 
-    A training found below `output` is taken up, or, if it is done, used. DataError where the data lacks a part.
+    A training found below `output` is resumed, or used if it is complete. DataError if the recipe has no phase before
+    the last, or the data lacks a part.
     """
     *before, last = phases
     if not before:
@@ -68,7 +69,7 @@ def initialisation(
 def _rows(
     data: Sequence[Path], output: Path, trainings: Mapping[str, Sequence[RestoreRecipe]], machine: Machine
 ) -> dict[str, list[Score]]:
-    """The figures of each training on the pairs held out from all."""
+    """The scores of each training on the pairs that are held out from all trainings."""
     folders = split(data)
     test = [(path.name, path.read()) for folder in data for path in pairs(folder, "test")]
     if not test or not folders.train or not folders.validation:
@@ -89,9 +90,10 @@ def _rows(
 
 
 def split(data: Sequence[Path]) -> TrainingFolders:
-    """What the folders hold, the pairs to validate on apart from those to test on.
+    """The contents of the folders, with validation pairs separate from test pairs.
 
-    Of RobotCar(R) there is one held-out part: ABLATION_FRAMES are taken out of training in its place.
+    If all validation pairs are test pairs too, as with RobotCar(R), which has one held-out part, ABLATION_FRAMES are
+    taken out of training and used for validation.
     """
     folders = TrainingFolders.find(data)
     tested = {path.wet for folder in data for path in pairs(folder, "test")}
@@ -104,7 +106,7 @@ def split(data: Sequence[Path]) -> TrainingFolders:
 
 @torch.no_grad()
 def score_network(net: nn.Module, held_out: Sequence[EvaluationPair]) -> list[Score]:
-    """Figures of colour pairs restored by `net`, rounded to 8 bits as a robot gets them."""
+    """The scores of colour pairs restored by `net`; images are rounded to 8 bits, as a robot gets them."""
     scores = []
     for pair in track(held_out, "restoring"):
         restored, mask = restore(net, as_tensor(pair.wet))
