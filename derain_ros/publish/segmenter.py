@@ -26,7 +26,7 @@ from derain_ros.train.segmentation import SegmentRecipe, load_segmenter, must_kn
 FLOAT = "_float"
 """Suffix of the name of the segmenter in floating point."""
 CALIBRATION = 60
-"""Most scenes on which the ranges for eight bits are measured."""
+"""Largest number of scenes on which the ranges for eight bits are measured."""
 CARD = """# {names}
 
 Tells what each pixel of a street scene shows. It is the yardstick of what rain takes from segmentation and of what

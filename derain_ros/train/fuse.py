@@ -27,7 +27,7 @@ from derain_ros.train.muon import Muon
 from derain_ros.train.recipe import Recipe
 
 VALIDATION = 20
-"""Most pairs that are used for validation."""
+"""Largest number of pairs for validation."""
 
 
 @dataclass(frozen=True)

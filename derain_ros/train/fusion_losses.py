@@ -16,7 +16,7 @@ WHITE = 255.0
 NOISE = 2.0
 """Variance of the eye's noise in VIF, in squared grey levels."""
 NEAR = 9
-"""Side in pixels of the window of the base's smoothing, and of the test for flat infrared."""
+"""Side in pixels of the window that smooths the base and that tests for flat infrared."""
 DARKER = 0.25
 """Share of the darker source in the base: half way between the mean of both and the brighter one. A share that follows
 contrast makes halos: a bright sky turned dark except for a rim along the roofs."""

@@ -17,8 +17,8 @@ log = logging.getLogger(__name__)
 def asked_to_stop(fabric: Fabric) -> Iterator[list[int]]:
     """Yield a list that gets the number of each SIGINT (Ctrl-C) or SIGTERM, so that no step is interrupted.
 
-    A second signal ends a single process at once. Several processes may get each one twice, from the terminal and from
-    their parent.
+    A second signal ends a single process at once. Several processes ignore it: they may get each one twice, from the
+    terminal and from their parent.
     """
     asked: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)

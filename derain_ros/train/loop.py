@@ -34,7 +34,7 @@ from derain_ros.train.recipe import Recipe
 log = logging.getLogger(__name__)
 
 SAVE_EVERY = 120.0
-"""Most seconds of training that an interruption costs."""
+"""Seconds from one checkpoint to the next: the most training that an interruption costs."""
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 

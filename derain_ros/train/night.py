@@ -26,7 +26,7 @@ from derain_ros.train.night_losses import cleaning_loss, information_weights, re
 from derain_ros.train.recipe import Recipe
 
 VALIDATION = 12
-"""Most triplets that are used for validation."""
+"""Largest number of triplets for validation."""
 STRIDE = 8
 """CleanNet's: height and width of its input must be multiples of it."""
 STAGES = ("clean", "fuse")

@@ -20,7 +20,7 @@ class Recipe:
     """What the training loop needs of every recipe."""
 
     steps: int = 9000
-    """Most steps of the training."""
+    """Largest number of steps."""
     batch: int = 8
     """Samples in a step, divided among the devices."""
     learning_rate: float = 5e-3

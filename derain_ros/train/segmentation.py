@@ -27,9 +27,9 @@ from derain_ros.train.loop import Machine
 from derain_ros.train.recipe import Recipe
 
 VALIDATION = 24
-"""Most scenes that are used for validation."""
+"""Largest number of scenes for validation."""
 WEIGHED = 100
-"""Most scenes whose pixels are counted for the classes' weights."""
+"""Largest number of scenes whose pixels are counted for the classes' weights."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from derain_ros.train.recipe import RestoreRecipe
 from derain_ros.train.validation import ValidationSet
 
 VALIDATION_PAIRS = 48
-"""Most real pairs that are used for validation."""
+"""Largest number of real pairs for validation."""
 
 
 def render_of(recipe: RestoreRecipe) -> Render:

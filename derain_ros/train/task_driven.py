@@ -29,7 +29,7 @@ from derain_ros.train.task_losses import attention_loss, image_loss, refinement_
 
 STAGES = ("coarse", "refine", "joint")
 VALIDATION = 6
-"""Most scenes that are used for validation, each in moderate and in heavy rain."""
+"""Largest number of scenes for validation, each in moderate and in heavy rain."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class TemporalRecipe(Recipe):
     """Weight of the flicker, relative to the error: how much more than the clean video the output of a whole sequence
     changes from frame to frame along the scene's motion."""
     free_weight: float = 1.5
-    """Weight of the error where the glass is free, relative to where it is covered: there the image is known."""
+    """Weight of the error where the glass is free, relative to the covered glass: free pixels are known."""
     mask_weight: float = 0.15
     """Weight of the loss of the mask, which marks the covered glass."""
     validation: int = 24
