@@ -83,7 +83,7 @@ def publish_fuser(checkpoint: Path, name: str, directory: Path, data: Path | Non
 
 
 def _measure(names: Sequence[str], directory: Path, data: Path) -> dict[str, float]:
-    """Write the figures of both models into the manifest and the card; returns those of the first, in eight bits."""
+    """Write both models' figures beside the manifest and into the card; returns those of the first, in eight bits."""
     manifest = Manifest.load(directory)
     eight, full = (load(manifest.get(name)) for name in names)
     scenes = held_out(data)

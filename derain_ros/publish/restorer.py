@@ -116,9 +116,9 @@ def network_of(name: str) -> str:
 def publish_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:
     """Measure the model `name` of `directory` on the held-out images below `data`; returns its figures.
 
-    They are written into the manifest and the card, intervals into the card only. If there are no held-out images, that
-    is logged and there are no figures. Each figure of `evaluate.restoration.summary` is prefixed by the kind of images,
-    as in `real_psnr_gain`.
+    They are written beside the manifest and into the card, intervals into the card only. If there are no held-out
+    images, that is logged and there are no figures. Each figure of `evaluate.restoration.summary` is prefixed by the
+    kind of images, as in `real_psnr_gain`.
     """
     model = Manifest.load(directory).get(name)
     try:

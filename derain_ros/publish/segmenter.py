@@ -81,7 +81,7 @@ def publish_segmenter(checkpoint: Path, name: str, directory: Path, data: Path |
 
 
 def _measure(names: Sequence[str], directory: Path, data: Path, classes: Sequence[str]) -> dict[str, float]:
-    """Write the figures of both models into the manifest and the card; returns those of the first, in eight bits."""
+    """Write both models' figures beside the manifest and into the card; returns those of the first, in eight bits."""
     manifest, lines = Manifest.load(directory), []
     scenes = labelled_scenes(data, "test")
     found: dict[str, dict[str, Overlap]] = {}

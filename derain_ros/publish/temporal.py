@@ -98,7 +98,7 @@ def publish_temporal(checkpoint: Path, name: str, directory: Path, data: Path | 
 def publish_temporal_figures(name: str, directory: Path, entry: dict[str, Any], data: Path) -> dict[str, float]:
     """Measure the filter `name` of `directory` on sequences behind every kind of drops; returns its figures.
 
-    They are written into the manifest and the card.
+    They are written beside the manifest and into the card.
     """
     manifest = Manifest.load(directory)
     engine, temporal = load(manifest.get(RESTORER)), load(manifest.get(name))

@@ -46,7 +46,7 @@ def over_time(record: Record) -> str:
 
 
 def distribution(record: Record) -> str:
-    """Return a PNG as a data URL: histogram of the latency by action; frames without a known one are left out."""
+    """Return a PNG as a data URL: histogram of the latency by action; frames without a known latency are left out."""
     outputs = [o for o in record.account.outputs if np.isfinite(o.latency_ms)]
     figure = _figure(1)
     axes = figure.subplots()
