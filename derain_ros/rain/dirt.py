@@ -1,4 +1,4 @@
-"""Dirt on a lens: dust, mud, smears, fingerprints, scratches, thick soil, dried spots, films; all out of focus."""
+"""Dirt on a lens, out of focus: dust, mud, smears, fingerprints, scratches, thick soil, dried spots, films."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ KINDS = {
     "spots": 0.16,
     "film": 0.08,
 }
-"""Kinds of dirt and how often each is drawn where none is asked for."""
+"""Kinds of dirt, and the probability of each if no kind is given."""
 
 THICK = ("soil", "spots", "film")
-"""Those that lie so near to the lens, or so thick, that their own texture is out of focus, too."""
+"""Kinds that are so near to the lens, or so thick, that their texture is out of focus, too."""
 
 
 class LensDirt:
-    """A fixed layer of dirt on the glass: the same object applied to successive frames is dirt that stays.
+    """A fixed layer of dirt on the lens: applied to successive frames, the same object gives the same dirt.
 
-    `height` and `width` are the image's size in pixels; `rng` draws kind (one of `KINDS`, where none is given), shapes
-    and colour; `coverage` in [0, 1] is the share of pixels where the cover is at least half of its strongest.
+    `height` and `width` are the image's size in pixels. `kind` is one of `KINDS`; `rng` draws it if none is given, and
+    the shapes and the colour. `coverage` in [0, 1] is the share of pixels where the cover is at least half of its
+    maximum.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class LensDirt:
         if coverage > 0:
             cover = np.maximum(cover, veil * np.clip(0.5 + 0.4 * _noise(height, width, rng, 3), 0, 1))
         self.alpha = (cover * opacity).astype(np.float32)
-        # Earth is warm; the image is RGB.
+        # The colour of earth is warm; the image is RGB.
         self._colour = (shade * np.array([1 + tint, 1.0, 1 - 1.6 * tint])).astype(np.float32)
         cells = max(12, min(120, height // 4))
         texture: np.ndarray = 0.6 * _noise(height, width, rng, 12) + 0.6 * _noise(height, width, rng, cells)
@@ -85,10 +86,10 @@ class LensDirt:
         self._texture = (1.0 + grain * texture + relief * _relief(cover, rng)).astype(np.float32)
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The image through the dirty glass, and how much of each pixel the dirt covers.
+        """The image through the dirty lens, and the share of each pixel that the dirt covers.
 
-        `image` is (H, W) or RGB (H, W, 3), uint8, of the size given to the constructor, which is returned in the same
-        shape and type; the cover is (H, W) float32 in [0, 1]. Raises ValueError for another size.
+        `image` is (H, W) or RGB (H, W, 3) uint8, of the size given to the constructor; the result has the same shape
+        and type. The cover is (H, W) float32 in [0, 1]. Raises ValueError for another size.
         """
         if image.shape[:2] != self.alpha.shape:
             raise ValueError(
@@ -99,7 +100,7 @@ class LensDirt:
         if image.ndim == 3:
             cover, texture = cover[..., None], texture[..., None]
         lit = texture * (self._colour if image.ndim == 3 else self._colour.mean())
-        # Dirt is lit by the scene as a whole; grease lets light through, but scattered.
+        # Dirt is lit by the whole scene; grease transmits light, but scatters it.
         around = haze(image)
         own = 1.0 - self._scatter
         layer = lit * np.float32(0.4 * own)
@@ -114,7 +115,7 @@ class LensDirt:
 
 
 def haze(image: np.ndarray) -> np.ndarray:
-    """The image float32 out of all focus, as dirt scatters it; what is so blurred needs few pixels."""
+    """The image as float32, strongly blurred, as dirt scatters it; the blur is computed at a lower resolution."""
     step = max(1, image.shape[0] // 60)
     small = cv2.resize(image, (-(-image.shape[1] // step), -(-image.shape[0] // step)), interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(small.astype(np.float32), (0, 0), 0.06 * image.shape[0] / step)
@@ -122,13 +123,13 @@ def haze(image: np.ndarray) -> np.ndarray:
 
 
 def _noise(height: int, width: int, rng: np.random.Generator, cells: int) -> np.ndarray:
-    """Smooth noise of about unit variance with `cells` features along the height, (H, W) float32."""
+    """Smooth noise (H, W) float32 of about unit variance, with `cells` features along the height."""
     grid = rng.standard_normal((cells + 2, max(2, cells * width // height) + 2)).astype(np.float32)
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
 def _specks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """A field that is high at grains of dust, thicker towards one place, and at a few fibres among them."""
+    """A field that is high at grains of dust, which are denser around one place, and at a few fibres."""
     highest = np.zeros((height, width), np.uint8)
     clump, spread = rng.uniform(0.15, 0.6, 2), rng.uniform(0.25, 0.6)
     for size, share in ((0.0016, 0.6), (0.003, 0.28), (0.0055, 0.1), (0.01, 0.02)):
@@ -153,7 +154,7 @@ def _specks(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _splashes(height: int, width: int, rng: np.random.Generator, coverage: float) -> np.ndarray:
-    """A field that is high in ragged blots of mud thrown onto the glass, with the spatter around each, and in runs."""
+    """A field that is high in ragged blots of mud, in the spatter around them, and where mud has run down."""
     layer = np.zeros((height, width), np.uint8)
     clump, spread, angles = rng.uniform(0.1, 0.9, 2), rng.uniform(0.15, 0.5), np.linspace(0, 2 * np.pi, 72, False)
     largest = rng.uniform(0.03, 0.14)
@@ -183,7 +184,7 @@ def _splashes(height: int, width: int, rng: np.random.Generator, coverage: float
 
 
 def _prints(height: int, width: int, rng: np.random.Generator, coverage: float) -> np.ndarray:
-    """A field that is high along the ridges of fingertips pressed on the glass."""
+    """A field that is high along the ridges of fingerprints."""
     field = np.zeros((height, width), np.float32)
     size = height * rng.uniform(0.1, 0.22)
     for _ in range(int(np.ceil(1.15 * coverage * height * width / (0.45 * np.pi * 1.35 * size * size)))):
@@ -196,7 +197,7 @@ def _prints(height: int, width: int, rng: np.random.Generator, coverage: float) 
         u = ((x - centre[0]) * np.cos(turn) + (y - centre[1]) * np.sin(turn)) / size
         v = ((y - centre[1]) * np.cos(turn) - (x - centre[0]) * np.sin(turn)) / (1.35 * size)
         pressed = np.clip(4 * (1 - u * u - v * v), 0, 1)
-        # A loop or a whorl: arches around a core below which the ridges open.
+        # A loop or a whorl: arches around a core; below it the ridges open.
         ridges = max(3.0, min(9.0, size / 3.2))
         warp = 0.12 * _noise(height, width, rng, 9)[top:bottom, left:right]
         core = np.sqrt((u * rng.uniform(1.0, 1.3)) ** 2 + (v - rng.uniform(0.0, 0.4)) ** 2 * rng.uniform(0.5, 1.0))
@@ -207,7 +208,7 @@ def _prints(height: int, width: int, rng: np.random.Generator, coverage: float) 
 
 
 def _scratches(height: int, width: int, rng: np.random.Generator, coverage: float) -> np.ndarray:
-    """A field that is high along fine scratches: many along the way of a wiping cloth, some across."""
+    """A field that is high along fine scratches: many in the direction of wiping, some across."""
     layer = np.zeros((height, width), np.uint8)
     way, loose, bow = rng.uniform(0, np.pi), rng.choice([0.05, 0.3, 3.0]), rng.normal(0, 0.6)
     for _ in range(400):
@@ -229,7 +230,7 @@ def _scratches(height: int, width: int, rng: np.random.Generator, coverage: floa
 
 
 def _masses(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """A field that is high where soil lies thick: a few ragged masses, which mostly come from one side."""
+    """A field that is high where soil is thick: a few ragged masses, mostly from one side of the image."""
     angle, y, x = rng.uniform(0, 2 * np.pi), np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
     field = rng.uniform(0, 2) * (np.cos(angle) * x + np.sin(angle) * y) + 0.8 * _noise(height, width, rng, 2)
     for cells in (4, 8, 16, 32):
@@ -238,13 +239,13 @@ def _masses(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _spots(height: int, width: int, rng: np.random.Generator, coverage: float) -> np.ndarray:
-    """A field that is high in the round and oval spots that drops of dirty water leave when they dry."""
+    """A field that is high in the round and oval spots that dried drops of dirty water leave."""
     layer, largest = np.zeros((height, width), np.uint8), float(np.exp(rng.uniform(np.log(0.015), np.log(0.2))))
     clump, spread, wanted = rng.uniform(0.1, 0.9, 2), rng.uniform(0.2, 0.8), 1.2 * coverage * height * width
     for _ in range(300):
         radius = height * largest * rng.uniform(0.25, 1.0)
         place = (clump + rng.normal(0, spread, 2)) % 1.0 * (width, height)
-        for part in range(int(rng.integers(1, 4))):  # some have run together
+        for part in range(int(rng.integers(1, 4))):  # some spots have merged
             near = place + rng.normal(0, 0.7 * radius, 2) * (part > 0)
             _ellipse(layer, near, radius * rng.uniform(0.6, 1.15, 2), rng.uniform(0, 180), int(rng.uniform(170, 255)))
         if np.count_nonzero(layer) > wanted:
@@ -254,7 +255,7 @@ def _spots(height: int, width: int, rng: np.random.Generator, coverage: float) -
 
 
 def _relief(cover: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light from one side on what stands out of the glass, (H, W) float32 in [-1, 1]."""
+    """Shading (H, W) float32 in [-1, 1] of dirt that stands out from the lens, lit from one side."""
     small: np.ndarray = cv2.GaussianBlur(cover, (0, 0), 0.006 * cover.shape[0] + 0.5).astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     slope = np.cos(angle) * cv2.Sobel(small, cv2.CV_32F, 1, 0) + np.sin(angle) * cv2.Sobel(small, cv2.CV_32F, 0, 1)
@@ -264,7 +265,7 @@ def _relief(cover: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _ellipse(
     layer: np.ndarray, centre: tuple[float, float] | np.ndarray, axes: np.ndarray, turn: float, value: int
 ) -> None:
-    """A filled ellipse at a place between pixels; `turn` in degrees."""
+    """Draw a filled ellipse at a sub-pixel position; `turn` in degrees."""
     cv2.ellipse(
         layer,
         np.rint(np.multiply(centre, 16)).astype(int).tolist(),
@@ -282,7 +283,7 @@ def _ellipse(
 def _curve(
     layer: np.ndarray, start: np.ndarray, angle: float, length: float, bow: float, value: int, thick: int
 ) -> None:
-    """A line of `length` pixels from `start`, which turns by `bow` radians on its way."""
+    """Draw a curve of `length` pixels from `start`, which turns by `bow` radians over its length."""
     turns = angle + bow * np.linspace(0, 1, 16)
     steps = np.stack([np.cos(turns), np.sin(turns)], axis=1) * length / 16
     points = np.rint((start + np.cumsum(steps, axis=0)) * 16).astype(np.int32)
@@ -290,7 +291,7 @@ def _curve(
 
 
 def _strokes(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """A field of wiped grease: noise drawn out along one direction, where a second, coarse noise lets it be."""
+    """A field of wiped grease: noise stretched along one direction, plus a coarse noise that makes patches."""
     angle = rng.uniform(0.0, np.pi)
     span = max(5, int(0.25 * height) | 1)
     kernel = np.zeros((span, span), np.float32)
@@ -307,13 +308,13 @@ def _strokes(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _cover(field: np.ndarray, coverage: float, sigma: float) -> np.ndarray:
-    """Cover in [0, 1] that is at least a half in `coverage` of the pixels, out of focus by `sigma` pixels."""
+    """Cover in [0, 1] that is at least 0.5 in the share `coverage` of the pixels, blurred by `sigma` pixels."""
     if coverage <= 0.0:
         return np.zeros_like(field)
     if coverage >= 1.0:
         return np.ones_like(field)
     shape = (field > np.quantile(field, 1.0 - coverage)).astype(np.float32)
     blurred = cv2.GaussianBlur(shape, (0, 0), max(0.5, sigma))
-    # Blur wears small blots away: the level of a half is put back where the coverage is kept.
+    # Blur shrinks small blots: the level that becomes 0.5 is chosen so that the coverage is kept.
     level = max(0.05, float(np.quantile(blurred, 1.0 - coverage)))
     return np.clip(0.5 * blurred / level, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Raindrops stuck to the glass before a lens: refraction, bright caustics, and the blur of a lens focused far away."""
+"""Raindrops on the glass in front of a lens: refraction, bright caustics, and the blur of a lens focused far away."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from derain_ros.rain.shapes import Drops, from_outlines, melted_ellipses, raise_
 from derain_ros.rain.style import LARGEST, DropStyle
 
 _LIGHT = ((np.arange(256) / 255) ** 2).astype(np.float32)
-"""Light (relative to the white of the picture) of each value of a pixel: blur and blending happen in light."""
+"""Light of each pixel value, relative to white: blur and blending are computed in linear light."""
 
 
 OCCLUDED = 0.3
-"""Alpha from which on a pixel counts as occluded."""
+"""Alpha above which a pixel counts as occluded."""
 
 
 def mask_of(alpha: np.ndarray) -> np.ndarray:
-    """The mask (H, W) uint8 of an alpha (H, W) float32 of drops or dirt: 255 where pixels count as occluded."""
+    """The mask (H, W) uint8 of the alpha (H, W) float32 of drops or dirt: 255 where pixels count as occluded."""
     return ((alpha > OCCLUDED) * 255).astype(np.uint8)
 
 
 class LensDrops:
-    """Drops at fixed places on the glass; applied to frame after frame they stay while the scene moves.
+    """Drops at fixed places on the glass; applied to successive frames, they stay while the scene moves.
 
-    The same `rng` state gives the same drops. `coverage` is the share in [0, 1) of the frame that they cover; `style`
-    is drawn where none is given, and gives the coverage where that is None. Shapes are melted ellipses, or those of
-    `outlines`, masks as `outlines.read_outlines` gives them. `alpha` is (H, W) float32 in 0..1: how much of each
-    pixel's light came through water.
+    The same `rng` state gives the same drops. `coverage` is the share in [0, 1) of the frame that they cover. A `style`
+    is drawn if none is given; it gives the coverage if that is None. Shapes are melted ellipses, or those of
+    `outlines`, masks as `outlines.read_outlines` gives them. `alpha` is (H, W) float32 in 0..1: the share of each
+    pixel's light that came through water.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class LensDrops:
         rng: np.random.Generator,
         moving: np.ndarray | None = None,
     ) -> LensDrops:
-        """A glass with given drops, some of them `moving` (see `raise_moving`); `rng` draws the lens and the film."""
+        """A glass with given drops, some of them `moving` (see `raise_moving`); `rng` draws the blur and the film."""
         glass = cls.__new__(cls)
         glass._set_up(height, width, style, drops, protos, rng, moving)
         return glass
@@ -79,7 +79,7 @@ class LensDrops:
         self.style, self.height, self.width = style, height, width
         self._unit = min(height, width)
         blur = style.defocus * self._unit
-        # What is out of focus holds no detail finer than its blur: it is drawn at a coarser step.
+        # Drops out of focus have no detail finer than their blur, so they are drawn at a lower resolution.
         self._step = max(1, int(np.ceil(blur / 3)))
         coarse = (-(-height // self._step), -(-width // self._step))
         relief, unit = np.zeros(coarse, np.float32), self._unit / self._step
@@ -94,22 +94,24 @@ class LensDrops:
         self.alpha = np.maximum(self._drop_alpha, self._film)
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`image` (H, W) or (H, W, 3) uint8 as seen through the glass, and `alpha`; `mask_of` makes a mask of
-        that. The input is not changed."""
+        """`image` (H, W) or (H, W, 3) uint8 as seen through the glass, and `alpha`, of which `mask_of` makes a mask.
+
+        The input is not changed. ValueError for another size.
+        """
         if image.shape not in ((self.height, self.width), (self.height, self.width, 3)):
             raise ValueError(
                 f"the image is {image.shape}, the glass is for ({self.height}, {self.width}) or that in three colours"
             )
         expand = (lambda a: a[..., None]) if image.ndim == 3 else (lambda a: a)
-        # A drop squeezes a wide view into few pixels: sampled from a smoothed scene, or it would alias.
+        # A drop shows a wide view in few pixels: the scene is smoothed first, to avoid aliasing.
         far = cv2.blur(cv2.resize(image, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA), (3, 3))
         grey = far if far.ndim == 2 else cv2.transform(far, np.full((1, 3), 1 / 3))
         far = cv2.LUT(far, _LIGHT) * expand(cv2.LUT(grey, self._boost()))
         sky = far[grey >= np.quantile(grey, 0.95)].mean(axis=0)
-        # Daylight from outside the view: nearly white, and there even if the view itself is dark.
+        # Daylight from outside the view: nearly white, and present even if the view itself is dark.
         sky = np.maximum(0.4 * sky + 0.6 * sky.mean(), self.style.daylight).astype(np.float32)
         if image.ndim == 3:
-            # Light from all round mixes in a drop: its colours are paler than the scene's.
+            # A drop mixes light from all directions, so its colours are paler than the scene's.
             far = cv2.transform(far, 0.65 * np.eye(3) + 0.35 / 3)
         inside = cv2.remap(far, self._map_x, self._map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         layer = self._spread(inside * expand(self._gain) + sky * expand(self._added))
@@ -122,11 +124,11 @@ class LensDrops:
         return (np.sqrt(np.minimum(light, 1.0)) * 255 + 0.5).astype(np.uint8), self.alpha
 
     def _boost(self) -> np.ndarray:
-        """Gain of each grey value that undoes the clipping of bright light."""
+        """Gain of each grey value, (256,) float32, that undoes the clipping of bright light."""
         return (1 + self.style.glare * _smooth_step(np.arange(256) / 255 / 0.3 - 0.7 / 0.3)).astype(np.float32)
 
     def _spread(self, layer: np.ndarray) -> np.ndarray:
-        """A coarse layer out of focus, at the size of the frame."""
+        """A coarse layer, blurred by the defocus, at the size of the frame."""
         layer = cv2.filter2D(layer, -1, self._kernel, borderType=cv2.BORDER_REPLICATE)
         if self._step == 1:
             return layer
@@ -134,9 +136,9 @@ class LensDrops:
         return cv2.resize(layer, size, interpolation=cv2.INTER_LINEAR)[: self.height, : self.width]
 
     def _optics(self, relief: np.ndarray) -> None:
-        """Where each pixel of a drop looks, and how bright: refraction by the slope of the relief."""
+        """Set the refraction: where each pixel of a drop looks, and how bright it is, from the slope of the relief."""
         style, (height, width) = self.style, relief.shape
-        # The slope of a round drop grows from its middle, so the view through it is upside down and wide.
+        # The slope of a round drop grows from its centre, so the view through it is upside down and wide.
         soft = cv2.GaussianBlur(relief, (0, 0), max(0.6, 0.002 * min(height, width)))
         slope_x, slope_y = (cv2.Sobel(soft, cv2.CV_32F, *axis, ksize=3, scale=1 / 16) for axis in ((1, 0), (0, 1)))
         steep = _length(slope_x, slope_y)
@@ -155,7 +157,7 @@ class LensDrops:
 
 
 def draw_protos(rng: np.random.Generator, outlines: Sequence[np.ndarray] | None) -> list[np.ndarray]:
-    """The proto-drops of one glass."""
+    """The proto-drops of one glass: melted ellipses, or shapes drawn from `outlines`."""
     if not outlines:
         return melted_ellipses(24, rng)
     return from_outlines([outlines[k] for k in rng.integers(len(outlines), size=24)], rng)
@@ -164,10 +166,10 @@ def draw_protos(rng: np.random.Generator, outlines: Sequence[np.ndarray] | None)
 def scatter(
     height: int, width: int, rng: np.random.Generator, coverage: float, style: DropStyle, protos: Sequence[np.ndarray]
 ) -> Drops:
-    """Drops at random places, until they cover the share `coverage` of the frame."""
+    """Drops at random places that cover about the share `coverage` of the frame."""
     unit = min(height, width)
     glass = (width / unit, height / unit)
-    # The cover is counted on a small glass: good to a per cent, and quick.
+    # The coverage is counted on a small image: accurate to one per cent, and fast.
     count_unit = min(unit, max(160.0, 2.5 / style.radius))
     relief = np.zeros((round(glass[1] * count_unit), round(glass[0] * count_unit)), np.float32)
     drops = Drops.draw(np.zeros(0), *glass, len(protos), rng)
@@ -176,7 +178,7 @@ def scatter(
         missing = coverage - (1 - dry)
         if missing <= 0.03 * coverage or len(drops) > 6000:
             break
-        # Of the water put on, what falls on wet glass adds nothing.
+        # Water that falls on wet glass does not add to the coverage.
         room = missing / dry * glass[0] * glass[1]
         typical = np.pi * style.radius**2 * np.exp(2 * style.spread**2)
         radius = style.radius * np.exp(rng.normal(0, style.spread, 1 + min(6000, int(room / typical))))
@@ -190,7 +192,7 @@ def scatter(
 
 
 def _length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Lengths of vectors. OpenCV's differ in the last digit by where in memory they lie: a seed gives one image."""
+    """Lengths of vectors. OpenCV's depend in the last digit on memory alignment; here a seed always gives one image."""
     return np.sqrt(x * x + y * y)
 
 
@@ -200,7 +202,7 @@ def _smooth_step(x: np.ndarray) -> np.ndarray:
 
 
 def _circle_of_confusion(radius: float, rng: np.random.Generator) -> np.ndarray:
-    """Kernel float32 of sum 1 that averages many random shifts within a disc of `radius` pixels (paper 1, III-B)."""
+    """Float32 kernel with sum 1 that averages many random shifts within a disc of `radius` pixels (paper 1, III-B)."""
     reach = int(np.ceil(radius))
     count = 4000
     angle, distance = rng.uniform(0, 2 * np.pi, count), radius * np.sqrt(rng.uniform(0, 1, count))
@@ -210,7 +212,7 @@ def _circle_of_confusion(radius: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def _wet_film(height: int, width: int, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Alpha (H, W) float32 of the film of water between the drops: soft patches, zero where there is none."""
+    """Alpha (H, W) float32 of the water film between the drops: soft patches, zero elsewhere."""
     if strength == 0:
         return np.zeros((height, width), np.float32)
     coarse = rng.standard_normal((height // 8 + 1, width // 8 + 1)).astype(np.float32)

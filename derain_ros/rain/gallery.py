@@ -1,4 +1,4 @@
-"""A sheet of synthetic anomalies, each kind beside real ones where there are any, so that a person can judge."""
+"""A sheet of synthetic anomalies, with real ones beside them if there are any, for visual comparison."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from derain_ros.rain.streaks import RainStreaks
 from derain_ros.rain.style import KINDS, DropStyle
 
 TILES = 4
-"""Pictures in a row."""
+"""Number of pictures in a row."""
 TILE = (288, 384)
 """Height and width of a picture in pixels."""
 CLEAN_FOLDERS = ("camvid/train/image", "bsds500/train", "msrs/train/visible")
-"""Folders of clean photographs below the data folder, on which the anomalies are drawn."""
+"""Folders of clean photographs below the data folder, on which the anomalies are rendered."""
 
 
 class GalleryError(ValueError):
-    """The data folder holds no images of the kind that the gallery needs."""
+    """The data folder lacks images that the gallery needs."""
 
 
 def gallery(data: Path | None, seed: int, step: Callable[[int, int], None] = lambda done, total: None) -> np.ndarray:
-    """The sheet, (H, W, 3) uint8 RGB; without `data` all is drawn on the project's own street.
+    """The sheet, (H, W, 3) uint8 RGB; without `data` all anomalies are rendered on the project's own street.
 
-    `data` is laid out as the README says; its real drops stand above ours, on the same scene where that is known.
-    `step` is told how many rows of how many are done. The same seed gives the same sheet.
+    `data` has the layout that the README describes; its real drops are above ours, on the same scene if that is known.
+    `step` is called with the number of rows done and the total. The same seed gives the same sheet.
     """
     clean = _street(seed) if data is None else [p for k in CLEAN_FOLDERS for p in _sample(data / k, TILES, seed)]
     rows, total = [], len(KINDS) + len(DIRT) + 3 + (4 if data is not None else 0)
@@ -46,8 +46,10 @@ def gallery(data: Path | None, seed: int, step: Callable[[int, int], None] = lam
 
 
 def images_per_second(kind: str, channels: int, seconds: float = 2.0) -> float:
-    """How many images of 720x540 with 1 or 3 `channels` get a newly drawn glass with drops or dirt of a `kind`, in each
-    second of one core's time, of which `seconds` are measured."""
+    """Images a second on one core: 720x540, 1 or 3 `channels`, each with newly drawn drops or dirt of a `kind`.
+
+    The measurement takes about `seconds` of processor time.
+    """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -67,7 +69,7 @@ def images_per_second(kind: str, channels: int, seconds: float = 2.0) -> float:
 
 
 def _rows(clean: list[np.ndarray], data: Path | None, seed: int) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Label and pictures of each row."""
+    """The label and the pictures of each row."""
     rng = np.random.default_rng(seed)
 
     def wet(
@@ -112,13 +114,13 @@ def _rows(clean: list[np.ndarray], data: Path | None, seed: int) -> Iterator[tup
 
 
 def _street(seed: int) -> list[np.ndarray]:
-    """The project's own street at several times, (H, W, 3) uint8."""
+    """Images (H, W, 3) uint8 of the project's own street at several times."""
     scene, camera = Scene(seed), rig(2 * TILE[1], 2 * TILE[0])["left"]
     return [cv2.cvtColor(scene.render(camera, 3.0 * k)[0], cv2.COLOR_GRAY2RGB) for k in range(TILES)]
 
 
 def _sample(folder: Path, count: int, seed: int) -> list[np.ndarray]:
-    """`count` images of a folder, (H, W, 3) uint8 RGB; the same places in folders of the same number of files."""
+    """`count` random images of a folder, (H, W, 3) uint8 RGB; the same indices in folders with equally many files."""
     files = sorted(p for p in folder.glob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if len(files) < count:
         raise GalleryError(
@@ -135,7 +137,7 @@ def _sample(folder: Path, count: int, seed: int) -> list[np.ndarray]:
 
 
 def _row(label: str, pictures: list[np.ndarray]) -> np.ndarray:
-    """Pictures side by side, cut to the shape of a tile, below their label."""
+    """The pictures side by side, scaled and cropped to TILE, below their label."""
     tall, wide = TILE
     tiles = []
     for picture in pictures:

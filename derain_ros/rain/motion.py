@@ -1,4 +1,4 @@
-"""Where the pixels of the procedural drive were before: its true motion."""
+"""The true motion of the procedural drive: where its pixels were before."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from derain_ros.rain.scene import Camera, pose
 
 @dataclass(frozen=True)
 class Step:
-    """From one frame to the next: where each pixel was before, (H, W) float32 columns and rows, and whether it was.
+    """The motion from one frame to the next.
 
-    `known` is (H, W) bool: seen in both frames, and its motion certain.
+    `column` and `row`, (H, W) float32, say where each pixel was before. `known`, (H, W) bool, is true if the pixel is
+    visible in both frames and its motion is certain.
     """
 
     column: np.ndarray
@@ -23,12 +24,15 @@ class Step:
 
 
 def motion(camera: Camera, depth: np.ndarray, before: np.ndarray, now: float, then: float) -> Step:
-    """Where the pixels of `depth`, (H, W) in metres at the time `now`, were at `then`, when the depth was `before`."""
+    """Where the pixels of `depth`, (H, W) in metres at time `now`, were at time `then`, when the depth was `before`.
+
+    Times are in seconds.
+    """
     height, width = depth.shape
     (eye, turn), (eye_then, turn_then) = (camera_pose(camera, t) for t in (now, then))
     x, y = np.meshgrid(np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64))
     far = ~np.isfinite(depth)
-    # The sky is so far that only turns move it.
+    # The sky is so far away that only rotations move it.
     distance = np.where(far, 1e6, depth).astype(np.float64)
     rays = np.stack([(x - (width - 1) / 2) / camera.focal, (y - (height - 1) / 2) / camera.focal, np.ones_like(x)], -1)
     world = (rays * distance[..., None]) @ turn + eye
@@ -47,6 +51,6 @@ def motion(camera: Camera, depth: np.ndarray, before: np.ndarray, now: float, th
 
 
 def camera_pose(camera: Camera, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Place of the camera's eye in the world, and its rotation from world to optical axes."""
+    """Position of the camera in the world, (3,) in metres, and its rotation (3, 3) from world to optical axes."""
     place, turn = pose(seconds)
     return place + turn[2] * camera.offset[0] - turn[0] * camera.offset[1] - turn[1] * camera.offset[2], turn

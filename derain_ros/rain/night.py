@@ -1,4 +1,4 @@
-"""Night, dry or in the rain: few lamps over a dark scene, streaks that glow in their light, mist, wet reflections."""
+"""Night, dry or rainy: a few lamps over a dark scene, streaks that glow in their light, mist, wet reflections."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 from derain_ros.rain.streaks import RainStreaks
 
 GAMMA = 2.2
-"""Exponent between grey values and light: lamps, glow and rain add up as light."""
+"""Exponent from grey values to light: lamps, glow and rain are added in linear light."""
 
 
 class NightLight:
-    """A scene lit by street lamps alone; applied to frame after frame the lamps stay.
+    """A scene lit by street lamps alone; applied to successive frames, the lamps stay.
 
     `height` and `width` are the image's size in pixels; `rng` draws the lamps and the darkness. `wet` is the strength
-    in [0, 1] of the mist around the lamps and of their reflections on a wet road. `glow` is (H, W) float32: the light
-    that reaches the air before the camera, 1 close to a lamp.
+    in [0, 1] of the mist around the lamps and of their reflections on a wet road. `glow` is (H, W) float32 in [0, 1]:
+    the light that reaches the air in front of the camera, highest close to a lamp.
     """
 
     def __init__(self, height: int, width: int, rng: np.random.Generator, wet: float) -> None:
@@ -46,7 +46,10 @@ class NightLight:
             self._light += bulb + halo + wet * rng.uniform(0.1, 0.6) * power * below * np.clip(ripples, 0.0, 2.0)
 
     def light(self, image: np.ndarray) -> np.ndarray:
-        """What the camera sees of `image` (H, W) or RGB (H, W, 3) uint8 by night: light, float32, 1 is white."""
+        """`image` (H, W) or RGB (H, W, 3) uint8 at night, as linear light, float32, 1 is white.
+
+        ValueError for another size than the constructor's.
+        """
         if image.shape[:2] != self.shape:
             raise ValueError(
                 f"night: the image is {image.shape[1]}x{image.shape[0]}, the lamps were made for "
@@ -59,14 +62,14 @@ class NightLight:
         return scene * (1.0 + 6.0 * self.glow) + self._light
 
     def apply(self, image: np.ndarray) -> np.ndarray:
-        """`image` by night, of the same shape and type; ValueError for another size than the constructor's."""
+        """`image` at night, of the same shape and type; ValueError for another size than the constructor's."""
         return to_picture(self.light(image))
 
 
 class NightRain:
-    """Rain that falls at night: `intensity` from 0 (none) to 1 (downpour), the rest as for `NightLight`.
+    """Rain that falls at night: `intensity` from 0 (none) to 1 (downpour), the other arguments as for `NightLight`.
 
-    The lamps stay from frame to frame, the streaks are new in each. `lamps` shows the same scene without the streaks.
+    The lamps stay from frame to frame; the streaks are new in each. `lamps` renders the same scene without streaks.
     """
 
     def __init__(self, height: int, width: int, rng: np.random.Generator, intensity: float) -> None:
@@ -75,12 +78,13 @@ class NightRain:
         self._ambient, self._gain = float(rng.uniform(0.02, 0.12)), float(rng.uniform(0.4, 1.2))
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`image` in night rain, of the same shape and type, and (H, W) float32 in [0, 1]: how much of each pixel's
-        light comes from streaks. ValueError for another size than the constructor's.
+        """`image` in night rain, of the same shape and type, and the share of each pixel's light from streaks.
+
+        The share is (H, W) float32 in [0, 1]. ValueError for another size than the constructor's.
         """
         scene = self.lamps.light(image)
         grey = scene.mean(2) if scene.ndim == 3 else scene
-        # Lamps in the photograph itself light the rain as those drawn do.
+        # Lamps in the photograph itself light the rain, too, as the rendered lamps do.
         shining = cv2.GaussianBlur(np.clip(grey - 0.25, 0.0, 1.0), (0, 0), 0.08 * grey.shape[0])
         lit = self._ambient + self._gain * np.clip(self.lamps.glow + 3.0 * shining, 0.0, 1.0)
         rain = self._streaks.apply(image)[1] * lit
@@ -89,5 +93,5 @@ class NightRain:
 
 
 def to_picture(light: np.ndarray) -> np.ndarray:
-    """Light, 1 is white, as the uint8 values of a picture."""
+    """Linear light (1 is white) as uint8 pixel values."""
     return (255.0 * np.clip(light, 0.0, 1.0) ** (1 / GAMMA) + 0.5).astype(np.uint8)

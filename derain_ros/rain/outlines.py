@@ -8,18 +8,18 @@ import cv2
 import numpy as np
 
 FEWEST_PIXELS = 60
-"""Smaller parts of a mask are slips of the hand, not drops."""
+"""Parts of a mask with fewer pixels are drawing errors, not drops."""
 
 
 class OutlineError(ValueError):
-    """A folder holds no outlines of drops."""
+    """A folder has no outlines of drops, or a mask cannot be read."""
 
 
 def read_outlines(folder: Path, most: int = 500) -> list[np.ndarray]:
-    """The drops in the masks (PNG, non-zero within drops) of `folder`, cut out tightly, (h, w) uint8 0 or 1.
+    """The drops in the masks (PNG, non-zero within drops) of `folder`, tightly cropped, (h, w) uint8 0 or 1.
 
-    Parts cut by the mask's border are left out. At most `most` are read, in order of the files' names; OutlineError
-    where there are none.
+    Drops that touch the mask's border are left out. At most `most` are read, in order of the file names. OutlineError
+    if there are none, or a mask cannot be read.
     """
     outlines: list[np.ndarray] = []
     for path in sorted(folder.glob("*.png")):

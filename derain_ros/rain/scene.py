@@ -1,4 +1,4 @@
-"""A procedural drive through a street, seen by a stereo pair and a thermal camera, with the depth of every pixel."""
+"""A procedural drive through a street, rendered for a stereo pair and a thermal camera, with a depth per pixel."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from derain_ros.rain.textures import AIR_C, Texture
 NEAR_M = 0.35
 SPEED_M_S = 7.0
 CONTRAST = np.clip(np.arange(256) - 14.0 * np.sin((np.arange(256) - 20.0) * np.pi / 100.0), 0, 255).astype(np.uint8)
-"""Film-like: what is dark gets darker, what is bright brighter."""
+"""Tone curve like that of film, as a table from pixel value to pixel value: more contrast."""
 GROUND_CUTS_M = (0.4, 2.4, 3.4, 4.8, 6.8, 9.6, 13.5, 19.0, 27.0, 38.0, 60.0, 130.0)
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera on the vehicle: size and focal length in pixels, place in metres (x ahead, y left, z up).
+    """A pinhole camera on the vehicle: size and focal length in pixels, offset in metres (x ahead, y left, z up).
 
-    `layer` is what it sees: "visible" (uint8 pictures) or "thermal" (uint16, hundredths of a kelvin).
+    `layer` is the kind of picture: "visible" (uint8) or "thermal" (uint16, hundredths of a kelvin).
     """
 
     width: int = 720
@@ -35,13 +35,16 @@ class Camera:
 
     @property
     def matrix(self) -> np.ndarray:
-        """The 3x3 camera matrix; the principal point is the middle of the image."""
+        """The 3x3 camera matrix in pixels; the principal point is the centre of the image."""
         return np.array([[self.focal, 0, (self.width - 1) / 2], [0, self.focal, (self.height - 1) / 2], [0, 0, 1]])
 
 
 def rig(width: int = 720, height: int = 540, baseline: float = 0.11) -> dict[str, Camera]:
-    """Cameras `left`, `right` (focal length 460 px at a width of 720, `baseline` metres apart) and `thermal` at 4/9 of
-    the size, 5 cm above them."""
+    """The cameras `left`, `right` and `thermal`.
+
+    `left` and `right` are `baseline` metres apart and have a focal length of 460 px at a width of 720. `thermal` has
+    4/9 of their size and is 5 cm above them.
+    """
     focal = 460.0 * width / 720.0
     return {
         "left": Camera(width, height, focal, (0.0, baseline / 2, 0.0)),
@@ -51,7 +54,7 @@ def rig(width: int = 720, height: int = 540, baseline: float = 0.11) -> dict[str
 
 
 def pose(seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """Place (3,) of the vehicle in metres and rotation (3, 3) from the world to the optical axes of its cameras."""
+    """Position (3,) of the vehicle in metres, and rotation (3, 3) from the world to the optical axes of its cameras."""
     t = seconds
     place = np.array([SPEED_M_S * t, -1.9 + 0.25 * np.sin(0.5 * t), 1.55 + 0.012 * np.sin(9.0 * t)])
     yaw, pitch = 0.045 * np.sin(0.55 * t + 0.4), 0.05 + 0.006 * np.sin(7.3 * t)
@@ -61,14 +64,16 @@ def pose(seconds: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Scene:
-    """The drive of one seed: `render` gives what a camera sees at a time; the same arguments give the same picture."""
+    """The drive of one seed: `render` gives a camera's picture at a time; the same arguments give the same picture."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed, self.street = seed, _street(seed)
 
     def render(self, camera: Camera, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-        """Picture (H, W), uint8 or for a thermal camera uint16, and depth (H, W) float32 along the optical axis in
-        metres; the sky is infinitely far."""
+        """The picture (H, W), uint8, or uint16 for a thermal camera, and the depth (H, W) float32.
+
+        The depth is in metres along the optical axis; it is infinite in the sky.
+        """
         place, turn = pose(seconds)
         ahead, left = turn[2], -turn[0]
         eye = place + ahead * camera.offset[0] + left * camera.offset[1] - turn[1] * camera.offset[2]
@@ -86,12 +91,12 @@ class Scene:
 
 @lru_cache(maxsize=2)
 def _street(seed: int) -> Street:
-    """The street of a seed. It takes seconds to build and 150 MB, so only the last two are kept."""
+    """The street of a seed. It takes seconds to build and 150 MB of memory, so only the last two are cached."""
     return Street(seed)
 
 
 class _Canvas:
-    """One picture being painted from far to near."""
+    """A picture that is painted from far to near."""
 
     def __init__(self, camera: Camera, eye: np.ndarray, turn: np.ndarray) -> None:
         self.camera, self.eye, self.turn = camera, eye, turn
@@ -101,7 +106,7 @@ class _Canvas:
         self.inverse = np.zeros(shape, np.float32)
 
     def sky(self, texture: Texture) -> None:
-        """Fill with the part of the sky that the heading shows; the texture covers the full turn."""
+        """Fill the picture with the part of the sky in the camera's direction; the texture covers the full circle."""
         c = self.camera
         yaw, pitch = np.arctan2(self.turn[2, 1], self.turn[2, 0]), np.arcsin(self.turn[2, 2])
         layer = texture.level(c.layer, 0, 0)
@@ -124,7 +129,7 @@ class _Canvas:
         )
 
     def paint(self, surfaces: list[Surface]) -> None:
-        """Draw surfaces one over the other."""
+        """Draw surfaces in the given order, one over the other."""
         c = self.camera
         edges = np.array([[s.across, s.down, s.corner - self.eye] for s in surfaces])
         planes = self.turn @ edges.transpose(0, 2, 1)
@@ -137,7 +142,7 @@ class _Canvas:
             self._paint(surfaces[k], planes[k], homographies[k], corners[k])
 
     def _paint(self, surface: Surface, plane: np.ndarray, homography: np.ndarray, corners: np.ndarray) -> None:
-        """Draw one surface; `plane` maps its (width, height, 1) to camera coordinates, `homography` to pixels."""
+        """Draw one surface; `plane` maps its (across, down, 1) to camera coordinates, `homography` to pixels."""
         c = self.camera
         if corners[:, 2].min() < NEAR_M:
             corners = _clip(corners)
@@ -187,7 +192,7 @@ class _Canvas:
         np.copyto(self.inverse[region], row + column[:, None], where=mask > 127)
 
     def develop(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Haze, lens and sensor: the finished picture and its depth."""
+        """Add the effects of haze, lens and sensor; returns the finished picture and its depth in metres."""
         far = self.inverse <= 1e-4
         depth = 1.0 / np.where(far, np.float32(1e-4), self.inverse)
         noise = _noise(depth.shape, rng)
@@ -207,9 +212,9 @@ class _Canvas:
 
 
 def _strips(ground: Texture, x: float) -> Iterator[Surface]:
-    """The road around a place, in strips so that each can be drawn at its own detail."""
+    """The road ahead of `x`, in strips, so that each can be drawn at its own level of detail."""
     for near, far in zip(GROUND_CUTS_M, GROUND_CUTS_M[1:], strict=False):
-        # the texture repeats every 16 m: a surface begins with a whole period and is cut
+        # The texture repeats every 16 m: a surface begins at a whole period, and `part` selects the strip.
         start = math.floor((x + near) / 16.0) * 16.0
         part = (0.0, 1.0), ((x + near - 0.02 - start) / 16.0, (x + far - start) / 16.0)
         yield Surface(
@@ -219,7 +224,7 @@ def _strips(ground: Texture, x: float) -> Iterator[Surface]:
 
 @lru_cache(maxsize=4)
 def _vignette(height: int, width: int) -> np.ndarray:
-    """Share of the light that the lens lets through: less in the corners."""
+    """Gain of the lens per pixel: lower in the corners."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     return 1.05 - 0.12 * (x * x + y * y)
 
@@ -230,7 +235,7 @@ def _noise_table() -> np.ndarray:
 
 
 def _noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Normal noise, cut out of a table at random: drawing it anew would take as long as painting half the street."""
+    """Normal noise from a random place in a table: drawing it anew would take as long as painting half the street."""
     table, size = _noise_table(), shape[0] * shape[1]
     if size > table.size // 2:
         return rng.standard_normal(shape, dtype=np.float32)
@@ -239,7 +244,7 @@ def _noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def _clip(corners: np.ndarray) -> np.ndarray:
-    """The part of a polygon in camera coordinates that lies before the near plane."""
+    """The part of a polygon in camera coordinates that is beyond the near plane."""
     kept = []
     for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         if a[2] >= NEAR_M:
@@ -252,7 +257,7 @@ def _clip(corners: np.ndarray) -> np.ndarray:
 def _levels(inverse: np.ndarray, point: tuple[float, float], shape: tuple[int, ...]) -> tuple[int, int]:
     """How often to halve a texture's width and height so that it has about one pixel per pixel of the image.
 
-    `inverse` maps pixels to the (width, height, 1) of the surface; `point` is the pixel to judge by.
+    `inverse` maps pixels to the (across, down, 1) of the surface; `point` is the pixel at which this is computed.
     """
     (a, b, c), (d, e, f), (g, h, i) = inverse.tolist()
     x, y = point
@@ -267,7 +272,7 @@ def _levels(inverse: np.ndarray, point: tuple[float, float], shape: tuple[int, .
 
 
 def _blend(under: np.ndarray, over: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`over` where the mask is 255, `under` where it is 0."""
+    """`over` where the mask is 255, `under` where it is 0, a mixture between."""
     if under.dtype == np.uint8:
         m = mask.astype(np.uint16)
         return ((over * m + under * (255 - m) + 127) // 255).astype(np.uint8)

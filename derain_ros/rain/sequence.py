@@ -1,4 +1,4 @@
-"""Wet glass over a sequence: drops that stay while the scene moves, land, grow and run down as seconds pass."""
+"""Wet glass over a sequence: drops stay while the scene moves; over time they land, grow and run down."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from derain_ros.rain.shapes import Drops
 from derain_ros.rain.style import LARGEST, DropStyle
 
 GROWTH = 1.0
-"""Seconds in which a drop that has landed reaches its size, by the water that joins it."""
+"""Seconds in which a drop that has landed grows to its size."""
 
 
 class WetSequence:
-    """One camera's glass over time; the same `rng` state gives the same history.
+    """The glass of one camera over time; the same `rng` state gives the same history.
 
-    At second 0 drops cover the share `coverage` of the glass; then `landing` drops a second land on the average, until
-    `seconds`. `style.running` is the share of the larger drops that run down at some time and leave a trail. `outlines`
-    as of LensDrops. `apply` may be called with any seconds, in any order.
+    At second 0 drops cover the share `coverage` of the glass. After that, `landing` drops a second land on average,
+    until `seconds`. `style.running` is the share of the larger drops that run down at some time and leave a trail.
+    `outlines` are as for LensDrops. `apply` may be called with any seconds, in any order. ValueError for a negative
+    `landing`, or `seconds` not above 0.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class WetSequence:
         self._size, self._style = (height, width), style if style is not None else DropStyle.draw(rng)
         style, unit = self._style, min(height, width)
         self._protos = draw_protos(rng, outlines)
-        # Trails grow behind drops that run here; a glass at rest has none.
+        # Here trails form only behind drops that run; initially there are none.
         first = scatter(height, width, rng, coverage, replace(style, running=0.0), self._protos)
         radius = style.radius * np.exp(rng.normal(0, style.spread, rng.poisson(landing * seconds)))
         later = Drops.draw(np.clip(radius, 0.0, LARGEST), width / unit, height / unit, len(self._protos), rng)
@@ -47,19 +48,19 @@ class WetSequence:
         born = np.concatenate([np.full(len(first), -GROWTH), rng.uniform(0, seconds, len(later))])
         runs = (rng.random(len(drops)) < style.running) & (drops.radius >= style.radius)
         start = np.where(runs, np.maximum(born, 0) + GROWTH + rng.exponential(seconds / 4, len(drops)), np.inf)
-        # Heavy drops run faster; in shares of the frame's shorter side a second.
+        # Large drops run faster; the unit is the frame's shorter side per second.
         speed = rng.uniform(0.1, 0.5, len(drops)) * np.clip(drops.radius / 0.03, 0.3, 2.0)
         trails, times = _trails(drops, np.flatnonzero(runs), start, speed, height / unit, rng)
         still = np.full(len(trails), np.inf)
         self._drops, self._born = drops + trails, np.concatenate([born, times])
         self._start, self._speed = np.concatenate([start, still]), np.concatenate([speed, np.zeros(len(trails))])
-        # All their time, or they would leap when they begin to.
+        # Drops that move at any time are drawn as moving all the time; otherwise they would jump when they start.
         self._moving = (self._born >= 0) | np.isfinite(self._start)
         self._seed = int(rng.integers(2**31))
         self._shown: tuple[Drops, LensDrops] | None = None
 
     def glass(self, seconds: float) -> LensDrops:
-        """The glass as it is at the time `seconds`, which must not be negative."""
+        """The glass at time `seconds`; ValueError if that is negative."""
         if seconds < 0:
             raise ValueError(f"the sequence begins at second 0, not at {seconds}")
         age = seconds - self._born
@@ -79,14 +80,14 @@ class WetSequence:
         return self._shown[1]
 
     def apply(self, image: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-        """`image`, seen at the time `seconds` through the glass, and its alpha; as of LensDrops.apply."""
+        """`image` through the glass at time `seconds`, and the alpha; see LensDrops.apply."""
         return self.glass(seconds).apply(image)
 
 
 def two_eyes(
     height: int, width: int, seed: int, coverage: float, landing: float = 4.0, seconds: float = 60.0
 ) -> tuple[WetSequence, WetSequence]:
-    """The glasses of the left and the right camera: in the same rain, but each with drops of its own."""
+    """The glasses of the left and the right camera: the same rain, but different drops."""
     style = DropStyle.draw(np.random.default_rng(seed))
     left, right = (
         WetSequence(height, width, np.random.default_rng([seed, eye]), coverage, landing, seconds, style)
@@ -98,7 +99,7 @@ def two_eyes(
 def _trails(
     drops: Drops, runners: np.ndarray, start: np.ndarray, speed: np.ndarray, bottom: float, rng: np.random.Generator
 ) -> tuple[Drops, np.ndarray]:
-    """The beads that running drops leave on their way to the `bottom`, and when each is left."""
+    """The beads that the drops `runners` leave on their way to the `bottom`, and the second at which each appears."""
     trails, times = Drops(*(part[:0] for part in vars(drops).values())), [np.zeros(0)]
     for k in runners:
         size = drops.radius[k] * rng.uniform(0.2, 0.5)

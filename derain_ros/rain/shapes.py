@@ -1,4 +1,4 @@
-"""Shapes of raindrops on glass: proto-drops of melted ellipses or of given outlines, and their relief on a frame."""
+"""Shapes of raindrops on glass: proto-drops from melted ellipses or given outlines, and their relief on a frame."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 TILE = 64
 """Side in pixels of a proto-drop."""
 SMALL = 28
-"""Side in pixels of the drops that are drawn together."""
+"""Largest side, in pixels, of small drops, which are drawn together."""
 SPAN = 1.5
-"""Half side of a proto-drop in units of its lobes' radius."""
+"""Half the side of the square on which a proto-drop is computed; its lobes have semi-axes below 1 there."""
 TALL = (0.17, 0.31)
-"""Mean and standard deviation of ln(height / width) of drops; measured on the masks of RainyNuScenes (533 images),
-where height / width is 1.19 in the median and 0.73 to 2.0 in the middle nine tenths."""
+"""Mean and standard deviation of ln(height / width) of drops, measured on the masks of RainyNuScenes (533 images).
+There the median of height / width is 1.19, and 90 % are within 0.73 to 2.0."""
 
 
 @dataclass
 class Drops:
-    """Drops on one glass, arrays of length N: lengths are shares of the frame's shorter side.
+    """Drops on one glass, as arrays of length N; lengths are shares of the frame's shorter side.
 
-    `x`, `y` middles; `radius` of the disc of equal area; `tall` height / width; `steep` height of the water over its
-    radius, relative to a usual drop; `proto` index of its proto-drop, `mirror` whether that is mirrored.
+    `x`, `y`: centre. `radius`: of the disc with equal area. `tall`: height / width. `steep`: height of the water
+    divided by the radius, relative to a usual drop. `proto`: index of the proto-drop. `mirror`: whether it is mirrored.
     """
 
     x: np.ndarray
@@ -40,7 +40,7 @@ class Drops:
 
     @classmethod
     def draw(cls, radius: np.ndarray, width: float, height: float, protos: int, rng: np.random.Generator) -> Drops:
-        """Drops of the given radii anywhere on a glass of `width` x `height` (in shares of the shorter side)."""
+        """Drops of the given radii (N,) at random places on a glass of `width` x `height` (in its shorter sides)."""
         n = len(radius)
         return cls(
             rng.uniform(0, width, n),
@@ -53,7 +53,7 @@ class Drops:
         )
 
     def chosen(self, which: np.ndarray) -> Drops:
-        """Those that `which` (N,) bool names."""
+        """The drops selected by the boolean mask `which` (N,)."""
         return Drops(*(part[which] for part in vars(self).values()))
 
     def __add__(self, other: Drops) -> Drops:
@@ -61,9 +61,9 @@ class Drops:
 
 
 def melted_ellipses(count: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """`count` proto-drops (TILE, TILE) float32: 1 at the summit, 0 along the outline, negative outside.
+    """`count` proto-drops (TILE, TILE) float32: about 1 at the summit, 0 along the outline, negative outside.
 
-    Each is the smooth maximum of one to three paraboloids over ellipses, flattened by its weight and sagging a little.
+    Each is the smooth maximum of one to four paraboloids over ellipses, flattened by its weight and sagging slightly.
     """
     y, x = np.mgrid[-SPAN : SPAN : TILE * 1j, -SPAN : SPAN : TILE * 1j].astype(np.float32)
     lobes = rng.choice([1, 2, 3, 4], count, p=[0.4, 0.3, 0.2, 0.1])
@@ -87,7 +87,7 @@ def melted_ellipses(count: int, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def from_outlines(outlines: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """Proto-drops as of `melted_ellipses` over given outlines, masks (h, w) non-zero within the drop."""
+    """Proto-drops as from `melted_ellipses`, but with the given outlines: masks (h, w), non-zero within the drop."""
     tiles = []
     for outline in outlines:
         shape = cv2.resize((outline > 0).astype(np.float32), (TILE - 4, TILE - 4), interpolation=cv2.INTER_AREA)
@@ -100,7 +100,7 @@ def from_outlines(outlines: Sequence[np.ndarray], rng: np.random.Generator) -> l
 
 
 def _fit(field: np.ndarray) -> np.ndarray:
-    """The part of a proto-drop's field that its outline fills, at the size of a proto-drop."""
+    """A proto-drop's field, cropped to its outline and resized to (TILE, TILE)."""
     wet = field > 0
     y, x = np.flatnonzero(wet.any(axis=1)), np.flatnonzero(wet.any(axis=0))
     part = field[max(y[0] - 1, 0) : y[-1] + 2, max(x[0] - 1, 0) : x[-1] + 2]
@@ -108,7 +108,7 @@ def _fit(field: np.ndarray) -> np.ndarray:
 
 
 def _settle(field: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A drop's relief from a field that is 1 at its middle and 0 along its outline: flatter on top, heavier below."""
+    """A drop's relief from a field that is 1 at its centre and 0 along its outline: flatter on top, thicker below."""
     flat, sag = rng.uniform(0.9, 1.8), rng.uniform(0.0, 0.35)
     relief = np.where(field > 0, 1 - np.maximum(1 - field, 0) ** flat, flat * field)
     relief *= 1 + sag * np.linspace(-1, 1, len(field), dtype=np.float32)[:, None]
@@ -116,7 +116,7 @@ def _settle(field: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def with_trails(drops: Drops, running: np.ndarray, rng: np.random.Generator) -> Drops:
-    """`drops` and, above those where `running` (N,) bool is true, the trail of water that each left behind."""
+    """`drops`, with a trail of water above each drop where `running` (N,) bool is true."""
     parts = [drops]
     for k in np.flatnonzero(running):
         size = drops.radius[k] * rng.uniform(0.2, 0.5)
@@ -124,7 +124,7 @@ def with_trails(drops: Drops, running: np.ndarray, rng: np.random.Generator) -> 
         along = np.arange(1, n + 1)
         x = drops.x[k] + np.cumsum(rng.normal(0, 0.12, n)) * size
         radius = size * rng.uniform(0.7, 1.1, n) * np.linspace(1.1, 0.6, n)
-        # The rope of water tears into beads the longer it hangs there.
+        # The older part of the trail is torn into beads.
         kept = rng.random(n) > 0.5 * along / n
         trail = Drops(
             x,
@@ -143,9 +143,9 @@ def with_trails(drops: Drops, running: np.ndarray, rng: np.random.Generator) -> 
 
 
 def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray], unit: float) -> None:
-    """Add `drops` to the height of water `relief` (H, W) float32, in pixels and in place; `unit` is pixels of 1.0."""
+    """Raise the water height `relief` (H, W) float32, in pixels, to that of `drops`, in place; 1.0 is `unit` pixels."""
     wide, high, lift = _measures(drops, protos, unit)
-    # Small drops come in even sizes, so that many can be drawn at once.
+    # Sizes of small drops are rounded to even numbers, so that many can be drawn at once.
     even = np.maximum(wide, high) <= SMALL
     wide, high = (
         np.maximum(3, np.where(even & (a > 8), 2 * np.rint(a / 2), np.rint(a))).astype(int) for a in (wide, high)
@@ -162,9 +162,9 @@ def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray],
 def raise_moving(
     relief: np.ndarray, cover: np.ndarray, drops: Drops, protos: Sequence[np.ndarray], unit: float
 ) -> None:
-    """Add `drops` between the pixels, at any size: drawn as `raise_relief` does they would run and grow in leaps.
+    """As `raise_relief`, at sub-pixel positions and sizes, so that drops run and grow without jumps.
 
-    `cover` (H, W) float32 is raised, too: the share of each pixel that lies within an outline.
+    `cover` (H, W) float32, the share of each pixel that is within an outline, is raised in place, too.
     """
     wide, high, lift = _measures(drops, protos, unit)
     left, top = drops.x * unit - wide / 2, drops.y * unit - high / 2
@@ -174,7 +174,7 @@ def raise_moving(
         w, h = max(1, round(wide[k])), max(1, round(high[k]))
         x, y = int(np.floor(left[k])), int(np.floor(top[k]))
         across, down = w / max(wide[k], 1.0), h / max(high[k], 1.0)
-        # From the middles of the frame's pixels to those of the resized drop's.
+        # From pixel centres of the frame to pixel centres of the resized drop.
         to_drop = np.array(
             [[across, 0, (x + 0.5 - left[k]) * across - 0.5], [0, down, (y + 0.5 - top[k]) * down - 0.5]]
         )
@@ -197,7 +197,7 @@ def raise_moving(
 
 
 def _measures(drops: Drops, protos: Sequence[np.ndarray], unit: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Width, height and lift of each drop in pixels, (N,) each."""
+    """Width, height and water height of each drop in pixels, (N,) each."""
     share = np.array([(p > 0).mean() for p in protos])[drops.proto]
     side = drops.radius * unit * np.sqrt(np.pi / np.maximum(share, 0.05))
     lift = (drops.radius * drops.steep * unit).astype(np.float32)
@@ -205,17 +205,17 @@ def _measures(drops: Drops, protos: Sequence[np.ndarray], unit: float) -> tuple[
 
 
 def _resized(tile: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A proto-drop of so many pixels."""
+    """A proto-drop resized to `width` x `height` pixels."""
     patch = cv2.resize(tile, (width, height), interpolation=cv2.INTER_LINEAR)
     enlarged = max(width, height) / TILE
     if enlarged > 2:
-        # What refracts is the slope: the kinks between a proto-drop's pixels would show as ridges.
+        # Refraction depends on the slope: without blur, the edges between a proto-drop's pixels would show as ridges.
         patch = cv2.GaussianBlur(patch, (0, 0), enlarged)
     return patch
 
 
 def _raise(relief: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
-    """Add a patch whose first pixel lies at (left, top), as far as it is on the relief."""
+    """Raise the relief to a patch with its first pixel at (left, top); parts outside the relief are ignored."""
     x0, y0 = max(left, 0), max(top, 0)
     place = relief[y0 : max(top + patch.shape[0], 0), x0 : max(left + patch.shape[1], 0)]
     np.maximum(place, patch[y0 - top :, x0 - left :][: place.shape[0], : place.shape[1]], out=place)
@@ -231,7 +231,7 @@ def _raise_small(
     high: np.ndarray,
     lift: np.ndarray,
 ) -> None:
-    """Drops of at most SMALL pixels, all of one size at a time."""
+    """Raise the relief to drops of at most SMALL pixels, all drops of one size at a time."""
     if not len(which):
         return
     framed = cv2.copyMakeBorder(relief, SMALL, SMALL, SMALL, SMALL, cv2.BORDER_CONSTANT)

@@ -1,7 +1,7 @@
-"""A whole shower on a camera: dry, then streaks, small drops that gather, large ones that run down, and drying.
+"""A whole shower on a camera: dry, then streaks, small drops that gather, large drops that run down, and drying.
 
-The wet image is I_r = (1 - M) (I_gt + S) + R: streaks S fall through the scene, and where there is water on the lens,
-M, the light R that it gathers takes their place.
+The wet image is I_r = (1 - M) (I_gt + S) + R: the streaks S fall through the scene. Where water M is on the lens, the
+light R that it gathers replaces scene and streaks.
 """
 
 from __future__ import annotations
@@ -21,35 +21,37 @@ from derain_ros.rain.water import Water
 Severity = Literal["moderate", "heavy"]
 
 RAIN_FROM, LANDS_FROM, HARDEST, EASES, OVER = 0.08, 0.2, 0.55, 0.72, 0.82
-"""Shares of a shower at which streaks begin, the first drops land, it rains hardest, less again, and no more."""
+"""Times, as shares of a shower, at which streaks begin, drops begin to land, the rain reaches its maximum, begins to
+ease, and ends."""
 WATER = (0.9, 1.8)
-"""How much lands on the glass, in times that it would be covered if nothing flowed together."""
+"""Range of the water that lands: how many times it would cover the glass if no drops merged."""
 SWELL = 1.5
-"""How many times larger the drops are that land when it rains hardest."""
+"""Factor by which drops that land in the hardest rain are larger."""
 COVERAGE = {"moderate": (0.08, 0.2), "heavy": (0.35, 0.6)}
-"""Share of the image behind drops, by severity."""
+"""Range of the share of the image behind drops, by severity."""
 STREAKS = {"moderate": (0.1, 0.45), "heavy": (0.5, 1.0)}
-"""Intensity of the streaks, as of RainStreaks, by severity."""
+"""Range of the intensity of the streaks, as in RainStreaks, by severity."""
 CRITICAL = (3.0, 6.0)
-"""Radius from which drops run down, in radii of those that land."""
+"""Range of the radius from which drops run down, relative to the median radius of those that land."""
 NEARER = 2.2
-"""How many times larger than by the size of the image drops of `draw_moment` are at the most."""
+"""Largest factor by which `draw_moment` enlarges drops beyond what fits the size of the image."""
 DRAWN = 0.8
-"""Share of what discs would occlude that drops do, on the average."""
+"""Area that drops occlude on average, as a share of what discs would occlude."""
 COUNTED = 128
-"""Shorter side of the picture on which it is counted how much is occluded."""
+"""Shorter side, in pixels, of the picture on which the occluded area is counted."""
 DRY = 1e-4
-"""Share of a pixel's light from drops below which it is none."""
+"""Share of a pixel's light from drops below which the pixel counts as dry."""
 STREAKED = 10
-"""Change of a colour, of 255, from which on a pixel counts as occluded by a streak."""
+"""A pixel of which a colour (0 to 255) changes by more than this counts as occluded by a streak."""
 
 
 @dataclass(frozen=True)
 class WetFrame:
     """One frame of a shower.
 
-    `image` as the clean one; `mask` (H, W) uint8, 255 where drops or streaks occlude; `drops` and `streaks` (H, W)
-    float32 in 0..1, how much of each pixel's light came through water on the lens, and from falling rain.
+    `image` has the shape and type of the clean one. `mask` (H, W) uint8 is 255 where drops or streaks occlude. `drops`
+    and `streaks` (H, W) float32 in 0..1 are the shares of each pixel's light that came through water on the lens, and
+    from falling rain.
     """
 
     image: np.ndarray
@@ -61,10 +63,10 @@ class WetFrame:
 class Shower:
     """A shower of `frames` frames, `rate` of them a second, on a camera of `height` x `width` pixels.
 
-    It begins dry; streaks set in and thicken; small drops land and gather; large ones form, run down and leave trails;
-    rain ends, and the last frame is dry again. The same `seed`, a number or the state of a generator, gives the same
-    frames, in whatever order they are asked for; in their order it is quickest. ValueError for a camera below 16x16
-    pixels, or without frames or rate. `water` is what is on the lens at the frame that was asked for last.
+    It begins dry; streaks begin and become denser; small drops land and gather; large ones form, run down and leave
+    trails; the rain ends, and the last frame is dry again. The same `seed`, a number or a generator in the same state,
+    gives the same frames in any order of access; access in order is fastest. `water` is the water on the lens at the
+    last accessed frame. ValueError for a camera below 16x16 pixels, or if `frames` or `rate` is not above 0.
     """
 
     def __init__(
@@ -84,7 +86,7 @@ class Shower:
         self._begin()
 
     def wet(self, image: np.ndarray, step: int) -> WetFrame:
-        """`image` (H, W) or (H, W, 3) uint8 as frame `step` of the shower, 0 to `frames` - 1, shows it.
+        """`image` (H, W) or (H, W, 3) uint8 in frame `step` of the shower, 0 to `frames` - 1.
 
         ValueError for another step, or an image of another size.
         """
@@ -102,16 +104,16 @@ class Shower:
         return _compose(image, self._glass(), self._streaks, np.random.default_rng([self._seed, 1, step]))
 
     def _share(self, step: int) -> float:
-        """How much of the shower is over, 0 to 1."""
+        """The share of the shower that is over at `step`, 0 to 1."""
         return step / max(self.frames - 1, 1)
 
     def _begin(self) -> None:
-        """Back to frame 0."""
+        """Go back to frame 0."""
         self._step, self._rng, unit = 0, np.random.default_rng([self._seed, 2]), min(self.height, self.width)
         self.water = Water(self.width / unit, self.height / unit, self._critical, len(self._protos), self._rng)
 
     def _advance(self) -> None:
-        """On to the next frame."""
+        """Go on to the next frame."""
         self._step += 1
         hard = _rise(self._share(self._step), LANDS_FROM)
         if hard > 0:
@@ -119,16 +121,16 @@ class Shower:
             lands = hard * self._lands * self.water.width * self.water.height / _area(style)
             self.water.land(_radii(style, int(self._rng.poisson(lands)), self._rng))
         elif self._share(self._step) > OVER and len(self.water.drops()):
-            # So many as are gone at the end, if as many go from every frame to the next.
+            # About equally many drops dry from each frame to the next, so that none is left at the end.
             self.water.dry(float(np.quantile(self.water.drops().radius, 1 / (self.frames - self._step))))
         self.water.flow(1 / self.rate)
 
     def _glass(self) -> LensDrops | None:
-        """The glass as it is now; None where it is dry."""
+        """The glass at the current frame; None if it is dry."""
         drops = self.water.drops()
         if not len(drops):
             return None
-        # Drawn pixel by pixel, those that run would leap, and those that dry would shrink in leaps.
+        # On whole pixels, running drops would move in jumps, and drying drops would shrink in jumps.
         drying = self._share(self._step) > OVER and drops.radius * min(self.height, self.width) > 3
         lens = np.random.default_rng([self._seed, 3])
         return LensDrops.of(
@@ -142,12 +144,12 @@ def _check_size(height: int, width: int) -> None:
 
 
 def _rise(share: float, begin: float) -> float:
-    """How hard it rains, 0 to 1, when this share of a shower is over that begins at `begin`."""
+    """How hard it rains, 0 to 1, when `share` of the shower is over; the rain begins at `begin`."""
     return float(np.interp(share, [begin, HARDEST, EASES, OVER], [0, 1, 1, 0]))
 
 
 def _area(style: DropStyle) -> float:
-    """Of a drop that lands, on the average, in squares of the frame's shorter side."""
+    """Mean area of a drop that lands, in squares of the frame's shorter side."""
     return float(np.pi * (style.radius * np.exp(style.spread**2)) ** 2)
 
 
@@ -156,8 +158,9 @@ def draw_moment(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`image` (H, W) or (H, W, 3) uint8 at a random moment of a shower, and the mask (H, W) uint8, 0 or 255.
 
-    `moderate` has drops over 8 to 20 % of the image and some streaks, `heavy` over 35 to 60 % and dense streaks;
-    without a severity it is any moment, the dry beginning, too. ValueError for another severity, or below 16x16 pixels.
+    `moderate` has drops on 8 to 20 % of the image and some streaks, `heavy` on 35 to 60 % and dense streaks. Without a
+    severity it is any moment, including the dry beginning. ValueError for another severity, or an image below 16x16
+    pixels.
     """
     height, width = image.shape[:2]
     _check_size(height, width)
@@ -175,8 +178,8 @@ def draw_moment(
 
 
 def _glass_of(height: int, width: int, rng: np.random.Generator, low: float, high: float) -> LensDrops:
-    """A glass on which drops have gathered until they occlude `low` to `high` of it."""
-    # A crop shows as many pixels of a drop as a whole frame does, which is larger.
+    """A glass on which drops have gathered until they occlude a share of `low` to `high` of it."""
+    # The image may be a crop: it is smaller than a whole frame, but shows as many pixels of a drop.
     nearer, unit = float(np.exp(rng.uniform(0, np.log(NEARER)))), min(height, width)
     style, protos = _style(rng).larger(nearer), melted_ellipses(8, rng)
     water = Water(width / unit, height / unit, style.radius * float(rng.uniform(*CRITICAL)), len(protos), rng)
@@ -196,20 +199,20 @@ def _glass_of(height: int, width: int, rng: np.random.Generator, low: float, hig
 
 
 def _gather(water: Water, target: float, style: DropStyle, rng: np.random.Generator) -> None:
-    """Let drops land and flow until they occlude the share `target` of the glass."""
+    """Let drops land and flow until they occlude about the share `target` of the glass."""
     typical = np.pi * (style.radius * np.exp(style.spread**2) + OCCLUDED * style.defocus) ** 2
     for _ in range(20):
         occluded = _occluded(water, style.defocus)
         if occluded >= 0.97 * target:
             return
-        # Of the drops that land, many fall on others.
+        # Many of the drops that land fall on others.
         room = (target - occluded) / max(1 - occluded, 0.4) ** 2 * water.width * water.height
         water.land(_radii(style, 1 + int(room / typical), rng))
         water.flow(0.05)
 
 
 def _occluded(water: Water, defocus: float) -> float:
-    """Share of the glass that its drops occlude, out of focus by `defocus`, about."""
+    """Approximate share of the glass that its drops occlude, with a blur of radius `defocus`."""
     canvas = np.zeros((round(COUNTED * water.height), round(COUNTED * water.width)), np.uint8)
     drops = water.drops()
     middles = np.rint(16 * (np.stack([drops.x, drops.y], -1) * COUNTED - 0.5)).astype(int).tolist()
@@ -220,26 +223,26 @@ def _occluded(water: Water, defocus: float) -> float:
 
 
 def _radii(style: DropStyle, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Radii (count,) of drops that land."""
+    """Random radii (count,) of drops that land, in shares of the frame's shorter side."""
     return np.clip(style.radius * np.exp(rng.normal(0, style.spread, count)), 0.0025, 0.1)
 
 
 def _style(rng: np.random.Generator) -> DropStyle:
-    """How the drops of one shower look: like those of a photograph when they land, more or less out of focus."""
+    """The style of the drops of one shower: as in photographs when they land, with a varying defocus."""
     radius = float(np.exp(rng.uniform(np.log(0.007), np.log(0.016))))
     defocus = radius * float(np.exp(rng.uniform(np.log(0.3), np.log(1.3))))
     return replace(DropStyle.draw(rng, "photograph"), radius=radius, defocus=defocus, film=0.0, running=0.0)
 
 
 def _compose(image: np.ndarray, glass: LensDrops | None, streaks: RainStreaks, rng: np.random.Generator) -> WetFrame:
-    """`image` in the rain and behind the glass."""
+    """`image` (H, W) or (H, W, 3) uint8 in the rain and behind the glass."""
     rainy, falling = streaks.apply(image, rng)
     changed = cv2.absdiff(rainy, image)
     mask = ((changed if changed.ndim == 2 else changed.max(axis=2)) > STREAKED) * np.uint8(255)
     if glass is None:
         return WetFrame(rainy, mask, np.zeros(image.shape[:2], np.float32), falling)
     wet, alpha = glass.apply(rainy)
-    # What is left of blurring far from any drop would lighten the darkest pixels.
+    # Residues of the blur far from any drop would lighten the darkest pixels.
     dry = alpha < DRY
     wet[dry] = rainy[dry]
     return WetFrame(wet, mask | mask_of(alpha), np.where(dry, np.float32(0), alpha), falling)

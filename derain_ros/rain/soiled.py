@@ -1,4 +1,4 @@
-"""Real dirt: cut out of photographs through dirty lenses by their masks, varied, and laid over other pictures."""
+"""Real dirt: cut out of photographs through dirty lenses by their masks, varied, and put over other pictures."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ import numpy as np
 from derain_ros.rain.dirt import haze
 
 HIGH = 360
-"""Rows of a photograph as it is kept; dirt is out of focus, and no finer detail of it is to be had."""
+"""Rows of a photograph in memory; dirt is out of focus and has no finer detail."""
 FINE = 135
-"""Rows, at the least, at which dirt is drawn before it is brought to the size of the image."""
+"""Smallest number of rows at which dirt is drawn before it is scaled to the size of the image."""
 BORDER = 0.15
 """Share of a photograph's height over which a patch fades towards the photograph's edge."""
 MANNERS = {"opaque": 0.5, "filter": 0.3, "veil": 0.2}
-"""How dirt changes light, and how often: it hides the view and shows itself; it lets through dimmed light, scattered;
-it lets through scattered light and adds its own."""
+"""How dirt changes light, with the probability of each manner. `opaque` hides the view and shows itself; `filter`
+transmits dimmed, scattered light; `veil` transmits scattered light and adds its own."""
 
 
 @dataclass(frozen=True)
 class Soil:
-    """The dirt of one photograph: `picture` (H, W) float32, grey in units of the photograph's mean; `cover` (H, W)
-    float32 in [0, 1], how much of each pixel it covers."""
+    """The dirt of one photograph.
+
+    `picture` (H, W) float32: grey, in units of the photograph's mean. `cover` (H, W) float32 in [0, 1]: the share of
+    each pixel that is covered.
+    """
 
     picture: np.ndarray
     cover: np.ndarray
 
 
 class _Layer(NamedTuple):
-    """One piece of dirt as it lies on the glass: cover and look (H, W) float32, the manner, and its own light."""
+    """One piece of dirt on the lens: cover and look (H, W) float32, the manner, and its own light."""
 
     cover: np.ndarray
     look: np.ndarray
@@ -44,10 +47,10 @@ class _Layer(NamedTuple):
 
 @lru_cache(maxsize=64)
 def read_soil(photograph: Path, mask: Path) -> Soil:
-    """The dirt in the file of a photograph, by the mask in another one, above half of the range where it is soiled.
+    """The dirt in the file `photograph`; the file `mask` is above half of its range where the photograph is soiled.
 
-    Masks are drawn by hand, with corners: the cover follows the borders that the photograph shows near them. ValueError
-    where a file cannot be read.
+    Masks are hand-drawn polygons, so the cover is fitted to borders in the photograph near them. ValueError if a file
+    cannot be read.
     """
     grey = _read(photograph)
     drawn = cv2.resize(_read(mask), grey.shape[::-1], interpolation=cv2.INTER_AREA)
@@ -57,10 +60,10 @@ def read_soil(photograph: Path, mask: Path) -> Soil:
 
 
 class SoiledLens:
-    """A fixed layer of real dirt on the glass: the dirt of one photograph over the whole view, or pieces of several.
+    """A fixed layer of real dirt on the lens: the dirt of one photograph over the whole view, or one or more pieces.
 
-    `height` and `width` are the image's size in pixels; `rng` draws what is taken of `soils`, its size, place, turn,
-    warp, blur, brightness, opacity and manner, one of MANNERS.
+    `height` and `width` are the image's size in pixels. `rng` draws what is taken from `soils`, its size, place,
+    rotation, warp, blur, brightness, opacity and manner, one of MANNERS. ValueError if `soils` is empty.
     """
 
     def __init__(self, height: int, width: int, rng: np.random.Generator, soils: Sequence[Soil]) -> None:
@@ -78,7 +81,7 @@ class SoiledLens:
         self.alpha = 1 - np.prod([1 - layer.cover for layer in self._layers], axis=0, dtype=np.float32)
 
     def apply(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The image through the dirty glass, and how much of each pixel the dirt covers.
+        """The image through the dirty lens, and the share of each pixel that the dirt covers.
 
         `image` is (H, W) uint8, grey, of the size given to the constructor; the cover is (H, W) float32 in [0, 1].
         Raises ValueError for another size.
@@ -98,7 +101,7 @@ class SoiledLens:
 
 
 def _read(path: Path) -> np.ndarray:
-    """A file's picture, grey float32 in 0..255, HIGH rows."""
+    """The picture in a file, grey float32 in 0..255, resized to HIGH rows; ValueError if it cannot be read."""
     image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise ValueError(f"{path}: cannot be read as an image")
@@ -107,7 +110,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _guided(mask: np.ndarray, guide: np.ndarray, radius: int) -> np.ndarray:
-    """`mask` with the borders of `guide` near its own (guided filter, He et al. 2010); both (H, W) float32."""
+    """`mask` with its borders moved to those of `guide` nearby (guided filter, He et al. 2010); both (H, W) float32."""
 
     def mean(values: np.ndarray) -> np.ndarray:
         return cv2.blur(values, (2 * radius + 1, 2 * radius + 1))
@@ -118,8 +121,10 @@ def _guided(mask: np.ndarray, guide: np.ndarray, radius: int) -> np.ndarray:
 
 
 def _moved(soil: Soil, height: int, width: int, rng: np.random.Generator, whole: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Cover and look of the dirt at a place on the glass, (height, width): of the whole photograph, or of one soiled
-    piece of it at any size; mirrored, turned, warped."""
+    """Cover and look (height, width) of the dirt, mirrored, rotated and warped.
+
+    The dirt is that of the whole photograph, or one soiled piece of it at a random place and size.
+    """
     tall, wide = soil.cover.shape
     cover = soil.cover
     if whole:
@@ -157,7 +162,10 @@ def _moved(soil: Soil, height: int, width: int, rng: np.random.Generator, whole:
 
 
 def _piece(cover: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of one connected soiled piece, or of a part of it where it is large."""
+    """Left, top, right and bottom of one connected soiled piece, or at times of a part of it if it is large.
+
+    It is the whole picture if there is no piece of at least 12x12 pixels.
+    """
     count, _, boxes, _ = cv2.connectedComponentsWithStats((cover > 0.4).astype(np.uint8))
     pieces = [box for box in boxes[1:count] if min(box[2], box[3]) >= 12]
     if not pieces:
@@ -172,14 +180,14 @@ def _piece(cover: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int, 
 
 
 def _faded(height: int, width: int) -> np.ndarray:
-    """1 but near the edges, where it falls to 0: a piece must not end along the edge of its photograph."""
+    """A weight that is 1, and falls to 0 near the edges: a piece must not show the straight edge of its photograph."""
     y, x = np.arange(height, dtype=np.float32), np.arange(width, dtype=np.float32)
     rise = [np.clip(np.minimum(v, v[-1] - v) / (BORDER * height), 0, 1) for v in (y, x)]
     return np.outer(*rise)
 
 
 def _varied(cover: np.ndarray, look: np.ndarray, rng: np.random.Generator) -> _Layer:
-    """The dirt with another opacity, border, focus, contrast and brightness."""
+    """The dirt with a random opacity, border, focus, contrast, brightness and manner."""
     height = cover.shape[0]
     sharper = float(rng.uniform(1.0, 2.0))
     cover = np.clip(0.5 + sharper * (cover - 0.5), 0, 1) * np.float32(rng.uniform(0.5, 1.0))

@@ -1,4 +1,4 @@
-"""Falling rain before the camera: bright streaks at several depths, and the veil they make together."""
+"""Falling rain in front of the camera: bright streaks at several depths, and the veil of all drops together."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SUBPIXEL_BITS = 4
 class RainStreaks:
     """Rain that falls through a camera's view.
 
-    `height` and `width` are the image's size in pixels; `rng` draws everything; `intensity` runs from 0 (none) over
-    about 0.1 (drizzle) to 1 (downpour). Slant, length and visibility belong to the shower and stay; every call of
-    `apply` draws new streaks, as every frame of a camera sees other drops. Without `veil` nothing changes between them.
+    `height` and `width` are the image's size in pixels; `rng` draws everything. `intensity` is from 0 (none) over
+    about 0.1 (drizzle) to 1 (downpour). Slant, length and visibility are fixed; every call of `apply` draws new
+    streaks, as every frame of a camera sees other drops. Without `veil` the image is unchanged between streaks.
     """
 
     def __init__(self, height: int, width: int, rng: np.random.Generator, intensity: float, veil: bool = True) -> None:
@@ -32,10 +32,10 @@ class RainStreaks:
         self._brightness = rng.uniform(0.75, 1.0)
 
     def apply(self, image: np.ndarray, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The image in rain, and how much of each pixel the streaks cover; `rng` draws them in the place of its own.
+        """The image in rain, and the share of each pixel that streaks cover; `rng` replaces the constructor's.
 
-        `image` is (H, W) or (H, W, 3) uint8 of the size given to the constructor, which is returned in the same shape
-        and type; the cover is (H, W) float32 in [0, 1]. Raises ValueError for another size.
+        `image` is (H, W) or (H, W, 3) uint8 of the size given to the constructor; the result has the same shape and
+        type. The cover is (H, W) float32 in [0, 1], without the veil. Raises ValueError for another size.
         """
         if image.shape[:2] != self.shape:
             raise ValueError(
@@ -44,12 +44,12 @@ class RainStreaks:
             )
         alpha = self._draw(self._rng if rng is None else rng)
         picture = image.astype(np.float32)
-        # A drop in the air is a wide-angle lens: it shows the light of the surroundings, more sky than what is behind.
+        # A drop in the air is a wide-angle lens: it shows the light of its surroundings, mostly sky.
         level = float(np.percentile(picture, 85)) * 0.6 + 60.0
         light = min(255.0, level * self._brightness)
         veil = (
             0.18 * self.intensity * self._opacity * self._veil
-        )  # far drops are too many and too small to be seen one by one
+        )  # far drops are too many and too small to be seen individually
         cover = alpha + veil * (1.0 - alpha)
         if image.ndim == 3:
             cover = cover[..., None]
@@ -57,7 +57,7 @@ class RainStreaks:
         return np.clip(np.rint(rainy), 0, 255).astype(np.uint8), alpha
 
     def _draw(self, rng: np.random.Generator) -> np.ndarray:
-        """Fresh streaks, (H, W) float32 in [0, 1]: many thin far ones, few wide, faint, blurred near ones."""
+        """New streaks, (H, W) float32 in [0, 1]: many thin far ones, and a few wide, faint, blurred near ones."""
         height, width = self.shape
         clear = np.ones(self.shape, np.float32)
         for depth, share in ((1.0, 0.7), (0.5, 0.25), (0.2, 0.05)):
@@ -79,6 +79,6 @@ class RainStreaks:
 
 
 def _fixed(x: np.ndarray, y: np.ndarray) -> list[list[int]]:
-    """Points (N,) in OpenCV's fixed-point coordinates, (x, y) each."""
+    """N points in OpenCV's fixed-point coordinates, [x, y] each."""
     points: list[list[int]] = np.rint(np.stack([x, y], -1) * (1 << SUBPIXEL_BITS)).astype(int).tolist()
     return points

@@ -13,15 +13,15 @@ from derain_ros.rain import textures
 from derain_ros.rain.textures import AIR_C, Texture, fractal, to_uint8
 
 BLOCK_M = 24.0
-"""Length of one block of the street; each block is made from the street's seed and its number alone."""
+"""Length of one block of the street in metres; each block depends on the street's seed and its number alone."""
 
 
 @dataclass(frozen=True)
 class Surface:
     """A textured rectangle: `corner` is its upper left, `across` and `down` its edges; metres, x ahead, y left, z up.
 
-    `shade` multiplies the brightness. `layer` orders the painting: 0 ground, 1 buildings, 2 what stands before them.
-    `part` is the range of its width and height that is there; beyond 1 a ground repeats.
+    `shade` multiplies the brightness. `layer` is the order of painting: 0 ground, 1 buildings, 2 objects in front of
+    them. `part` is the visible range of its width and height; beyond 1 the ground's texture repeats.
     """
 
     texture: Texture
@@ -45,7 +45,7 @@ def _surface(
 
 
 class Street:
-    """The street of one seed; `surfaces` gives what is near a place at a time."""
+    """The street of one seed; `surfaces` gives the surfaces near a position at a time."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -61,13 +61,16 @@ class Street:
         self._block = lru_cache(maxsize=32)(self._build)
 
     def surfaces(self, x: float, seconds: float, ahead: float = 130.0) -> Iterator[Surface]:
-        """All surfaces from a little behind `x` to `ahead` metres before it at a time in seconds; ground excluded."""
+        """All surfaces, except the ground, from a little behind `x` to about `ahead` metres in front of it.
+
+        `x` is in metres; `seconds` is the time, which moves cars and people.
+        """
         for number in range(int((x - 30.0) // BLOCK_M), int((x + ahead) // BLOCK_M) + 1):
             yield from self._block(number)
         yield from self._moving(x, seconds)
 
     def _moving(self, x: float, seconds: float) -> Iterator[Surface]:
-        """Oncoming cars every 45 m at 9 m/s, one car driving ahead, and people who walk on the pavements."""
+        """Oncoming cars every 45 m at 9 m/s, and people who walk on the pavements."""
         for k in range(-1, 4):
             number = int(np.floor((x + 9.0 * seconds) / 45.0)) + k
             yield from self._at_car(number % 5, 45.0 * number - 9.0 * seconds, 2.0, -1.0)
@@ -80,7 +83,7 @@ class Street:
             yield _surface(self.people[k % 5], (px, side * (4.9 + lane) + 0.45, 1.8), (0, -0.9, 0), (0, 0, -1.8), 2)
 
     def _at_car(self, number: int, x: float, y: float, heading: float) -> Iterator[Surface]:
-        """A car as two boxes whose rear (or front, heading -1) is at `x`, with its shadow on the ground."""
+        """A car as four rectangles (top, two sides, end) and a shadow; its rear (heading 1) or front (-1) is at `x`."""
         side, rear, top = self.cars[number % len(self.cars)]
         length, width, low, high = 4.3, 1.76, 0.93, 1.46
         yield _surface(self.shadow, (x + length + 0.5, y + 1.25, 0.01), (0, -2.5, 0), (-length - 1.0, 0, 0), 2)
@@ -133,7 +136,7 @@ class Street:
 
 
 def _front(rng: np.random.Generator) -> tuple[float, list[Texture]]:
-    """Height of a building, and its front in pieces along the street, so that each can be drawn at its own detail."""
+    """A building's height, and its front in pieces along the street, each to be drawn at its own level of detail."""
     height = float(rng.uniform(6.5, 15.0))
     whole = textures.facade(12.0, height, rng)
     w = whole.visible.shape[1]
@@ -147,7 +150,7 @@ def _front(rng: np.random.Generator) -> tuple[float, list[Texture]]:
 def _piece(
     piece: Texture, start: float, share: float, x: float, y: float, width: float, height: float, shade: float
 ) -> Surface:
-    """A piece of a front: `start` and `share` of the building's width; the building begins at x, y."""
+    """A piece of a front; `start` and `share` are shares of the building's width; the building begins at x, y."""
     share += 2 * share / piece.visible.shape[1] if start + share < 0.999 else 0.0
     if y > 0:  # on the left the texture's left end is the near one
         corner, across = (x + width * start, y, height), (width * share, 0.0, 0.0)
@@ -157,7 +160,7 @@ def _piece(
 
 
 def _pole(x: float, y: float, rng: np.random.Generator) -> Iterator[Surface]:
-    """A lamp post, some with a traffic sign."""
+    """A lamp post, at times with a traffic sign."""
     h, w = 600, 24
     tone = np.interp(np.arange(w), [0, 7, 23], [0.2, 0.5, 0.12]).astype(np.float32)[None] + np.zeros((h, 1), np.float32)
     post = Texture(to_uint8(tone + 0.03 * fractal(h, w, rng, 0.6)), np.full((h, w), AIR_C, np.float32))
@@ -183,7 +186,7 @@ def _shadow() -> Texture:
 
 
 def _car(rng: np.random.Generator, scale: int = 96) -> tuple[Texture, Texture, Texture]:
-    """Side, rear and top of a car; the engine at the front end of the side, tyres and exhaust are warm."""
+    """Textures of a car's side, rear and top; the engine (front end of the side), tyres and exhaust are warm."""
     paint = float(rng.choice([0.2, 0.3, 0.45, 0.58, 0.7]))
     h, w, wide = int(1.46 * scale), int(4.3 * scale), int(1.76 * scale)
     side = np.full((h, w), paint, np.float32) + np.linspace(0.14, -0.16, h, dtype=np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""How wet glass looks: kinds of drops, and the draw of one glass's style."""
+"""The look of wet glass: kinds of drops, and the style of one glass."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 KINDS = ("heavy", "photograph", "spray", "few", "veil")
-"""Kinds of wet glass: many big soft drops (as in RobotCar(R)); many small drops in fair focus (as in photographs
-through a window pane); fine spray; few drops of a car's lens (sizes and coverage of RainyNuScenes); pale soft blots."""
+"""Kinds of wet glass, in order: many big blurred drops (as in RobotCar(R)); many small drops nearly in focus (as in
+photographs through a window pane); fine spray; few drops on a car's lens (sizes and coverage of RainyNuScenes); pale
+blurred blots."""
 
 LARGEST = 0.33
-"""Radius of the largest drop, in shares of the frame's shorter side."""
+"""Radius of the largest drop, as a share of the frame's shorter side."""
 
 _RANGES: dict[str, tuple[tuple[float, float], ...]] = {
-    # kind: radius, spread, defocus, coverage; the first, third and fourth are drawn evenly in their logarithm
+    # kind: radius, spread, defocus, coverage; the first, third and fourth are drawn log-uniformly
     "heavy": ((0.02, 0.075), (0.6, 0.95), (0.018, 0.06), (0.4, 0.9)),
     "photograph": ((0.006, 0.014), (0.35, 0.6), (0.0045, 0.012), (0.04, 0.2)),
     "spray": ((0.003, 0.007), (0.3, 0.5), (0.0008, 0.006), (0.02, 0.2)),
@@ -25,10 +26,10 @@ _RANGES: dict[str, tuple[tuple[float, float], ...]] = {
 
 @dataclass(frozen=True)
 class DropStyle:
-    """How the drops of one glass look; lengths are shares of the frame's shorter side."""
+    """The look of the drops on one glass; lengths are shares of the frame's shorter side."""
 
     radius: float
-    """Radius of a drop in the median."""
+    """Median radius of the drops."""
     spread: float
     """Standard deviation of the radii's logarithm."""
     coverage: float
@@ -38,17 +39,17 @@ class DropStyle:
     brightness: float
     """Gain of the light inside the drops."""
     glare: float
-    """How much brighter than white the brightest light of the scene is: the picture clips it, a drop gathers it."""
+    """How much brighter than white the scene's brightest light is: the picture clips it, but a drop gathers it."""
     sky: float
-    """Share in [0, 1] of sky light in what a drop shows from above the frame."""
+    """Share in [0, 1] of sky light where a drop shows the view above the frame."""
     daylight: float
-    """Least light of that sky, in shares of the picture's white; 0 at night and indoors."""
+    """Lowest light of that sky, as a share of the picture's white; 0 at night and indoors."""
     caustic: float
-    """Light of the bright crescent on the side away from the light, relative to the sky; 0 is none."""
+    """Brightness of the crescent on the side away from the light, relative to the sky; 0 is none."""
     light: float
-    """Where the light comes from: angle in radians from upright, clockwise."""
+    """Direction of the light: angle in radians from upright, clockwise."""
     bend: float
-    """How far a drop's rim looks aside, in shares of the frame's shorter side."""
+    """How far aside the view goes at a drop's rim, as a share of the frame's shorter side."""
     rim: float
     """Darkness in [0, 1] of the rims, where light is reflected away."""
     film: float
@@ -58,7 +59,7 @@ class DropStyle:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, kind: str | None = None) -> DropStyle:
-        """A style at random; `kind` is one of KINDS, drawn too where none is given."""
+        """A random style; `kind` is one of KINDS, drawn if none is given. ValueError for another kind."""
         if kind is None:
             kind = str(rng.choice(KINDS, p=[0.36, 0.32, 0.1, 0.14, 0.08]))
         elif kind not in KINDS:
@@ -82,11 +83,11 @@ class DropStyle:
         )
 
     def larger(self, factor: float) -> DropStyle:
-        """The same glass so many times nearer: drops and their blur grow alike."""
+        """The same style at `factor` times the size: drops and their blur grow alike."""
         return replace(self, radius=self.radius * factor, defocus=self.defocus * factor)
 
     def sharp(self) -> DropStyle:
-        """The reference that paper 1 compares with: the same drops, but sharp borders and no brightened interiors."""
+        """The reference with which paper 1 compares: the same drops with sharp borders, no brightened interiors."""
         return replace(self, defocus=0.0, brightness=1.0, glare=0.0, caustic=0.0)
 
 

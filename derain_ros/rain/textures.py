@@ -1,4 +1,4 @@
-"""Procedural textures of a street: asphalt, walls, trees, cars, people and sky, each as it looks and how warm it is."""
+"""Procedural textures of a street, visible and thermal: asphalt, walls, trees, people and sky."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 
 AIR_C = 11.0
-"""Temperature of the air in degrees Celsius; what is neither heated nor alive is close to it."""
+"""Temperature of the air in degrees Celsius; objects that are neither heated nor alive are close to it."""
 
 
 @dataclass
 class Texture:
     """A picture for a flat surface: `visible` (h, w) uint8, `thermal` (h, w) float32 in degrees Celsius.
 
-    `alpha` (h, w) uint8 cuts out the shape where there is one. The first row is the top, the first column the left.
+    `alpha` (h, w) uint8, if there is one, cuts out the shape. The first row is the top, the first column the left.
     """
 
     visible: np.ndarray
@@ -25,7 +25,7 @@ class Texture:
     _levels: dict[tuple[str, int, int], np.ndarray] = field(default_factory=dict, repr=False)
 
     def level(self, layer: str, across: int, down: int) -> np.ndarray:
-        """The layer shrunk by 2**across in width and 2**down in height, so that far surfaces do not alias."""
+        """The layer reduced by 2**across in width and 2**down in height, so that far surfaces do not alias."""
         key = (layer, across, down)
         if key not in self._levels:
             image = getattr(self, layer)
@@ -36,7 +36,10 @@ class Texture:
 
 
 def fractal(height: int, width: int, rng: np.random.Generator, slope: float = 1.0) -> np.ndarray:
-    """Periodic noise with the 1/f**slope spectrum of natural pictures: (height, width) float32, mean 0, deviation 1."""
+    """Periodic noise (height, width) float32 with the 1/f**slope spectrum of natural pictures.
+
+    Its mean is 0, its standard deviation 1.
+    """
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
     frequency = np.hypot(fy, fx)
     frequency[0, 0] = 1.0
@@ -52,7 +55,7 @@ def _tile(slope: float) -> np.ndarray:
 
 
 def grain(height: int, width: int, rng: np.random.Generator, slope: float) -> np.ndarray:
-    """As `fractal`, cut at random out of one tile for all, which costs nothing; repeats after 1024 pixels."""
+    """As `fractal`, but cut at random from one shared tile, which is almost free; it repeats after 1024 pixels."""
     y, x = (int(v) for v in rng.integers(0, 1024, 2))
     return cv2.copyMakeBorder(_tile(slope), 0, max(0, y + height - 1024), 0, max(0, x + width - 1024), cv2.BORDER_WRAP)[
         y : y + height, x : x + width
@@ -65,11 +68,11 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
 
 
 def ground(rng: np.random.Generator, scale: int = 96) -> Texture:
-    """Road (8 m wide) with pavements, 16 m long and 24 m wide, periodic along the street (rows), `scale` px a metre."""
+    """An 8 m wide road with pavements: 16 m long, 24 m wide, periodic along the street (rows), `scale` px a metre."""
     h, w = 16 * scale, 24 * scale
     y = (np.arange(w, dtype=np.float32) / scale - 12.0)[None]
     x = (np.arange(h, dtype=np.float32) / scale)[:, None]
-    # What is smooth is made at half the size, which takes a quarter of the time.
+    # Smooth parts are made at half the size, which takes a quarter of the time.
     coarse, flow = (cv2.resize(fractal(h // 2, w // 2, rng, slope), (w, h)) for slope in (1.3, 1.6))
     fine = fractal(h, w, rng, 0.45)
     road = 0.33 + 0.035 * coarse + 0.045 * fine
@@ -101,7 +104,7 @@ def _bricks(h: int, w: int, rng: np.random.Generator, long: int, high: int) -> n
 
 
 def facade(width: float, height: float, rng: np.random.Generator, scale: int = 64) -> Texture:
-    """Front of a building `width` x `height` metres: brick, stone or plaster, windows, ground floor, cornice, grime."""
+    """Front of a building, `width` x `height` metres: brick, stone or plaster, windows, ground floor, cornice, dirt."""
     h, w = int(height * scale), int(width * scale)
     coarse, fine = grain(h, w, rng, 1.2), grain(h, w, rng, 0.5)
     image = rng.uniform(0.34, 0.68) + 0.035 * coarse + 0.03 * fine
@@ -185,7 +188,7 @@ def _opening(
 
 
 def tree(rng: np.random.Generator, size: int = 640) -> Texture:
-    """A tree with trunk, branches and leaves on a square of `size` pixels, cut out."""
+    """A tree with trunk, branches and leaves, cut out, on a square with a side of `size` pixels."""
     visible, alpha = np.full((size, size), 0.22, np.float32), np.zeros((size, size), np.uint8)
     tips: list[tuple[float, float]] = []
 
@@ -257,8 +260,7 @@ def person(rng: np.random.Generator, scale: int = 96) -> Texture:
 
 
 def sky(rng: np.random.Generator, height: int = 512, width: int = 2048) -> Texture:
-    """An overcast sky with clouds, periodic; the first row is the zenith, the last the horizon. Cold when seen in
-    the infrared."""
+    """An overcast, periodic sky with clouds, cold in infrared; the first row is the zenith, the last the horizon."""
     clouds = fractal(height, width, rng, 1.75)
     up = np.linspace(1.0, 0.0, height, dtype=np.float32)[:, None]
     visible = 0.8 - 0.16 * up + (0.05 + 0.06 * up) * clouds + 0.012 * fractal(height, width, rng, 0.9)

@@ -1,7 +1,7 @@
-"""The water on a lens as it moves: drops land, flow together, run down when they are too heavy, leave trails, dry.
+"""Moving water on a lens: drops land, merge, run down when they are too heavy, leave trails, dry.
 
-Lengths are shares of the frame's shorter side. A drop's volume is the cube of its radius: all drops sit on the glass at
-the same angle, and what of it is their looks (`tall`, `steep`) does not count.
+Lengths are shares of the frame's shorter side. A drop's volume is the cube of its radius: all drops have the same
+contact angle, and their appearance (`tall`, `steep`) does not count.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from derain_ros.rain.shapes import Drops
 from derain_ros.rain.style import LARGEST
 
 TOUCH = 0.9
-"""Distance of two drops' middles, in sums of their radii, below which they flow together."""
+"""Distance of two drops' centres, relative to the sum of their radii, below which they merge."""
 PACE = (0.12, 0.5)
-"""Speed of a drop that just begins to run, a second; it grows with the square of the radius."""
+"""Range of the speed per second of a drop that begins to run; it grows with the square of the radius."""
 REST = 0.75
-"""Share of the radius at which it began to run, below which a drop comes to rest."""
+"""A running drop comes to rest below this share of the radius at which it begins to run."""
 SWAY, STEADY = 0.5, 0.15
-"""How much a running drop strays sideways, in speeds of its own, and the seconds in which it forgets that."""
+"""Sideways speed of a running drop, relative to its speed, and the time constant in seconds with which it decays."""
 BEAD = (0.16, 0.34)
-"""Radius of the beads of a trail, in radii of the drop that leaves them."""
+"""Range of the radius of a trail's beads, relative to the radius of the drop that leaves them."""
 TOGETHER = 256
-"""Drops that land at once."""
+"""Largest number of drops that land at once."""
 LEAST = 0.0008
-"""Radius below which a drop has dried up."""
+"""A drop with a radius up to this has dried up."""
 
 _DROP = np.dtype(
     [
         *((name, np.float64) for name in ("x", "y", "volume", "tall", "steep")),
         ("proto", np.int64),
         ("mirror", bool),
-        # Radius at which it begins to run; speed then, 0 at rest; speed sideways; way until it leaves the next bead.
+        # Radius at which it begins to run; speed then, 0 at rest; sideways speed; distance to the next bead.
         *((name, np.float64) for name in ("hold", "pace", "drift", "due")),
     ]
 )
@@ -40,7 +40,7 @@ _DROP = np.dtype(
 class Water:
     """The drops on a glass of `width` x `height`; the same `rng` state and the same calls give the same drops.
 
-    `critical` is the radius from which drops run down, in the median; `protos` how many shapes of drops there are.
+    `critical` is the median radius above which drops run down; `protos` is the number of shapes of drops.
     """
 
     def __init__(self, width: float, height: float, critical: float, protos: int, rng: np.random.Generator) -> None:
@@ -50,17 +50,17 @@ class Water:
 
     @property
     def volume(self) -> float:
-        """Of all drops together."""
+        """Volume of all drops together."""
         return float(self._drops["volume"].sum())
 
     @property
     def coverage(self) -> float:
-        """Share of the glass under water, about: drops at its edges count whole."""
+        """Approximate share of the glass under water: drops at its edges count as whole."""
         return float(np.pi * (np.cbrt(self._drops["volume"]) ** 2).sum()) / (self.width * self.height)
 
     @property
     def running(self) -> np.ndarray:
-        """Which drops of `drops` run down, (N,) bool."""
+        """Whether each drop of `drops` runs down, (N,) bool."""
         return self._drops["pace"] > 0
 
     def drops(self) -> Drops:
@@ -70,8 +70,8 @@ class Water:
         return Drops(d["x"], d["y"], radius, d["tall"], d["steep"], d["proto"], d["mirror"])
 
     def land(self, radius: np.ndarray) -> None:
-        """Drops of these radii (N,) land anywhere, and flow together with those that they touch."""
-        # Some at a time: each is held against all that are there.
+        """Let drops of these radii (N,) land at random places, and merge with those that they touch."""
+        # In groups, as each new drop is compared with all others.
         for some in np.split(radius, range(TOGETHER, len(radius), TOGETHER)):
             looks = Drops.draw(some, self.width, self.height, self._protos, self._rng)
             new = np.zeros(len(some), _DROP)
@@ -83,7 +83,10 @@ class Water:
             self._merge(np.arange(len(self._drops)) >= len(self._drops) - len(new))
 
     def flow(self, seconds: float) -> None:
-        """Drops too heavy to rest run down, take up what they meet, leave trails; what is below the glass is gone."""
+        """Let heavy drops run down for `seconds`; they absorb drops that they touch, and leave trails.
+
+        Drops that are below the glass are removed.
+        """
         left = seconds
         while left > 0:
             radius = np.cbrt(self._drops["volume"])
@@ -93,19 +96,19 @@ class Water:
             if not len(runs):
                 return
             speed = self._drops["pace"][runs] * (radius[runs] / self._drops["hold"][runs]) ** 2
-            # So short a way at a time that no drop is leapt over.
+            # Steps are so short that no drop is skipped.
             time = min(left, float((0.5 * radius[runs] / speed).min()))
             left -= time
             self._run(runs, speed, radius[runs], time)
 
     def dry(self, length: float) -> None:
-        """Every drop's radius loses `length`, as in a wind that takes as much of each square millimetre of water."""
+        """Reduce every drop's radius by `length`, as in a wind that dries all water surfaces equally fast."""
         radius = np.cbrt(self._drops["volume"]) - length
         self._drops = self._drops[radius > LEAST]
         self._drops["volume"] = radius[radius > LEAST] ** 3
 
     def _run(self, runs: np.ndarray, speed: np.ndarray, radius: np.ndarray, time: float) -> None:
-        """Move the drops `runs` (K,) for a time in which none goes farther than half of its radius."""
+        """Move the drops `runs` (K,) for `time` seconds, in which none moves down more than half of its radius."""
         drops, rng = self._drops, self._rng
         kept = np.exp(-time / STEADY)
         sway = SWAY * speed * np.sqrt(1 - kept**2)
@@ -125,7 +128,7 @@ class Water:
         self._drops = self._drops[~below]
 
     def _beads(self, runs: np.ndarray) -> np.ndarray:
-        """Beads of water that the drops `runs` (K,) leave above themselves, which are taken from them."""
+        """Beads of water that the drops `runs` (K,) leave above themselves; their volume is taken from the drops."""
         drops, rng = self._drops, self._rng
         size = np.cbrt(drops["volume"][runs])
         radius = size * rng.uniform(*BEAD, len(runs))
@@ -144,9 +147,9 @@ class Water:
         return beads
 
     def _merge(self, changed: np.ndarray) -> None:
-        """Drops that touch become one: the larger takes the smaller, their volumes add.
+        """Merge drops that touch: the larger absorbs the smaller, and their volumes add.
 
-        Only pairs with one that `changed` (N,) bool names are looked at: no others have come to touch.
+        Only pairs with at least one drop in `changed` (N,) bool are checked: no others have come to touch.
         """
         while changed.any():
             d, new = self._drops, np.flatnonzero(changed)
@@ -161,7 +164,7 @@ class Water:
                 return
             swap = (radius[one] > radius[other]) | ((radius[one] == radius[other]) & (one < other))
             small, large = np.where(swap, other, one), np.where(swap, one, other)
-            # Each goes into the largest that it touches, that one perhaps into a larger.
+            # Each drop merges into the largest that it touches, which may itself merge into a larger one.
             into = np.arange(len(d))
             order = np.argsort(radius[large], kind="stable")
             into[small[order]] = large[order]

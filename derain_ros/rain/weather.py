@@ -1,4 +1,4 @@
-"""Every anomaly by name, as hard as it is asked for: what a camera sees then, without it, and where it is hidden."""
+"""Every anomaly by name, at a chosen strength: a camera's image with it and without it, and the mask."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from derain_ros.rain.shower import STREAKED
 from derain_ros.rain.streaks import RainStreaks
 
 GLASS = {"raindrop": style.KINDS, "dirt": tuple(dirt.KINDS)}
-"""Kinds of what lies on the lens, by anomaly."""
+"""Kinds of the anomalies on the lens, by anomaly."""
 FALLING = ("streak", "night_rain")
-"""Anomalies of what falls through the air."""
+"""Anomalies that fall through the air."""
 ANOMALIES = (*(f"{anomaly} {kind}" for anomaly, kinds in GLASS.items() for kind in kinds), *FALLING)
-"""All of them, such as `raindrop heavy`, `dirt film` and `streak`."""
+"""All names, such as `raindrop heavy`, `dirt film` and `streak`."""
 
 
 class Weather:
-    """One camera's anomaly, which stays on the lens, or falls, from frame to frame.
+    """One camera's anomaly, which stays on the lens from frame to frame, or falls.
 
-    `name` is one of ANOMALIES, `amount` in 0..1 the share of the glass that is covered, or the intensity of what falls;
-    `height` and `width` are the image's, in pixels. The same `rng` state gives the same. ValueError for another name.
+    `name` is one of ANOMALIES. `amount` in 0..1 is the share of the lens that is covered, or the intensity of the rain.
+    `height` and `width` are the image's size in pixels. The same `rng` state gives the same anomaly. ValueError for
+    another name.
     """
 
     def __init__(self, name: str, amount: float, height: int, width: int, rng: np.random.Generator) -> None:
@@ -47,12 +48,15 @@ class Weather:
     _apply: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
     def clear(self, image: np.ndarray) -> np.ndarray:
-        """`image` (H, W) uint8 without the anomaly: itself by day, the same scene by night for night rain."""
+        """`image` (H, W) uint8 without the anomaly: for night rain the scene at night, otherwise `image` itself."""
         return image if self._lamps is None else self._lamps.apply(image)
 
     def wet(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`image` (H, W) uint8 with the anomaly, and the mask (H, W) uint8, 255 where it hides the scene: alpha above
-        OCCLUDED on the lens, a change by more than STREAKED where it falls."""
+        """`image` (H, W) uint8 with the anomaly, and the mask (H, W) uint8, 255 where it hides the scene.
+
+        On the lens, that is where alpha is above OCCLUDED; for falling rain, where the image changes by more than
+        STREAKED.
+        """
         wet, alpha = self._apply(image)
         if not self._falls:
             return wet, mask_of(alpha)
