@@ -26,6 +26,8 @@ unexport AMENT_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH RMW_IMPLEMENTATION _ROS_WH
 export UV_SYSTEM_CERTS ?= 1
 export UV_FIND_LINKS ?= $(or $(PIP_FIND_LINKS),$(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null))
 
+EDITABLE = --config-settings editable_mode=compat
+
 .PHONY: demo check test lint clean
 
 demo: .venv/demo/.installed
@@ -54,6 +56,7 @@ clean:
 	@# Packages of ROS 2 are pinned for Jazzy; Kilted's wheels name the versions of each other.
 	@grep -v $(if $(filter ros,$(ROS)),'^$$','^ros-') constraints.txt > $(@D)/constraints.txt
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(@D)/constraints.txt uv
-	$(@D)/bin/uv pip install --python $(@D)/bin/python -c $(@D)/constraints.txt -e '.[$(EXTRAS)]' \
-	    || $(@D)/bin/python -m pip install -c $(@D)/constraints.txt -e '.[$(EXTRAS)]'
+	@# By a path, not by a finder: else the folder that this one lies in hides the package from what runs there.
+	$(@D)/bin/uv pip install --python $(@D)/bin/python -c $(@D)/constraints.txt $(EDITABLE) -e '.[$(EXTRAS)]' \
+	    || $(@D)/bin/python -m pip install -c $(@D)/constraints.txt $(EDITABLE) -e '.[$(EXTRAS)]'
 	@touch $@
