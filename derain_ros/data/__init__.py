@@ -1,1 +1,1 @@
-"""Images to train and to measure on: layouts of data sets, what is held out, samples, views, sequences."""
+"""Images for training and evaluation: layouts of data sets, held-out rules, samples, views, sequences."""

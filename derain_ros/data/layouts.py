@@ -198,7 +198,7 @@ def _project(folder: Path, split: str) -> list[PairPath] | None:
     if not root.is_dir():
         return None
     found = list(_match(root / "rain", root / "clean"))
-    if not any(pair.wet.name.startswith(HELD_OUT_FRAMES) for pair in found):  # pairs of one's own
+    if not any(pair.wet.name.startswith(HELD_OUT_FRAMES) for pair in found):  # the user's own pairs
         return _undivided(found, split)
     held_out = split in ("validation", "test")
     return [p for p in found if split != "test_b" and p.wet.name.startswith(HELD_OUT_FRAMES) == held_out]

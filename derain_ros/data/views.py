@@ -176,7 +176,7 @@ def _lay(scene: _Scene, kind: str, image: np.ndarray, alpha: np.ndarray) -> None
 
 
 def _finish(scene: _Scene, rng: np.random.Generator, strong: bool) -> View:
-    """The view of a rendered scene after exposure, scaling and noise; what is not visible then gets no label.
+    """The view of a rendered scene after exposure, scaling and noise; anomalies not visible then become UNKNOWN.
 
     Examples are drops before a blank sky or in the dark, and dirt below the noise, which hide nothing.
     """
