@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 KEPT = (1 / 2, 2 / 3, 3 / 4, 4 / 5)
-"""Shares of the largest entries that are kept in each row of an attention map; learnt weights mix the maps."""
+"""Shares of each row of an attention map that are kept (its largest entries); learnt weights mix the maps."""
 EXPANSION = 2.66
 """Channels inside a feed-forward part, relative to those outside."""
 STEPS = 4

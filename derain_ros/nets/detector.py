@@ -16,8 +16,7 @@ four may occur together; `clean` is the absence of all four.
 """
 
 SIZE = (270, 360)
-"""Height and width of the input: half of a frame of 720x540, which is then reduced by a whole factor at almost no cost.
-"""
+"""Height and width of the input: half of a frame of 720x540, which a whole factor reduces at almost no cost."""
 
 CELL = 4
 """Side of a mask cell in pixels of the input: 8 pixels of a frame of 720x540."""

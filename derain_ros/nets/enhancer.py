@@ -17,8 +17,7 @@ class Enhancer(nn.Module):
 
     Two 3x3 convolutions; four scales, each reduced to one channel by a 1x1 convolution; a 3x3 convolution of features
     and scales to the image. H and W are at least 32, preferably multiples of 32: with other sizes the scales are
-    slightly misaligned.
-    5,455 parameters and 1.0 GMAC at 540x360 with three channels.
+    slightly misaligned. 5,455 parameters and 1.0 GMAC at 540x360 with three channels.
     """
 
     def __init__(self, channels: int = 3) -> None:

@@ -113,7 +113,7 @@ class AttentionNetwork(nn.Module):
 
 
 class ExchangeUnit(nn.Module):
-    """A full-resolution residual unit: the pooled stream reads the lane (full-resolution stream) and adds a residual.
+    """A full-resolution residual unit: the pooled stream reads the lane (full-size stream) and adds a residual to it.
 
     The pooled stream (N, inputs, h, w), at 1 / 2**level of the size, becomes (N, outputs, h, w); the lane (N, lane, H,
     W) keeps its shape.

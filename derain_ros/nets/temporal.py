@@ -41,9 +41,9 @@ class Weights(NamedTuple):
 class TemporalNet(nn.Module):
     """Predicts for each pixel whether the frame, its restoration or the moved last output shows the scene best.
 
-    It also predicts where none of them can be trusted and the image is to be smoothed. The inputs are luminance at half
-    the size, so that it serves grey and colour at the cost of a small image. About 25 k parameters, 0.6 GMAC a frame of
-    720x540.
+    It also predicts where none of them can be trusted, so that the image must be smoothed. The inputs are luminance at
+    half the size, so one network serves grey and colour at the cost of a small image. About 25 k parameters, 0.6 GMAC a
+    frame of 720x540.
     """
 
     def __init__(self, width: int = 24) -> None:
