@@ -48,7 +48,7 @@ PRINTED = {
         0.4591,
     ),
 }
-"""Rows of the paper, on its 40 test pairs; in MI and VIF the best of its peers is ahead of it."""
+"""Rows of the paper, on its 40 test pairs; in MI and VIF the best of the peers is ahead of NiteDR."""
 CLEANER, FUSER = "restore_rgb_rain_int8", "fuse"
 """Models of the manifest that the node uses for cleaning and for fusion."""
 
