@@ -145,7 +145,7 @@ def with_trails(drops: Drops, running: np.ndarray, rng: np.random.Generator) -> 
 def raise_relief(relief: np.ndarray, drops: Drops, protos: Sequence[np.ndarray], unit: float) -> None:
     """Raise the water height `relief` (H, W) float32, in pixels, to that of `drops`, in place; 1.0 is `unit` pixels."""
     wide, high, lift = _measures(drops, protos, unit)
-    # Sizes of small drops are rounded to even numbers, so that many can be drawn at once.
+    # Sizes of small drops above 8 pixels are rounded to even numbers, so that many can be drawn at once.
     even = np.maximum(wide, high) <= SMALL
     wide, high = (
         np.maximum(3, np.where(even & (a > 8), 2 * np.rint(a / 2), np.rint(a))).astype(int) for a in (wide, high)

@@ -152,7 +152,7 @@ def _piece(
 ) -> Surface:
     """A piece of a front; `start` and `share` are shares of the building's width; the building begins at x, y."""
     share += 2 * share / piece.visible.shape[1] if start + share < 0.999 else 0.0
-    if y > 0:  # on the left the texture's left end is the near one
+    if y > 0:  # on the left side of the street, the texture's left end is the nearer one
         corner, across = (x + width * start, y, height), (width * share, 0.0, 0.0)
     else:
         corner, across = (x + width * (1 - start), y, height), (-width * share, 0.0, 0.0)
