@@ -27,8 +27,7 @@ def spoil_scene(image: np.ndarray, other: np.ndarray, rng: np.random.Generator) 
 
 
 def exposure_table(rng: np.random.Generator, strong: bool) -> np.ndarray:
-    """A look-up table (256,) uint8 with random gain, gamma and black level; `strong` includes over- and
-    under-exposure."""
+    """A look-up table (256,) uint8 of random gain, gamma and black level; `strong` reaches over- and underexposure."""
     reach = 1.2 if strong else 0.35
     gain, gamma = np.exp(rng.uniform(-reach, reach)), np.exp(rng.uniform(-reach, reach) / 2)
     black = rng.uniform(0.0, 0.15 if strong else 0.03)
@@ -37,8 +36,7 @@ def exposure_table(rng: np.random.Generator, strong: bool) -> np.ndarray:
 
 
 def spoil_signal(image: np.ndarray, rng: np.random.Generator, strong: bool) -> np.ndarray:
-    """A grey (H, W) uint8 picture with sensor noise and JPEG artefacts, each at random; `strong` makes both stronger
-    and more frequent."""
+    """A grey (H, W) uint8 picture with sensor noise and JPEG artefacts, each at random; `strong` has more of both."""
     if rng.random() < (0.7 if strong else 0.4):
         sigma = rng.uniform(3.0, 16.0) if strong else rng.uniform(0.5, 4.0)
         noisy = image + rng.normal(0.0, sigma, image.shape).astype(np.float32)

@@ -79,8 +79,11 @@ class View:
 
 @dataclass
 class _Scene:
-    """A view while it is rendered: the picture with and without the anomalies, the share they cover (H, W) in [0, 1],
-    and for each kind the picture before and after it was added."""
+    """A view while it is rendered.
+
+    `affected`, `clean`: the picture with and without the anomalies. `cover` (H, W) in [0, 1]: the share they cover.
+    `layers`: for each kind the picture before and after it was added.
+    """
 
     affected: np.ndarray
     clean: np.ndarray
