@@ -78,8 +78,10 @@ class ContrastRefinement(nn.Module):
 
 
 class RefinedFusion(nn.Module):
-    """FusionNet followed by the refinement: luminance and infrared (N, 1, H, W) in 0..1 to the fused image of that
-    shape and its refinement."""
+    """FusionNet followed by the refinement.
+
+    Luminance and infrared (N, 1, H, W) in 0..1 to the fused image of that shape and its refinement.
+    """
 
     def __init__(self, width: int = 44, refinement: int = 16) -> None:
         super().__init__()
