@@ -103,7 +103,7 @@ def trained(data: Path, output: Path, phases: Sequence[TaskDrivenRecipe], machin
 
 
 def methods(nets: Mapping[str, TaskDriven], manifest: Manifest) -> dict[str, Derain]:
-    """The methods of all rows of the table: the rainy image as it is, the trained networks, the shipped restorers."""
+    """The methods of all rows: the rainy image as it is, the trained networks, the shipped restorers."""
     found: dict[str, Derain] = {"rainy": lambda image: image}
     found |= {name: derained_by(net) for name, net in nets.items()}
     return found | {name: restored_by(models, manifest) for name, models in ladder(manifest).items()}
@@ -120,7 +120,7 @@ def ladder(manifest: Manifest) -> dict[str, tuple[str, ...]]:
 
 
 def derained_by(net: TaskDriven) -> Derain:
-    """A function that derains an image with a trained cascade, on the cascade's device, rounded to 8 bits."""
+    """A function that derains an image with a trained cascade, on its device, rounded to 8 bits."""
     device = next(net.parameters()).device
 
     @torch.no_grad()

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def ablation(
     data: Sequence[Path], output: Path, phases: Sequence[RestoreRecipe], machine: Machine
 ) -> dict[str, list[Score]]:
-    """Table I: G, G+E and G+E+A, all trained by the same `phases` in order: on synthetic drops, then on real pairs.
+    """Table I: G, G+E and G+E+A, all trained by the same `phases`: on synthetic drops, then on real pairs.
 
     A training found below `output` is resumed, or used if it is complete. DataError if the data lacks a part.
     """
