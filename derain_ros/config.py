@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,9 @@ class Config:
         known = {f.name for f in fields(cls)}
         for name in values:
             if name not in known:
-                raise ConfigError(f"{name}: no such setting; there are {', '.join(sorted(known))}")
+                near = get_close_matches(name, known, 1)
+                meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+                raise ConfigError(f"{name}: no such setting; {meant}")
         return cls(**values)
 
 

@@ -106,6 +106,8 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> tuple[str, lis
     records are of one bag.
     """
     records = [*before, *after]
+    if len(timed := {record.timed for record in records}) > 1:
+        raise BenchError(f"the latencies are not comparable, they are: {'; '.join(sorted(timed))}")
     bags = {tuple(sorted(record.origin.bag.values())) for record in records}
     same_bag = len(bags) == 1 and () not in bags
     every = [_by_key(record.account.outputs) for record in records]

@@ -182,8 +182,9 @@ def unjudged(soak: Soak) -> list[str]:
         return []
     times = sum(fault.kind == ANEW for fault in soak.faults[soak.warm :])
     return [
-        "the run was too short to judge the growth of memory, threads and files: after its first "
-        f"{soak.warm} faults the node was configured anew {times} times, but {JUDGED_FROM} are needed"
+        "the run was too short to judge the growth of memory, threads and files: after the first "
+        f"{soak.warm} faults (there were {len(soak.faults)}) the node was configured anew {times} times, but "
+        f"{JUDGED_FROM} are needed"
     ]
 
 

@@ -130,7 +130,7 @@ def compare(
 
       derain bench compare 'main*.json' 'branch*.json'
     """
-    from glob import glob
+    from glob import glob, has_magic
 
     from derain_ros.bench import BenchError, record
     from derain_ros.bench.compare import compare as compare_replays
@@ -138,6 +138,9 @@ def compare(
     from derain_ros.replay.record import Record
 
     sides = [[Path(name) for name in sorted(glob(given))] or [Path(given)] for given in (before, after)]
+    for given, [first, *_] in zip((before, after), sides, strict=True):
+        if has_magic(given) and not first.exists():
+            raise BenchError(f"{given}: no file matches")
     kinds = {is_replay(path) for paths in sides for path in paths}
     if len(kinds) > 1:
         raise BenchError(f"{before} and {after}: only one is the record of a replay; compare two of a kind")

@@ -68,6 +68,8 @@ def command(
     progress.show(console, soak_page.tables_of(result))
     for text in (*(f"written: {file}" for file in files), *short):
         tell(text)
+    if not told:
+        tell("all requirements were met" + (" that the run was long enough for" if short else ""))
     for text in told:
         typer.secho(f"derain: {text}", fg=typer.colors.RED, err=True)
     if told:

@@ -84,6 +84,8 @@ def command(
     folder = folder and folder.resolve()
     Manifest.load(folder)
     output = output.resolve()
+    if output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{output} is not a folder", param_hint="--output")
     found = find_bags(bags, output)
     tasks = [BagTask(bag, output / bag.name, settings, folder, named, thermal) for bag in found]
     console = progress.output_console()

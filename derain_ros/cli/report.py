@@ -16,7 +16,10 @@ def command(
         ),
     ],
     output: Annotated[
-        Optional[Path], typer.Option(help="The HTML file to write; report.html beside the record by default.")
+        Optional[Path],
+        typer.Option(
+            help="The HTML file to write; by default report.html beside record.json, else NAME.html of NAME.json."
+        ),
     ] = None,
     fail_if: FailIf = None,
 ) -> None:
@@ -40,7 +43,12 @@ def command(
     from derain_ros.report import page
 
     check_output(output)
-    target = output or record.with_name("report.html")
+    # Beside record.json of a folder its report.html, beside NAME.json its NAME.html, as they were first written.
+    target = output or (
+        record.with_name("report.html") if record.name == "record.json" else record.with_suffix(".html")
+    )
+    if target.resolve() == record.resolve():
+        raise typer.BadParameter(f"{target} is the record itself; name another file", param_hint="--output")
     kind, saved = kind_of(record), None
     if kind in ("slam", "matrix") and limits:
         raise typer.BadParameter(f"a record of kind {kind!r} has no frames to check", param_hint="--fail-if")

@@ -19,9 +19,10 @@ from derain_ros.report.tables import Table
 FORMAT = 1
 HEADER = ["robot", "lens", "affected since", "until", "severity", "affected", "severe", "frames"]
 MEANS = """A lens is affected while its debounced alarm is on, and severely affected while the severity stays high.
-Severity, from 0 to 1, is how much of the view is lost, averaged over all frames. "Affected since" is the start of the
-alarm that is on at the end of the last recording, or of the last alarm. The robot is the first folder below the common
-folder; for a bag in no such folder, it is the namespace of its topics, or the bag. Times are stamps, in UTC.
+Severity, from 0 to 1, is how much of the view is lost, averaged over all frames; without an alarm it is 0. "Affected
+since" is the start of the alarm that is on at the end of the last recording, or less than 10 s before it; else of the
+last alarm. The robot is the first folder below the common folder; for a bag in no such folder, it is the namespace of
+its topics, or the bag. Times are stamps, in UTC.
 """
 
 

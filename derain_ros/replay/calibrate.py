@@ -27,6 +27,8 @@ CONTOUR = 0.55
 """Strength of the structure above which a contour is drawn."""
 
 Progress = Callable[[int, int], None]
+UNCERTAIN_PX = 5.0
+"""By how much the results of two halves of a recording may differ for a homography to be used."""
 
 
 def pairs_of(reader: BagReader, cameras: Cameras, progress: Progress | None = None) -> list[ThermalPair]:
@@ -88,6 +90,7 @@ def told(found: Found) -> str:
     return (
         f"{found.cells} of {found.of} cells of the view agree to {found.rms_px:.1f} px; between the results of the two "
         f"halves of the pairs, the corners differ by {found.apart_px:.1f} px"
+        + (f": more than {UNCERTAIN_PX:g} px are too many, record a longer drive" * (found.apart_px > UNCERTAIN_PX))
     )
 
 

@@ -75,9 +75,11 @@ def find(path: Path) -> BagFiles:
     found = list(dict.fromkeys(file for file in named.values() if file is not None))
     in_order = [there[name] for name in sorted(there, key=_natural)]
     if not there and not found:
+        bags = sorted(below.parent.name for below in path.glob("*/metadata.yaml"))
         raise ReplayError(
             f"{path} is not a ROS 2 bag: it contains neither .mcap nor .db3 files"
             + (f", and its metadata.yaml names {', '.join(named)}" if named else "")
+            + (f"; there are bags in it: {', '.join(bags[:5])}" if bags else "")
         )
     lacking = [name for name, file in named.items() if file is None]
     rest = [file for file in in_order if file not in found]

@@ -61,7 +61,8 @@ def choose(topics: Mapping[str, Topic], named: Mapping[str, str] | None = None, 
         chosen = {camera: topic for camera, topic in found.items() if camera not in named}
     if not chosen:
         raise ReplayError(
-            "no camera found: the bag has no image topic other than thermal, depth or masks; its topics are "
+            "no camera found: no image topic is left without those of thermal images, depth, masks and the truth of a "
+            "demonstration, and without those that --camera excludes; the topics are "
             f"{', '.join(sorted(topics)) or 'none'}; name one with --camera"
         )
     if not thermal:  # of the cameras' type: the node takes all of them raw, or all compressed

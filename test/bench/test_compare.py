@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("rosbags")
 
 from derain_ros.bench import BenchError  # noqa: E402
 from derain_ros.bench.compare import compare, difference, differing, is_replay  # noqa: E402
+from derain_ros.cli.main import app  # noqa: E402
 from derain_ros.replay.account import Account, Output  # noqa: E402
 from derain_ros.replay.origin import Origin  # noqa: E402
 from derain_ros.replay.record import Record  # noqa: E402
@@ -149,6 +151,17 @@ def test_runs_of_each_side_are_taken_together() -> None:
     assert "390 frames are paired by stamp" in text and "3 runs before and 3 after; the intervals include" in text
     assert row(text, "latency p50 ms")[-1] == "slower" and row(text, "restored share")[1] == "0.7500"
     assert "do not include differences between runs" in compare(before, after[:1])[0]
+
+
+def test_latencies_of_another_kind_are_refused() -> None:
+    live, offline = (Record("a", timed, Account(Counter(left=1)), []) for timed in ("Latency", "Time of the pipeline"))
+    with pytest.raises(BenchError, match="not comparable, they are: Latency; Time of the pipeline"):
+        compare([live], [offline])
+
+
+def test_a_pattern_without_a_file_is_told() -> None:
+    told = CliRunner().invoke(app, ["bench", "compare", "/nowhere/main*.json", "/nowhere/branch*.json"])
+    assert told.exit_code == 1 and "main*.json: no file matches" in told.output
 
 
 def test_of_empty_records_nothing_can_be_told() -> None:

@@ -316,7 +316,7 @@ def test_the_page_has_the_faults_and_what_the_node_held(tmp_path: Path) -> None:
     soak = run(FAULT, replace(FAULT, kind="garbage", restored_after_s=float("inf")))
     soak.save(tmp_path / "soak.json")
     assert CliRunner().invoke(app, ["report", str(tmp_path / "soak.json")]).exit_code == 0
-    text = (tmp_path / "report.html").read_text()
+    text = (tmp_path / "soak.html").read_text()
     assert "<caption>Faults</caption>" in text and "<td>garbage<td>1<td>inf" in text
     assert "alt='memory, MB, threads, files" in text and text.count("src='data:image/png") == 3
 

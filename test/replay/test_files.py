@@ -92,6 +92,14 @@ def test_recordings_that_the_metadata_does_not_name_are_known(tmp_path: Path) ->
     assert ([f.name for f in found.files], found.beside) == (["run_0.mcap", "run_1.mcap"], ["copy.mcap"])
 
 
+def test_a_folder_of_bags_names_them(tmp_path: Path) -> None:
+    for name in ("monday", "tuesday"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metadata.yaml").touch()
+    with pytest.raises(ReplayError, match="is not a ROS 2 bag.*there are bags in it: monday, tuesday"):
+        files.find(tmp_path)
+
+
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")], ids=["pipe", "device"])
 def test_a_pipe_is_no_bag(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "bag")

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from derain_ros.rain.scene import Scene, rig
-from derain_ros.replay.homography import HomographyError, ThermalPair, corners, find
+from derain_ros.replay.calibrate import told
+from derain_ros.replay.homography import Found, HomographyError, ThermalPair, corners, find
 
 TRUE = np.array([[1.35, 0.03, 12.0], [-0.02, 1.32, -6.0], [2e-5, -3e-5, 1.0]])
 THERMAL = (192, 256)
@@ -69,3 +70,9 @@ def test_road_scenes_of_real_cameras_are_registered() -> None:
         pairs.append((visible, seen_through(thermal, TRUE)))
     # The pairs themselves are aligned to 1.3 pixels.
     assert apart(find(pairs).matrix, TRUE) < 3.0
+
+
+def test_a_homography_that_is_uncertain_says_so() -> None:
+    sure = Found(np.eye(3), 40, 48, 1.0, 4.9)
+    assert told(sure).endswith("the corners differ by 4.9 px")
+    assert told(replace(sure, apart_px=5.1)).endswith("5.1 px: more than 5 px are too many, record a longer drive")

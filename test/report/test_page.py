@@ -163,6 +163,14 @@ def test_a_record_is_read_as_it_was_saved(tmp_path: Path, changes: dict[str, obj
     assert (tmp_path / "1.html").read_text() == (tmp_path / "2.html").read_text()
 
 
+def test_a_record_is_never_written_over(tmp_path: Path) -> None:
+    record().save(tmp_path / "rainy.json")
+    told = CliRunner().invoke(app, ["report", str(tmp_path / "rainy.json"), "--output", str(tmp_path / "rainy.json")])
+    assert told.exit_code == 2 and "is the record itself" in told.output
+    assert CliRunner().invoke(app, ["report", str(tmp_path / "rainy.json")]).exit_code == 0
+    assert (tmp_path / "rainy.html").exists() and Record.read(tmp_path / "rainy.json")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
