@@ -44,7 +44,7 @@ def command(
 
     If the cache of engines is empty, engines are built and measured while the bag plays; the second run has them.
 
-    Exit code 1 means that a limit of --fail-if is broken; the last lines say which.
+    Exit code 1 means that a limit of --fail-if is broken, or that the command failed; the last lines say which or why.
 
     Examples:
 

@@ -25,7 +25,7 @@ def command(
 ) -> None:
     """Write the page of a saved record again as one self-contained HTML file, and check limits.
 
-    Exit code 1 means that a limit of --fail-if is broken; the last lines say which.
+    Exit code 1 means that a limit of --fail-if is broken, or that the command failed; the last lines say which or why.
 
     Examples:
 
