@@ -22,6 +22,8 @@ BY_TIME = "SELECT rowid FROM messages ORDER BY timestamp, rowid"
 BETWEEN = "SELECT rowid FROM messages WHERE timestamp >= ? AND timestamp < ? ORDER BY timestamp, rowid"
 ONE_ROW = f"SELECT {CONTENT} FROM messages WHERE rowid = ?"
 AS_WRITTEN = f"SELECT {CONTENT} FROM messages ORDER BY rowid"
+DAMAGED = (sqlite3.Error, UnicodeDecodeError)
+"""What sqlite3 raises on a damaged file; the second for the name of a column, which no `text_factory` decodes."""
 
 
 def topics(file: Path) -> list[Topic]:
@@ -32,7 +34,7 @@ def topics(file: Path) -> list[Topic]:
     database, _ = _opened(file)
     found: dict[Any, Topic] = {}
     counts: Counter[Any] = Counter()
-    with closing(database), suppress(sqlite3.Error):  # `messages` reports it
+    with closing(database), suppress(*DAMAGED):  # `messages` reports it
         _check(database, file)
         found = _topics(database)
         for (number,) in database.execute("SELECT topic_id FROM messages ORDER BY rowid"):
@@ -67,7 +69,7 @@ def messages(file: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterat
                 count += 1
             if held is not None:
                 yield held
-        except sqlite3.Error as error:
+        except DAMAGED as error:
             raise ReplayError(
                 f"{file.name} is damaged: it can be read up to row {count} ({error}); copy it again "
                 "from the original, or try `sqlite3 FILE .recover`"
@@ -99,7 +101,7 @@ def _check(database: sqlite3.Connection, file: Path) -> None:
 def _topics(database: sqlite3.Connection) -> dict[Any, Topic]:
     """Return the topics by id, which may be a value of any type."""
     definitions: dict[str, dict[str, Any]] = {}
-    with suppress(sqlite3.Error):  # older versions have none
+    with suppress(*DAMAGED):  # older versions have none
         for row in database.execute("SELECT * FROM message_definitions"):
             definition = dict(row)
             definitions[_text(definition.get("topic_type"))] = definition

@@ -160,6 +160,20 @@ def test_a_name_that_is_no_utf8_is_read_as_far_as_it_can_be(tmp_path: Path) -> N
     assert {message.topic for message in sqlite_file.messages(file)} == {"/n\ufffd"}
 
 
+@pytest.mark.parametrize(("column", "readable"), [("encoding", True), ("offered_qos_profiles", False)])
+def test_the_name_of_a_column_that_is_no_utf8_is_told(tmp_path: Path, column: str, readable: bool) -> None:
+    file = write_sqlite(tmp_path / "a.db3", NOTES[:5])
+    name = column.encode()
+    assert name in file.read_bytes()
+    file.write_bytes(file.read_bytes().replace(name, b"\x80" + name[1:], 1))
+    if readable:  # of the definitions of messages, which may be missing
+        assert len(list(sqlite_file.messages(file))) == 5 and sqlite_file.topics(file)
+    else:
+        assert sqlite_file.topics(file) == []
+        with pytest.raises(ReplayError, match="a.db3 is damaged"):
+            list(sqlite_file.messages(file))
+
+
 def test_a_broken_page_ends_the_reading(tmp_path: Path) -> None:
     file = write_sqlite(tmp_path / "a.db3", [text(k) for k in range(400)])
     data = bytearray(file.read_bytes())
