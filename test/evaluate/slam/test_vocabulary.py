@@ -36,5 +36,5 @@ def test_a_tree_of_medians(tmp_path: Path) -> None:
 
 
 def test_images_without_features_are_told(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="show no features"):
+    with pytest.raises(EvaluationError, match="have no features"):
         write([np.zeros((90, 120), np.uint8)], tmp_path / "voc.txt")
