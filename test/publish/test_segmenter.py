@@ -101,7 +101,9 @@ def test_there_is_none_for_grey_alone(published: Path) -> None:
     assert done.exit_code == 2 and "remove --grey" in done.output
 
 
-@pytest.mark.parametrize(("option", "known"), [("--purpose", "must be one of segmentation"), ("--plan", "must be one of quality")])
+@pytest.mark.parametrize(
+    ("option", "known"), [("--purpose", "must be one of segmentation"), ("--plan", "must be one of quality")]
+)
 def test_what_no_manifest_may_hold_is_refused(option: str, known: str, tmp_path: Path) -> None:
     arguments = ["export", str(tmp_path / "last.pt"), "restore_rgb", option, "fishing", "--models", str(tmp_path)]
     done = CliRunner().invoke(app, arguments)
