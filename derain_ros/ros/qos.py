@@ -14,8 +14,9 @@ from rclpy.subscription import Subscription
 
 from derain_ros.config import ConfigError
 
-# Best effort takes reliable cameras as well; an older image is of no use, so one is kept.
-IMAGE_IN = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+# Best effort takes reliable cameras as well. Older images are of no use, but there is room for two: what comes directly
+# behind an image, garbage or a duplicate, would else take its place.
+IMAGE_IN = QoSProfile(depth=2, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 INFO_IN = QoSProfile(depth=10, reliability=QoSReliabilityPolicy.BEST_EFFORT)
 # What was published before is kept for those alone who ask for it, and they hear nobody who keeps nothing.
 INFO_LATCHED = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)

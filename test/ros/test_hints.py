@@ -138,7 +138,7 @@ def test_images_that_the_middleware_loses_are_told_of_with_the_profile(
     take = bench.derain._intake.take
 
     def slow(*arguments: Any) -> None:
-        time.sleep(2.5 * PERIOD_S)  # of a depth of one, each third image is taken
+        time.sleep(2.5 * PERIOD_S)  # two of three images are lost
         take(*arguments)
 
     monkeypatch.setattr(bench.derain._intake, "take", slow)

@@ -284,7 +284,7 @@ def test_what_the_middleware_lost_is_counted(start: Start) -> None:
     for ms in (50, 100, 150):
         bench.images["front"].publish(image_message(DRY, ms=ms))
     busy.set()
-    # A depth of one keeps the newest.
+    # The newest are kept.
     wait_for(lambda: [image for image in bench.restored("front") if at_ms(image) == 150], "the newest image")
     counts = bench.counts("front")
     assert counts["received"] + counts["lost"] == 4 and counts["lost"] >= 1

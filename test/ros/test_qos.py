@@ -84,6 +84,16 @@ def test_the_depth_is_how_many_images_wait(start: Start, monkeypatch: pytest.Mon
     assert bench.counts("left")["lost"] == 0
 
 
+def test_what_comes_directly_behind_an_image_does_not_take_its_place(start: Start) -> None:
+    bench = start(cameras=["left"]).ready()
+    with bench.derain._taking:
+        # The first is taken and waits for the lock.
+        for ms in (0, 50, 51):
+            bench.images["left"].publish(image_message(WET, ms=ms))
+    wait_for(lambda: bench.received("left") == 3, "all of them")
+    assert bench.counts("left")["lost"] == 0
+
+
 def test_a_reliable_input_hears_no_best_effort_camera(start: Start) -> None:
     bench = start(cameras=["left"], **{"qos_overrides./left/image_raw.subscription.reliability": "reliable"}).ready()
     mute = bench.node.create_publisher(Image, "left/image_raw", BEST_EFFORT)
