@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -87,8 +88,9 @@ def test_the_depth_is_how_many_images_wait(start: Start, monkeypatch: pytest.Mon
 def test_what_comes_directly_behind_an_image_does_not_take_its_place(start: Start) -> None:
     bench = start(cameras=["left"]).ready()
     with bench.derain._taking:
-        # The first is taken and waits for the lock.
-        for ms in (0, 50, 51):
+        bench.images["left"].publish(image_message(WET, ms=0))
+        time.sleep(0.5)  # it is taken and waits for the lock, so that the others wait in the queue
+        for ms in (50, 51):
             bench.images["left"].publish(image_message(WET, ms=ms))
     wait_for(lambda: bench.received("left") == 3, "all of them")
     assert bench.counts("left")["lost"] == 0
