@@ -403,7 +403,9 @@ def test_a_short_run_of_the_node(tmp_path: Path) -> None:
         "node stopped": of["node stopped"].gap_ms >= 1500,
         "time jumps": of["time jumps"].frames["passed"] > 0,
         "duplicates": of["duplicates"].frames["dropped"] > 0,
-        **{kind: of[kind].causes.get(UNHEARD, 0) > 0 for kind in ("camera restarts", "deactivated", "configured anew")},
+        # The other camera's frames are passed on alone; whether any is sent unheard depends on how soon DDS matches.
+        "camera restarts": of["camera restarts"].frames["passed"] > 0,
+        **{kind: of[kind].causes.get(UNHEARD, 0) > 0 for kind in ("deactivated", "configured anew")},
     }
     assert came.keys() == of.keys() and [kind for kind, caused in came.items() if not caused] == [], done.stdout
     total, account = soak.frames(), soak.record.account
