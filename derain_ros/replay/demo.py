@@ -72,7 +72,9 @@ def demonstrate(directory: Path, drive: Drive, models: Path | None, step: Step) 
     _clear(directory)
     bag, truth, cleaned = (directory / name for name in (DRIVE, TRUTH, CLEANED))
     rate, plan = measure(Config(), drive, models, step("Measuring engines (once)"))
-    notes = [f"played at {rate:g} Hz, {plan} being the best plan: what this machine restores, measured for about a second"]
+    notes = [
+        f"played at {rate:g} Hz, {plan} being the best plan: what this machine restores, measured for about a second"
+    ]
     drive = replace(drive, rate=rate)
     check_room(directory, drive)
     record(drive, bag, truth, step("Recording the drive"))
