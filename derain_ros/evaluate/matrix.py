@@ -1,12 +1,11 @@
-"""Every anomaly, as light and as heavy as it comes, by every rung of the ladder: where restoring helps, and where it
-hurts."""
+"""Measures every anomaly at three severities with every rung of the ladder: where restoring helps or hurts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,12 +16,10 @@ from derain_ros.engine.machine import this_machine
 from derain_ros.evaluate.odometry import StereoSequence, drive, errors_and_points
 from derain_ros.evaluate.pairs import PASSED, restored
 from derain_ros.evaluate.restoration import EvaluationError, mean_and_interval
-from derain_ros.evaluate.saved import FORMAT, save
+from derain_ros.evaluate.saved import read, save
 from derain_ros.evaluate.segmentation import Segment
 from derain_ros.rain.weather import FALLING, Weather
 from derain_ros.replay.origin import Origin
-from derain_ros.replay.record import number, read_json
-from derain_ros.replay.typed import read_as
 from derain_ros.runtime.judge.decision import Decision
 from derain_ros.runtime.pipeline import Pipeline
 from derain_ros.runtime.stages.restore import restore_image
@@ -87,12 +84,7 @@ class Matrix:
     @classmethod
     def read(cls, path: Path) -> Matrix:
         """Read what `save` wrote; ReplayError if it cannot be read or is not a matrix of this format."""
-        return read_json(path, "matrix", FORMAT, "derain evaluate matrix", cls._of)
-
-    @classmethod
-    def _of(cls, content: Mapping[str, Any]) -> Matrix:
-        found = {name: read_as(kind, content[name], name) for name, kind in get_type_hints(cls).items()}
-        return cls(**found | {"machine": {name: number(value) for name, value in found["machine"].items()}})
+        return read(path, "matrix", "derain evaluate matrix", cls)
 
 
 def clips_of_drives(count: int, seed: int) -> list[StereoSequence]:

@@ -18,7 +18,7 @@ def read_as(kind: Any, value: Any, name: str) -> Any:
     """Read a JSON value as `kind`; TypeError that names the place if the type is another.
 
     `kind` is bool, int, float, str, a dataclass (from a list or a mapping of its fields), a list, tuple, Mapping or
-    Counter of these, or one of them or None.
+    Counter of these, or one of them or None. Keys are text, or integers if `kind` says so; ValueError if one is not.
     """
     outer, inner = get_origin(kind) or kind, get_args(kind)
     if outer is Any:
@@ -36,7 +36,7 @@ def read_as(kind: Any, value: Any, name: str) -> Any:
     if outer in (Counter, Mapping, dict) and isinstance(value, dict):
         of = int if outer is Counter else inner[1]
         return (Counter if outer is Counter else dict)(
-            {key: read_as(of, each, f"{name}.{key}") for key, each in value.items()}
+            {int(key) if inner[0] is int else key: read_as(of, each, f"{name}.{key}") for key, each in value.items()}
         )
     if is_dataclass(outer) and isinstance(value, (list, dict)):
         hints = get_type_hints(outer)

@@ -6,21 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 
 from derain_ros.engine.machine import this_machine
 from derain_ros.evaluate.odometry import StereoSequence
 from derain_ros.evaluate.pairs import restored
-from derain_ros.evaluate.saved import FORMAT, save
+from derain_ros.evaluate.saved import read, save
 from derain_ros.evaluate.slam import trajectory
 from derain_ros.evaluate.slam.run import Stereo, Tapes, track
 from derain_ros.evaluate.slam.trajectory import Trajectory, TrajectoryFigures, compare
 from derain_ros.rain.weather import Weather
 from derain_ros.replay.origin import Origin
-from derain_ros.replay.record import number, read_json
-from derain_ros.replay.typed import read_as
 from derain_ros.runtime.pipeline import Pipeline
 from derain_ros.runtime.stages.fill import smooth
 
@@ -70,14 +68,7 @@ class Study:
     @classmethod
     def read(cls, path: Path) -> Study:
         """Read what `save` wrote; ReplayError if it cannot be read or is not a study of this format."""
-        return read_json(path, "slam", FORMAT, "derain evaluate slam", cls._of)
-
-    @classmethod
-    def _of(cls, content: Mapping[str, Any]) -> Study:
-        found = {name: read_as(kind, content[name], name) for name, kind in get_type_hints(cls).items()}
-        found["places"] = {int(number): of for number, of in found["places"].items()}
-        found["machine"] = {name: number(value) for name, value in found["machine"].items()}
-        return cls(**found)
+        return read(path, "slam", "derain evaluate slam", cls)
 
 
 class SlamJudge:

@@ -24,14 +24,13 @@ RECONSTRUCTED = 76
 """Probability in 255ths above which a pixel counts as occluded or reconstructed. On training photographs IoU is highest
 there, where drops cover more than a third of the view."""
 
+BatchShape = tuple[int, int, int, int]
+"""Images that go through a network together: number, height, width, channels."""
+
 
 def mask_of(probability: np.ndarray) -> np.ndarray:
     """The mask (H, W), 255 above RECONSTRUCTED and 0 elsewhere, of a probability (H, W) in 255ths; both uint8."""
     return cv2.threshold(probability, RECONSTRUCTED, 255, cv2.THRESH_BINARY)[1]
-
-
-BatchShape = tuple[int, int, int, int]
-"""Images that go through a network together: number, height, width, channels."""
 
 
 @dataclass
